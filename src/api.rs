@@ -1,0 +1,423 @@
+//! The custom resource `TokenExposureReport`: what users read with `kubectl`.
+
+use kube::{CustomResource, KubeSchema};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use crate::model::{
+    self, Drift, Exposure, Level, Reason, Scope, TokenSource, Verdict,
+    rbac::{Effect, RoleKind},
+};
+
+/// The condition that says whether a verdict could be reached.
+pub const EVALUATED: &str = "Evaluated";
+
+/// How many entries each list of a report may have.
+const MAX_ENTRIES: usize = 50;
+/// How many containers a carrier names, and how many carriers a workload.
+const MAX_INNER_ENTRIES: usize = 20;
+/// How long a free string may be, in characters.
+const MAX_CHARACTERS: usize = 256;
+/// How large a status may be, in bytes of JSON: a report stays below 64 KiB with its metadata.
+const MAX_BYTES: usize = 48 * 1024;
+
+/// Reports the token that the pods of one ServiceAccount carry, and whether RBAC gives it any use.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize, CustomResource, KubeSchema)]
+#[kube(
+    group = "tokenexposure.io",
+    version = "v1alpha1",
+    kind = "TokenExposureReport",
+    plural = "tokenexposurereports",
+    namespaced,
+    status = "TokenExposureReportStatus",
+    shortname = "ter",
+    shortname = "ters",
+    doc = "Reports the token that the pods of one ServiceAccount carry, and whether RBAC gives it any use. Its name is the name of the ServiceAccount.",
+    printcolumn(name = "Verdict", type_ = "string", json_path = ".status.verdict", description = "What to think of the token."),
+    printcolumn(name = "Reason", type_ = "string", json_path = ".status.reason", description = "Why."),
+    printcolumn(name = "Pods", type_ = "integer", json_path = ".status.pods", description = "How many pods the verdict is about."),
+    printcolumn(name = "Permissions", type_ = "string", json_path = ".status.permissions.level", description = "How far the permissions go beyond what every identity has."),
+    printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp", description = "How long ago the report was made."),
+    printcolumn(name = "Workloads", type_ = "string", json_path = ".status.workloads[*].name", description = "Whose pods they are.", priority = 1),
+    printcolumn(name = "Message", type_ = "string", json_path = ".status.message", description = "What to do.", priority = 1)
+)]
+#[serde(rename_all = "camelCase")]
+pub struct TokenExposureReportSpec {
+    /// The ServiceAccount that this report is about, in the same namespace. It cannot be changed.
+    #[schemars(length(max = 253))]
+    #[x_kube(validation = kube::core::Rule::new("self == oldSelf").message("serviceAccountName cannot be changed"))]
+    pub service_account_name: String,
+}
+
+/// What was found, written by the controller.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct TokenExposureReportStatus {
+    /// The verdict: the worst of the ServiceAccount's workloads.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub verdict: Option<Verdict>,
+    /// Why the verdict is what it is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reason: Option<Reason>,
+    /// One sentence that a person can act on.
+    #[serde(default)]
+    #[schemars(length(max = 4096))]
+    pub message: String,
+    /// How many pods the verdict is about; in files, a template counts as one.
+    #[serde(default)]
+    pub pods: u32,
+    /// The generation of this report that the status was computed for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub observed_generation: Option<i64>,
+    /// The workloads that run as the ServiceAccount, worst first.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 50), extend("x-kubernetes-list-type" = "atomic"))]
+    pub workloads: Vec<Workload>,
+    /// What RBAC gives to the ServiceAccount beyond what every identity has.
+    #[serde(default)]
+    pub permissions: Permissions,
+    /// What to do about a finding.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub remediation: Option<Remediation>,
+    /// How many list entries were left out to keep the report small.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub truncated: Option<u32>,
+    /// The state of the report itself.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 8), extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["type"]))]
+    pub conditions: Vec<Condition>,
+}
+
+/// One aspect of the state of a report.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Condition {
+    /// The aspect: `Evaluated` says whether a verdict could be reached.
+    #[serde(rename = "type")]
+    #[schemars(length(max = 316))]
+    pub type_: String,
+    /// Whether it holds.
+    pub status: ConditionStatus,
+    /// The reason of the verdict.
+    #[schemars(length(max = 1024))]
+    pub reason: String,
+    /// The same in a sentence.
+    #[schemars(length(max = 4096))]
+    pub message: String,
+    /// When `status` last changed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(extend("format" = "date-time"))]
+    pub last_transition_time: Option<String>,
+    /// The generation of the report that the condition was set for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub observed_generation: Option<i64>,
+}
+
+/// Whether a condition holds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
+pub enum ConditionStatus {
+    /// It holds.
+    True,
+    /// It does not.
+    False,
+    /// It is not known.
+    Unknown,
+}
+
+/// What one workload carries.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Workload {
+    /// The kind of the outermost owner of the pods, for example Deployment.
+    pub kind: String,
+    /// Its name.
+    pub name: String,
+    /// How many pods it has; in files, a template counts as one.
+    pub pods: u32,
+    /// The verdict on this workload alone.
+    pub verdict: Verdict,
+    /// The containers that see a token.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 20), extend("x-kubernetes-list-type" = "atomic"))]
+    pub containers: Vec<String>,
+    /// The tokens that they see.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 20), extend("x-kubernetes-list-type" = "atomic"))]
+    pub carriers: Vec<Carrier>,
+}
+
+/// One token as containers see it.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Carrier {
+    /// How the token got into the pod: Automount by admission, Explicit by the pod spec.
+    pub source: TokenSource,
+    /// Whom the token is for; absent for the API server itself.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub audience: Option<String>,
+    /// The lifetime that was asked for, in seconds.
+    pub expiration_seconds: i64,
+    /// The directory or file at which containers see the token.
+    pub mount_path: String,
+    /// How the pod differs from one made today: RemovedOnRecreate, the token is switched off by now.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub drift: Option<Drift>,
+}
+
+/// What RBAC gives to a ServiceAccount.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Permissions {
+    /// None: nothing beyond what every identity has. Inherited: only through groups of
+    /// ServiceAccounts. Direct: a binding names the ServiceAccount.
+    #[serde(default)]
+    pub level: Level,
+    /// The bindings that name the ServiceAccount itself.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 50), extend("x-kubernetes-list-type" = "atomic"))]
+    pub direct: Vec<Grant>,
+    /// The bindings that reach it through a group of ServiceAccounts.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 50), extend("x-kubernetes-list-type" = "atomic"))]
+    pub inherited: Vec<Grant>,
+}
+
+/// One binding that reaches a ServiceAccount.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Grant {
+    /// RoleBinding or ClusterRoleBinding.
+    pub binding_kind: String,
+    /// The name of the binding.
+    pub binding_name: String,
+    /// Role or ClusterRole.
+    pub role_kind: String,
+    /// The name of the role.
+    pub role_name: String,
+    /// The namespace that the grant holds in, which is the binding's; absent for the whole cluster.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub namespace: Option<String>,
+    /// The subject of the binding that matched.
+    pub subject: String,
+    /// Grants: it allows something beyond what every identity may do. AdmissionOnly: only `use` of
+    /// security policies, which needs no token. Latent: its role is missing or empty. Unresolved: its
+    /// role lies outside of the input. Covered: every identity may do all of it.
+    pub effect: Effect,
+}
+
+/// What to do about a finding.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Remediation {
+    /// One sentence.
+    pub summary: String,
+    /// Ready patches.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 50), extend("x-kubernetes-list-type" = "atomic"))]
+    pub patches: Vec<Patch>,
+}
+
+/// A patch for `kubectl patch --type=merge`.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Patch {
+    /// The kind of the object to patch, in the namespace of this report.
+    pub kind: String,
+    /// Its name.
+    pub name: String,
+    /// The JSON merge patch.
+    pub patch: String,
+}
+
+impl From<&Exposure> for TokenExposureReport {
+    fn from(exposure: &Exposure) -> Self {
+        let name = exposure.account.name.to_string();
+        let mut report = Self::new(&name, TokenExposureReportSpec { service_account_name: name.clone() });
+        report.metadata.namespace = Some(exposure.account.namespace.to_string());
+        report.status = Some(bounded(exposure.into()));
+        report
+    }
+}
+
+impl From<&Exposure> for TokenExposureReportStatus {
+    fn from(exposure: &Exposure) -> Self {
+        let grants = |group: bool| {
+            exposure.permissions.grants.iter().filter(move |grant| grant.via.is_group() == group).map(Grant::from).collect()
+        };
+        let evaluated =
+            if exposure.verdict == Verdict::Unknown { ConditionStatus::False } else { ConditionStatus::True };
+        Self {
+            verdict: Some(exposure.verdict),
+            reason: Some(exposure.reason),
+            message: clipped(&exposure.message),
+            pods: exposure.pods,
+            // The spec never changes, so there is only the first generation.
+            observed_generation: Some(1),
+            workloads: exposure.workloads.iter().map(Workload::from).collect(),
+            permissions: Permissions { level: exposure.permissions.level, direct: grants(false), inherited: grants(true) },
+            remediation: exposure.remediation.as_ref().map(Remediation::from),
+            truncated: None,
+            conditions: vec![Condition {
+                type_: EVALUATED.to_owned(),
+                status: evaluated,
+                reason: exposure.reason.name().to_owned(),
+                message: clipped(&exposure.message),
+                last_transition_time: None,
+                observed_generation: Some(1),
+            }],
+        }
+    }
+}
+
+impl From<&model::WorkloadExposure> for Workload {
+    fn from(exposure: &model::WorkloadExposure) -> Self {
+        let mut containers: Vec<String> =
+            exposure.carriers.iter().flat_map(|carrier| &carrier.containers).map(|name| clipped(name)).collect();
+        containers.sort_unstable();
+        containers.dedup();
+        Self {
+            kind: clipped(&exposure.workload.kind),
+            name: clipped(&exposure.workload.name),
+            pods: exposure.pods,
+            verdict: exposure.verdict,
+            containers,
+            carriers: exposure.carriers.iter().map(Carrier::from).collect(),
+        }
+    }
+}
+
+impl From<&model::Carrier> for Carrier {
+    fn from(carrier: &model::Carrier) -> Self {
+        Self {
+            source: carrier.source,
+            audience: (!carrier.audience.is_empty()).then(|| clipped(&carrier.audience)),
+            expiration_seconds: carrier.expiration_seconds,
+            mount_path: clipped(&carrier.mount_path),
+            drift: carrier.drift,
+        }
+    }
+}
+
+impl From<&model::Grant> for Grant {
+    fn from(grant: &model::Grant) -> Self {
+        let role_kind = match grant.role_ref.kind {
+            RoleKind::Role => "Role",
+            RoleKind::ClusterRole => "ClusterRole",
+        };
+        Self {
+            binding_kind: grant.binding_kind().to_owned(),
+            binding_name: clipped(&grant.binding.name),
+            role_kind: role_kind.to_owned(),
+            role_name: clipped(&grant.role_ref.name),
+            namespace: match &grant.scope {
+                Scope::Cluster => None,
+                Scope::Namespace(namespace) => Some(namespace.to_string()),
+            },
+            subject: clipped(&grant.via.to_string()),
+            effect: grant.effect,
+        }
+    }
+}
+
+impl From<&model::Remediation> for Remediation {
+    fn from(remediation: &model::Remediation) -> Self {
+        let patch = |patch: &model::exposure::Patch| Patch {
+            kind: clipped(&patch.target.kind),
+            name: clipped(&patch.target.name),
+            patch: patch.patch.clone(),
+        };
+        Self { summary: remediation.summary.clone(), patches: remediation.patches.iter().map(patch).collect() }
+    }
+}
+
+/// A string of at most [`MAX_CHARACTERS`].
+fn clipped(text: &str) -> String {
+    match text.char_indices().nth(MAX_CHARACTERS) {
+        None => text.to_owned(),
+        Some((end, _)) => text[..end].chars().take(MAX_CHARACTERS - 1).chain(['…']).collect(),
+    }
+}
+
+/// Caps every list, then halves the longest ones until the status is small enough; `truncated` says
+/// how many entries went.
+fn bounded(mut status: TokenExposureReportStatus) -> TokenExposureReportStatus {
+    let mut left_out = 0;
+    for workload in &mut status.workloads {
+        cut(&mut workload.containers, MAX_INNER_ENTRIES, &mut left_out);
+        cut(&mut workload.carriers, MAX_INNER_ENTRIES, &mut left_out);
+    }
+    let mut limit = MAX_ENTRIES;
+    loop {
+        cut(&mut status.workloads, limit, &mut left_out);
+        cut(&mut status.permissions.direct, limit, &mut left_out);
+        cut(&mut status.permissions.inherited, limit, &mut left_out);
+        if let Some(remediation) = &mut status.remediation {
+            cut(&mut remediation.patches, limit, &mut left_out);
+        }
+        let bytes = serde_json::to_vec(&status).map_or(0, |json| json.len());
+        if bytes <= MAX_BYTES || limit <= 1 {
+            break;
+        }
+        limit /= 2;
+    }
+    status.truncated = u32::try_from(left_out).ok().filter(|count| *count > 0);
+    status
+}
+
+fn cut<T>(list: &mut Vec<T>, limit: usize, left_out: &mut usize) {
+    *left_out += list.len().saturating_sub(limit);
+    list.truncate(limit);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::{ServiceAccountRef, WorkloadExposure, pod};
+
+    fn exposure(workloads: usize, path: &str) -> Exposure {
+        let carrier = model::Carrier {
+            source: TokenSource::Explicit,
+            reach: model::Reach::Api,
+            audience: "a".repeat(10_000).into(),
+            expiration_seconds: 3600,
+            mount_path: path.into(),
+            containers: (0..100).map(|n| format!("{n}-{}", "c".repeat(60)).into()).collect(),
+            drift: None,
+        };
+        let workload = |n: usize| WorkloadExposure {
+            verdict: Verdict::Review,
+            reason: Reason::ExplicitToken,
+            workload: pod::Workload { kind: "Deployment".into(), name: format!("w{n:05}").into() },
+            pods: 1,
+            carriers: vec![carrier.clone(); 100],
+        };
+        Exposure {
+            account: ServiceAccountRef::new("ns", "sa"),
+            verdict: Verdict::Review,
+            reason: Reason::ExplicitToken,
+            message: String::new(),
+            pods: 1,
+            workloads: (0..workloads).map(workload).collect(),
+            permissions: model::Permissions::default(),
+            remediation: None,
+            gaps: std::collections::BTreeSet::new(),
+        }
+    }
+
+    #[test]
+    fn a_report_never_passes_64_kib_and_says_what_it_left_out() {
+        let report = TokenExposureReport::from(&exposure(2_000, &"ü".repeat(5_000)));
+        assert!(serde_json::to_vec(&report).unwrap().len() < 64 * 1024);
+        let status = report.status.unwrap();
+        let kept = status.workloads.len();
+        assert!(kept >= 1);
+        let inner = 2_000 * (80 + 80);
+        assert_eq!(status.truncated, Some(u32::try_from(2_000 - kept + inner).unwrap()));
+    }
+
+    #[test]
+    fn a_small_report_is_whole() {
+        let status = TokenExposureReport::from(&exposure(0, "/p")).status.unwrap();
+        assert_eq!((status.truncated, status.workloads.len()), (None, 0));
+    }
+}

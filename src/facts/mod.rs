@@ -1,0 +1,62 @@
+//! From what the API sends to what is kept: one small fact for each object. Fields that nobody
+//! reads are never parsed, and odd input becomes a fact or is left out; nothing here can fail.
+
+pub mod owner;
+pub mod pod;
+pub mod rbac;
+pub mod report;
+pub mod service_account;
+pub mod wire;
+
+use std::fmt::Debug;
+
+use serde::de::DeserializeOwned;
+
+use crate::model::{InputKind, ObjectKey};
+
+/// A kind of object that is watched, listed or read from files.
+pub trait Kind: 'static {
+    /// What is parsed of an object: only the fields that are read.
+    type Wire: DeserializeOwned + Send;
+    /// What is kept of it.
+    type Facts: Clone + Debug + PartialEq + Send + Sync;
+    /// Which kind it is.
+    const INPUT: InputKind;
+
+    /// The metadata of an object.
+    fn metadata(wire: &Self::Wire) -> &wire::Metadata;
+    /// Reduces an object to its facts.
+    fn facts(wire: &Self::Wire) -> Self::Facts;
+
+    /// The key of an object.
+    #[must_use]
+    fn key(wire: &Self::Wire) -> ObjectKey {
+        let metadata = Self::metadata(wire);
+        ObjectKey::new(metadata.namespace.as_str(), metadata.name.as_str())
+    }
+}
+
+/// Pods.
+#[derive(Clone, Copy, Debug)]
+pub struct Pods;
+/// ServiceAccounts.
+#[derive(Clone, Copy, Debug)]
+pub struct ServiceAccounts;
+/// Namespaces.
+#[derive(Clone, Copy, Debug)]
+pub struct Namespaces;
+/// Roles.
+#[derive(Clone, Copy, Debug)]
+pub struct Roles;
+/// ClusterRoles.
+#[derive(Clone, Copy, Debug)]
+pub struct ClusterRoles;
+/// RoleBindings.
+#[derive(Clone, Copy, Debug)]
+pub struct RoleBindings;
+/// ClusterRoleBindings.
+#[derive(Clone, Copy, Debug)]
+pub struct ClusterRoleBindings;
+/// Our own TokenExposureReports.
+#[derive(Clone, Copy, Debug)]
+pub struct Reports;

@@ -1,0 +1,219 @@
+//! The slim types that objects are parsed into: only the fields that are read, `null` taken as
+//! absent everywhere, as the API server takes it.
+
+use serde::{Deserialize, Deserializer};
+
+/// Reads `null` as the default value.
+fn lenient<'de, D: Deserializer<'de>, T: Deserialize<'de> + Default>(deserializer: D) -> Result<T, D::Error> {
+    Option::deserialize(deserializer).map(Option::unwrap_or_default)
+}
+
+/// Declares slim types: every field may be absent or `null`.
+macro_rules! wire {
+    ($($(#[$doc:meta])* $name:ident { $($(#[$field_doc:meta])* $field:ident: $type:ty),* $(,)? })*) => {
+        $(
+            $(#[$doc])*
+            #[derive(Clone, Debug, Default, Deserialize)]
+            #[serde(rename_all = "camelCase")]
+            pub struct $name {
+                $(
+                    $(#[$field_doc])*
+                    #[serde(default, deserialize_with = "lenient")]
+                    pub $field: $type,
+                )*
+            }
+        )*
+    };
+}
+
+wire! {
+    /// `metadata`.
+    Metadata {
+        /// `name`.
+        name: String,
+        /// `namespace`; empty when cluster-scoped or left out.
+        namespace: String,
+        /// `uid`, which only the API server assigns.
+        uid: String,
+        /// `resourceVersion`.
+        resource_version: String,
+        /// `deletionTimestamp`.
+        deletion_timestamp: Option<String>,
+        /// `ownerReferences`.
+        owner_references: Vec<OwnerReference>,
+        /// The labels that are read.
+        labels: Labels,
+        /// The annotations that are read.
+        annotations: Annotations,
+    }
+
+    /// One owner reference.
+    OwnerReference {
+        /// `kind`.
+        kind: String,
+        /// `name`.
+        name: String,
+        /// `uid`.
+        uid: String,
+        /// `controller`.
+        controller: bool,
+    }
+
+    /// The labels that tell a pod's owner's owner.
+    Labels {
+        /// What a Deployment appends to the names of its ReplicaSets.
+        #[serde(rename = "pod-template-hash")]
+        pod_template_hash: String,
+        /// What an Argo Rollout appends to the names of its ReplicaSets.
+        #[serde(rename = "rollouts-pod-template-hash")]
+        rollouts_pod_template_hash: String,
+    }
+
+    /// The annotations that are read.
+    Annotations {
+        /// Present on the mirror of a static pod, with any value.
+        #[serde(rename = "kubernetes.io/config.mirror")]
+        mirror: Option<String>,
+    }
+
+    /// A Pod.
+    Pod {
+        /// `metadata`.
+        metadata: Metadata,
+        /// `spec`.
+        spec: PodSpec,
+    }
+
+    /// A pod spec, of a pod or of a template.
+    PodSpec {
+        /// `serviceAccountName`.
+        service_account_name: String,
+        /// `serviceAccount`, deprecated: read where the other is empty.
+        service_account: String,
+        /// `automountServiceAccountToken`.
+        automount_service_account_token: Option<bool>,
+        /// `volumes`.
+        volumes: Vec<Volume>,
+        /// `initContainers`.
+        init_containers: Vec<Container>,
+        /// `containers`.
+        containers: Vec<Container>,
+        /// `ephemeralContainers`.
+        ephemeral_containers: Vec<Container>,
+    }
+
+    /// A volume.
+    Volume {
+        /// `name`.
+        name: String,
+        /// `projected`.
+        projected: Option<Projected>,
+    }
+
+    /// A projected volume.
+    Projected {
+        /// `sources`.
+        sources: Vec<Projection>,
+    }
+
+    /// One source of a projected volume.
+    Projection {
+        /// `serviceAccountToken`.
+        service_account_token: Option<TokenProjection>,
+    }
+
+    /// A projected token.
+    TokenProjection {
+        /// `audience`.
+        audience: String,
+        /// `expirationSeconds`.
+        expiration_seconds: Option<i64>,
+        /// `path`.
+        path: String,
+    }
+
+    /// A container.
+    Container {
+        /// `name`.
+        name: String,
+        /// `volumeMounts`.
+        volume_mounts: Vec<VolumeMount>,
+    }
+
+    /// A mount.
+    VolumeMount {
+        /// `name` of the volume.
+        name: String,
+        /// `mountPath`.
+        mount_path: String,
+        /// `subPath`.
+        sub_path: String,
+        /// `subPathExpr`.
+        sub_path_expr: String,
+    }
+
+    /// A ServiceAccount.
+    ServiceAccount {
+        /// `metadata`.
+        metadata: Metadata,
+        /// `automountServiceAccountToken`.
+        automount_service_account_token: Option<bool>,
+    }
+
+    /// A Namespace.
+    Namespace {
+        /// `metadata`.
+        metadata: Metadata,
+    }
+
+    /// A Role or ClusterRole.
+    Role {
+        /// `metadata`.
+        metadata: Metadata,
+        /// `rules`.
+        rules: Vec<PolicyRule>,
+    }
+
+    /// One rule of a role.
+    PolicyRule {
+        /// `verbs`.
+        verbs: Vec<Box<str>>,
+        /// `apiGroups`.
+        api_groups: Vec<Box<str>>,
+        /// `resources`.
+        resources: Vec<Box<str>>,
+        /// `resourceNames`.
+        resource_names: Vec<Box<str>>,
+        /// `nonResourceURLs`.
+        #[serde(rename = "nonResourceURLs")]
+        non_resource_urls: Vec<Box<str>>,
+    }
+
+    /// A RoleBinding or ClusterRoleBinding.
+    Binding {
+        /// `metadata`.
+        metadata: Metadata,
+        /// `roleRef`.
+        role_ref: RoleRef,
+        /// `subjects`.
+        subjects: Vec<Subject>,
+    }
+
+    /// `roleRef`.
+    RoleRef {
+        /// `kind`.
+        kind: String,
+        /// `name`.
+        name: String,
+    }
+
+    /// One subject of a binding.
+    Subject {
+        /// `kind`.
+        kind: String,
+        /// `name`.
+        name: String,
+        /// `namespace`.
+        namespace: String,
+    }
+}

@@ -1,0 +1,77 @@
+//! ServiceAccounts, and what is known of each: its pods by shape, its report, its last verdict.
+
+use std::{collections::HashMap, sync::Arc};
+
+use super::{Index, Indexed, Summary, Table};
+use crate::{
+    facts::{Kind, ServiceAccounts},
+    model::{ObjectKey, PodFacts, ServiceAccountRef},
+};
+
+/// What is known of one account.
+#[derive(Debug, Default)]
+pub struct Account {
+    /// The account's object exists.
+    pub(super) exists: bool,
+    /// Its report exists.
+    pub(super) reported: bool,
+    /// The distinct shapes of its pods, and how many pods have each.
+    pub(super) pods: HashMap<Arc<PodFacts>, u32>,
+    pub(super) summary: Option<Summary>,
+}
+
+impl Account {
+    /// The last verdict on it.
+    #[must_use]
+    pub const fn summary(&self) -> Option<&Summary> {
+        self.summary.as_ref()
+    }
+
+    /// Whether the account's object exists, or a pod names it.
+    #[must_use]
+    pub fn is_subject(&self) -> bool {
+        self.exists || !self.pods.is_empty()
+    }
+
+    const fn is_forgotten(&self) -> bool {
+        !self.exists && !self.reported
+    }
+}
+
+impl Index {
+    /// Changes what is known of an account, and marks it dirty. One that nothing speaks of any more
+    /// is forgotten.
+    pub(super) fn touch(&mut self, account: &ServiceAccountRef, change: impl FnOnce(&mut Account)) {
+        let known = self.accounts.entry(account.clone()).or_default();
+        change(known);
+        if known.is_forgotten() && known.pods.is_empty() {
+            self.accounts.remove(account);
+            self.dirty.remove(account);
+        } else {
+            self.mark(account);
+        }
+    }
+
+    /// The accounts of a namespace.
+    pub(super) fn accounts_in(&self, namespace: &Arc<str>) -> impl Iterator<Item = &ServiceAccountRef> {
+        let first = ServiceAccountRef::new(namespace.clone(), "");
+        let namespace = namespace.clone();
+        self.accounts.range(first..).map(|(account, _)| account).take_while(move |account| account.namespace == namespace)
+    }
+}
+
+impl Indexed<ServiceAccounts> for Index {
+    fn table(&mut self) -> &mut Table<<ServiceAccounts as Kind>::Facts> {
+        &mut self.service_accounts
+    }
+
+    fn changed(
+        &mut self,
+        key: &ObjectKey,
+        _old: Option<&<ServiceAccounts as Kind>::Facts>,
+        new: Option<&<ServiceAccounts as Kind>::Facts>,
+    ) {
+        let exists = new.is_some();
+        self.touch(&key.clone().into(), |account| account.exists = exists);
+    }
+}

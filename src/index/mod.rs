@@ -1,0 +1,269 @@
+//! All that is known, as small facts with the reverse keys to find them by: an object goes in, the
+//! accounts that it can touch come out. Synchronous, without a clock and without a client.
+
+mod accounts;
+mod bindings;
+mod evidence;
+mod namespaces;
+mod pods;
+mod reports;
+mod roles;
+mod table;
+
+use std::{
+    collections::{BTreeMap, BTreeSet, HashMap, HashSet},
+    sync::Arc,
+};
+
+pub use self::{accounts::Account, reports::ReportFacts};
+use self::{bindings::Subjects, table::{Change, Table}};
+use crate::{
+    facts::{ClusterRoleBindings, ClusterRoles, Kind, Namespaces, Pods, Reports, RoleBindings, Roles, ServiceAccounts},
+    model::{Gap, InputKind, ObjectKey, ServiceAccountRef, Verdict},
+    rbac::resolve,
+    token::ApiAudiences,
+};
+
+/// A kind that the index keeps. Each kind says where its rows are and whom a change touches.
+pub trait Indexed<K: Kind> {
+    /// The rows of this kind.
+    fn table(&mut self) -> &mut Table<K::Facts>;
+
+    /// Keeps the reverse keys of one row right and marks every account dirty that the change can
+    /// touch: those that the old facts reached as well as those that the new ones do.
+    fn changed(&mut self, key: &ObjectKey, old: Option<&K::Facts>, new: Option<&K::Facts>);
+
+    /// Replaces facts by an equal value that is kept already, where rows repeat.
+    fn shared(&self, _key: &ObjectKey, facts: K::Facts) -> K::Facts {
+        facts
+    }
+}
+
+/// How far the reading of one kind has got.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Reading {
+    /// All of it was read once.
+    pub synced: bool,
+    /// The API server refuses to list it.
+    pub forbidden: bool,
+    /// How often reading it failed.
+    pub errors: u64,
+    /// When the last event came, in seconds since 1970; 0 before the first.
+    pub last_event_seconds: f64,
+}
+
+/// The facts of a cluster, or of a set of files.
+#[derive(Debug)]
+pub struct Index {
+    pods: Table<<Pods as Kind>::Facts>,
+    service_accounts: Table<<ServiceAccounts as Kind>::Facts>,
+    namespaces: Table<<Namespaces as Kind>::Facts>,
+    roles: Table<<Roles as Kind>::Facts>,
+    cluster_roles: Table<<ClusterRoles as Kind>::Facts>,
+    role_bindings: Table<<RoleBindings as Kind>::Facts>,
+    cluster_role_bindings: Table<<ClusterRoleBindings as Kind>::Facts>,
+    reports: Table<<Reports as Kind>::Facts>,
+
+    /// Every account that exists, that a pod names or that has a report.
+    accounts: BTreeMap<ServiceAccountRef, Account>,
+    namespace_names: HashSet<Arc<str>>,
+    subjects: Subjects,
+    bindings_of_role: HashMap<ObjectKey, BTreeSet<ObjectKey>>,
+
+    readings: BTreeMap<InputKind, Reading>,
+    rbac_enforced: bool,
+    known_roles: resolve::Roles,
+    audiences: ApiAudiences,
+    dirty: HashSet<ServiceAccountRef>,
+}
+
+impl Index {
+    /// An empty index that waits for `expected` kinds.
+    #[must_use]
+    pub fn new(expected: &[InputKind]) -> Self {
+        Self {
+            pods: Table::default(),
+            service_accounts: Table::default(),
+            namespaces: Table::default(),
+            roles: Table::default(),
+            cluster_roles: Table::default(),
+            role_bindings: Table::default(),
+            cluster_role_bindings: Table::default(),
+            reports: Table::default(),
+            accounts: BTreeMap::new(),
+            namespace_names: HashSet::new(),
+            subjects: Subjects::default(),
+            bindings_of_role: HashMap::new(),
+            readings: expected.iter().map(|kind| (*kind, Reading::default())).collect(),
+            rbac_enforced: true,
+            known_roles: resolve::Roles::Complete,
+            audiences: ApiAudiences::default(),
+            dirty: HashSet::new(),
+        }
+    }
+
+    // === what goes in ===
+
+    /// An object exists with these facts. Facts that are the same as before change nothing.
+    pub fn apply<K: Kind>(&mut self, key: ObjectKey, facts: K::Facts)
+    where
+        Self: Indexed<K>,
+    {
+        if self.table().is_current(&key, &facts) {
+            return;
+        }
+        let key = ObjectKey { namespace: self.shared_namespace(&key.namespace), name: key.name };
+        let facts = self.shared(&key, facts);
+        let Change { key, old, new } = self.table().put(key, facts);
+        self.changed(&key, old.as_ref(), new.as_ref());
+    }
+
+    /// An object is gone.
+    pub fn delete<K: Kind>(&mut self, key: &ObjectKey)
+    where
+        Self: Indexed<K>,
+    {
+        if let Some(Change { key, old, .. }) = self.table().take(key) {
+            self.changed(&key, old.as_ref(), None);
+        }
+    }
+
+    /// A complete reading of a kind begins: rows that it does not mention go at its end.
+    pub fn begin<K: Kind>(&mut self)
+    where
+        Self: Indexed<K>,
+    {
+        self.table().begin();
+    }
+
+    /// A complete reading of a kind has ended.
+    pub fn commit<K: Kind>(&mut self)
+    where
+        Self: Indexed<K>,
+    {
+        for Change { key, old, .. } in self.table().sweep() {
+            self.changed(&key, old.as_ref(), None);
+        }
+        self.read(K::INPUT, |reading| {
+            reading.synced = true;
+            reading.forbidden = false;
+        });
+    }
+
+    /// Notes how the reading of a kind goes. What may not be read touches every account.
+    pub fn read(&mut self, kind: InputKind, note: impl FnOnce(&mut Reading)) {
+        let was_settled = self.is_settled();
+        let Some(reading) = self.readings.get_mut(&kind) else { return };
+        let before = *reading;
+        note(reading);
+        let refusal_changed = reading.forbidden != before.forbidden;
+        if refusal_changed || (!was_settled && self.is_settled()) {
+            self.mark_all();
+        }
+    }
+
+    /// Whether the API server asks RBAC at all.
+    pub fn set_rbac_enforced(&mut self, enforced: bool) {
+        if self.rbac_enforced != enforced {
+            self.rbac_enforced = enforced;
+            self.mark_all();
+        }
+    }
+
+    /// What audiences the API server accepts.
+    pub fn set_audiences(&mut self, audiences: ApiAudiences) {
+        if self.audiences != audiences {
+            self.audiences = audiences;
+            self.mark_all();
+        }
+    }
+
+    /// Whether the roles that were read are all there are.
+    pub fn set_known_roles(&mut self, known: resolve::Roles) {
+        self.known_roles = known;
+    }
+
+    /// The verdict that was last given on an account, with the pods of each of its workloads'
+    /// verdicts, for the metrics.
+    pub fn set_verdict(&mut self, account: &ServiceAccountRef, summary: Summary) {
+        if let Some(known) = self.accounts.get_mut(account) {
+            known.summary = Some(summary);
+        }
+    }
+
+    // === what comes out ===
+
+    /// Whether every expected kind was read once, or is known to be refused.
+    #[must_use]
+    pub fn is_settled(&self) -> bool {
+        self.readings.values().all(|reading| reading.synced || reading.forbidden)
+    }
+
+    /// The accounts whose answer may have changed since this was last asked; none before every
+    /// kind was read, and then all.
+    pub fn take_dirty(&mut self) -> HashSet<ServiceAccountRef> {
+        if self.is_settled() { std::mem::take(&mut self.dirty) } else { HashSet::new() }
+    }
+
+    /// Every account that exists, that a pod names or that has a report, in order.
+    pub fn accounts(&self) -> impl Iterator<Item = (&ServiceAccountRef, &Account)> {
+        self.accounts.iter()
+    }
+
+    /// What is known of an account.
+    #[must_use]
+    pub fn account(&self, account: &ServiceAccountRef) -> Option<&Account> {
+        self.accounts.get(account)
+    }
+
+    /// How far the reading of each expected kind has got.
+    pub fn readings(&self) -> impl Iterator<Item = (InputKind, &Reading)> {
+        self.readings.iter().map(|(kind, reading)| (*kind, reading))
+    }
+
+    /// What the API server accepts.
+    #[must_use]
+    pub fn audiences(&self) -> &ApiAudiences {
+        &self.audiences
+    }
+
+    fn gaps(&self) -> BTreeSet<Gap> {
+        let refused = self.readings().filter(|(_, reading)| reading.forbidden).map(|(kind, _)| Gap::Forbidden(kind));
+        refused.chain((!self.rbac_enforced).then_some(Gap::RbacNotEnforced)).collect()
+    }
+
+    /// The one copy of a namespace's name that all keys share.
+    fn shared_namespace(&mut self, namespace: &Arc<str>) -> Arc<str> {
+        if let Some(known) = self.namespace_names.get(namespace) {
+            return known.clone();
+        }
+        self.namespace_names.insert(namespace.clone());
+        namespace.clone()
+    }
+
+    fn mark(&mut self, account: &ServiceAccountRef) {
+        if let Some((known, _)) = self.accounts.get_key_value(account) {
+            self.dirty.insert(known.clone());
+        }
+    }
+
+    fn mark_all(&mut self) {
+        self.dirty.extend(self.accounts.keys().cloned());
+    }
+}
+
+/// What the metrics need to know of the last verdict on an account.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Summary {
+    /// The verdict.
+    pub verdict: Verdict,
+    /// Its reason.
+    pub reason: crate::model::Reason,
+    /// The pods that it is about.
+    pub pods: u32,
+    /// How many pods have each verdict, in the order of [`Verdict::ALL`].
+    pub pods_by_verdict: [u32; Verdict::ALL.len()],
+}
+
+#[cfg(test)]
+mod tests;

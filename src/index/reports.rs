@@ -1,0 +1,28 @@
+//! Our own reports: an edit or a deletion by somebody else makes the account dirty, and a restart
+//! needs no memory of what was written.
+
+use super::{Index, Indexed, Table};
+pub use crate::facts::report::ReportFacts;
+use crate::{
+    facts::Reports,
+    model::{ObjectKey, ServiceAccountRef},
+};
+
+impl Index {
+    /// The report of an account, as last seen or written.
+    #[must_use]
+    pub fn report(&self, account: &ServiceAccountRef) -> Option<&ReportFacts> {
+        self.reports.get(&account.clone().into())
+    }
+}
+
+impl Indexed<Reports> for Index {
+    fn table(&mut self) -> &mut Table<ReportFacts> {
+        &mut self.reports
+    }
+
+    fn changed(&mut self, key: &ObjectKey, _old: Option<&ReportFacts>, new: Option<&ReportFacts>) {
+        let reported = new.is_some();
+        self.touch(&key.clone().into(), |account| account.reported = reported);
+    }
+}

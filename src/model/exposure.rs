@@ -1,0 +1,278 @@
+//! The answer: one [`Exposure`] for each ServiceAccount. The docs of [`Verdict`] and [`Reason`] are
+//! the catalogue of verdicts.
+
+use std::{collections::BTreeSet, fmt};
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use super::{
+    InputKind,
+    identity::ServiceAccountRef,
+    pod::Workload,
+    rbac::{Permissions, RoleRef},
+};
+
+/// The verdict on a ServiceAccount, or on one of its workloads; the worst comes first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
+pub enum Verdict {
+    /// A token is mounted and no RBAC rule beyond the baseline lets anyone use it: switch it off.
+    Unneeded,
+    /// Probably unneeded, but a person must look.
+    Review,
+    /// The answer would be a guess; the reason says what is missing.
+    Unknown,
+    /// A direct grant exists.
+    Needed,
+    /// There is nothing to remove.
+    NoToken,
+}
+
+impl Verdict {
+    /// Every verdict, worst first.
+    pub const ALL: [Self; 5] = [Self::Unneeded, Self::Review, Self::Unknown, Self::Needed, Self::NoToken];
+
+    /// As the API spells it.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Unneeded => "Unneeded",
+            Self::Review => "Review",
+            Self::Unknown => "Unknown",
+            Self::Needed => "Needed",
+            Self::NoToken => "NoToken",
+        }
+    }
+
+    /// Whether somebody has something to do: these are reported by default.
+    #[must_use]
+    pub const fn is_finding(self) -> bool {
+        match self {
+            Self::Unneeded | Self::Review | Self::Unknown => true,
+            Self::Needed | Self::NoToken => false,
+        }
+    }
+}
+
+impl fmt::Display for Verdict {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+/// Why the verdict is what it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
+pub enum Reason {
+    /// Unneeded: no rule beyond the baseline.
+    NoPermissions,
+    /// Unneeded: the only rules are `use` of PodSecurityPolicies or SecurityContextConstraints,
+    /// which admission checks for the pod without its token.
+    AdmissionOnly,
+    /// Review: a binding names the account, but its role is missing or empty.
+    LatentBinding,
+    /// Review: permissions come only through groups that many ServiceAccounts are in.
+    InheritedOnly,
+    /// Review: somebody projected the token by hand, perhaps to prove an identity elsewhere.
+    ExplicitToken,
+    /// Needed: a binding names the account itself.
+    DirectGrant,
+    /// No token: the pods switch it off, or hide the path that it is mounted at.
+    AutomountDisabled,
+    /// No token for this API server: all are for other audiences.
+    ExternalAudienceOnly,
+    /// No token: no pod runs as the account.
+    NoPods,
+    /// Unknown: the API server refuses to list something that the answer depends on.
+    Forbidden,
+    /// Unknown: the API server allows everything, so RBAC says nothing about need.
+    #[serde(rename = "RBACNotEnforced")]
+    RbacNotEnforced,
+    /// Unknown: whether the API server accepts the audience of a token is not known.
+    UnknownAudience,
+    /// Unknown: a binding refers to a role outside of the input.
+    UnresolvedRole,
+}
+
+impl Reason {
+    /// As the API spells it.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::NoPermissions => "NoPermissions",
+            Self::AdmissionOnly => "AdmissionOnly",
+            Self::LatentBinding => "LatentBinding",
+            Self::InheritedOnly => "InheritedOnly",
+            Self::ExplicitToken => "ExplicitToken",
+            Self::DirectGrant => "DirectGrant",
+            Self::AutomountDisabled => "AutomountDisabled",
+            Self::ExternalAudienceOnly => "ExternalAudienceOnly",
+            Self::NoPods => "NoPods",
+            Self::Forbidden => "Forbidden",
+            Self::RbacNotEnforced => "RBACNotEnforced",
+            Self::UnknownAudience => "UnknownAudience",
+            Self::UnresolvedRole => "UnresolvedRole",
+        }
+    }
+}
+
+impl fmt::Display for Reason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+/// The answer for one ServiceAccount: the worst of its pods, with everything that speaks for it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Exposure {
+    /// Whom the tokens speak for.
+    pub account: ServiceAccountRef,
+    /// The worst verdict of its workloads.
+    pub verdict: Verdict,
+    /// Why.
+    pub reason: Reason,
+    /// One sentence that a person can act on.
+    pub message: String,
+    /// How many pods the verdict is about; a template counts as one.
+    pub pods: u32,
+    /// Its workloads, worst first.
+    pub workloads: Vec<WorkloadExposure>,
+    /// What RBAC gives it.
+    pub permissions: Permissions,
+    /// What to do; `None` when there is nothing to do.
+    pub remediation: Option<Remediation>,
+    /// What the answer lacks.
+    pub gaps: BTreeSet<Gap>,
+}
+
+/// What one workload carries for the account.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct WorkloadExposure {
+    /// The verdict on this workload alone.
+    pub verdict: Verdict,
+    /// Why.
+    pub reason: Reason,
+    /// Whose pods they are.
+    pub workload: Workload,
+    /// How many pods it has; a template counts as one.
+    pub pods: u32,
+    /// The tokens, each with the containers that see it.
+    pub carriers: Vec<Carrier>,
+}
+
+/// One token as containers see it.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Carrier {
+    /// How it got there.
+    pub source: TokenSource,
+    /// Whom it convinces.
+    pub reach: Reach,
+    /// Its audience; empty for the API server's own.
+    pub audience: Box<str>,
+    /// The lifetime that was asked for, in seconds.
+    pub expiration_seconds: i64,
+    /// Where it is mounted.
+    pub mount_path: Box<str>,
+    /// The containers that see it, in the order of the pod.
+    pub containers: Vec<Box<str>>,
+    /// How the pod differs from one made today.
+    pub drift: Option<Drift>,
+}
+
+/// How a token got into a pod.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
+pub enum TokenSource {
+    /// The ServiceAccount admission plugin injected it, or will.
+    Automount,
+    /// The pod spec projects it.
+    Explicit,
+}
+
+impl TokenSource {
+    /// As the API spells it.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Automount => "Automount",
+            Self::Explicit => "Explicit",
+        }
+    }
+}
+
+/// Whom a token convinces.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Reach {
+    /// This cluster's API server.
+    Api,
+    /// Somebody else; the API server answers 401.
+    External,
+    /// Not known: the API server's audiences are not.
+    Unknown,
+}
+
+/// How a live pod differs from one made today.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
+pub enum Drift {
+    /// The token is switched off by now; it goes when the pod is made anew.
+    RemovedOnRecreate,
+}
+
+/// What to do about a finding.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Remediation {
+    /// One sentence.
+    pub summary: String,
+    /// Ready patches, for `kubectl patch --type=merge`.
+    pub patches: Vec<Patch>,
+}
+
+/// A JSON merge patch for one object in the namespace of the account.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Patch {
+    /// The object to patch.
+    pub target: Workload,
+    /// The patch.
+    pub patch: String,
+}
+
+/// Something that the answer depends on and that could not be known.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Gap {
+    /// The API server allows everything to everybody.
+    RbacNotEnforced,
+    /// Listing this kind is refused.
+    Forbidden(InputKind),
+    /// A role that a binding refers to lies outside of the input.
+    UnresolvedRole(RoleRef),
+    /// It is not known whether the API server accepts this audience.
+    UnknownAudience(Box<str>),
+}
+
+impl Gap {
+    /// The reason that an answer which depends on it has.
+    #[must_use]
+    pub const fn reason(&self) -> Reason {
+        match self {
+            Self::RbacNotEnforced => Reason::RbacNotEnforced,
+            Self::Forbidden(_) => Reason::Forbidden,
+            Self::UnresolvedRole(_) => Reason::UnresolvedRole,
+            Self::UnknownAudience(_) => Reason::UnknownAudience,
+        }
+    }
+}
+
+impl fmt::Display for Gap {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::RbacNotEnforced => {
+                f.write_str("the API server allows requests that RBAC does not: RBAC says nothing about need here")
+            }
+            Self::Forbidden(kind) => {
+                write!(f, "listing {0} is forbidden: grant `list` and `watch` on `{0}`", kind.plural())
+            }
+            Self::UnresolvedRole(role) => write!(f, "{role} is not in the input: add it, or scan with the cluster"),
+            Self::UnknownAudience(audience) => {
+                write!(f, "it is not known whether the API server accepts audience `{audience}`: say so with --api-audience")
+            }
+        }
+    }
+}

@@ -1,0 +1,109 @@
+//! Who a token speaks for, and how objects are named.
+
+use std::{fmt, sync::Arc};
+
+/// The prefix of the username of every ServiceAccount
+/// (`serviceaccount.ServiceAccountUsernamePrefix` upstream).
+const USERNAME_PREFIX: &str = "system:serviceaccount:";
+
+/// Namespace and name of an object of a known kind; cluster-scoped objects have an empty namespace.
+///
+/// Cheap to clone: both parts are shared.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct ObjectKey {
+    /// The namespace; empty for a cluster-scoped object.
+    pub namespace: Arc<str>,
+    /// `metadata.name`.
+    pub name: Arc<str>,
+}
+
+impl ObjectKey {
+    /// The key of an object in a namespace.
+    pub fn new(namespace: impl Into<Arc<str>>, name: impl Into<Arc<str>>) -> Self {
+        Self { namespace: namespace.into(), name: name.into() }
+    }
+
+    /// The key of a cluster-scoped object.
+    pub fn cluster(name: impl Into<Arc<str>>) -> Self {
+        Self::new("", name)
+    }
+
+    /// Whether the object has no namespace.
+    #[must_use]
+    pub fn is_cluster(&self) -> bool {
+        self.namespace.is_empty()
+    }
+}
+
+impl fmt::Display for ObjectKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.is_cluster() {
+            f.write_str(&self.name)
+        } else {
+            write!(f, "{}/{}", self.namespace, self.name)
+        }
+    }
+}
+
+/// A ServiceAccount by name: what bindings match, whether the object exists or not.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct ServiceAccountRef {
+    /// The namespace of the ServiceAccount.
+    pub namespace: Arc<str>,
+    /// The name of the ServiceAccount.
+    pub name: Arc<str>,
+}
+
+impl ServiceAccountRef {
+    /// A ServiceAccount by namespace and name.
+    pub fn new(namespace: impl Into<Arc<str>>, name: impl Into<Arc<str>>) -> Self {
+        Self { namespace: namespace.into(), name: name.into() }
+    }
+
+    /// `system:serviceaccount:<namespace>:<name>`; mirrors `serviceaccount.MakeUsername`.
+    #[must_use]
+    pub fn username(&self) -> String {
+        format!("{USERNAME_PREFIX}{}:{}", self.namespace, self.name)
+    }
+
+    /// The ServiceAccount that a username names; mirrors `serviceaccount.SplitUsername`.
+    #[must_use]
+    pub fn from_username(username: &str) -> Option<Self> {
+        let (namespace, name) = username.strip_prefix(USERNAME_PREFIX)?.split_once(':')?;
+        let valid = !namespace.is_empty() && !name.is_empty() && !name.contains(':');
+        valid.then(|| Self::new(namespace, name))
+    }
+}
+
+impl fmt::Display for ServiceAccountRef {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}/{}", self.namespace, self.name)
+    }
+}
+
+impl From<ObjectKey> for ServiceAccountRef {
+    fn from(key: ObjectKey) -> Self {
+        Self { namespace: key.namespace, name: key.name }
+    }
+}
+
+impl From<ServiceAccountRef> for ObjectKey {
+    fn from(account: ServiceAccountRef) -> Self {
+        Self { namespace: account.namespace, name: account.name }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_username_names_its_account_and_nothing_else_does() {
+        let account = ServiceAccountRef::new("shop", "cart");
+        assert_eq!(account.username(), "system:serviceaccount:shop:cart");
+        assert_eq!(ServiceAccountRef::from_username("system:serviceaccount:shop:cart"), Some(account));
+        for other in ["cart", "system:serviceaccount:shop", "system:serviceaccount::cart", "system:serviceaccount:a:b:c"] {
+            assert_eq!(ServiceAccountRef::from_username(other), None, "{other}");
+        }
+    }
+}

@@ -1,0 +1,107 @@
+//! The nouns: plain data that every other room speaks about.
+
+pub mod exposure;
+pub mod identity;
+pub mod pod;
+pub mod rbac;
+pub mod service_account;
+
+pub use exposure::{
+    Carrier, Drift, Exposure, Gap, Reach, Reason, Remediation, TokenSource, Verdict, WorkloadExposure,
+};
+pub use identity::{ObjectKey, ServiceAccountRef};
+pub use pod::PodFacts;
+pub use rbac::{Binding, Grant, Level, Permissions, Role, RoleRef, Rule, Scope, Subject};
+pub use service_account::{NamespaceFacts, ServiceAccountFacts};
+
+/// A kind that the answer is computed from, or written as.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum InputKind {
+    /// `Pod`, core/v1; templates from files are told as pods too.
+    Pod,
+    /// `ServiceAccount`, core/v1.
+    ServiceAccount,
+    /// `Namespace`, core/v1.
+    Namespace,
+    /// `Role`, rbac.authorization.k8s.io/v1.
+    Role,
+    /// `ClusterRole`, rbac.authorization.k8s.io/v1.
+    ClusterRole,
+    /// `RoleBinding`, rbac.authorization.k8s.io/v1.
+    RoleBinding,
+    /// `ClusterRoleBinding`, rbac.authorization.k8s.io/v1.
+    ClusterRoleBinding,
+    /// `TokenExposureReport`, tokenexposure.io/v1alpha1: our own.
+    TokenExposureReport,
+}
+
+impl InputKind {
+    /// Every kind, in the order of the declaration.
+    pub const ALL: [Self; 8] = [
+        Self::Pod,
+        Self::ServiceAccount,
+        Self::Namespace,
+        Self::Role,
+        Self::ClusterRole,
+        Self::RoleBinding,
+        Self::ClusterRoleBinding,
+        Self::TokenExposureReport,
+    ];
+
+    /// The `kind` as manifests spell it.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Pod => "Pod",
+            Self::ServiceAccount => "ServiceAccount",
+            Self::Namespace => "Namespace",
+            Self::Role => "Role",
+            Self::ClusterRole => "ClusterRole",
+            Self::RoleBinding => "RoleBinding",
+            Self::ClusterRoleBinding => "ClusterRoleBinding",
+            Self::TokenExposureReport => "TokenExposureReport",
+        }
+    }
+
+    /// The resource, as URLs and RBAC rules spell it.
+    #[must_use]
+    pub const fn plural(self) -> &'static str {
+        match self {
+            Self::Pod => "pods",
+            Self::ServiceAccount => "serviceaccounts",
+            Self::Namespace => "namespaces",
+            Self::Role => "roles",
+            Self::ClusterRole => "clusterroles",
+            Self::RoleBinding => "rolebindings",
+            Self::ClusterRoleBinding => "clusterrolebindings",
+            Self::TokenExposureReport => "tokenexposurereports",
+        }
+    }
+
+    /// The API group; empty for core/v1.
+    #[must_use]
+    pub const fn group(self) -> &'static str {
+        match self {
+            Self::Pod | Self::ServiceAccount | Self::Namespace => "",
+            Self::Role | Self::ClusterRole | Self::RoleBinding | Self::ClusterRoleBinding => {
+                "rbac.authorization.k8s.io"
+            }
+            Self::TokenExposureReport => "tokenexposure.io",
+        }
+    }
+
+    /// The version that is read.
+    #[must_use]
+    pub const fn version(self) -> &'static str {
+        match self {
+            Self::TokenExposureReport => "v1alpha1",
+            _ => "v1",
+        }
+    }
+
+    /// Whether a guess about need would follow from not being able to read this kind.
+    #[must_use]
+    pub const fn decides_need(self) -> bool {
+        matches!(self, Self::Role | Self::ClusterRole | Self::RoleBinding | Self::ClusterRoleBinding)
+    }
+}

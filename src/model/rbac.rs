@@ -1,0 +1,246 @@
+//! RBAC in the words of rbac.authorization.k8s.io/v1, reduced to what can concern a ServiceAccount.
+
+use std::{fmt, sync::Arc};
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use super::identity::{ObjectKey, ServiceAccountRef};
+
+/// One `PolicyRule`.
+#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Rule {
+    /// `verbs`.
+    pub verbs: Box<[Box<str>]>,
+    /// `apiGroups`.
+    pub api_groups: Box<[Box<str>]>,
+    /// `resources`.
+    pub resources: Box<[Box<str>]>,
+    /// `resourceNames`; empty means any.
+    pub resource_names: Box<[Box<str>]>,
+    /// `nonResourceURLs`.
+    pub non_resource_urls: Box<[Box<str>]>,
+}
+
+/// A Role or ClusterRole: the rules as stored. Aggregation is the business of the cluster, or of
+/// the offline fixpoint.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Role {
+    /// `rules`.
+    pub rules: Box<[Rule]>,
+}
+
+/// `roleRef` of a binding.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct RoleRef {
+    /// Which kind it names.
+    pub kind: RoleKind,
+    /// `name`.
+    pub name: Arc<str>,
+}
+
+/// The kind that a `roleRef` names.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum RoleKind {
+    /// A Role of the binding's namespace.
+    Role,
+    /// A ClusterRole.
+    ClusterRole,
+}
+
+impl RoleRef {
+    /// The key of the role, seen from a binding in `binding_namespace`.
+    #[must_use]
+    pub fn key(&self, binding_namespace: &Arc<str>) -> ObjectKey {
+        match self.kind {
+            RoleKind::Role => ObjectKey::new(binding_namespace.clone(), self.name.clone()),
+            RoleKind::ClusterRole => ObjectKey::cluster(self.name.clone()),
+        }
+    }
+}
+
+impl fmt::Display for RoleRef {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.kind {
+            RoleKind::Role => write!(f, "Role {}", self.name),
+            RoleKind::ClusterRole => write!(f, "ClusterRole {}", self.name),
+        }
+    }
+}
+
+/// A RoleBinding or ClusterRoleBinding.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Binding {
+    /// `roleRef`.
+    pub role_ref: RoleRef,
+    /// The subjects that can reach a ServiceAccount, sorted; all others are left out.
+    pub subjects: Box<[Subject]>,
+}
+
+/// A subject that can reach a ServiceAccount, with what it matches worked out.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Subject {
+    /// Group `system:authenticated`: the baseline, everybody who has any identity.
+    Authenticated,
+    /// Group `system:serviceaccounts`: every ServiceAccount of the cluster.
+    AllServiceAccounts,
+    /// Group `system:serviceaccounts:<namespace>`: every ServiceAccount of one namespace.
+    NamespaceServiceAccounts(Arc<str>),
+    /// User `system:serviceaccount:<namespace>:<name>`.
+    User(ServiceAccountRef),
+    /// Kind ServiceAccount.
+    ServiceAccount(ServiceAccountRef),
+}
+
+impl Subject {
+    /// What a subject entry matches, if it can match a ServiceAccount at all.
+    ///
+    /// Mirrors `appliesToUser` (pkg/registry/rbac/validation/rule.go): kinds are case-sensitive,
+    /// the namespace of a User or Group is ignored, and a ServiceAccount without a namespace takes
+    /// that of the binding and matches nobody in a ClusterRoleBinding (`binding_namespace` empty).
+    #[must_use]
+    pub fn of(kind: &str, namespace: &str, name: &str, binding_namespace: &str) -> Option<Self> {
+        match kind {
+            "User" => ServiceAccountRef::from_username(name).map(Self::User),
+            "Group" => match name.strip_prefix("system:serviceaccounts") {
+                Some("") => Some(Self::AllServiceAccounts),
+                Some(rest) => {
+                    let namespace = rest.strip_prefix(':').filter(|namespace| !namespace.is_empty())?;
+                    Some(Self::NamespaceServiceAccounts(namespace.into()))
+                }
+                None => (name == "system:authenticated").then_some(Self::Authenticated),
+            },
+            "ServiceAccount" => {
+                let namespace = if namespace.is_empty() { binding_namespace } else { namespace };
+                let named = !namespace.is_empty() && !name.is_empty();
+                named.then(|| Self::ServiceAccount(ServiceAccountRef::new(namespace, name)))
+            }
+            _ => None,
+        }
+    }
+
+    /// Whether the grant is to a group rather than to the account itself.
+    #[must_use]
+    pub const fn is_group(&self) -> bool {
+        matches!(self, Self::Authenticated | Self::AllServiceAccounts | Self::NamespaceServiceAccounts(_))
+    }
+}
+
+impl fmt::Display for Subject {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Authenticated => f.write_str("Group system:authenticated"),
+            Self::AllServiceAccounts => f.write_str("Group system:serviceaccounts"),
+            Self::NamespaceServiceAccounts(namespace) => write!(f, "Group system:serviceaccounts:{namespace}"),
+            Self::User(account) => write!(f, "User {}", account.username()),
+            Self::ServiceAccount(account) => write!(f, "ServiceAccount {account}"),
+        }
+    }
+}
+
+/// Where a grant holds.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Scope {
+    /// Everywhere, cluster-scoped resources and URLs too.
+    Cluster,
+    /// In one namespace only.
+    Namespace(Arc<str>),
+}
+
+/// How far a ServiceAccount's permissions go beyond what every identity has.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
+pub enum Level {
+    /// Nothing beyond the baseline.
+    #[default]
+    None,
+    /// Only through a group that all ServiceAccounts, or all of a namespace, are in.
+    Inherited,
+    /// Through a subject that names the account itself.
+    Direct,
+}
+
+/// What one binding comes to, for one account.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
+pub enum Effect {
+    /// It allows something beyond the baseline.
+    Grants,
+    /// All that it allows beyond the baseline is `use` of PodSecurityPolicies or
+    /// SecurityContextConstraints, which admission checks without any token.
+    AdmissionOnly,
+    /// Its role does not exist, or has no rules: nothing today, perhaps something tomorrow.
+    Latent,
+    /// Its role lies outside of what could be read.
+    Unresolved,
+    /// Everything that it allows, everybody may do.
+    Covered,
+}
+
+/// One binding that reaches an account, with its provenance.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Grant {
+    /// What it comes to.
+    pub effect: Effect,
+    /// The RoleBinding, or with an empty namespace the ClusterRoleBinding.
+    pub binding: ObjectKey,
+    /// The role that it refers to.
+    pub role_ref: RoleRef,
+    /// Where it holds.
+    pub scope: Scope,
+    /// The subject that matched; where several do, the widest.
+    pub via: Subject,
+}
+
+impl Grant {
+    /// `RoleBinding` or `ClusterRoleBinding`.
+    #[must_use]
+    pub fn binding_kind(&self) -> &'static str {
+        if self.binding.is_cluster() { "ClusterRoleBinding" } else { "RoleBinding" }
+    }
+}
+
+/// All that RBAC gives to one account.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Permissions {
+    /// The highest level with an effect; `use` for admission alone does not raise it.
+    pub level: Level,
+    /// Every binding that reaches the account other than through `system:authenticated`, sorted.
+    pub grants: Vec<Grant>,
+}
+
+impl Permissions {
+    /// The first grant with this effect.
+    #[must_use]
+    pub fn first(&self, effect: Effect) -> Option<&Grant> {
+        self.grants.iter().find(|grant| grant.effect == effect)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_subject_matches_as_the_authorizer_matches_it() {
+        let account = |namespace: &str, name: &str| ServiceAccountRef::new(namespace, name);
+        let cases = [
+            (("User", "", "system:serviceaccount:vb:s", ""), Some(Subject::User(account("vb", "s")))),
+            (("User", "", "*", ""), None),
+            (("User", "", "alice", ""), None),
+            (("ServiceAccount", "", "s", "vb"), Some(Subject::ServiceAccount(account("vb", "s")))),
+            (("ServiceAccount", "vc", "s", "vb"), Some(Subject::ServiceAccount(account("vc", "s")))),
+            (("ServiceAccount", "", "s", ""), None),
+            (("serviceaccount", "vb", "s", ""), None),
+            (("Group", "kube-system", "system:serviceaccounts", ""), Some(Subject::AllServiceAccounts)),
+            (("Group", "", "system:serviceaccounts:vb", ""), Some(Subject::NamespaceServiceAccounts("vb".into()))),
+            (("Group", "", "system:serviceaccounts:", ""), None),
+            (("Group", "", "system:serviceaccountsX", ""), None),
+            (("Group", "", "system:serviceaccount:vb:s", ""), None),
+            (("Group", "", "system:authenticated", ""), Some(Subject::Authenticated)),
+            (("Group", "", "system:unauthenticated", ""), None),
+            (("Group", "", "system:masters", ""), None),
+        ];
+        for ((kind, namespace, name, binding_namespace), expected) in cases {
+            assert_eq!(Subject::of(kind, namespace, name, binding_namespace), expected, "{kind} {namespace}/{name}");
+        }
+    }
+}

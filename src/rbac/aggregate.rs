@@ -1,0 +1,138 @@
+//! What would the aggregation controller fill into aggregated ClusterRoles? Only asked of files: a
+//! live cluster stores the answer. Mirrors `syncClusterRole` (clusterroleaggregation_controller.go)
+//! as a least fixpoint.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use crate::model::Rule;
+
+/// A ClusterRole from a file.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct AggregatedRole {
+    /// `metadata.labels`.
+    pub labels: BTreeMap<String, String>,
+    /// `aggregationRule.clusterRoleSelectors`; `None` for a plain role.
+    pub selectors: Option<Vec<Selector>>,
+    /// `rules`; those of an aggregated role are overwritten.
+    pub rules: Vec<Rule>,
+}
+
+/// A label selector.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Selector {
+    /// `matchLabels`.
+    pub labels: BTreeMap<String, String>,
+    /// `matchExpressions`.
+    pub expressions: Vec<Requirement>,
+}
+
+/// One `matchExpressions` entry.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Requirement {
+    /// The label.
+    pub key: String,
+    /// `In`, `NotIn`, `Exists` or `DoesNotExist`.
+    pub operator: String,
+    /// The values.
+    pub values: Vec<String>,
+}
+
+impl Selector {
+    /// Whether labels match; an empty selector matches everything, an unknown operator nothing.
+    #[must_use]
+    pub fn matches(&self, labels: &BTreeMap<String, String>) -> bool {
+        self.labels.iter().all(|(key, value)| labels.get(key) == Some(value))
+            && self.expressions.iter().all(|requirement| requirement.matches(labels))
+    }
+}
+
+impl Requirement {
+    fn matches(&self, labels: &BTreeMap<String, String>) -> bool {
+        let value = labels.get(&self.key);
+        match self.operator.as_str() {
+            "In" => value.is_some_and(|value| self.values.contains(value)),
+            "NotIn" => value.is_none_or(|value| !self.values.contains(value)),
+            "Exists" => value.is_some(),
+            "DoesNotExist" => value.is_none(),
+            _ => false,
+        }
+    }
+}
+
+/// Fills in the rules of every aggregated role: the union of those that it selects, itself left out.
+pub fn aggregate(roles: &mut BTreeMap<String, AggregatedRole>) {
+    let selected: Vec<(String, Vec<String>)> = roles
+        .iter()
+        .filter_map(|(name, role)| Some((name, role.selectors.as_ref()?)))
+        .map(|(name, selectors)| {
+            let matching = roles.iter().filter(|(other, role)| {
+                *other != name && selectors.iter().any(|selector| selector.matches(&role.labels))
+            });
+            (name.clone(), matching.map(|(other, _)| other.clone()).collect())
+        })
+        .collect();
+    for (name, _) in &selected {
+        if let Some(role) = roles.get_mut(name) {
+            role.rules.clear();
+        }
+    }
+    // Rules only ever get more, and there are finitely many: this ends, cycles or not.
+    loop {
+        let mut grown = false;
+        for (name, sources) in &selected {
+            let union: BTreeSet<Rule> =
+                sources.iter().filter_map(|source| roles.get(source)).flat_map(|role| role.rules.clone()).collect();
+            if let Some(role) = roles.get_mut(name).filter(|role| role.rules.len() < union.len()) {
+                role.rules = union.into_iter().collect();
+                grown = true;
+            }
+        }
+        if !grown {
+            return;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn role(labels: &[&str], selects: &[&str], resources: &[&str]) -> AggregatedRole {
+        let label = |label: &str| (label.to_owned(), "true".to_owned());
+        let selector = |name: &&str| Selector { labels: [label(name)].into(), expressions: Vec::new() };
+        AggregatedRole {
+            labels: labels.iter().map(|name| label(name)).collect(),
+            selectors: (!selects.is_empty()).then(|| selects.iter().map(selector).collect()),
+            rules: resources.iter().map(|resource| rule(resource)).collect(),
+        }
+    }
+
+    fn rule(resource: &str) -> Rule {
+        let one = |word: &str| vec![Box::from(word)].into_boxed_slice();
+        Rule { verbs: one("get"), api_groups: one(""), resources: one(resource), ..Rule::default() }
+    }
+
+    fn aggregated(roles: &[(&str, AggregatedRole)], of: &str) -> Vec<Rule> {
+        let mut roles = roles.iter().map(|(name, role)| ((*name).to_owned(), role.clone())).collect();
+        aggregate(&mut roles);
+        roles.remove(of).map(|role| role.rules).unwrap_or_default()
+    }
+
+    #[test]
+    fn an_aggregated_role_has_the_rules_of_those_it_selects_and_no_others() {
+        let roles = [
+            ("all", role(&[], &["to-all"], &["secrets"])),
+            ("some", role(&["to-all"], &["to-some"], &[])),
+            ("pods", role(&["to-some"], &[], &["pods"])),
+            ("nodes", role(&["to-all"], &[], &["nodes"])),
+            ("other", role(&[], &[], &["other"])),
+        ];
+        assert_eq!(aggregated(&roles, "all"), [rule("nodes"), rule("pods")]);
+    }
+
+    #[test]
+    fn roles_that_aggregate_each_other_have_nothing_of_their_own() {
+        let roles = [("a", role(&["to-b"], &["to-a"], &["x"])), ("b", role(&["to-a"], &["to-b"], &["y"]))];
+        assert_eq!(aggregated(&roles, "a"), []);
+    }
+}

@@ -1,0 +1,173 @@
+//! Which tokens does a pod carry, and which containers see them? A join of the containers' mounts
+//! with the pod's volumes; for a template, after what admission would add.
+
+use std::collections::BTreeMap;
+
+use super::{
+    ApiAudiences,
+    automount::{receives_mount, reused_volume, should_automount},
+};
+use crate::model::{
+    Carrier, Drift, TokenSource,
+    pod::{
+        Container, INJECTED_EXPIRATION_SECONDS, INJECTED_VOLUME_PREFIX, Mount, Origin, PodFacts, SubPath,
+        TOKEN_MOUNT_PATH, TokenProjection, Volume,
+    },
+};
+
+/// The tokens that a pod carries, sorted, each with the containers that see it.
+///
+/// `service_account_automount` is `automountServiceAccountToken` of the pod's account. Volumes that
+/// no container mounts carry nothing: the kubelet skips them.
+#[must_use]
+pub fn carriers(pod: &PodFacts, service_account_automount: Option<bool>, audiences: &ApiAudiences) -> Vec<Carrier> {
+    if pod.service_account.is_none() {
+        return Vec::new();
+    }
+    let injected = should_automount(pod.automount, service_account_automount);
+    let mut found: BTreeMap<Carrier, Vec<Box<str>>> = BTreeMap::new();
+    for container in &pod.containers {
+        for sight in sights(pod, container, injected && pod.origin == Origin::Template) {
+            let carrier = carrier(pod, injected, &sight, audiences);
+            let containers = found.entry(carrier).or_default();
+            if containers.last() != Some(&container.name) {
+                containers.push(container.name.clone());
+            }
+        }
+    }
+    found.into_iter().map(|(carrier, containers)| Carrier { containers, ..carrier }).collect()
+}
+
+/// A token that one container sees.
+struct Sight<'a> {
+    volume: &'a str,
+    token: &'a TokenProjection,
+    mount_path: &'a str,
+    added_by_admission: bool,
+}
+
+/// What one container sees: through its own mounts, then through the one that admission adds.
+fn sights<'a>(pod: &'a PodFacts, container: &'a Container, inject: bool) -> Vec<Sight<'a>> {
+    let volume_of = |mount: &Mount| pod.volumes.iter().find(|volume| volume.name == mount.volume);
+    let mut sights: Vec<_> = container
+        .mounts
+        .iter()
+        .filter_map(|mount| Some((mount, volume_of(mount)?)))
+        .flat_map(|(mount, volume)| visible(volume, &mount.path, &mount.sub_path))
+        .collect();
+    if inject && receives_mount(container) {
+        match reused_volume(pod) {
+            Some(volume) => sights.extend(visible(volume, TOKEN_MOUNT_PATH, &SubPath::Whole)),
+            None => sights.push(Sight {
+                volume: INJECTED_VOLUME_PREFIX,
+                token: injected_token(),
+                mount_path: TOKEN_MOUNT_PATH,
+                added_by_admission: true,
+            }),
+        }
+    }
+    sights
+}
+
+/// The token of the volume that admission adds. Mirrors `TokenVolumeSource`.
+fn injected_token() -> &'static TokenProjection {
+    static TOKEN: std::sync::LazyLock<TokenProjection> = std::sync::LazyLock::new(|| TokenProjection {
+        audience: "".into(),
+        expiration_seconds: INJECTED_EXPIRATION_SECONDS,
+        path: "token".into(),
+    });
+    &TOKEN
+}
+
+fn visible<'a>(
+    volume: &'a Volume,
+    mount_path: &'a str,
+    sub_path: &'a SubPath,
+) -> impl Iterator<Item = Sight<'a>> {
+    volume.tokens.iter().filter(move |token| exposes(sub_path, &token.path)).map(move |token| Sight {
+        volume: &volume.name,
+        token,
+        mount_path,
+        added_by_admission: false,
+    })
+}
+
+fn carrier(pod: &PodFacts, injected: bool, sight: &Sight<'_>, audiences: &ApiAudiences) -> Carrier {
+    let automounted = sight.added_by_admission || is_injected(pod, injected, sight);
+    Carrier {
+        source: if automounted { TokenSource::Automount } else { TokenSource::Explicit },
+        reach: audiences.reach(&sight.token.audience),
+        audience: sight.token.audience.clone(),
+        expiration_seconds: sight.token.expiration_seconds,
+        mount_path: sight.mount_path.into(),
+        containers: Vec::new(),
+        drift: (automounted && !injected).then_some(Drift::RemovedOnRecreate),
+    }
+}
+
+/// Whether a token has the shape that only admission gives it, in a pod where admission did act. A
+/// manifest copied from a live pod has the shape too, but switches the mount off.
+fn is_injected(pod: &PodFacts, injected: bool, sight: &Sight<'_>) -> bool {
+    let acted = match pod.origin {
+        // The account may have been changed since; the pod itself can not.
+        Origin::Live => pod.automount != Some(false),
+        Origin::Template => injected,
+    };
+    acted
+        && sight.volume.starts_with(INJECTED_VOLUME_PREFIX)
+        && sight.token.audience.is_empty()
+        && sight.token.expiration_seconds == INJECTED_EXPIRATION_SECONDS
+}
+
+/// Whether a mount shows the file at `token_path` in its volume.
+///
+/// A part that is only known when the container starts counts as yes. `..data` is the kubelet's own
+/// link to the current files, and so is each of its dated siblings.
+fn exposes(sub_path: &SubPath, token_path: &str) -> bool {
+    let sub_path = match sub_path {
+        SubPath::Whole => return true,
+        SubPath::Expression(expression) if expression.contains("$(") => return true,
+        SubPath::Path(path) | SubPath::Expression(path) => path,
+    };
+    let parts = |path: &str| -> Vec<String> {
+        path.split('/').filter(|part| !part.is_empty() && *part != ".").map(str::to_owned).collect()
+    };
+    let mut shown = parts(sub_path);
+    match shown.first().map(String::as_str) {
+        Some("..data") => drop(shown.remove(0)),
+        Some(first) if first.starts_with("..") => return true,
+        _ => {}
+    }
+    parts(token_path).starts_with(&shown)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_sub_path_shows_the_token_only_where_it_leads_to_it() {
+        let path = |path: &str| SubPath::Path(path.into());
+        let cases = [
+            (SubPath::Whole, "token", true),
+            (path(""), "token", true),
+            (path("."), "token", true),
+            (path("token"), "token", true),
+            (path("./token"), "token", true),
+            (path("..data/token"), "token", true),
+            (path("..data"), "token", true),
+            (path("..2026_01_01/ca.crt"), "token", true),
+            (path("ca.crt"), "token", false),
+            (path("..data/ca.crt"), "token", false),
+            (path("aws"), "aws/token", true),
+            (path("aws/"), "aws/token", true),
+            (path("aw"), "aws/token", false),
+            (path("token/deeper"), "token", false),
+            (SubPath::Expression("$(POD_NAME)".into()), "token", true),
+            (SubPath::Expression("ca.crt".into()), "token", false),
+        ];
+        for (sub_path, token_path, expected) in cases {
+            assert_eq!(exposes(&sub_path, token_path), expected, "{sub_path:?} {token_path}");
+        }
+    }
+}

@@ -1,0 +1,8 @@
+//! Which tokens a pod carries.
+
+pub mod audience;
+pub mod automount;
+pub mod carriers;
+
+pub use audience::ApiAudiences;
+pub use carriers::carriers;

@@ -6,3 +6,7 @@ pub mod token;
 pub mod assess;
 pub mod index;
 pub mod api;
+pub mod source;
+pub mod controller;
+pub mod output;
+pub mod cli;

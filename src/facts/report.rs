@@ -11,15 +11,36 @@ use crate::{
 /// What is kept of a report.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ReportFacts {
-    /// A hash of all that we write into it, but for the time of its last change of status.
-    pub digest: u64,
+    /// A hash of the spec and the owner.
+    pub object_digest: u64,
+    /// A hash of the status, but for the time of its last change.
+    pub status_digest: u64,
     /// Whether the condition `Evaluated` holds, and since when.
     pub evaluated: Option<(ConditionStatus, String)>,
-    /// `resourceVersion`, where it is a number: newer is greater (KEP-5504).
-    pub resource_version: u64,
 }
 
-/// A report as parsed; parts that do not fit the schema of today count as absent.
+impl ReportFacts {
+    /// The facts of a report with this content.
+    #[must_use]
+    pub fn new(spec: &TokenExposureReportSpec, status: &TokenExposureReportStatus, owner_uid: &str) -> Self {
+        let evaluated = status.conditions.iter().find(|condition| condition.type_ == EVALUATED);
+        let evaluated =
+            evaluated.map(|condition| (condition.status, condition.last_transition_time.clone().unwrap_or_default()));
+        let mut timeless = status.clone();
+        for condition in &mut timeless.conditions {
+            condition.last_transition_time = None;
+        }
+        Self { object_digest: hash(&(spec, owner_uid)), status_digest: hash(&timeless), evaluated }
+    }
+}
+
+fn hash(content: &impl Hash) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    content.hash(&mut hasher);
+    hasher.finish()
+}
+
+/// A report as parsed.
 #[derive(Clone, Debug, Default, serde::Deserialize)]
 pub struct ReportWire {
     /// `metadata`.
@@ -43,27 +64,10 @@ impl Kind for Reports {
     }
 
     fn facts(wire: &Self::Wire) -> Self::Facts {
+        // What does not fit the schema of today counts as empty, and is written anew.
         let spec = serde_json::from_value(wire.spec.clone()).unwrap_or_default();
-        let status: TokenExposureReportStatus = serde_json::from_value(wire.status.clone()).unwrap_or_default();
+        let status = serde_json::from_value(wire.status.clone()).unwrap_or_default();
         let owner = wire.metadata.owner_references.iter().find(|owner| owner.kind == "ServiceAccount");
-        let evaluated = status.conditions.iter().find(|condition| condition.type_ == EVALUATED);
-        let evaluated = evaluated.map(|condition| (condition.status, condition.last_transition_time.clone().unwrap_or_default()));
-        ReportFacts {
-            digest: digest(&spec, &status, owner.map_or("", |owner| &owner.uid)),
-            evaluated,
-            resource_version: wire.metadata.resource_version.parse().unwrap_or_default(),
-        }
+        ReportFacts::new(&spec, &status, owner.map_or("", |owner| &owner.uid))
     }
-}
-
-/// A hash of all that we write into a report, but for the time of its last change of status.
-#[must_use]
-pub fn digest(spec: &TokenExposureReportSpec, status: &TokenExposureReportStatus, owner_uid: &str) -> u64 {
-    let mut status = status.clone();
-    for condition in &mut status.conditions {
-        condition.last_transition_time = None;
-    }
-    let mut hasher = DefaultHasher::new();
-    (spec, status, owner_uid).hash(&mut hasher);
-    hasher.finish()
 }

@@ -152,6 +152,42 @@ wire! {
         sub_path_expr: String,
     }
 
+    /// An object that embeds a pod template in one of the usual places.
+    Templated {
+        /// `metadata`.
+        metadata: Metadata,
+        /// `spec`.
+        spec: Option<TemplatedSpec>,
+        /// `template` of a PodTemplate.
+        template: Option<PodTemplateSpec>,
+    }
+
+    /// A spec that embeds a pod template.
+    TemplatedSpec {
+        /// `template`.
+        template: Option<PodTemplateSpec>,
+        /// `jobTemplate` of a CronJob.
+        job_template: Option<JobTemplate>,
+    }
+
+    /// `jobTemplate` of a CronJob.
+    JobTemplate {
+        /// `spec`.
+        spec: JobSpec,
+    }
+
+    /// The spec of a Job.
+    JobSpec {
+        /// `template`.
+        template: Option<PodTemplateSpec>,
+    }
+
+    /// A pod template.
+    PodTemplateSpec {
+        /// `spec`.
+        spec: Option<PodSpec>,
+    }
+
     /// A ServiceAccount.
     ServiceAccount {
         /// `metadata`.
@@ -215,5 +251,16 @@ wire! {
         name: String,
         /// `namespace`.
         namespace: String,
+    }
+}
+
+impl Templated {
+    /// The pod spec that it embeds; one without containers is something else by the same name.
+    #[must_use]
+    pub fn pod_spec(&self) -> Option<&PodSpec> {
+        let spec = self.spec.as_ref();
+        let of_job = || spec?.job_template.as_ref()?.spec.template.as_ref();
+        let template = self.template.as_ref().or_else(|| spec?.template.as_ref()).or_else(of_job)?;
+        template.spec.as_ref().filter(|spec| !spec.containers.is_empty())
     }
 }

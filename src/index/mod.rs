@@ -24,6 +24,9 @@ use crate::{
     token::ApiAudiences,
 };
 
+/// The index behind its one lock, which is never held across an await.
+pub type SharedIndex = Arc<parking_lot::RwLock<Index>>;
+
 /// A kind that the index keeps. Each kind says where its rows are and whom a change touches.
 pub trait Indexed<K: Kind> {
     /// The rows of this kind.
@@ -205,6 +208,15 @@ impl Index {
         if self.is_settled() { std::mem::take(&mut self.dirty) } else { HashSet::new() }
     }
 
+    /// Whether an object is known.
+    #[must_use]
+    pub fn contains<K: Kind>(&mut self, key: &ObjectKey) -> bool
+    where
+        Self: Indexed<K>,
+    {
+        self.table().get(key).is_some()
+    }
+
     /// Every account that exists, that a pod names or that has a report, in order.
     pub fn accounts(&self) -> impl Iterator<Item = (&ServiceAccountRef, &Account)> {
         self.accounts.iter()
@@ -219,6 +231,12 @@ impl Index {
     /// How far the reading of each expected kind has got.
     pub fn readings(&self) -> impl Iterator<Item = (InputKind, &Reading)> {
         self.readings.iter().map(|(kind, reading)| (*kind, reading))
+    }
+
+    /// Whether the API server refuses to list accounts: then one that is not known may well exist.
+    #[must_use]
+    pub fn is_forbidden_to_list_accounts(&self) -> bool {
+        self.readings.get(&InputKind::ServiceAccount).is_some_and(|reading| reading.forbidden)
     }
 
     /// What the API server accepts.

@@ -99,6 +99,12 @@ impl InputKind {
         }
     }
 
+    /// Whether its objects live in namespaces.
+    #[must_use]
+    pub const fn is_namespaced(self) -> bool {
+        !matches!(self, Self::Namespace | Self::ClusterRole | Self::ClusterRoleBinding)
+    }
+
     /// Whether a guess about need would follow from not being able to read this kind.
     #[must_use]
     pub const fn decides_need(self) -> bool {

@@ -56,6 +56,7 @@ go build -v -trimpath -ldflags "$flags" -o "$partial/" "${packages[@]}" 2> >(awk
     /^[a-z0-9._~\/-]+$/ { if (++n % 100 == 0) { printf "control plane: %d of at most %d packages\n", n, total; fflush() } next }
     { print }' >&2) || die "the build failed (see above)"
 mv "$partial/server" "$partial/etcd"
+chmod 755 "$partial"
 rm -rf "$bin"
 mv "$partial" "$bin"
 printf '%s\n' "$bin"

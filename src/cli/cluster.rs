@@ -1,0 +1,96 @@
+//! Which cluster, as kubectl finds it.
+
+use std::path::PathBuf;
+
+use anyhow::Context;
+use kube::{
+    Client, Config,
+    config::{KubeConfigOptions, Kubeconfig},
+};
+use secrecy::ExposeSecret;
+
+use crate::{index::SharedIndex, source::probe, token::ApiAudiences};
+
+/// Which cluster, and as whom.
+#[derive(Debug, clap::Args)]
+pub(super) struct ClusterArgs {
+    /// The kubeconfig file [default: $KUBECONFIG, else ~/.kube/config]
+    #[arg(long, value_name = "FILE")]
+    kubeconfig: Option<PathBuf>,
+    /// The context of the kubeconfig
+    #[arg(long, value_name = "NAME")]
+    context: Option<String>,
+}
+
+/// A cluster that can be asked.
+pub(super) struct Cluster {
+    pub(super) client: Client,
+    /// The namespace of the context.
+    pub(super) namespace: String,
+    /// Our own bearer token, where we have one.
+    own_token: Option<String>,
+}
+
+impl ClusterArgs {
+    /// Connects as the flags say, else with the pod's own token when run in one, else as kubectl.
+    pub(super) async fn connect(&self) -> anyhow::Result<Cluster> {
+        let mut config = self.config().await?;
+        // Watches of pods are long; reading is bounded by the watcher's own timeout.
+        config.disable_compression = true;
+        let own_token = own_token(&config);
+        let namespace = config.default_namespace.clone();
+        let client = Client::try_from(config).context("the kubeconfig cannot be used")?;
+        Ok(Cluster { client, namespace, own_token })
+    }
+
+    async fn config(&self) -> anyhow::Result<Config> {
+        let options = KubeConfigOptions { context: self.context.clone(), ..KubeConfigOptions::default() };
+        if let Some(path) = &self.kubeconfig {
+            let place = || format!("kubeconfig {} (of --kubeconfig)", path.display());
+            let kubeconfig = Kubeconfig::read_from(path).with_context(place)?;
+            return Config::from_custom_kubeconfig(kubeconfig, &options).await.with_context(place);
+        }
+        if self.context.is_none() && std::env::var_os("KUBECONFIG").is_none() {
+            if let Ok(config) = Config::incluster() {
+                return Ok(config);
+            }
+        }
+        Config::from_kubeconfig(&options).await.with_context(|| match std::env::var("KUBECONFIG") {
+            Ok(paths) => format!("kubeconfig {paths} (of $KUBECONFIG)"),
+            Err(_) => "kubeconfig ~/.kube/config: give --kubeconfig, or paths of files to scan".to_owned(),
+        })
+    }
+}
+
+fn own_token(config: &Config) -> Option<String> {
+    let auth = &config.auth_info;
+    let from_file = || std::fs::read_to_string(auth.token_file.as_ref()?).ok();
+    let token = auth.token.as_ref().map(|token| token.expose_secret().to_owned()).or_else(from_file)?;
+    Some(token.trim().to_owned())
+}
+
+impl Cluster {
+    /// Learns what kind of cluster it is, and notes it in the index.
+    pub(super) async fn learn(&self, index: &SharedIndex, api_audiences: &[String]) {
+        let audiences = if api_audiences.is_empty() {
+            probe::api_audiences(&self.client, self.own_token.as_deref()).await
+        } else {
+            given(api_audiences)
+        };
+        tracing::debug!(names = ?audiences.names, complete = audiences.complete, "API audiences");
+        index.write().set_audiences(audiences);
+        match probe::rbac_enforced(&self.client).await {
+            Ok(enforced) => index.write().set_rbac_enforced(enforced),
+            Err(error) => tracing::warn!(
+                cause = crate::source::explain(&error),
+                fix = "grant `create` on `subjectaccessreviews` (apiGroup authorization.k8s.io)",
+                "whether RBAC is in force is not known; taken as yes"
+            ),
+        }
+    }
+}
+
+/// The audiences that the user names are all there are.
+pub(super) fn given(api_audiences: &[String]) -> ApiAudiences {
+    ApiAudiences { names: api_audiences.iter().cloned().collect(), complete: !api_audiences.is_empty() }
+}

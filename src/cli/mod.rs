@@ -1,0 +1,100 @@
+//! The command line: what was typed, and what it means.
+
+mod cluster;
+mod controller;
+mod crd;
+mod scan;
+
+use std::{io, process::ExitCode};
+
+use clap::{Parser, Subcommand};
+use tracing_subscriber::EnvFilter;
+
+/// The exit code when something could not be run or decided.
+const CANNOT: u8 = 2;
+
+/// Reports pods that carry a Kubernetes API token which no RBAC rule lets anyone use.
+#[derive(Debug, Parser)]
+#[command(name = "token-exposure", version, about, max_term_width = 100)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Watch a cluster, write TokenExposureReports and serve metrics
+    Controller(controller::Args),
+    /// Judge a cluster or files once
+    Scan(scan::Args),
+    /// Print the CustomResourceDefinition of TokenExposureReport
+    Crd,
+}
+
+/// How logs are written.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
+enum LogFormat {
+    /// For a person.
+    #[default]
+    Text,
+    /// One JSON object a line.
+    Json,
+}
+
+/// Parses the command line, runs it, and tells how it went: 0 clean, 1 findings, 2 could not run or
+/// decide. A reader who has seen enough is no error.
+#[must_use]
+pub fn main() -> ExitCode {
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) => {
+            // Help and version go to standard output, and are no error.
+            let code = u8::from(error.use_stderr()) * CANNOT;
+            let _ = error.print();
+            return ExitCode::from(code);
+        }
+    };
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    let result = match runtime {
+        Ok(runtime) => runtime.block_on(run(cli)),
+        Err(error) => Err(error.into()),
+    };
+    result.unwrap_or_else(|error| {
+        if is_broken_pipe(&error) {
+            return ExitCode::SUCCESS;
+        }
+        complain(&format!("error: {error:#}"));
+        ExitCode::from(CANNOT)
+    })
+}
+
+async fn run(cli: Cli) -> anyhow::Result<ExitCode> {
+    match cli.command {
+        Command::Controller(args) => controller::run(args).await,
+        Command::Scan(args) => scan::run(args).await,
+        Command::Crd => crd::run(),
+    }
+}
+
+/// Sends logs to standard error; `RUST_LOG` says how much of them.
+fn start_logging(format: LogFormat, default: &str) {
+    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(default));
+    let logs = tracing_subscriber::fmt().with_env_filter(filter).with_writer(io::stderr).with_target(false);
+    match format {
+        LogFormat::Text => logs.with_ansi(io::IsTerminal::is_terminal(&io::stderr())).init(),
+        LogFormat::Json => logs.json().flatten_event(true).init(),
+    }
+}
+
+/// Says something on standard error; nobody may be reading.
+fn complain(message: &str) {
+    use io::Write;
+    let _ = writeln!(io::stderr(), "{message}");
+}
+
+fn is_broken_pipe(error: &anyhow::Error) -> bool {
+    error
+        .chain()
+        .filter_map(|cause| cause.downcast_ref::<io::Error>())
+        .any(|error| error.kind() == io::ErrorKind::BrokenPipe)
+}

@@ -1,0 +1,207 @@
+//! What Prometheus scrapes: gauges are read from the index at each scrape, the rest is counted.
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use prometheus::{
+    Encoder, Histogram, HistogramOpts, IntCounterVec, Opts, Registry, TextEncoder,
+    core::{Collector, Desc},
+    proto,
+};
+
+use crate::{
+    index::{Index, SharedIndex},
+    model::Verdict,
+};
+
+/// What is counted as it happens.
+#[derive(Debug)]
+pub struct Instruments {
+    /// How long one reconcile takes, its writes included.
+    pub reconcile_duration: Histogram,
+    /// From the change of a verdict coming out of the queue to its written report.
+    pub event_to_report: Histogram,
+    /// Writes that succeeded.
+    pub report_writes: IntCounterVec,
+    /// Writes that failed.
+    pub report_errors: IntCounterVec,
+}
+
+impl Instruments {
+    /// Makes the instruments and registers them.
+    ///
+    /// # Errors
+    /// When a name is taken in the registry.
+    pub fn register(registry: &Registry) -> prometheus::Result<Self> {
+        let histogram = |name: &str, help: &str| {
+            let buckets = prometheus::exponential_buckets(0.001, 2.0, 15)?;
+            Histogram::with_opts(HistogramOpts::new(format!("token_exposure_{name}"), help).buckets(buckets))
+        };
+        let counter = |name: &str, help: &str, label: &str| {
+            IntCounterVec::new(Opts::new(format!("token_exposure_{name}"), help), &[label])
+        };
+        let instruments = Self {
+            reconcile_duration: histogram(
+                "reconcile_duration_seconds",
+                "How long reconciling one ServiceAccount takes, its writes included.",
+            )?,
+            event_to_report: histogram(
+                "event_to_report_seconds",
+                "How long a changed verdict takes from the queue to the written report.",
+            )?,
+            report_writes: counter(
+                "report_writes_total",
+                "Writes of reports that succeeded, by operation.",
+                "operation",
+            )?,
+            report_errors: counter("report_errors_total", "Writes of reports that failed, by cause.", "cause")?,
+        };
+        registry.register(Box::new(instruments.reconcile_duration.clone()))?;
+        registry.register(Box::new(instruments.event_to_report.clone()))?;
+        registry.register(Box::new(instruments.report_writes.clone()))?;
+        registry.register(Box::new(instruments.report_errors.clone()))?;
+        Ok(instruments)
+    }
+}
+
+/// Reads gauges from the index when scraped.
+#[derive(Debug)]
+pub struct IndexCollector {
+    index: SharedIndex,
+    per_service_account: bool,
+    descriptions: Vec<Desc>,
+}
+
+impl IndexCollector {
+    /// A collector; `per_service_account` adds one series for each account with a finding.
+    ///
+    /// # Errors
+    /// Never in practice: when a name below is no valid metric name.
+    pub fn new(index: SharedIndex, per_service_account: bool) -> prometheus::Result<Self> {
+        let describe = |(name, help, labels): (&str, &str, &[&str])| {
+            let labels = labels.iter().map(|label| (*label).to_owned()).collect();
+            Desc::new(format!("token_exposure_{name}"), help.to_owned(), labels, std::collections::HashMap::new())
+        };
+        let descriptions = FAMILIES.into_iter().map(describe).collect::<Result<_, _>>()?;
+        Ok(Self { index, per_service_account, descriptions })
+    }
+}
+
+const SERVICE_ACCOUNTS: (&str, &str, &[&str]) =
+    ("serviceaccounts", "ServiceAccounts by verdict.", &["namespace", "verdict"]);
+const PODS: (&str, &str, &[&str]) = ("pods", "Pods by the verdict on their workload.", &["namespace", "verdict"]);
+const FINDING_PODS: (&str, &str, &[&str]) = (
+    "finding_pods",
+    "Pods that a finding is about.",
+    &["namespace", "serviceaccount", "verdict", "reason"],
+);
+const SYNCED: (&str, &str, &[&str]) = ("synced", "Whether all objects of a kind were read.", &["kind"]);
+const WATCH_ERRORS: (&str, &str, &[&str]) = ("watch_errors_total", "Errors of watches.", &["kind"]);
+const LAST_EVENT: (&str, &str, &[&str]) =
+    ("last_event_timestamp_seconds", "When the last event of a kind came, in seconds since 1970.", &["kind"]);
+const BUILD_INFO: (&str, &str, &[&str]) = ("build_info", "Always 1; the version is in the label.", &["version"]);
+const FAMILIES: [(&str, &str, &[&str]); 7] =
+    [SERVICE_ACCOUNTS, PODS, FINDING_PODS, SYNCED, WATCH_ERRORS, LAST_EVENT, BUILD_INFO];
+
+impl Collector for IndexCollector {
+    fn desc(&self) -> Vec<&Desc> {
+        self.descriptions.iter().collect()
+    }
+
+    fn collect(&self) -> Vec<proto::MetricFamily> {
+        let index = self.index.read();
+        let mut families = verdicts(&index);
+        if self.per_service_account {
+            families.push(finding_pods(&index));
+        }
+        let readings = || index.readings().map(|(kind, reading)| (vec![kind.name()], reading));
+        let synced = |synced: bool| if synced { 1.0 } else { 0.0 };
+        families.push(gauges(SYNCED, readings().map(|(kind, reading)| (kind, synced(reading.synced && !reading.forbidden)))));
+        families.push(gauges(LAST_EVENT, readings().map(|(kind, reading)| (kind, reading.last_event_seconds))));
+        let mut errors = gauges(WATCH_ERRORS, std::iter::empty());
+        errors.set_field_type(proto::MetricType::COUNTER);
+        errors.set_metric(readings().map(|(kind, reading)| counter(WATCH_ERRORS.2, &kind, reading.errors)).collect());
+        families.push(errors);
+        families.push(gauges(BUILD_INFO, [(vec![env!("CARGO_PKG_VERSION")], 1.0)]));
+        families.retain(|family| !family.get_metric().is_empty());
+        families
+    }
+}
+
+/// `serviceaccounts` and `pods`: one series for each namespace and verdict that occurs.
+fn verdicts(index: &Index) -> Vec<proto::MetricFamily> {
+    let mut accounts: BTreeMap<(&str, Verdict), u32> = BTreeMap::new();
+    let mut pods: BTreeMap<(&str, Verdict), u32> = BTreeMap::new();
+    for (account, known) in index.accounts() {
+        let Some(summary) = known.summary() else { continue };
+        *accounts.entry((&account.namespace, summary.verdict)).or_default() += 1;
+        for (verdict, count) in Verdict::ALL.into_iter().zip(summary.pods_by_verdict).filter(|(_, count)| *count > 0) {
+            *pods.entry((&account.namespace, verdict)).or_default() += count;
+        }
+    }
+    [(SERVICE_ACCOUNTS, accounts), (PODS, pods)]
+        .map(|(family, counts)| {
+            let series = counts.into_iter().map(|((namespace, verdict), count)| (vec![namespace, verdict.name()], f64::from(count)));
+            gauges(family, series)
+        })
+        .into()
+}
+
+fn finding_pods(index: &Index) -> proto::MetricFamily {
+    let findings = index.accounts().filter_map(|(account, known)| {
+        let summary = known.summary().filter(|summary| summary.verdict.is_finding())?;
+        let labels = vec![&*account.namespace, &*account.name, summary.verdict.name(), summary.reason.name()];
+        Some((labels, f64::from(summary.pods)))
+    });
+    gauges(FINDING_PODS, findings)
+}
+
+fn gauges<'a>(
+    (name, help, labels): (&str, &str, &[&str]),
+    series: impl IntoIterator<Item = (Vec<&'a str>, f64)>,
+) -> proto::MetricFamily {
+    let mut family = proto::MetricFamily::default();
+    family.set_name(format!("token_exposure_{name}"));
+    family.set_help(help.to_owned());
+    family.set_field_type(proto::MetricType::GAUGE);
+    let metric = |(values, value): (Vec<&str>, f64)| {
+        let mut gauge = proto::Gauge::default();
+        gauge.set_value(value);
+        let mut metric = proto::Metric::default();
+        metric.set_label(pairs(labels, &values));
+        metric.set_gauge(gauge);
+        metric
+    };
+    family.set_metric(series.into_iter().map(metric).collect());
+    family
+}
+
+#[expect(clippy::cast_precision_loss, reason = "Prometheus counts in floats; 2^53 errors will not come")]
+fn counter(labels: &[&str], values: &[&str], count: u64) -> proto::Metric {
+    let mut counter = proto::Counter::default();
+    counter.set_value(count as f64);
+    let mut metric = proto::Metric::default();
+    metric.set_label(pairs(labels, values));
+    metric.set_counter(counter);
+    metric
+}
+
+fn pairs(labels: &[&str], values: &[&str]) -> Vec<proto::LabelPair> {
+    let pair = |(name, value): (&&str, &&str)| {
+        let mut pair = proto::LabelPair::default();
+        pair.set_name((*name).to_owned());
+        pair.set_value((*value).to_owned());
+        pair
+    };
+    labels.iter().zip(values).map(pair).collect()
+}
+
+/// The exposition text of all that is registered.
+#[must_use]
+pub fn exposition(registry: &Arc<Registry>) -> Vec<u8> {
+    let mut text = Vec::new();
+    // Writing to memory fails only for a family without series, which are left out above.
+    if let Err(error) = TextEncoder::new().encode(&registry.gather(), &mut text) {
+        tracing::error!(%error, "metrics cannot be encoded");
+    }
+    text
+}

@@ -1,0 +1,4 @@
+//! What a person or a program reads of a scan.
+
+pub mod objects;
+pub mod table;

@@ -1,0 +1,113 @@
+//! The table for a person: worst first, and a line of counts at the end.
+
+use std::{fmt::Write as _, io};
+
+use comfy_table::{ContentArrangement, Table, presets::NOTHING};
+
+use crate::model::{Exposure, Level, Verdict};
+
+/// How much a table tells.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Detail {
+    /// What there is and what to do.
+    Normal,
+    /// The workloads too.
+    Wide,
+}
+
+/// Writes a table; `exposures` are those to show, `all` those that were judged.
+///
+/// # Errors
+/// When the output cannot be written.
+pub fn write(
+    out: &mut impl io::Write,
+    exposures: &[Exposure],
+    all: &[Exposure],
+    detail: Detail,
+    width: Option<u16>,
+) -> io::Result<()> {
+    if !exposures.is_empty() {
+        writeln!(out, "{}", rows(exposures, detail, width))?;
+        writeln!(out)?;
+    }
+    writeln!(out, "{}", counts(all))
+}
+
+fn rows(exposures: &[Exposure], detail: Detail, width: Option<u16>) -> String {
+    let mut table = Table::new();
+    table.load_style(NOTHING).set_content_arrangement(ContentArrangement::Disabled);
+    if let Some(width) = width {
+        table.set_content_arrangement(ContentArrangement::Dynamic).set_width(width);
+    }
+    let mut header = vec!["NAMESPACE", "NAME", "VERDICT", "REASON", "PODS", "PERMISSIONS"];
+    if detail == Detail::Wide {
+        header.push("WORKLOADS");
+    }
+    header.push("MESSAGE");
+    table.set_header(header);
+    for exposure in exposures {
+        let level = match exposure.permissions.level {
+            Level::None => "None",
+            Level::Inherited => "Inherited",
+            Level::Direct => "Direct",
+        };
+        let mut row = vec![
+            visible(&exposure.account.namespace),
+            visible(&exposure.account.name),
+            exposure.verdict.to_string(),
+            exposure.reason.to_string(),
+            exposure.pods.to_string(),
+            level.to_owned(),
+        ];
+        if detail == Detail::Wide {
+            let names: Vec<_> = exposure.workloads.iter().map(|workload| visible(&workload.workload.to_string())).collect();
+            row.push(names.join(", "));
+        }
+        row.push(visible(&exposure.message));
+        table.add_row(row);
+    }
+    let lines: Vec<_> = table.lines().map(|line| line.trim_end().to_owned()).collect();
+    lines.join("\n")
+}
+
+/// One line of counts: what there is of each verdict.
+fn counts(all: &[Exposure]) -> String {
+    let mut line = match all.len() {
+        1 => "1 ServiceAccount".to_owned(),
+        count => format!("{count} ServiceAccounts"),
+    };
+    let mut separator = ": ";
+    for verdict in Verdict::ALL {
+        let count = all.iter().filter(|exposure| exposure.verdict == verdict).count();
+        if count > 0 {
+            // Writing to a String cannot fail.
+            let _ = write!(line, "{separator}{count} {verdict}");
+            separator = ", ";
+        }
+    }
+    line
+}
+
+/// Text that a terminal shows as it is: control characters, and those that hide or reorder others,
+/// are spelled out.
+#[must_use]
+pub fn visible(text: &str) -> String {
+    let hides = |character: char| {
+        character.is_control()
+            || matches!(character, '\u{200b}'..='\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2060}'..='\u{2069}' | '\u{feff}')
+    };
+    let spell = |character: char| -> String {
+        if hides(character) { character.escape_unicode().to_string() } else { character.to_string() }
+    };
+    text.chars().map(spell).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_terminal_would_act_on_is_spelled_out() {
+        assert_eq!(visible("a\u{1b}[2Jb\u{202e}c\r\u{200b}é"), "a\\u{1b}[2Jb\\u{202e}c\\u{d}\\u{200b}é");
+    }
+}

@@ -1,0 +1,350 @@
+//! Reads files and folders into the index: every kind that embeds a pod template, the kinds of RBAC,
+//! lists of them, and dumps of a cluster.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fmt,
+    fs::File,
+    io::{self, Read},
+    path::{Path, PathBuf},
+    sync::Arc,
+};
+
+use serde::de::DeserializeOwned;
+use walkdir::WalkDir;
+
+use super::{
+    cluster_role::ClusterRole,
+    manifest::{Head, Manifest, manifests},
+};
+use crate::{
+    facts::{self, ClusterRoleBindings, ClusterRoles, Kind, Namespaces, Pods, RoleBindings, Roles, ServiceAccounts, wire},
+    index::{Index, Indexed},
+    model::{
+        ObjectKey, PodFacts, Role,
+        pod::{Origin, Workload},
+    },
+    rbac::{
+        aggregate::{AggregatedRole, aggregate},
+        resolve,
+    },
+};
+
+/// The RBAC that every API server bootstraps, as tests/control-plane/bootstrap.sh prints it.
+const BOOTSTRAP: &str = include_str!("bootstrap.json");
+/// The ClusterRole and the ClusterRoleBinding that every cluster has: input that holds both is the
+/// dump of one, and lacks no role.
+const DUMP_MARKER: &str = "cluster-admin";
+
+/// What could not be read, and where.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Problem {
+    /// The file, with line and column where known.
+    pub place: String,
+    /// The cause, with the fix where there is one.
+    pub message: String,
+}
+
+impl fmt::Display for Problem {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", self.place, self.message)
+    }
+}
+
+/// What came of reading files.
+#[derive(Debug, Default)]
+pub struct Outcome {
+    /// What could not be read; the rest was.
+    pub problems: Vec<Problem>,
+    /// How many objects were understood.
+    pub objects: usize,
+    /// Whether the input has any RBAC object.
+    pub has_rbac: bool,
+}
+
+/// Reads files, folders and `-` (standard input) into an index. Objects without a namespace get
+/// `default_namespace`.
+pub fn load(paths: &[PathBuf], default_namespace: &str, index: &mut Index) -> Outcome {
+    let mut loader = Loader {
+        index,
+        default_namespace,
+        outcome: Outcome::default(),
+        templates: BTreeMap::new(),
+        live: BTreeSet::new(),
+        cluster_roles: BTreeMap::new(),
+        filling: false,
+    };
+    for path in paths {
+        loader.path(path);
+    }
+    loader.finish()
+}
+
+struct Loader<'a> {
+    index: &'a mut Index,
+    default_namespace: &'a str,
+    outcome: Outcome,
+    /// Templates by namespace and workload: they count only where no pod of theirs is in the input.
+    templates: BTreeMap<ObjectKey, PodFacts>,
+    /// The workloads that pods of the input belong to.
+    live: BTreeSet<ObjectKey>,
+    cluster_roles: BTreeMap<String, AggregatedRole>,
+    /// What the input has already is left as it is.
+    filling: bool,
+}
+
+/// The key of a workload's template: no pod can have such a name.
+fn template_key(namespace: &Arc<str>, workload: &Workload) -> ObjectKey {
+    ObjectKey::new(namespace.clone(), workload.to_string())
+}
+
+impl Loader<'_> {
+    // === paths ===
+
+    fn path(&mut self, path: &Path) {
+        if path == Path::new("-") {
+            let text = read(&mut io::stdin().lock());
+            return self.text("standard input", text);
+        }
+        if !path.is_dir() {
+            return self.file(path);
+        }
+        let root = path.canonicalize().unwrap_or_else(|_| path.to_owned());
+        let visible = |name: &std::ffi::OsStr| !name.to_string_lossy().starts_with('.');
+        let entries = WalkDir::new(path).sort_by_file_name().into_iter();
+        for entry in entries.filter_entry(|entry| entry.depth() == 0 || visible(entry.file_name())) {
+            match entry {
+                Ok(entry) if is_manifest(entry.path(), &root) => self.file(entry.path()),
+                Ok(_) => {}
+                Err(error) => {
+                    let place = error.path().unwrap_or(path).display().to_string();
+                    let cause = error.io_error().map_or_else(|| error.to_string(), ToString::to_string);
+                    self.problem(place, format!("cannot be read: {cause}"));
+                }
+            }
+        }
+    }
+
+    fn file(&mut self, path: &Path) {
+        let place = path.display().to_string();
+        let text = File::open(path).and_then(|mut file| read(&mut file));
+        self.text(&place, text);
+    }
+
+    fn text(&mut self, place: &str, text: io::Result<String>) {
+        match text {
+            Ok(text) => self.manifests(place, &text),
+            Err(error) if error.kind() == io::ErrorKind::InvalidData => {
+                self.problem(place.to_owned(), "is not UTF-8 text: convert it, or leave it out".to_owned());
+            }
+            Err(error) => self.problem(place.to_owned(), format!("cannot be read: {error}")),
+        }
+    }
+
+    fn problem(&mut self, place: String, message: String) {
+        self.outcome.problems.push(Problem { place, message });
+    }
+
+    // === objects ===
+
+    fn manifests(&mut self, place: &str, text: &str) {
+        for manifest in manifests(text) {
+            match manifest {
+                Ok(manifest) => self.manifest(place, manifest, ""),
+                Err(malformed) => {
+                    let place = match (malformed.line, malformed.column) {
+                        (0, _) => place.to_owned(),
+                        (line, column) => format!("{place}:{line}:{column}"),
+                    };
+                    return self.problem(place, malformed.message);
+                }
+            }
+        }
+    }
+
+    /// `list_kind` is the kind that the items of a typed list have, who need not say so.
+    fn manifest(&mut self, place: &str, mut manifest: Manifest<'_>, list_kind: &str) {
+        let mut head = manifest.head();
+        if let Some(items) = head.items.take() {
+            let kind = head.kind.strip_suffix("List").unwrap_or_default();
+            for item in items {
+                self.manifest(place, item, kind);
+            }
+            return;
+        }
+        if head.kind.is_empty() {
+            head.kind = list_kind.to_owned();
+        }
+        if let Err(message) = self.object(&head, &manifest) {
+            let place = if manifest.line > 0 { format!("{place}:{}", manifest.line) } else { place.to_owned() };
+            self.problem(place, format!("{} {message}", head.kind));
+        }
+    }
+
+    fn object(&mut self, head: &Head<'_>, manifest: &Manifest<'_>) -> Result<(), String> {
+        match (head.group(), head.kind.as_str()) {
+            ("", "Pod") => self.pod(manifest)?,
+            ("", "ServiceAccount") => self.apply::<ServiceAccounts>(manifest)?,
+            ("", "Namespace") => self.apply::<Namespaces>(manifest)?,
+            ("rbac.authorization.k8s.io", "Role") => self.rbac::<Roles>(manifest)?,
+            ("rbac.authorization.k8s.io", "RoleBinding") => self.rbac::<RoleBindings>(manifest)?,
+            ("rbac.authorization.k8s.io", "ClusterRoleBinding") => self.rbac::<ClusterRoleBindings>(manifest)?,
+            ("rbac.authorization.k8s.io", "ClusterRole") => self.cluster_role(manifest)?,
+            ("" | "apps" | "extensions" | "batch", kind) if TEMPLATE_KINDS.contains(&kind) => self.template(head, manifest)?,
+            (_, "") => return Ok(()),
+            // Another kind may embed a pod template in the usual place, as Argo's Rollout does; if
+            // it has something else there, it is none of ours.
+            _ => {
+                let _ = self.template(head, manifest);
+                return Ok(());
+            }
+        }
+        self.outcome.objects += 1;
+        Ok(())
+    }
+
+    fn apply<K: Kind>(&mut self, manifest: &Manifest<'_>) -> Result<(), String>
+    where
+        Index: Indexed<K>,
+        K::Wire: Placed,
+    {
+        let mut wire: K::Wire = manifest.read()?;
+        self.place(wire.metadata_mut(), K::INPUT.is_namespaced());
+        let key = K::key(&wire);
+        if !(self.filling && self.index.contains::<K>(&key)) {
+            self.index.apply::<K>(key, K::facts(&wire));
+        }
+        Ok(())
+    }
+
+    fn rbac<K: Kind>(&mut self, manifest: &Manifest<'_>) -> Result<(), String>
+    where
+        Index: Indexed<K>,
+        K::Wire: Placed,
+    {
+        self.outcome.has_rbac = true;
+        self.apply::<K>(manifest)
+    }
+
+    /// Gives an object its namespace: the default where it has none, none where it can have none.
+    fn place(&self, metadata: &mut wire::Metadata, namespaced: bool) {
+        if !namespaced {
+            metadata.namespace.clear();
+        } else if metadata.namespace.is_empty() {
+            self.default_namespace.clone_into(&mut metadata.namespace);
+        }
+    }
+
+    fn pod(&mut self, manifest: &Manifest<'_>) -> Result<(), String> {
+        let mut wire: wire::Pod = manifest.read()?;
+        self.place(&mut wire.metadata, true);
+        let facts = Pods::facts(&wire);
+        let key = Pods::key(&wire);
+        if facts.origin == Origin::Live {
+            self.live.insert(template_key(&key.namespace, &facts.workload));
+        }
+        self.index.apply::<Pods>(key, facts);
+        Ok(())
+    }
+
+    fn template(&mut self, head: &Head<'_>, manifest: &Manifest<'_>) -> Result<(), String> {
+        let mut wire: wire::Templated = manifest.read()?;
+        self.place(&mut wire.metadata, true);
+        // What these two are made by has the template that counts.
+        let made = wire.metadata.owner_references.iter().any(|owner| owner.controller);
+        if made && matches!(head.kind.as_str(), "ReplicaSet" | "Job") {
+            return Ok(());
+        }
+        let namespace: Arc<str> = wire.metadata.namespace.as_str().into();
+        let workload = Workload { kind: head.kind.as_str().into(), name: wire.metadata.name.as_str().into() };
+        if let Some(spec) = wire.pod_spec() {
+            self.templates.insert(template_key(&namespace, &workload), facts::pod::template(spec, workload));
+            if !TEMPLATE_KINDS.contains(&head.kind.as_str()) {
+                self.outcome.objects += 1;
+            }
+        }
+        Ok(())
+    }
+
+    fn cluster_role(&mut self, manifest: &Manifest<'_>) -> Result<(), String> {
+        self.outcome.has_rbac = true;
+        let wire: ClusterRole = manifest.read()?;
+        let name = wire.metadata.name.clone();
+        if !(self.filling && self.cluster_roles.contains_key(&name)) {
+            self.cluster_roles.insert(name, wire.into());
+        }
+        Ok(())
+    }
+
+    // === what needs all of the input ===
+
+    fn finish(mut self) -> Outcome {
+        let is_dump = self.cluster_roles.contains_key(DUMP_MARKER)
+            && self.index.contains::<ClusterRoleBindings>(&ObjectKey::cluster(DUMP_MARKER));
+        if !is_dump {
+            self.bootstrap();
+            aggregate(&mut self.cluster_roles);
+            self.index.set_known_roles(resolve::Roles::Partial);
+        }
+        for (name, role) in std::mem::take(&mut self.cluster_roles) {
+            self.index.apply::<ClusterRoles>(ObjectKey::cluster(name), Role { rules: role.rules.into() });
+        }
+        for (key, facts) in std::mem::take(&mut self.templates) {
+            if !self.live.contains(&key) {
+                self.index.apply::<Pods>(key, Arc::new(facts));
+            }
+        }
+        self.outcome
+    }
+
+    /// Adds what every API server bootstraps, where the input does not say otherwise.
+    fn bootstrap(&mut self) {
+        let given = (self.outcome.objects, self.outcome.has_rbac);
+        self.filling = true;
+        self.manifests("bootstrap.json", BOOTSTRAP);
+        (self.outcome.objects, self.outcome.has_rbac) = given;
+    }
+}
+
+/// The kinds of Kubernetes itself that embed a pod template.
+const TEMPLATE_KINDS: [&str; 8] = [
+    "PodTemplate",
+    "Deployment",
+    "StatefulSet",
+    "DaemonSet",
+    "ReplicaSet",
+    "ReplicationController",
+    "Job",
+    "CronJob",
+];
+
+/// Whether a file of a folder is read: YAML or JSON by its name, and a link only within the folder.
+fn is_manifest(path: &Path, root: &Path) -> bool {
+    let extension = path.extension().and_then(|extension| extension.to_str()).map(str::to_ascii_lowercase);
+    let named = matches!(extension.as_deref(), Some("yaml" | "yml" | "json"));
+    named
+        && path.canonicalize().is_ok_and(|real| real.starts_with(root))
+        && path.metadata().is_ok_and(|metadata| metadata.is_file())
+}
+
+fn read(from: &mut impl Read) -> io::Result<String> {
+    let mut text = String::new();
+    from.read_to_string(&mut text)?;
+    Ok(text)
+}
+
+/// An object whose namespace can be filled in.
+trait Placed: DeserializeOwned {
+    fn metadata_mut(&mut self) -> &mut wire::Metadata;
+}
+
+macro_rules! placed {
+    ($($type:ty),*) => {
+        $(impl Placed for $type {
+            fn metadata_mut(&mut self) -> &mut wire::Metadata {
+                &mut self.metadata
+            }
+        })*
+    };
+}
+placed!(wire::ServiceAccount, wire::Namespace, wire::Role, wire::Binding);

@@ -1,0 +1,101 @@
+//! Lists one kind once, page by page, into the index.
+
+use kube::{Api, Client, api::ListParams, core::Status};
+
+use super::{each_kind, explain, missing_rule, object::Object};
+use crate::{
+    facts::Kind,
+    index::{Index, Indexed, SharedIndex},
+    model::InputKind,
+};
+
+/// How many objects a page has.
+const PAGE_SIZE: u32 = 500;
+
+/// Why a kind could not be listed.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The API server refuses.
+    #[error("cannot list {}: {status}: {}", kind.plural(), missing_rule(*kind))]
+    Forbidden {
+        /// The kind.
+        kind: InputKind,
+        /// What it said.
+        status: String,
+    },
+    /// It failed otherwise.
+    #[error("cannot list {}: {}", kind.plural(), explain(source))]
+    Failed {
+        /// The kind.
+        kind: InputKind,
+        /// Why.
+        source: kube::Error,
+    },
+}
+
+impl Error {
+    /// Whether nothing can be said without it; what is refused leaves a gap instead.
+    #[must_use]
+    pub const fn is_fatal(&self) -> bool {
+        matches!(self, Self::Failed { .. })
+    }
+}
+
+/// Lists every kind of [`KINDS`](super::KINDS) once, side by side; what fails is told at the end.
+pub async fn list_all(client: &Client, index: &SharedIndex, namespace: Option<&str>) -> Vec<Error> {
+    each_kind!(list(client, index, namespace)).await.into_iter().filter_map(Result::err).collect()
+}
+
+/// Lists one kind once. `namespace` narrows Pods and ServiceAccounts; what grants them anything may
+/// lie in any namespace. What is refused is noted in the index too.
+/// An expired page token begins the list anew, once.
+async fn list<K: Kind + Clone + std::fmt::Debug>(
+    client: &Client,
+    index: &SharedIndex,
+    namespace: Option<&str>,
+) -> Result<(), Error>
+where
+    Index: Indexed<K>,
+{
+    let kind = K::INPUT;
+    let api: Api<Object<K>> = match namespace {
+        Some(namespace) if matches!(kind, InputKind::Pod | InputKind::ServiceAccount) => {
+            Api::namespaced_with(client.clone(), namespace, &())
+        }
+        _ => Api::all(client.clone()),
+    };
+    let expired = |error: &kube::Error| matches!(error, kube::Error::Api(status) if status.code == 410);
+    let mut result = pages(&api, index).await;
+    if result.as_ref().is_err_and(expired) {
+        result = pages(&api, index).await;
+    }
+    result.map_err(|source| match source {
+        kube::Error::Api(status) if Status::is_forbidden(&status) => {
+            index.write().read(kind, |reading| reading.forbidden = true);
+            Error::Forbidden { kind, status: status.message }
+        }
+        source => Error::Failed { kind, source },
+    })
+}
+
+async fn pages<K: Kind + Clone + std::fmt::Debug>(api: &Api<Object<K>>, index: &SharedIndex) -> kube::Result<()>
+where
+    Index: Indexed<K>,
+{
+    index.write().begin::<K>();
+    let mut params = ListParams::default().limit(PAGE_SIZE);
+    loop {
+        let page = api.list(&params).await?;
+        let mut index = index.write();
+        for object in page.items {
+            index.apply::<K>(object.key, object.facts);
+        }
+        match page.metadata.continue_.filter(|token| !token.is_empty()) {
+            Some(token) => params = params.continue_token(&token),
+            None => {
+                index.commit::<K>();
+                return Ok(());
+            }
+        }
+    }
+}

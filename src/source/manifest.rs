@@ -1,0 +1,164 @@
+//! One object of a file, before its kind is known: JSON text that is looked into where needed, or a
+//! YAML document.
+
+use serde::{Deserialize, de::DeserializeOwned};
+use serde_json::value::RawValue;
+use serde_saphyr::{DuplicateKeyPolicy, Spanned};
+
+/// What a file turned out not to be.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Malformed {
+    /// The line, counted from 1; 0 when unknown.
+    pub(super) line: usize,
+    /// The column, counted from 1; 0 when unknown.
+    pub(super) column: usize,
+    pub(super) message: String,
+}
+
+/// One object.
+#[derive(Debug)]
+pub(super) struct Manifest<'a> {
+    /// The line that it begins in, counted from 1; 0 when unknown.
+    pub(super) line: usize,
+    body: Body<'a>,
+}
+
+#[derive(Debug)]
+enum Body<'a> {
+    Json(&'a str),
+    Yaml(serde_json::Value),
+}
+
+/// What kind of object it is, and its items if it is a list.
+#[derive(Debug, Default)]
+pub(super) struct Head<'a> {
+    pub(super) api_version: String,
+    pub(super) kind: String,
+    pub(super) items: Option<Vec<Manifest<'a>>>,
+}
+
+impl Head<'_> {
+    /// The API group; empty for core.
+    pub(super) fn group(&self) -> &str {
+        self.api_version.rsplit_once('/').map_or("", |(group, _)| group)
+    }
+}
+
+impl<'a> Manifest<'a> {
+    /// Reads the object as a type.
+    pub(super) fn read<T: DeserializeOwned>(&self) -> Result<T, String> {
+        let path = |error: serde_path_to_error::Error<serde_json::Error>| match error.path().to_string().as_str() {
+            "." => strip_position(error.inner()),
+            path => format!("`{path}`: {}", strip_position(error.inner())),
+        };
+        match &self.body {
+            Body::Json(text) => {
+                serde_path_to_error::deserialize(&mut serde_json::Deserializer::from_str(text)).map_err(path)
+            }
+            Body::Yaml(value) => serde_path_to_error::deserialize(value).map_err(path),
+        }
+    }
+
+    /// Reads what kind of object it is. Items are handed out, not copied.
+    pub(super) fn head(&mut self) -> Head<'a> {
+        match &mut self.body {
+            Body::Json(text) => json_head(text),
+            Body::Yaml(value) => yaml_head(value, self.line),
+        }
+    }
+}
+
+fn json_head(text: &str) -> Head<'_> {
+    #[derive(Default, Deserialize)]
+    #[serde(default, rename_all = "camelCase")]
+    struct Wire<'a> {
+        #[serde(borrow)]
+        api_version: Option<&'a RawValue>,
+        #[serde(borrow)]
+        kind: Option<&'a RawValue>,
+        #[serde(borrow)]
+        items: Option<&'a RawValue>,
+    }
+    let Ok(wire) = serde_json::from_str::<Wire<'_>>(text) else { return Head::default() };
+    let string = |raw: Option<&RawValue>| raw.and_then(|raw| serde_json::from_str(raw.get()).ok()).unwrap_or_default();
+    let items: Option<Vec<&RawValue>> = wire.items.and_then(|items| serde_json::from_str(items.get()).ok());
+    Head {
+        api_version: string(wire.api_version),
+        kind: string(wire.kind),
+        items: items.map(|items| items.into_iter().map(|item| Manifest { line: 0, body: Body::Json(item.get()) }).collect()),
+    }
+}
+
+fn yaml_head<'a>(value: &mut serde_json::Value, line: usize) -> Head<'a> {
+    let string = |value: &serde_json::Value, key: &str| value.get(key).and_then(|value| value.as_str()).unwrap_or_default().to_owned();
+    let items = match value.get_mut("items").map(serde_json::Value::take) {
+        Some(serde_json::Value::Array(items)) => Some(items),
+        _ => None,
+    };
+    Head {
+        api_version: string(value, "apiVersion"),
+        kind: string(value, "kind"),
+        items: items.map(|items| items.into_iter().map(|item| Manifest { line, body: Body::Yaml(item) }).collect()),
+    }
+}
+
+/// The message of a JSON error without its position, which counts from the object and not the file.
+fn strip_position(error: &serde_json::Error) -> String {
+    let message = error.to_string();
+    message.split(" at line ").next().unwrap_or(&message).to_owned()
+}
+
+/// The objects of a file, up to the first that cannot be parsed.
+pub(super) fn manifests(text: &str) -> Box<dyn Iterator<Item = Result<Manifest<'_>, Malformed>> + '_> {
+    let text = text.trim_start_matches('\u{feff}');
+    match text.trim_start().chars().next() {
+        Some('{' | '[') => Box::new(json(text)),
+        _ => Box::new(yaml(text)),
+    }
+}
+
+fn json(text: &str) -> impl Iterator<Item = Result<Manifest<'_>, Malformed>> {
+    let objects = serde_json::Deserializer::from_str(text).into_iter::<&RawValue>();
+    objects.map(|object| match object {
+        Ok(object) => Ok(Manifest { line: 1, body: Body::Json(object.get()) }),
+        Err(error) => {
+            Err(Malformed { line: error.line(), column: error.column(), message: strip_position(&error) })
+        }
+    })
+}
+
+fn yaml<'a>(text: &'a str) -> impl Iterator<Item = Result<Manifest<'a>, Malformed>> + use<'a> {
+    // Real text has fewer of anything than bytes; only what aliases multiply is held to the defaults.
+    let most = text.len() + 1024;
+    let options = serde_saphyr::options! {
+        duplicate_keys: DuplicateKeyPolicy::LastWins,
+        legacy_octal_numbers: true,
+        emit_comments: false,
+        with_snippet: false,
+        budget: serde_saphyr::budget! {
+            max_reader_input_bytes: None,
+            max_documents: most,
+            max_nodes: most,
+            max_events: 4 * most,
+            max_total_scalar_bytes: 4 * most,
+            max_depth: 256,
+        },
+    };
+    let mut reader = text.as_bytes();
+    let documents: Vec<_> = serde_saphyr::read_with_options::<_, Spanned<serde_json::Value>>(&mut reader, options).collect();
+    documents.into_iter().map(|document| match document {
+        Ok(document) => Ok(Manifest {
+            line: usize::try_from(document.referenced.line()).unwrap_or_default(),
+            body: Body::Yaml(document.value),
+        }),
+        Err(error) => {
+            let position = error.location().map_or((0, 0), |location| (location.line(), location.column()));
+            let message = error.without_snippet().to_string();
+            Err(Malformed {
+                line: usize::try_from(position.0).unwrap_or_default(),
+                column: usize::try_from(position.1).unwrap_or_default(),
+                message,
+            })
+        }
+    })
+}

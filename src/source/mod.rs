@@ -1,0 +1,70 @@
+//! Where objects come from: a cluster that is watched or listed once, or files. All of it ends in
+//! the same index.
+
+mod cluster_role;
+pub mod files;
+pub mod list;
+mod manifest;
+pub mod object;
+pub mod probe;
+pub mod watch;
+
+use crate::model::InputKind;
+
+/// The kinds that the answer is computed from: what a scan lists and what the controller watches
+/// beside its own reports. The RBAC of `deploy/` is tested against it.
+pub const KINDS: [InputKind; 7] = [
+    InputKind::Pod,
+    InputKind::ServiceAccount,
+    InputKind::Namespace,
+    InputKind::Role,
+    InputKind::ClusterRole,
+    InputKind::RoleBinding,
+    InputKind::ClusterRoleBinding,
+];
+
+/// Calls an async function for each of [`KINDS`], with the marker type of the kind; the futures run
+/// side by side.
+macro_rules! each_kind {
+    ($call:ident($($argument:expr),*)) => {
+        futures::future::join_all([
+            Box::pin($call::<crate::facts::Pods>($($argument),*)) as futures::future::LocalBoxFuture<'_, _>,
+            Box::pin($call::<crate::facts::ServiceAccounts>($($argument),*)),
+            Box::pin($call::<crate::facts::Namespaces>($($argument),*)),
+            Box::pin($call::<crate::facts::Roles>($($argument),*)),
+            Box::pin($call::<crate::facts::ClusterRoles>($($argument),*)),
+            Box::pin($call::<crate::facts::RoleBindings>($($argument),*)),
+            Box::pin($call::<crate::facts::ClusterRoleBindings>($($argument),*)),
+        ])
+    };
+}
+use each_kind;
+
+/// Why the API server refused or failed, in one line with the fix.
+#[must_use]
+pub fn explain(error: &kube::Error) -> String {
+    match error {
+        kube::Error::Api(status) if status.is_forbidden() => status.message.clone(),
+        kube::Error::Api(status) => format!("the API server answered {}: {}", status.code, status.message),
+        // The error below says more than its wrapper: "connection refused", "certificate expired".
+        other => innermost(other).to_string(),
+    }
+}
+
+fn innermost<'a>(error: &'a (dyn std::error::Error + 'static)) -> &'a (dyn std::error::Error + 'static) {
+    let mut inner = error;
+    while let Some(source) = inner.source() {
+        inner = source;
+    }
+    inner
+}
+
+/// The rule that is missing when listing or watching a kind is refused.
+#[must_use]
+pub fn missing_rule(kind: InputKind) -> String {
+    let group = if kind.group().is_empty() { "\"\"" } else { kind.group() };
+    format!(
+        "grant `list` and `watch` on `{}` (apiGroup {group}) to this identity, as the ClusterRole in deploy/install.yaml does",
+        kind.plural()
+    )
+}

@@ -1,0 +1,102 @@
+//! What kind of cluster is this? Asked once, without special rights.
+
+use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
+use k8s_openapi::api::authorization::v1::{
+    ResourceAttributes, SubjectAccessReview, SubjectAccessReviewSpec,
+};
+use kube::{Api, Client, api::PostParams};
+use serde::Deserialize;
+
+use super::watch::InitialList;
+use crate::token::ApiAudiences;
+
+/// Whether the server streams initial lists: it may be switched off on any version.
+pub async fn initial_list(client: &Client) -> InitialList {
+    let request = http::Request::get(
+        "/api/v1/namespaces?watch=true&sendInitialEvents=true&resourceVersionMatch=NotOlderThan\
+         &allowWatchBookmarks=true&timeoutSeconds=1",
+    )
+    .body(kube::client::Body::empty());
+    let Ok(request) = request else { return InitialList::Paged };
+    match client.send(request).await {
+        Ok(response) if response.status().is_success() => InitialList::Streamed,
+        _ => InitialList::Paged,
+    }
+}
+
+/// Whether RBAC is asked at all: a user that no binding can reach must not be allowed anything. It
+/// is asked without groups, since a binding may well give everything to all ServiceAccounts.
+///
+/// # Errors
+/// When the review itself is refused or fails.
+pub async fn rbac_enforced(client: &Client) -> kube::Result<bool> {
+    let namespace = "token-exposure-nobody";
+    let review = SubjectAccessReview {
+        spec: SubjectAccessReviewSpec {
+            user: Some(format!("system:serviceaccount:{namespace}:nobody")),
+            resource_attributes: Some(ResourceAttributes {
+                verb: Some("get".to_owned()),
+                group: Some("tokenexposure.invalid".to_owned()),
+                resource: Some("nothing".to_owned()),
+                namespace: Some(namespace.to_owned()),
+                ..ResourceAttributes::default()
+            }),
+            ..SubjectAccessReviewSpec::default()
+        },
+        ..SubjectAccessReview::default()
+    };
+    let review = Api::all(client.clone()).create(&PostParams::default(), &review).await?;
+    Ok(!review.status.is_some_and(|status| status.allowed))
+}
+
+/// What the API server accepts, as far as that can be learned: from our own token, which names all
+/// of it when nobody asked for an audience, and from the issuer that it publishes.
+pub async fn api_audiences(client: &Client, own_token: Option<&str>) -> ApiAudiences {
+    if let Some(names) = own_token.and_then(audiences_of) {
+        return ApiAudiences { names: names.into_iter().collect(), complete: true };
+    }
+    #[derive(Deserialize)]
+    struct Discovery {
+        issuer: String,
+    }
+    let request = http::Request::get("/.well-known/openid-configuration").body(Vec::new());
+    let Ok(request) = request else { return ApiAudiences::default() };
+    match client.request::<Discovery>(request).await {
+        // The issuer is the default audience; --api-audiences may have set others.
+        Ok(discovery) => ApiAudiences { names: [discovery.issuer].into(), complete: false },
+        Err(error) => {
+            tracing::debug!(%error, "the API server's issuer cannot be read");
+            ApiAudiences::default()
+        }
+    }
+}
+
+/// The audiences of a ServiceAccount token; `None` for any other credential.
+fn audiences_of(token: &str) -> Option<Vec<String>> {
+    #[derive(Deserialize)]
+    struct Claims {
+        sub: String,
+        aud: Vec<String>,
+    }
+    let payload = token.split('.').nth(1)?;
+    let claims: Claims = serde_json::from_slice(&URL_SAFE_NO_PAD.decode(payload).ok()?).ok()?;
+    claims.sub.starts_with("system:serviceaccount:").then_some(claims.aud)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn token(claims: &str) -> String {
+        format!("e30.{}.c2ln", URL_SAFE_NO_PAD.encode(claims))
+    }
+
+    #[test]
+    fn only_a_service_account_token_tells_the_api_audiences() {
+        let own = token(r#"{"sub":"system:serviceaccount:a:b","aud":["https://issuer","other"]}"#);
+        assert_eq!(audiences_of(&own), Some(vec!["https://issuer".to_owned(), "other".to_owned()]));
+        for other in [token(r#"{"sub":"alice","aud":["x"]}"#), "admintoken".into(), "a.!.c".into(), String::new()] {
+            assert_eq!(audiences_of(&other), None, "{other}");
+        }
+    }
+}

@@ -1,0 +1,180 @@
+//! Watches one kind into the index, and tells who may have changed.
+
+use std::{
+    pin::pin,
+    sync::Arc,
+    time::{Duration, SystemTime, UNIX_EPOCH},
+};
+
+use futures::{Stream, StreamExt, stream};
+use kube::{
+    Api, Client,
+    runtime::{
+        WatchStreamExt,
+        watcher::{self, Event, watcher},
+    },
+};
+use tokio::sync::Notify;
+
+use super::{each_kind, explain, missing_rule, object::Object};
+use crate::{
+    facts::{Kind, Reports},
+    index::{Index, Indexed, SharedIndex},
+    model::ServiceAccountRef,
+};
+
+/// How many objects a page has where the server cannot stream: two pages are in memory at once.
+const PAGE_SIZE: u32 = 100;
+/// How long one watch request lasts, in seconds: a connection that died silently is noticed then.
+const WATCH_SECONDS: u32 = 60;
+/// How long to wait before asking again for what is refused.
+const REFUSED_PAUSE: Duration = Duration::from_secs(10);
+
+/// Where watches write: the index, and a bell for whoever waits for changes.
+#[derive(Clone, Debug)]
+pub struct Feed {
+    index: SharedIndex,
+    bell: Arc<Notify>,
+}
+
+impl Feed {
+    /// A feed into an index.
+    #[must_use]
+    pub fn new(index: SharedIndex) -> Self {
+        Self { index, bell: Arc::default() }
+    }
+
+    /// The accounts whose answer may have changed, as they change. They wait in the index, each
+    /// once, so nothing piles up.
+    pub fn dirty(&self) -> impl Stream<Item = ServiceAccountRef> + use<> {
+        let feed = self.clone();
+        stream::unfold(feed, |feed| async {
+            loop {
+                let dirty = feed.index.write().take_dirty();
+                if !dirty.is_empty() {
+                    return Some((stream::iter(dirty), feed));
+                }
+                feed.bell.notified().await;
+            }
+        })
+        .flatten()
+    }
+
+    fn write(&self, change: impl FnOnce(&mut Index)) {
+        change(&mut self.index.write());
+        self.bell.notify_one();
+    }
+}
+
+/// How the server sends what there is when a watch begins.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum InitialList {
+    /// As a stream of events: WatchList (KEP-3157).
+    Streamed,
+    /// In pages.
+    Paged,
+}
+
+impl InitialList {
+    fn config(self) -> watcher::Config {
+        let config = watcher::Config::default().timeout(WATCH_SECONDS);
+        match self {
+            Self::Streamed => config.streaming_lists(),
+            Self::Paged => config.page_size(PAGE_SIZE),
+        }
+    }
+}
+
+/// Watches every kind of [`KINDS`](super::KINDS), and our own reports, for ever.
+pub async fn watch_all(client: &Client, feed: &Feed, initial_list: InitialList) {
+    let reports = watch::<Reports>(client.clone(), feed.clone(), initial_list);
+    futures::future::join(reports, each_kind!(watch(client.clone(), feed.clone(), initial_list))).await;
+}
+
+async fn watch<K: Kind + Clone + Send + Sync + std::fmt::Debug>(
+    client: Client,
+    feed: Feed,
+    mut initial_list: InitialList,
+) where
+    Index: Indexed<K>,
+{
+    let kind = K::INPUT;
+    let mut failing = false;
+    loop {
+        let mut events = pin!(watcher(Api::<Object<K>>::all(client.clone()), initial_list.config()).default_backoff());
+        while let Some(event) = events.next().await {
+            match event {
+                Ok(event) => {
+                    if std::mem::take(&mut failing) {
+                        tracing::info!(kind = kind.name(), "watching again");
+                    }
+                    feed.write(|index| handle::<K>(index, event));
+                }
+                Err(error) => {
+                    let refused = status(&error).is_some_and(|status| status.is_forbidden());
+                    feed.write(|index| {
+                        index.read(kind, |reading| {
+                            reading.errors += 1;
+                            reading.forbidden = refused;
+                        });
+                    });
+                    report::<K>(&error, std::mem::replace(&mut failing, true));
+                    if initial_list == InitialList::Streamed && status(&error).is_some_and(|status| status.code == 422) {
+                        initial_list = InitialList::Paged;
+                        break;
+                    }
+                    if refused {
+                        // Begins anew: rights that come back show in a complete reading.
+                        tokio::time::sleep(REFUSED_PAUSE).await;
+                        break;
+                    }
+                }
+            }
+        }
+    }
+}
+
+fn handle<K: Kind + Clone>(index: &mut Index, event: Event<Object<K>>)
+where
+    Index: Indexed<K>,
+{
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0.0, |elapsed| elapsed.as_secs_f64());
+    index.read(K::INPUT, |reading| reading.last_event_seconds = now);
+    match event {
+        Event::Init => index.begin::<K>(),
+        Event::InitApply(object) | Event::Apply(object) => index.apply::<K>(object.key, object.facts),
+        Event::InitDone => index.commit::<K>(),
+        Event::Delete(object) => index.delete::<K>(&object.key),
+    }
+}
+
+/// The API server's own words, if it answered.
+fn status(error: &watcher::Error) -> Option<&kube::core::Status> {
+    match error {
+        watcher::Error::InitialListFailed(kube::Error::Api(status))
+        | watcher::Error::WatchStartFailed(kube::Error::Api(status))
+        | watcher::Error::WatchFailed(kube::Error::Api(status))
+        | watcher::Error::WatchError(status) => Some(status),
+        _ => None,
+    }
+}
+
+/// One line when the trouble begins; what follows is for those who look closer.
+fn report<K: Kind>(error: &watcher::Error, known: bool) {
+    let kind = K::INPUT;
+    let cause = match error {
+        watcher::Error::InitialListFailed(cause)
+        | watcher::Error::WatchStartFailed(cause)
+        | watcher::Error::WatchFailed(cause) => explain(cause),
+        watcher::Error::WatchError(status) => format!("the API server answered {}: {}", status.code, status.message),
+        watcher::Error::NoResourceVersion => error.to_string(),
+    };
+    // 410: the watch fell behind, and begins anew by itself.
+    if known || status(error).is_some_and(|status| status.code == 410) {
+        tracing::debug!(kind = kind.name(), %cause, "watch failed");
+    } else if status(error).is_some_and(|status| status.is_forbidden()) {
+        tracing::warn!(kind = kind.name(), %cause, fix = missing_rule(kind), "watch refused: verdicts that depend on it are Unknown");
+    } else {
+        tracing::warn!(kind = kind.name(), %cause, "watch failed; trying again");
+    }
+}

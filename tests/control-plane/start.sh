@@ -1,0 +1,102 @@
+#!/usr/bin/env bash
+# Starts etcd, kube-apiserver and kube-controller-manager on free loopback ports, with all their
+# state in DIR, prints `ready` once the API server is, and stops them all when its standard input
+# closes or it is told to end: whoever starts it cannot leave anything behind.
+#
+#   start.sh DIR [kube-apiserver flag…]
+#
+# DIR/kubeconfig is an administrator's, DIR/server the URL, DIR/ca.crt the server's certificate,
+# DIR/pids the process ids by program, DIR/*.log what each program said.
+set -euo pipefail
+
+dir=${1:?usage: start.sh DIR [kube-apiserver flag…]}
+shift
+bin=$("$(dirname "${BASH_SOURCE[0]}")/build.sh")
+mkdir -p "$dir"
+dir=$(cd "$dir" && pwd)
+
+pids=()
+finish() {
+    trap - EXIT INT TERM
+    # The controller manager first, so that nothing waits for a server that is gone.
+    local i
+    for ((i = ${#pids[@]} - 1; i >= 0; i--)); do
+        # A stopped process (SIGSTOP) can only be killed.
+        kill -KILL "${pids[i]}" 2>/dev/null || true
+        wait "${pids[i]}" 2>/dev/null || true
+    done
+}
+trap finish EXIT
+trap 'exit 0' INT TERM
+
+free_port() { # below the range that outgoing connections use
+    local port
+    while :; do
+        port=$((20000 + RANDOM % 12000))
+        if ! (exec 3<>"/dev/tcp/127.0.0.1/$port") 2>/dev/null; then
+            printf '%s\n' "$port"
+            return
+        fi
+    done
+}
+
+launch() { # NAME PROGRAM ARG…
+    local name=$1
+    shift
+    "$@" >"$dir/$name.log" 2>&1 </dev/null &
+    pids+=($!)
+    printf '%s %s\n' "$name" $! >>"$dir/pids"
+}
+
+healthy() { # NAME COMMAND…: waits for the command to succeed; fails when the newest program has ended
+    local name=$1 pid=${pids[-1]} deadline=$((SECONDS + 60))
+    shift
+    until "$@" >/dev/null 2>&1; do
+        if ! kill -0 "$pid" 2>/dev/null || [ $SECONDS -ge $deadline ]; then
+            printf 'control plane: %s did not become ready; the end of its log:\n' "$name" >&2
+            tail -n 5 "$dir/$name.log" >&2
+            return 1
+        fi
+        sleep 0.1
+    done
+}
+
+kubectl=("$bin/kubectl" --kubeconfig "$dir/kubeconfig")
+etcd_port=$(free_port)
+api_port=$(free_port)
+: >"$dir/pids"
+[ -f "$dir/sa.key" ] || openssl genrsa -out "$dir/sa.key" 2048 2>/dev/null
+printf 'admintoken,admin,1,"system:masters"\n' >"$dir/tokens.csv"
+
+launch etcd "$bin/etcd" --data-dir "$dir/etcd" --unsafe-no-fsync --log-level warn \
+    --listen-client-urls "http://127.0.0.1:$etcd_port" --advertise-client-urls "http://127.0.0.1:$etcd_port" \
+    --listen-peer-urls "http://127.0.0.1:$(free_port)"
+launch kube-apiserver "$bin/kube-apiserver" --etcd-servers "http://127.0.0.1:$etcd_port" \
+    --cert-dir "$dir/certs" --bind-address 127.0.0.1 --secure-port "$api_port" --authorization-mode RBAC \
+    --service-account-issuer https://kubernetes.default.svc --service-account-key-file "$dir/sa.key" \
+    --service-account-signing-key-file "$dir/sa.key" --token-auth-file "$dir/tokens.csv" \
+    --service-cluster-ip-range 10.0.0.0/24 --allow-privileged=true "$@"
+
+printf 'https://127.0.0.1:%s\n' "$api_port" >"$dir/server"
+cat >"$dir/kubeconfig" <<YAML
+apiVersion: v1
+kind: Config
+current-context: admin
+clusters: [{name: local, cluster: {server: "https://127.0.0.1:$api_port", insecure-skip-tls-verify: true}}]
+users: [{name: admin, user: {token: admintoken}}]
+contexts: [{name: admin, context: {cluster: local, user: admin}}]
+YAML
+healthy kube-apiserver "${kubectl[@]}" get --raw /readyz
+cp "$dir/certs/apiserver.crt" "$dir/ca.crt"
+sed -i "s|insecure-skip-tls-verify: true|certificate-authority: \"$dir/ca.crt\"|" "$dir/kubeconfig"
+
+launch kube-controller-manager "$bin/kube-controller-manager" --kubeconfig "$dir/kubeconfig" \
+    --service-account-private-key-file "$dir/sa.key" --use-service-account-credentials=true \
+    --root-ca-file "$dir/ca.crt" --controllers='*,-nodelifecycle,bootstrapsigner,tokencleaner' \
+    --secure-port 0 --leader-elect=false
+healthy kube-controller-manager "${kubectl[@]}" get serviceaccount default
+
+printf 'ready\n'
+# A background job has no standard input unless it is handed one.
+cat <&0 >/dev/null &
+wait $! || true

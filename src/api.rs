@@ -38,7 +38,7 @@ const MAX_BYTES: usize = 48 * 1024;
     printcolumn(name = "Pods", type_ = "integer", json_path = ".status.pods", description = "How many pods the verdict is about."),
     printcolumn(name = "Permissions", type_ = "string", json_path = ".status.permissions.level", description = "How far the permissions go beyond what every identity has."),
     printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp", description = "How long ago the report was made."),
-    printcolumn(name = "Workloads", type_ = "string", json_path = ".status.workloads[*].name", description = "Whose pods they are.", priority = 1),
+    printcolumn(name = "Workloads", type_ = "string", json_path = ".status.workloadNames", description = "Whose pods they are.", priority = 1),
     printcolumn(name = "Message", type_ = "string", json_path = ".status.message", description = "What to do.", priority = 1)
 )]
 #[serde(rename_all = "camelCase")]
@@ -65,10 +65,15 @@ pub struct TokenExposureReportStatus {
     pub message: String,
     /// How many pods the verdict is about; in files, a template counts as one.
     #[serde(default)]
+    #[schemars(extend("format" = "int32"))]
     pub pods: u32,
     /// The generation of this report that the status was computed for.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub observed_generation: Option<i64>,
+    /// The kinds and names of the workloads in one line, worst first.
+    #[serde(default)]
+    #[schemars(length(max = 256))]
+    pub workload_names: String,
     /// The workloads that run as the ServiceAccount, worst first.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 50), extend("x-kubernetes-list-type" = "atomic"))]
@@ -81,6 +86,7 @@ pub struct TokenExposureReportStatus {
     pub remediation: Option<Remediation>,
     /// How many list entries were left out to keep the report small.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(extend("format" = "int32"))]
     pub truncated: Option<u32>,
     /// The state of the report itself.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
@@ -133,6 +139,7 @@ pub struct Workload {
     /// Its name.
     pub name: String,
     /// How many pods it has; in files, a template counts as one.
+    #[schemars(extend("format" = "int32"))]
     pub pods: u32,
     /// The verdict on this workload alone.
     pub verdict: Verdict,
@@ -242,7 +249,9 @@ impl From<&Exposure> for TokenExposureReport {
 impl From<&Exposure> for TokenExposureReportStatus {
     fn from(exposure: &Exposure) -> Self {
         let grants = |group: bool| {
-            exposure.permissions.grants.iter().filter(move |grant| grant.via.is_group() == group).map(Grant::from).collect()
+            let of_kind = exposure.permissions.grants.iter().filter(move |grant| grant.via.is_group() == group);
+            // What a group gives that everybody has anyway is no news: every cluster has two such bindings.
+            of_kind.filter(|grant| !(group && grant.effect == Effect::Covered)).map(Grant::from).collect()
         };
         let evaluated =
             if exposure.verdict == Verdict::Unknown { ConditionStatus::False } else { ConditionStatus::True };
@@ -253,6 +262,7 @@ impl From<&Exposure> for TokenExposureReportStatus {
             pods: exposure.pods,
             // The spec never changes, so there is only the first generation.
             observed_generation: Some(1),
+            workload_names: workload_names(&exposure.workloads),
             workloads: exposure.workloads.iter().map(Workload::from).collect(),
             permissions: Permissions { level: exposure.permissions.level, direct: grants(false), inherited: grants(true) },
             remediation: exposure.remediation.as_ref().map(Remediation::from),
@@ -328,6 +338,13 @@ impl From<&model::Remediation> for Remediation {
         };
         Self { summary: remediation.summary.clone(), patches: remediation.patches.iter().map(patch).collect() }
     }
+}
+
+/// The workloads in one line.
+fn workload_names(workloads: &[model::WorkloadExposure]) -> String {
+    // No more than can be shown are spelled out.
+    let names: Vec<_> = workloads.iter().take(MAX_CHARACTERS).map(|workload| workload.workload.to_string()).collect();
+    clipped(&names.join(", "))
 }
 
 /// A string of at most [`MAX_CHARACTERS`].

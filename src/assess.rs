@@ -181,13 +181,14 @@ fn is_blind(gaps: &BTreeSet<Gap>) -> bool {
     [InputKind::Pod, InputKind::ServiceAccount].map(Gap::Forbidden).iter().any(|gap| gaps.contains(gap))
 }
 
-fn plural(count: u32, noun: &str) -> String {
-    if count == 1 { format!("1 {noun}") } else { format!("{count} {noun}s") }
+/// "1 pod carries", "2 pods carry".
+fn pods_do(count: u32, one_does: &str, many_do: &str) -> String {
+    if count == 1 { format!("1 pod {one_does}") } else { format!("{count} pods {many_do}") }
 }
 
 /// One sentence that a person can act on.
 fn message(exposure: &Exposure) -> String {
-    let pods = plural(exposure.pods, "pod");
+    let carry = pods_do(exposure.pods, "carries", "carry");
     let name = |grant: Option<&Grant>| {
         grant.map_or_else(String::new, |grant| {
             format!("{} {} ({}) through {}", grant.binding_kind(), grant.binding, grant.role_ref, grant.via)
@@ -196,29 +197,30 @@ fn message(exposure: &Exposure) -> String {
     let grants = &exposure.permissions;
     match exposure.reason {
         Reason::NoPermissions => {
-            format!("{pods} carry a token that no permission needs: set automountServiceAccountToken: false")
+            format!("{carry} a token that no permission needs: set automountServiceAccountToken: false")
         }
         Reason::AdmissionOnly => format!(
-            "{pods} carry a token that nothing needs: {} is only checked at admission",
+            "{carry} a token that nothing needs: {} is only checked at admission",
             name(grants.first(Effect::AdmissionOnly))
         ),
         Reason::LatentBinding => format!(
-            "{pods} carry a token that allows nothing today, but {} may grant something tomorrow",
+            "{carry} a token that allows nothing today, but {} may grant something tomorrow",
             name(grants.first(Effect::Latent))
         ),
         Reason::InheritedOnly => format!(
-            "{pods} carry a token whose only permissions come with a group, by {}: see whether they are used",
+            "{carry} a token whose only permissions come with a group, by {}: see whether they are used",
             name(grants.first(Effect::Grants))
         ),
         Reason::ExplicitToken => format!(
-            "{pods} project a token that no permission needs: see whether it proves an identity elsewhere"
+            "{} a token that no permission needs: see whether it proves an identity elsewhere",
+            pods_do(exposure.pods, "projects", "project")
         ),
         Reason::DirectGrant => {
             let direct = grants.grants.iter().find(|grant| grant.effect == Effect::Grants && !grant.via.is_group());
-            format!("{pods} may use the token by {}", name(direct))
+            format!("{} the token by {}", pods_do(exposure.pods, "may use", "may use"), name(direct))
         }
-        Reason::AutomountDisabled => format!("{pods} carry no token"),
-        Reason::ExternalAudienceOnly => format!("{pods} carry only tokens that the API server does not accept"),
+        Reason::AutomountDisabled => format!("{carry} no token"),
+        Reason::ExternalAudienceOnly => format!("{carry} only tokens that the API server does not accept"),
         Reason::NoPods => "no pod runs as this account".to_owned(),
         Reason::Forbidden | Reason::RbacNotEnforced | Reason::UnknownAudience | Reason::UnresolvedRole => {
             let missing = exposure.gaps.iter().find(|gap| gap.reason() == exposure.reason);

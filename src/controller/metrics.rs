@@ -18,7 +18,7 @@ use crate::{
 pub struct Instruments {
     /// How long one reconcile takes, its writes included.
     pub reconcile_duration: Histogram,
-    /// From the change of a verdict coming out of the queue to its written report.
+    /// From an account being queued to its written report.
     pub event_to_report: Histogram,
     /// Writes that succeeded.
     pub report_writes: IntCounterVec,
@@ -46,7 +46,7 @@ impl Instruments {
             )?,
             event_to_report: histogram(
                 "event_to_report_seconds",
-                "How long a changed verdict takes from the queue to the written report.",
+                "How long it takes from a change that was seen to the written report.",
             )?,
             report_writes: counter(
                 "report_writes_total",
@@ -55,6 +55,10 @@ impl Instruments {
             )?,
             report_errors: counter("report_errors_total", "Writes of reports that failed, by cause.", "cause")?,
         };
+        // Series that are there from the start can be compared with what comes.
+        for operation in ["apply", "apply_status", "delete"] {
+            instruments.report_writes.with_label_values(&[operation]);
+        }
         registry.register(Box::new(instruments.reconcile_duration.clone()))?;
         registry.register(Box::new(instruments.event_to_report.clone()))?;
         registry.register(Box::new(instruments.report_writes.clone()))?;

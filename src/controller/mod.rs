@@ -10,6 +10,7 @@ pub mod reconcile;
 pub mod server;
 
 use std::{
+    cell::RefCell,
     collections::{HashMap, HashSet},
     pin::pin,
     sync::Arc,
@@ -37,7 +38,12 @@ pub async fn run(
     stop: impl Future<Output = ()>,
 ) {
     let (retry, retries) = mpsc::unbounded();
-    let now = |message| ScheduleRequest { message, run_at: tokio::time::Instant::now() };
+    // When each waiting account was first named: what is measured begins there.
+    let named: RefCell<HashMap<ServiceAccountRef, Instant>> = RefCell::default();
+    let now = |message: ServiceAccountRef| {
+        named.borrow_mut().entry(message.clone()).or_insert_with(Instant::now);
+        ScheduleRequest { message, run_at: tokio::time::Instant::now() }
+    };
     let mut scheduler = pin!(scheduler(futures::stream::select(dirty.map(now), retries)));
     let mut stop = pin!(stop);
     let mut running = FuturesUnordered::new();
@@ -65,7 +71,7 @@ pub async fn run(
                 let Some(account) = next else { break };
                 busy.insert(account.clone());
                 let context = context.clone();
-                let queued = Instant::now();
+                let queued = named.borrow_mut().remove(&account).unwrap_or_else(Instant::now);
                 running.push(async move {
                     let result = reconcile(&context, &account, queued).await;
                     (account, result)

@@ -145,7 +145,7 @@ struct Write {
 /// # Errors
 /// When it cannot be written; nothing is lost, since the index still says what is wanted.
 pub async fn reconcile(context: &Context, account: &ServiceAccountRef, queued: Instant) -> Result<(), Error> {
-    let timer = context.instruments.reconcile_duration.start_timer();
+    let _timer = context.instruments.reconcile_duration.start_timer();
     let (plan, summary) = {
         let index = context.index.read();
         let exposure = index.assess(account);
@@ -168,14 +168,11 @@ pub async fn reconcile(context: &Context, account: &ServiceAccountRef, queued: I
         }
     }
     match plan {
-        Plan::Keep => {}
+        Plan::Keep => return Ok(()),
         Plan::Delete => delete(context, account).await?,
         Plan::Write(write) => apply(context, account, *write).await?,
     }
-    if changed.is_some() {
-        context.instruments.event_to_report.observe(queued.elapsed().as_secs_f64());
-    }
-    drop(timer);
+    context.instruments.event_to_report.observe(queued.elapsed().as_secs_f64());
     Ok(())
 }
 

@@ -66,6 +66,9 @@ fn rows(exposures: &[Exposure], detail: Detail, width: Option<u16>) -> String {
         row.push(visible(&exposure.message));
         table.add_row(row);
     }
+    for column in table.column_iter_mut() {
+        column.set_padding((0, 2));
+    }
     let lines: Vec<_> = table.lines().map(|line| line.trim_end().to_owned()).collect();
     lines.join("\n")
 }

@@ -4,14 +4,14 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use crate::{
     model::{
-        Carrier, Exposure, Gap, InputKind, Level, Permissions, PodFacts, Reach, Reason, Remediation,
+        ApiAudiences, Carrier, Exposure, Gap, InputKind, KnownRoles, Level, Permissions, PodFacts, Reach, Reason, Remediation,
         ServiceAccountFacts, ServiceAccountRef, TokenSource, Verdict, WorkloadExposure,
         exposure::Patch,
         pod::Workload,
         rbac::{Effect, Grant},
     },
-    rbac::{self, BoundRole, resolve::Roles},
-    token::{self, ApiAudiences},
+    rbac::{self, BoundRole},
+    token,
 };
 
 /// Everything that the answer for one account is computed from.
@@ -26,7 +26,7 @@ pub struct Evidence<'a> {
     /// The bindings that may reach it, those of everybody among them.
     pub bindings: Vec<BoundRole<'a>>,
     /// Whether the roles are all there is.
-    pub roles: Roles,
+    pub roles: KnownRoles,
     /// What could not be read.
     pub gaps: BTreeSet<Gap>,
     /// What the API server accepts.

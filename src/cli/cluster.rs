@@ -9,7 +9,7 @@ use kube::{
 };
 use secrecy::ExposeSecret;
 
-use crate::{index::SharedIndex, source::probe, token::ApiAudiences};
+use crate::{index::SharedIndex, model::ApiAudiences, source::probe};
 
 /// Which cluster, and as whom.
 #[derive(Debug, clap::Args)]

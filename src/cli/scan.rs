@@ -15,9 +15,8 @@ use super::{
     complain,
 };
 use crate::{
-    controller::reconcile::ReportScope,
     index::Index,
-    model::{Exposure, Verdict},
+    model::{Exposure, ReportScope, Verdict},
     output::{
         objects,
         table::{self, Detail},

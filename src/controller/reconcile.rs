@@ -19,34 +19,13 @@ use crate::{
         report::ReportFacts,
     },
     index::{Index, SharedIndex, Summary},
-    model::{Exposure, ServiceAccountRef, Verdict},
+    model::{Exposure, ReportScope, ServiceAccountRef, Verdict},
 };
 
 /// Who writes the fields of a report, for server-side apply.
 pub const FIELD_MANAGER: &str = "token-exposure";
 /// How long one write may take, the client's own retries included.
 const WRITE_TIMEOUT: Duration = Duration::from_secs(15);
-
-/// Which accounts get a report.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum ReportScope {
-    /// Those with a finding: the to-do list.
-    #[default]
-    Findings,
-    /// All.
-    All,
-}
-
-impl ReportScope {
-    /// Whether an account with this verdict gets a report.
-    #[must_use]
-    pub const fn includes(self, verdict: Verdict) -> bool {
-        match self {
-            Self::Findings => verdict.is_finding(),
-            Self::All => true,
-        }
-    }
-}
 
 /// What reconciling needs.
 #[derive(Debug)]

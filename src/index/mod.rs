@@ -19,9 +19,7 @@ pub use self::{accounts::Account, reports::ReportFacts};
 use self::{bindings::Subjects, table::{Change, Table}};
 use crate::{
     facts::{ClusterRoleBindings, ClusterRoles, Kind, Namespaces, Pods, Reports, RoleBindings, Roles, ServiceAccounts},
-    model::{Gap, InputKind, ObjectKey, ServiceAccountRef, Verdict},
-    rbac::resolve,
-    token::ApiAudiences,
+    model::{ApiAudiences, Gap, InputKind, KnownRoles, ObjectKey, Reason, ServiceAccountRef, Verdict},
 };
 
 /// The index behind its one lock, which is never held across an await.
@@ -75,7 +73,7 @@ pub struct Index {
 
     readings: BTreeMap<InputKind, Reading>,
     rbac_enforced: bool,
-    known_roles: resolve::Roles,
+    known_roles: KnownRoles,
     audiences: ApiAudiences,
     dirty: HashSet<ServiceAccountRef>,
 }
@@ -99,7 +97,7 @@ impl Index {
             bindings_of_role: HashMap::new(),
             readings: expected.iter().map(|kind| (*kind, Reading::default())).collect(),
             rbac_enforced: true,
-            known_roles: resolve::Roles::Complete,
+            known_roles: KnownRoles::Complete,
             audiences: ApiAudiences::default(),
             dirty: HashSet::new(),
         }
@@ -182,7 +180,7 @@ impl Index {
     }
 
     /// Whether the roles that were read are all there are.
-    pub fn set_known_roles(&mut self, known: resolve::Roles) {
+    pub fn set_known_roles(&mut self, known: KnownRoles) {
         self.known_roles = known;
     }
 
@@ -276,7 +274,7 @@ pub struct Summary {
     /// The verdict.
     pub verdict: Verdict,
     /// Its reason.
-    pub reason: crate::model::Reason,
+    pub reason: Reason,
     /// The pods that it is about.
     pub pods: u32,
     /// How many pods have each verdict, in the order of [`Verdict::ALL`].

@@ -121,6 +121,27 @@ impl fmt::Display for Reason {
     }
 }
 
+/// Which accounts are told of.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum ReportScope {
+    /// Those with a finding: the to-do list.
+    #[default]
+    Findings,
+    /// All.
+    All,
+}
+
+impl ReportScope {
+    /// Whether an account with this verdict is told of.
+    #[must_use]
+    pub const fn includes(self, verdict: Verdict) -> bool {
+        match self {
+            Self::Findings => verdict.is_finding(),
+            Self::All => true,
+        }
+    }
+}
+
 /// The answer for one ServiceAccount: the worst of its pods, with everything that speaks for it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Exposure {
@@ -207,6 +228,15 @@ pub enum Reach {
     External,
     /// Not known: the API server's audiences are not.
     Unknown,
+}
+
+/// The audiences that the API server accepts, as far as known.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ApiAudiences {
+    /// Audiences that it accepts.
+    pub names: BTreeSet<String>,
+    /// Whether it accepts no others.
+    pub complete: bool,
 }
 
 /// How a live pod differs from one made today.

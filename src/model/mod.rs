@@ -7,11 +7,12 @@ pub mod rbac;
 pub mod service_account;
 
 pub use exposure::{
-    Carrier, Drift, Exposure, Gap, Reach, Reason, Remediation, TokenSource, Verdict, WorkloadExposure,
+    ApiAudiences, Carrier, Drift, Exposure, Gap, Reach, Reason, Remediation, ReportScope, TokenSource, Verdict,
+    WorkloadExposure,
 };
 pub use identity::{ObjectKey, ServiceAccountRef};
 pub use pod::PodFacts;
-pub use rbac::{Binding, Grant, Level, Permissions, Role, RoleRef, Rule, Scope, Subject};
+pub use rbac::{Binding, Grant, KnownRoles, Level, Permissions, Role, RoleRef, Rule, Scope, Subject};
 pub use service_account::{NamespaceFacts, ServiceAccountFacts};
 
 /// A kind that the answer is computed from, or written as.

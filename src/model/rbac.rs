@@ -138,6 +138,15 @@ impl fmt::Display for Subject {
     }
 }
 
+/// What is known of the roles that bindings refer to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum KnownRoles {
+    /// All of them: a role that is missing does not exist.
+    Complete,
+    /// Some: a role that is missing may well exist.
+    Partial,
+}
+
 /// Where a grant holds.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Scope {

@@ -6,7 +6,7 @@ use super::{
     cover::{Atom, breakdown, covers},
 };
 use crate::model::{
-    Binding, Grant, Level, ObjectKey, Permissions, Role, Rule, Scope, ServiceAccountRef, Subject, rbac::Effect,
+    Binding, Grant, KnownRoles, Level, ObjectKey, Permissions, Role, Rule, Scope, ServiceAccountRef, Subject, rbac::Effect,
 };
 
 /// A binding with the role that its `roleRef` leads to.
@@ -24,15 +24,6 @@ impl BoundRole<'_> {
     fn scope(&self) -> Scope {
         if self.key.is_cluster() { Scope::Cluster } else { Scope::Namespace(self.key.namespace.clone()) }
     }
-}
-
-/// What is known of the roles that bindings refer to.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Roles {
-    /// All of them: a role that is missing does not exist.
-    Complete,
-    /// Some: a role that is missing may well exist.
-    Partial,
 }
 
 /// The subject by which a binding reaches the account; where several do, the widest, since what a
@@ -59,7 +50,7 @@ struct Covering<'a> {
 /// An atom belongs to the widest group that has it: a binding that gives an account what all
 /// accounts of its namespace have anyway adds nothing.
 #[must_use]
-pub fn permissions(account: &ServiceAccountRef, candidates: &[BoundRole<'_>], roles: Roles) -> Permissions {
+pub fn permissions(account: &ServiceAccountRef, candidates: &[BoundRole<'_>], roles: KnownRoles) -> Permissions {
     let mut reaching: Vec<_> = candidates
         .iter()
         .filter_map(|bound| Some((applies_to(account, &bound.binding.subjects)?, bound)))
@@ -116,11 +107,11 @@ fn baseline<'a>(reaching: &[(&Subject, &BoundRole<'a>)]) -> Vec<Covering<'a>> {
 }
 
 /// What a binding comes to beyond the covering rules. Stops at the first atom that settles it.
-fn effect(bound: &BoundRole<'_>, covering: &[Covering<'_>], roles: Roles) -> Effect {
+fn effect(bound: &BoundRole<'_>, covering: &[Covering<'_>], roles: KnownRoles) -> Effect {
     let Some(role) = bound.role else {
         return match roles {
-            Roles::Complete => Effect::Latent,
-            Roles::Partial => Effect::Unresolved,
+            KnownRoles::Complete => Effect::Latent,
+            KnownRoles::Partial => Effect::Unresolved,
         };
     };
     if role.rules.is_empty() {

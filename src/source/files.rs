@@ -21,13 +21,10 @@ use crate::{
     facts::{self, ClusterRoleBindings, ClusterRoles, Kind, Namespaces, Pods, RoleBindings, Roles, ServiceAccounts, wire},
     index::{Index, Indexed},
     model::{
-        ObjectKey, PodFacts, Role,
+        KnownRoles, ObjectKey, PodFacts, Role,
         pod::{Origin, Workload},
     },
-    rbac::{
-        aggregate::{AggregatedRole, aggregate},
-        resolve,
-    },
+    rbac::aggregate::{AggregatedRole, aggregate},
 };
 
 /// The RBAC that every API server bootstraps, as tests/control-plane/bootstrap.sh prints it.
@@ -284,7 +281,7 @@ impl Loader<'_> {
         if !is_dump {
             self.bootstrap();
             aggregate(&mut self.cluster_roles);
-            self.index.set_known_roles(resolve::Roles::Partial);
+            self.index.set_known_roles(KnownRoles::Partial);
         }
         for (name, role) in std::mem::take(&mut self.cluster_roles) {
             self.index.apply::<ClusterRoles>(ObjectKey::cluster(name), Role { rules: role.rules.into() });

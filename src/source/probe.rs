@@ -8,7 +8,7 @@ use kube::{Api, Client, api::PostParams};
 use serde::Deserialize;
 
 use super::watch::InitialList;
-use crate::token::ApiAudiences;
+use crate::model::ApiAudiences;
 
 /// Whether the server streams initial lists: it may be switched off on any version.
 pub async fn initial_list(client: &Client) -> InitialList {

@@ -1,29 +1,16 @@
 //! Whom does a token convince: this API server, somebody else, or is that not known?
 
-use std::collections::BTreeSet;
+use crate::model::{ApiAudiences, Reach};
 
-use crate::model::Reach;
-
-/// The audiences that the API server accepts, as far as known.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct ApiAudiences {
-    /// Audiences that it accepts.
-    pub names: BTreeSet<String>,
-    /// Whether it accepts no others.
-    pub complete: bool,
-}
-
-impl ApiAudiences {
-    /// Whom a token with this audience convinces.
-    #[must_use]
-    pub fn reach(&self, audience: &str) -> Reach {
-        if audience.is_empty() || self.names.contains(audience) {
-            Reach::Api
-        } else if self.complete || is_well_known_elsewhere(audience) {
-            Reach::External
-        } else {
-            Reach::Unknown
-        }
+/// Whom a token with this audience convinces.
+#[must_use]
+pub fn reach(audience: &str, known: &ApiAudiences) -> Reach {
+    if audience.is_empty() || known.names.contains(audience) {
+        Reach::Api
+    } else if known.complete || is_well_known_elsewhere(audience) {
+        Reach::External
+    } else {
+        Reach::Unknown
     }
 }
 
@@ -66,13 +53,13 @@ mod tests {
             ("https://kubernetes.default.svc", [Reach::Unknown, Reach::Unknown, Reach::External]),
         ];
         for (audience, expected) in cases {
-            assert_eq!([&offline, &issuer, &complete].map(|known| known.reach(audience)), expected, "{audience}");
+            assert_eq!([&offline, &issuer, &complete].map(|known| reach(audience, known)), expected, "{audience}");
         }
     }
 
     #[test]
     fn an_audience_that_the_api_server_accepts_is_its_own_even_if_a_product_uses_it() {
         let known = ApiAudiences { names: ["vault".into()].into(), complete: false };
-        assert_eq!(known.reach("vault"), Reach::Api);
+        assert_eq!(reach("vault", &known), Reach::Api);
     }
 }

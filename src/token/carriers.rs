@@ -4,11 +4,11 @@
 use std::collections::BTreeMap;
 
 use super::{
-    ApiAudiences,
+    audience::reach,
     automount::{receives_mount, reused_volume, should_automount},
 };
 use crate::model::{
-    Carrier, Drift, TokenSource,
+    ApiAudiences, Carrier, Drift, TokenSource,
     pod::{
         Container, INJECTED_EXPIRATION_SECONDS, INJECTED_VOLUME_PREFIX, Mount, Origin, PodFacts, SubPath,
         TOKEN_MOUNT_PATH, TokenProjection, Volume,
@@ -96,7 +96,7 @@ fn carrier(pod: &PodFacts, injected: bool, sight: &Sight<'_>, audiences: &ApiAud
     let automounted = sight.added_by_admission || is_injected(pod, injected, sight);
     Carrier {
         source: if automounted { TokenSource::Automount } else { TokenSource::Explicit },
-        reach: audiences.reach(&sight.token.audience),
+        reach: reach(&sight.token.audience, audiences),
         audience: sight.token.audience.clone(),
         expiration_seconds: sight.token.expiration_seconds,
         mount_path: sight.mount_path.into(),

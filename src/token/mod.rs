@@ -4,5 +4,4 @@ pub mod audience;
 pub mod automount;
 pub mod carriers;
 
-pub use audience::ApiAudiences;
 pub use carriers::carriers;

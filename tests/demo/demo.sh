@@ -55,10 +55,7 @@ step "Install deploy/install.yaml: the CRD, the account, its rights"
 kubectl apply --server-side -f deploy/install.yaml >/dev/null
 
 step "Create the sample workloads of tests/demo/sample.yaml, and a Job of the CronJob"
-kubectl apply -f tests/demo/sample.yaml --dry-run=client -o name >/dev/null
-kubectl create namespace shop --dry-run=client -o yaml | kubectl apply -f - >/dev/null
-await "the account of namespace shop" 20 sh -c 'kubectl -n shop get serviceaccount default >/dev/null 2>&1'
-kubectl apply -f tests/demo/sample.yaml >/dev/null 2>&1 || kubectl apply -f tests/demo/sample.yaml >/dev/null
+kubectl apply -f tests/demo/sample.yaml >/dev/null
 kubectl -n shop create job backup-29412345 --from=cronjob/backup >/dev/null
 pods() { [ "$(kubectl get pods -n shop -o name | wc -l)" -eq 11 ] && [ "$(kubectl get pods -n analytics -o name | wc -l)" -eq 2 ]; }
 await "the pods of the samples" 60 pods

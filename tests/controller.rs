@@ -1,0 +1,297 @@
+//! The controller on the real control plane, as the account and with the rights that `deploy/` ships.
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test that cannot go on fails")]
+
+use std::{fs, time::Duration};
+
+use serde_json::{Value, json};
+
+mod rig;
+use rig::{ControlPlane, Controller, await_that, program, scan_files, signal};
+
+/// What the API server adds to a report, and the time of its condition.
+fn without_server_fields(report: &Value) -> Value {
+    let mut report = report.clone();
+    let (name, namespace) = (report["metadata"]["name"].clone(), report["metadata"]["namespace"].clone());
+    report["metadata"] = json!({ "name": name, "namespace": namespace });
+    for condition in report["status"]["conditions"].as_array_mut().unwrap() {
+        condition.as_object_mut().unwrap().remove("lastTransitionTime");
+    }
+    report
+}
+
+fn reports(list: &Value) -> Vec<Value> {
+    list["items"].as_array().unwrap().iter().map(without_server_fields).collect()
+}
+
+#[test]
+fn reports_follow_what_changes() {
+    let plane = ControlPlane::start(&[]);
+    let controller = plane.controller(&[]);
+    plane.namespace("shop");
+    plane.namespace("other");
+    let unneeded = Some(("Unneeded", "NoPermissions"));
+
+    // A pod comes, and carries a token that nothing needs.
+    plane.kubectl(&["-n", "shop", "run", "web", "--image=nginx"]);
+    plane.await_report("shop", "default", unneeded);
+    let report = plane.get(&["-n", "shop", "ter", "default"]);
+    let owner = &report["metadata"]["ownerReferences"][0];
+    let account = plane.get(&["-n", "shop", "serviceaccount", "default"]);
+    assert_eq!((&owner["kind"], &owner["uid"]), (&json!("ServiceAccount"), &account["metadata"]["uid"]));
+
+    // A binding that leads nowhere, then its role comes and goes, then the subject is taken out.
+    plane.kubectl(&["-n", "shop", "create", "rolebinding", "read", "--role=reader", "--serviceaccount=shop:default"]);
+    plane.await_report("shop", "default", Some(("Review", "LatentBinding")));
+    plane.kubectl(&["-n", "shop", "create", "role", "reader", "--verb=get", "--resource=configmaps"]);
+    plane.await_report("shop", "default", None);
+    plane.kubectl(&["-n", "shop", "delete", "role", "reader"]);
+    plane.await_report("shop", "default", Some(("Review", "LatentBinding")));
+    let other = r#"{"subjects":[{"kind":"ServiceAccount","name":"default","namespace":"other"}]}"#;
+    plane.kubectl(&["-n", "shop", "patch", "rolebinding", "read", "--type=merge", "-p", other]);
+    plane.await_report("shop", "default", unneeded);
+
+    // A group of the namespace, and what everybody has: the one is inherited, the other changes nothing.
+    let group = ["create", "clusterrolebinding", "all-of-shop", "--clusterrole=view", "--group=system:serviceaccounts:shop"];
+    plane.kubectl(&group);
+    plane.await_report("shop", "default", Some(("Review", "InheritedOnly")));
+    plane.kubectl(&["create", "clusterrolebinding", "everybody", "--clusterrole=view", "--group=system:authenticated"]);
+    plane.await_report("shop", "default", unneeded);
+    plane.kubectl(&["delete", "clusterrolebinding", "everybody", "all-of-shop"]);
+
+    // Somebody edits and deletes the report.
+    plane.kubectl(&["-n", "shop", "patch", "ter", "default", "--subresource=status", "--type=merge", "-p", r#"{"status":{"verdict":"Needed"}}"#]);
+    plane.await_report("shop", "default", unneeded);
+    let uid = plane.get(&["-n", "shop", "ter", "default"])["metadata"]["uid"].clone();
+    plane.kubectl(&["-n", "shop", "delete", "ter", "default"]);
+    await_that("the report is written again", || {
+        plane.report("shop", "default").is_some() && plane.get(&["-n", "shop", "ter", "default"])["metadata"]["uid"] != uid
+    });
+
+    // The token is switched off: the pod that has it is told to be made anew, and then it is over.
+    plane.kubectl(&["-n", "shop", "patch", "serviceaccount", "default", "-p", r#"{"automountServiceAccountToken":false}"#]);
+    await_that("the drift is told", || {
+        let report = plane.get(&["-n", "shop", "ter", "default"]);
+        report["status"]["workloads"][0]["carriers"][0]["drift"] == "RemovedOnRecreate"
+    });
+    plane.kubectl(&["-n", "shop", "delete", "pod", "web", "--now"]);
+    plane.await_report("shop", "default", None);
+    plane.kubectl(&["-n", "shop", "run", "web", "--image=nginx"]);
+    controller.settle();
+    assert_eq!(plane.report("shop", "default"), None);
+
+    // The account goes, and its report with it.
+    plane.kubectl(&["-n", "other", "create", "serviceaccount", "cart"]);
+    plane.kubectl(&["-n", "other", "run", "cart", "--image=cart", r#"--overrides={"spec":{"serviceAccountName":"cart"}}"#]);
+    plane.await_report("other", "cart", unneeded);
+    plane.kubectl(&["-n", "other", "delete", "serviceaccount", "cart"]);
+    plane.await_report("other", "cart", None);
+    plane.kubectl(&["delete", "namespace", "other"]);
+
+    let (status, took, log) = controller.terminate();
+    assert_eq!(status.code(), Some(0));
+    assert!(took < Duration::from_secs(5), "{took:?}");
+    assert!(!log.contains("WARN") && !log.contains("ERROR"), "{log}");
+}
+
+/// The live reports, a scan of the cluster and a scan of its dump say the same.
+#[test]
+fn reports_equal_scans_of_the_cluster_and_of_its_dump() {
+    let plane = ControlPlane::start(&[]);
+    plane.apply(&fs::read_to_string("tests/demo/sample.yaml").unwrap());
+    let pods = || plane.get(&["pods", "-A"])["items"].as_array().unwrap().len();
+    await_that("the sample's pods are made", || pods() == 13);
+    for scope in ["findings", "all"] {
+        let controller = plane.controller(&["--report-scope", scope]);
+        controller.settle();
+        let live = reports(&plane.get(&["ter", "-A"]));
+
+        let scan = plane.scan(&["-A", "-o", "json", "--report-scope", scope]);
+        assert_eq!(scan.status.code(), Some(1), "{}", String::from_utf8_lossy(&scan.stderr));
+        let scanned: Value = serde_json::from_slice(&scan.stdout).unwrap();
+        assert_eq!(live, reports(&scanned), "the cluster, {scope}");
+
+        let kinds = "pods,serviceaccounts,namespaces,roles,clusterroles,rolebindings,clusterrolebindings";
+        let dump = plane.file("dump.json");
+        fs::write(&dump, plane.kubectl(&["get", kinds, "-A", "-o", "json"])).unwrap();
+        let yaml = plane.file("dump.yaml");
+        fs::write(&yaml, plane.kubectl(&["get", kinds, "-A", "-o", "yaml"])).unwrap();
+        for dump in [dump, yaml] {
+            let args = ["--api-audience", "https://kubernetes.default.svc", "--report-scope", scope, "-o", "json"];
+            let scan = program(&[&["scan"], &args[..], &[dump.to_str().unwrap()]].concat(), "");
+            assert_eq!(String::from_utf8_lossy(&scan.stderr), "");
+            let scanned: Value = serde_json::from_slice(&scan.stdout).unwrap();
+            assert_eq!(live, reports(&scanned), "the dump, {scope}");
+        }
+    }
+}
+
+/// What the sample's manifests would become is what became of them, template by template.
+#[test]
+fn what_is_predicted_for_manifests_is_what_admission_does() {
+    let plane = ControlPlane::start(&[]);
+    plane.apply(&fs::read_to_string("tests/demo/sample.yaml").unwrap());
+    await_that("the sample's pods are made", || plane.get(&["pods", "-A"])["items"].as_array().unwrap().len() == 13);
+    let scan = plane.scan(&["-A", "-o", "json", "--report-scope", "all"]);
+    let live: Value = serde_json::from_slice(&scan.stdout).unwrap();
+    let (predicted, ..) = scan_files(&["tests/demo/sample.yaml".as_ref()], &["--api-audience", "https://kubernetes.default.svc"]);
+    let carriers = |reports: &[Value]| -> Vec<Value> {
+        let named = |report: &Value| ["shop", "analytics"].contains(&report["metadata"]["namespace"].as_str().unwrap());
+        let workloads = reports.iter().filter(|report| named(report)).flat_map(|report| {
+            let workloads = report["status"]["workloads"].as_array().cloned().unwrap_or_default();
+            workloads.into_iter().map(|mut workload| {
+                workload.as_object_mut().unwrap().retain(|field, _| ["kind", "name", "carriers", "containers"].contains(&&**field));
+                json!([report["metadata"]["namespace"], report["metadata"]["name"], workload])
+            })
+        });
+        // A role that is missing in the cluster lies outside of the input in files, so verdicts differ.
+        let mut workloads: Vec<_> = workloads.filter(|workload| workload[2]["name"] != "backup").collect();
+        workloads.sort_by_key(ToString::to_string);
+        workloads
+    };
+    assert_eq!(carriers(live["items"].as_array().unwrap()), carriers(&predicted));
+}
+
+/// Status changes of pods are no changes of facts: nothing is written, nothing reconciled.
+#[test]
+fn status_noise_writes_nothing() {
+    let plane = ControlPlane::start(&[]);
+    plane.namespace("noise");
+    for pod in 0..5 {
+        plane.kubectl(&["-n", "noise", "run", &format!("web-{pod}"), "--image=nginx"]);
+    }
+    let controller = plane.controller(&[]);
+    plane.await_report("noise", "default", Some(("Unneeded", "NoPermissions")));
+    controller.settle();
+    let before = (controller.writes(), controller.metric("token_exposure_reconcile_duration_seconds_count"));
+    let event = r#"token_exposure_last_event_timestamp_seconds{kind="Pod"}"#;
+    let heard = controller.metric(event);
+    for round in 0..20 {
+        for pod in 0..5 {
+            let status = format!(r#"{{"status":{{"message":"round {round}"}}}}"#);
+            plane.kubectl(&["-n", "noise", "patch", "pod", &format!("web-{pod}"), "--subresource=status", "-p", &status]);
+        }
+    }
+    await_that("the changes are heard", || controller.metric(event) > heard);
+    controller.settle();
+    let after = (controller.writes(), controller.metric("token_exposure_reconcile_duration_seconds_count"));
+    assert_eq!(before, after);
+}
+
+/// What may not be listed makes verdicts `Unknown`, never `Unneeded`, and comes back with the rights.
+#[test]
+fn what_may_not_be_listed_is_unknown() {
+    let plane = ControlPlane::start(&[]);
+    plane.namespace("shop");
+    plane.kubectl(&["-n", "shop", "run", "web", "--image=nginx"]);
+    let roles = plane.kubectl(&["get", "clusterrole", "token-exposure", "-o", "json"]);
+    let without = |resource: &str| {
+        let mut role: Value = serde_json::from_str(&roles).unwrap();
+        role["metadata"] = json!({ "name": "token-exposure" });
+        for rule in role["rules"].as_array_mut().unwrap() {
+            rule["resources"].as_array_mut().unwrap().retain(|known| known != resource);
+        }
+        role["rules"].as_array_mut().unwrap().retain(|rule| rule["resources"] != json!([]));
+        role.to_string()
+    };
+    for resource in ["rolebindings", "clusterroles", "pods"] {
+        let replaced = plane.try_kubectl(&["replace", "-f", "-"], &without(resource));
+        assert!(replaced.status.success(), "{}", String::from_utf8_lossy(&replaced.stderr));
+        let controller = plane.controller(&[]);
+        plane.await_report("shop", "default", Some(("Unknown", "Forbidden")));
+        let message = plane.get(&["-n", "shop", "ter", "default"])["status"]["message"].as_str().unwrap().to_owned();
+        assert!(message.contains(resource), "{message}");
+        let condition = plane.kubectl(&["-n", "shop", "wait", "--for=condition=Evaluated=false", "ter/default", "--timeout=5s"]);
+        assert!(condition.contains("condition met"), "{condition}");
+        let log = controller.log();
+        let lines: Vec<_> = log.lines().filter(|line| line.contains("watch refused")).collect();
+        assert_eq!(lines.len(), 1, "{log}");
+        assert!(lines[0].contains(&format!("grant `list` and `watch` on `{resource}`")), "{log}");
+
+        // The rights come back: the verdict does within the pause between two tries.
+        let mut role: Value = serde_json::from_str(&roles).unwrap();
+        role["metadata"] = json!({ "name": "token-exposure" });
+        plane.try_kubectl(&["replace", "-f", "-"], &role.to_string());
+        plane.await_report("shop", "default", Some(("Unneeded", "NoPermissions")));
+    }
+}
+
+/// What was deleted while the API server was away is seen when it is back; a restart of the
+/// controller needs no memory, and writes nothing that is there.
+#[test]
+fn nothing_is_missed_while_the_api_server_or_the_controller_is_away() {
+    let plane = ControlPlane::start(&[]);
+    plane.namespace("shop");
+    plane.kubectl(&["-n", "shop", "run", "web", "--image=nginx"]);
+    plane.kubectl(&["create", "clusterrolebinding", "view", "--clusterrole=view", "--serviceaccount=shop:default"]);
+    let controller = plane.controller(&[]);
+    controller.settle();
+    assert_eq!(plane.report("shop", "default"), None);
+
+    // The controller hears nothing while it is stopped; the connection of its watch survives.
+    signal("STOP", controller.pid());
+    plane.kubectl(&["delete", "clusterrolebinding", "view"]);
+    signal("CONT", controller.pid());
+    plane.await_report("shop", "default", Some(("Unneeded", "NoPermissions")));
+    drop(controller);
+
+    plane.kubectl(&["create", "clusterrolebinding", "view", "--clusterrole=view", "--serviceaccount=shop:default"]);
+    let controller = plane.controller(&[]);
+    plane.await_report("shop", "default", None);
+    plane.kubectl(&["delete", "clusterrolebinding", "view"]);
+    plane.await_report("shop", "default", Some(("Unneeded", "NoPermissions")));
+    drop(controller);
+
+    let controller = plane.controller(&[]);
+    controller.settle();
+    assert_eq!(controller.writes().to_bits(), 0.0_f64.to_bits(), "a restart writes nothing");
+
+    // The API server is frozen: we stay alive, and end when told to.
+    signal("STOP", plane.pid("kube-apiserver"));
+    assert_eq!(controller.get("/healthz").unwrap().0, 200);
+    let (status, took, _) = controller.terminate();
+    signal("CONT", plane.pid("kube-apiserver"));
+    assert_eq!(status.code(), Some(0));
+    assert!(took < Duration::from_secs(5), "{took:?}");
+}
+
+#[test]
+fn without_the_crd_it_ends_and_says_how_to_install_it() {
+    let plane = ControlPlane::bare(&[]);
+    let kubeconfig = plane.kubeconfig();
+    let output = program(&["controller", "--bind-address", "127.0.0.1:0", "--kubeconfig", kubeconfig.to_str().unwrap()], "");
+    let error = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(2), "{error}");
+    assert!(error.contains("token-exposure crd | kubectl apply --server-side -f -"), "{error}");
+}
+
+/// Where the API server asks no RBAC, RBAC says nothing.
+#[test]
+fn without_rbac_verdicts_are_unknown() {
+    let plane = ControlPlane::bare(&["--authorization-mode=AlwaysAllow"]);
+    plane.namespace("shop");
+    plane.kubectl(&["-n", "shop", "run", "web", "--image=nginx"]);
+    let scan = plane.scan(&["-n", "shop", "-o", "json"]);
+    let list: Value = serde_json::from_slice(&scan.stdout).unwrap();
+    let status = &list["items"][0]["status"];
+    assert_eq!((status["verdict"].as_str(), status["reason"].as_str()), (Some("Unknown"), Some("RBACNotEnforced")));
+}
+
+#[test]
+fn an_api_server_that_is_not_there_is_waited_for() {
+    let dir = tempfile::tempdir().unwrap();
+    let kubeconfig = dir.path().join("kubeconfig");
+    let content = "apiVersion: v1\nkind: Config\ncurrent-context: c\nclusters: [{name: c, cluster: {server: 'https://127.0.0.1:1'}}]\n\
+                   users: [{name: u, user: {token: t}}]\ncontexts: [{name: c, context: {cluster: c, user: u}}]\n";
+    fs::write(&kubeconfig, content).unwrap();
+    let controller = Controller::start(&["--kubeconfig", kubeconfig.to_str().unwrap()]);
+    await_that("the trouble is logged", || controller.log().contains("watch failed; trying again"));
+    assert_eq!(controller.get("/healthz").unwrap().0, 200);
+    let (code, body) = controller.get("/readyz").unwrap();
+    assert_eq!(code, 503);
+    assert!(body.contains("pods"), "{body}");
+    let log = controller.log();
+    assert_eq!(log.matches("kind=\"Pod\"").count(), 1, "one line for each kind: {log}");
+    let (status, took, _) = controller.terminate();
+    assert_eq!(status.code(), Some(0));
+    assert!(took < Duration::from_secs(5), "{took:?}");
+}

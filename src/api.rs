@@ -1,5 +1,7 @@
 //! The custom resource `TokenExposureReport`: what users read with `kubectl`.
 
+use std::collections::BTreeSet;
+
 use kube::{CustomResource, KubeSchema};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -16,8 +18,10 @@ pub const EVALUATED: &str = "Evaluated";
 const MAX_ENTRIES: usize = 50;
 /// How many containers a carrier names, and how many carriers a workload.
 const MAX_INNER_ENTRIES: usize = 20;
-/// How long a free string may be, in characters.
+/// How long a name, a path or an audience may be, in characters.
 const MAX_CHARACTERS: usize = 256;
+/// How long a message may be, in characters.
+const MAX_MESSAGE_CHARACTERS: usize = 2048;
 /// How large a status may be, in bytes of JSON: a report stays below 64 KiB with its metadata.
 const MAX_BYTES: usize = 48 * 1024;
 
@@ -241,57 +245,85 @@ impl From<&Exposure> for TokenExposureReport {
         let name = exposure.account.name.to_string();
         let mut report = Self::new(&name, TokenExposureReportSpec { service_account_name: name.clone() });
         report.metadata.namespace = Some(exposure.account.namespace.to_string());
-        report.status = Some(bounded(exposure.into()));
+        report.status = Some(exposure.into());
         report
     }
 }
 
 impl From<&Exposure> for TokenExposureReportStatus {
     fn from(exposure: &Exposure) -> Self {
-        let grants = |group: bool| {
-            let of_kind = exposure.permissions.grants.iter().filter(move |grant| grant.via.is_group() == group);
-            // What a group gives that everybody has anyway is no news: every cluster has two such bindings.
-            of_kind.filter(|grant| !(group && grant.effect == Effect::Covered)).map(Grant::from).collect()
-        };
-        let evaluated =
-            if exposure.verdict == Verdict::Unknown { ConditionStatus::False } else { ConditionStatus::True };
-        Self {
-            verdict: Some(exposure.verdict),
-            reason: Some(exposure.reason),
-            message: clipped(&exposure.message),
-            pods: exposure.pods,
-            // The spec never changes, so there is only the first generation.
-            observed_generation: Some(1),
-            workload_names: workload_names(&exposure.workloads),
-            workloads: exposure.workloads.iter().map(Workload::from).collect(),
-            permissions: Permissions { level: exposure.permissions.level, direct: grants(false), inherited: grants(true) },
-            remediation: exposure.remediation.as_ref().map(Remediation::from),
-            truncated: None,
-            conditions: vec![Condition {
-                type_: EVALUATED.to_owned(),
-                status: evaluated,
-                reason: exposure.reason.name().to_owned(),
-                message: clipped(&exposure.message),
-                last_transition_time: None,
-                observed_generation: Some(1),
-            }],
+        let mut limit = MAX_ENTRIES;
+        loop {
+            let status = status(exposure, limit);
+            let bytes = serde_json::to_vec(&status).map_or(0, |json| json.len());
+            if bytes <= MAX_BYTES || limit == 1 {
+                return status;
+            }
+            limit /= 2;
         }
     }
 }
 
+/// A status whose lists have at most `limit` entries; it says how many it left out.
+fn status(exposure: &Exposure, limit: usize) -> TokenExposureReportStatus {
+    let left_out = |entries: usize, limit: usize| entries.saturating_sub(limit);
+    // What a group gives that everybody has anyway is no news: every cluster has two such bindings.
+    let news = |grant: &&model::Grant| !(grant.via.is_group() && grant.effect == Effect::Covered);
+    let (inherited, direct): (Vec<_>, Vec<_>) =
+        exposure.permissions.grants.iter().filter(news).partition(|grant| grant.via.is_group());
+    let patches = exposure.remediation.as_ref().map_or(0, |remediation| remediation.patches.len());
+    let shown = exposure.workloads.iter().take(limit);
+    let truncated = [exposure.workloads.len(), inherited.len(), direct.len(), patches].map(|entries| left_out(entries, limit));
+    let inner = shown.clone().map(|workload| {
+        left_out(workload.carriers.len(), MAX_INNER_ENTRIES) + left_out(containers(workload).len(), MAX_INNER_ENTRIES)
+    });
+    let truncated = truncated.into_iter().chain(inner).sum::<usize>();
+    let grants = |grants: &[&model::Grant]| grants.iter().take(limit).map(|grant| Grant::from(*grant)).collect();
+    let evaluated = if exposure.verdict == Verdict::Unknown { ConditionStatus::False } else { ConditionStatus::True };
+    TokenExposureReportStatus {
+        verdict: Some(exposure.verdict),
+        reason: Some(exposure.reason),
+        message: clipped(&exposure.message, MAX_MESSAGE_CHARACTERS),
+        pods: exposure.pods,
+        // The spec never changes, so there is only the first generation.
+        observed_generation: Some(1),
+        workload_names: workload_names(&exposure.workloads),
+        workloads: shown.map(Workload::from).collect(),
+        permissions: Permissions {
+            level: exposure.permissions.level,
+            direct: grants(&direct),
+            inherited: grants(&inherited),
+        },
+        remediation: exposure.remediation.as_ref().map(|remediation| Remediation {
+            summary: remediation.summary.clone(),
+            patches: remediation.patches.iter().take(limit).map(Patch::from).collect(),
+        }),
+        truncated: u32::try_from(truncated).ok().filter(|count| *count > 0),
+        conditions: vec![Condition {
+            type_: EVALUATED.to_owned(),
+            status: evaluated,
+            reason: exposure.reason.name().to_owned(),
+            message: clipped(&exposure.message, MAX_MESSAGE_CHARACTERS),
+            last_transition_time: None,
+            observed_generation: Some(1),
+        }],
+    }
+}
+
+/// The containers of a workload that see a token, each once.
+fn containers(workload: &model::WorkloadExposure) -> BTreeSet<&str> {
+    workload.carriers.iter().flat_map(|carrier| &carrier.containers).map(|name| &**name).collect()
+}
+
 impl From<&model::WorkloadExposure> for Workload {
     fn from(exposure: &model::WorkloadExposure) -> Self {
-        let mut containers: Vec<String> =
-            exposure.carriers.iter().flat_map(|carrier| &carrier.containers).map(|name| clipped(name)).collect();
-        containers.sort_unstable();
-        containers.dedup();
         Self {
-            kind: clipped(&exposure.workload.kind),
-            name: clipped(&exposure.workload.name),
+            kind: name(&exposure.workload.kind),
+            name: name(&exposure.workload.name),
             pods: exposure.pods,
             verdict: exposure.verdict,
-            containers,
-            carriers: exposure.carriers.iter().map(Carrier::from).collect(),
+            containers: containers(exposure).into_iter().take(MAX_INNER_ENTRIES).map(name).collect(),
+            carriers: exposure.carriers.iter().take(MAX_INNER_ENTRIES).map(Carrier::from).collect(),
         }
     }
 }
@@ -300,9 +332,9 @@ impl From<&model::Carrier> for Carrier {
     fn from(carrier: &model::Carrier) -> Self {
         Self {
             source: carrier.source,
-            audience: (!carrier.audience.is_empty()).then(|| clipped(&carrier.audience)),
+            audience: (!carrier.audience.is_empty()).then(|| name(&carrier.audience)),
             expiration_seconds: carrier.expiration_seconds,
-            mount_path: clipped(&carrier.mount_path),
+            mount_path: name(&carrier.mount_path),
             drift: carrier.drift,
         }
     }
@@ -316,27 +348,22 @@ impl From<&model::Grant> for Grant {
         };
         Self {
             binding_kind: grant.binding_kind().to_owned(),
-            binding_name: clipped(&grant.binding.name),
+            binding_name: name(&grant.binding.name),
             role_kind: role_kind.to_owned(),
-            role_name: clipped(&grant.role_ref.name),
+            role_name: name(&grant.role_ref.name),
             namespace: match &grant.scope {
                 Scope::Cluster => None,
                 Scope::Namespace(namespace) => Some(namespace.to_string()),
             },
-            subject: clipped(&grant.via.to_string()),
+            subject: name(&grant.via.to_string()),
             effect: grant.effect,
         }
     }
 }
 
-impl From<&model::Remediation> for Remediation {
-    fn from(remediation: &model::Remediation) -> Self {
-        let patch = |patch: &model::exposure::Patch| Patch {
-            kind: clipped(&patch.target.kind),
-            name: clipped(&patch.target.name),
-            patch: patch.patch.clone(),
-        };
-        Self { summary: remediation.summary.clone(), patches: remediation.patches.iter().map(patch).collect() }
+impl From<&model::exposure::Patch> for Patch {
+    fn from(patch: &model::exposure::Patch) -> Self {
+        Self { kind: name(&patch.target.kind), name: name(&patch.target.name), patch: patch.patch.clone() }
     }
 }
 
@@ -344,46 +371,20 @@ impl From<&model::Remediation> for Remediation {
 fn workload_names(workloads: &[model::WorkloadExposure]) -> String {
     // No more than can be shown are spelled out.
     let names: Vec<_> = workloads.iter().take(MAX_CHARACTERS).map(|workload| workload.workload.to_string()).collect();
-    clipped(&names.join(", "))
+    name(&names.join(", "))
 }
 
-/// A string of at most [`MAX_CHARACTERS`].
-fn clipped(text: &str) -> String {
-    match text.char_indices().nth(MAX_CHARACTERS) {
-        None => text.to_owned(),
-        Some((end, _)) => text[..end].chars().take(MAX_CHARACTERS - 1).chain(['…']).collect(),
-    }
+/// A name, or anything as long as one.
+fn name(text: &str) -> String {
+    clipped(text, MAX_CHARACTERS)
 }
 
-/// Caps every list, then halves the longest ones until the status is small enough; `truncated` says
-/// how many entries went.
-fn bounded(mut status: TokenExposureReportStatus) -> TokenExposureReportStatus {
-    let mut left_out = 0;
-    for workload in &mut status.workloads {
-        cut(&mut workload.containers, MAX_INNER_ENTRIES, &mut left_out);
-        cut(&mut workload.carriers, MAX_INNER_ENTRIES, &mut left_out);
+/// A string of at most `limit` characters.
+fn clipped(text: &str, limit: usize) -> String {
+    if text.chars().nth(limit).is_none() {
+        return text.to_owned();
     }
-    let mut limit = MAX_ENTRIES;
-    loop {
-        cut(&mut status.workloads, limit, &mut left_out);
-        cut(&mut status.permissions.direct, limit, &mut left_out);
-        cut(&mut status.permissions.inherited, limit, &mut left_out);
-        if let Some(remediation) = &mut status.remediation {
-            cut(&mut remediation.patches, limit, &mut left_out);
-        }
-        let bytes = serde_json::to_vec(&status).map_or(0, |json| json.len());
-        if bytes <= MAX_BYTES || limit <= 1 {
-            break;
-        }
-        limit /= 2;
-    }
-    status.truncated = u32::try_from(left_out).ok().filter(|count| *count > 0);
-    status
-}
-
-fn cut<T>(list: &mut Vec<T>, limit: usize, left_out: &mut usize) {
-    *left_out += list.len().saturating_sub(limit);
-    list.truncate(limit);
+    text.chars().take(limit - 1).chain(['…']).collect()
 }
 
 #[cfg(test)]
@@ -428,7 +429,7 @@ mod tests {
         let status = report.status.unwrap();
         let kept = status.workloads.len();
         assert!(kept >= 1);
-        let inner = 2_000 * (80 + 80);
+        let inner = kept * (80 + 80);
         assert_eq!(status.truncated, Some(u32::try_from(2_000 - kept + inner).unwrap()));
     }
 

@@ -1,0 +1,371 @@
+//! Whom does a change touch? Plain sentences first, then any order of events.
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+
+use proptest::prelude::*;
+
+use super::*;
+use crate::{
+    facts::wire,
+    model::{Binding, Exposure, Reason, Role},
+};
+
+fn account(name: &str) -> ServiceAccountRef {
+    let (namespace, name) = name.split_once('/').unwrap();
+    ServiceAccountRef::new(namespace, name)
+}
+
+fn key(name: &str) -> ObjectKey {
+    name.split_once('/').map_or_else(|| ObjectKey::cluster(name), |(namespace, name)| ObjectKey::new(namespace, name))
+}
+
+/// A pod that runs as an account and gets its token.
+fn pod(account: &str) -> <Pods as Kind>::Facts {
+    let spec = wire::PodSpec {
+        service_account_name: account.to_owned(),
+        containers: vec![wire::Container { name: "c".to_owned(), ..Default::default() }],
+        ..Default::default()
+    };
+    Pods::facts(&wire::Pod { spec, ..Default::default() })
+}
+
+fn binding(namespace: &str, role_kind: &str, role: &str, subjects: &[&str]) -> Binding {
+    let subject = |subject: &&str| match subject.split_once('/') {
+        Some((namespace, name)) => {
+            wire::Subject { kind: "ServiceAccount".into(), name: name.into(), namespace: namespace.into() }
+        }
+        None => wire::Subject { kind: "Group".into(), name: (*subject).into(), namespace: String::new() },
+    };
+    RoleBindings::facts(&wire::Binding {
+        metadata: wire::Metadata { namespace: namespace.into(), ..Default::default() },
+        role_ref: wire::RoleRef { kind: role_kind.into(), name: role.into() },
+        subjects: subjects.iter().map(subject).collect(),
+    })
+}
+
+fn role(resources: &[&str]) -> Role {
+    let rule = |resource: &&str| wire::PolicyRule {
+        verbs: vec!["get".into()],
+        api_groups: vec!["".into()],
+        resources: vec![(*resource).into()],
+        ..Default::default()
+    };
+    Roles::facts(&wire::Role { rules: resources.iter().map(rule).collect(), ..Default::default() })
+}
+
+/// Three accounts in two namespaces, each with a pod, everything read and nobody dirty.
+fn settled() -> Index {
+    let mut index = Index::new(&[]);
+    for name in ["a/alice", "a/bob", "b/carol"] {
+        index.apply::<ServiceAccounts>(key(name), Default::default());
+        index.apply::<Pods>(key(&format!("{name}-pod")), pod(&account(name).name));
+    }
+    index.take_dirty();
+    index
+}
+
+fn dirty(index: &mut Index) -> Vec<String> {
+    let mut dirty: Vec<_> = index.take_dirty().iter().map(ToString::to_string).collect();
+    dirty.sort_unstable();
+    dirty
+}
+
+fn reason(index: &Index, name: &str) -> Reason {
+    index.assess(&account(name)).reason
+}
+
+#[test]
+fn a_subject_removed_from_a_binding_makes_its_account_dirty() {
+    let mut index = settled();
+    index.apply::<RoleBindings>(key("a/b1"), binding("a", "Role", "r", &["a/alice", "a/bob"]));
+    assert_eq!(dirty(&mut index), ["a/alice", "a/bob"]);
+    index.apply::<RoleBindings>(key("a/b1"), binding("a", "Role", "r", &["a/alice"]));
+    assert_eq!(dirty(&mut index), ["a/bob"]);
+    index.apply::<RoleBindings>(key("a/b1"), binding("a", "Role", "other", &["a/alice"]));
+    assert_eq!(dirty(&mut index), ["a/alice"]);
+}
+
+#[test]
+fn what_was_deleted_while_the_watch_was_down_makes_its_accounts_dirty() {
+    let mut index = settled();
+    index.apply::<RoleBindings>(key("a/b1"), binding("a", "Role", "r", &["a/alice"]));
+    index.apply::<RoleBindings>(key("b/b2"), binding("b", "Role", "r", &["b/carol"]));
+    assert_eq!(reason(&index, "b/carol"), Reason::LatentBinding);
+    index.take_dirty();
+    index.begin::<RoleBindings>();
+    index.apply::<RoleBindings>(key("a/b1"), binding("a", "Role", "r", &["a/alice"]));
+    index.commit::<RoleBindings>();
+    assert_eq!(dirty(&mut index), ["b/carol"]);
+    assert_eq!(reason(&index, "b/carol"), Reason::NoPermissions);
+}
+
+#[test]
+fn a_role_that_comes_makes_those_dirty_whom_its_bindings_reach() {
+    let mut index = settled();
+    index.apply::<RoleBindings>(key("b/b1"), binding("b", "ClusterRole", "r", &["a/alice"]));
+    index.apply::<RoleBindings>(key("a/b2"), binding("a", "Role", "r", &["a/bob"]));
+    index.take_dirty();
+    index.apply::<ClusterRoles>(key("r"), role(&["pods"]));
+    assert_eq!(dirty(&mut index), ["a/alice"]);
+    assert_eq!(reason(&index, "a/alice"), Reason::DirectGrant);
+    index.delete::<ClusterRoles>(&key("r"));
+    assert_eq!(dirty(&mut index), ["a/alice"]);
+    assert_eq!(reason(&index, "a/alice"), Reason::LatentBinding);
+}
+
+#[test]
+fn a_group_makes_dirty_who_is_in_it() {
+    let mut index = settled();
+    index.apply::<ClusterRoleBindings>(key("b1"), binding("", "ClusterRole", "r", &["system:serviceaccounts:a"]));
+    assert_eq!(dirty(&mut index), ["a/alice", "a/bob"]);
+    index.apply::<ClusterRoleBindings>(key("b1"), binding("", "ClusterRole", "r", &["system:serviceaccounts"]));
+    assert_eq!(dirty(&mut index), ["a/alice", "a/bob", "b/carol"]);
+    index.apply::<ClusterRoleBindings>(key("b1"), binding("", "ClusterRole", "r", &["system:authenticated"]));
+    assert_eq!(dirty(&mut index), ["a/alice", "a/bob", "b/carol"]);
+}
+
+#[test]
+fn what_changes_no_fact_makes_nobody_dirty() {
+    let mut index = settled();
+    index.apply::<Pods>(key("a/alice-pod"), pod("alice"));
+    index.begin::<Pods>();
+    for name in ["a/alice", "a/bob", "b/carol"] {
+        index.apply::<Pods>(key(&format!("{name}-pod")), pod(&account(name).name));
+    }
+    index.commit::<Pods>();
+    // A binding of people concerns no account.
+    index.apply::<ClusterRoleBindings>(key("people"), binding("", "ClusterRole", "r", &["developers"]));
+    assert_eq!(dirty(&mut index), Vec::<String>::new());
+}
+
+#[test]
+fn a_pod_that_changes_its_account_makes_both_dirty() {
+    let mut index = settled();
+    index.apply::<Pods>(key("a/alice-pod"), pod("bob"));
+    assert_eq!(dirty(&mut index), ["a/alice", "a/bob"]);
+    assert_eq!((reason(&index, "a/alice"), index.assess(&account("a/bob")).pods), (Reason::NoPods, 2));
+}
+
+#[test]
+fn nobody_is_dirty_before_everything_was_read_and_then_all_are() {
+    let mut index = Index::new(&[InputKind::Pod, InputKind::ServiceAccount]);
+    index.begin::<Pods>();
+    index.apply::<Pods>(key("a/p"), pod("alice"));
+    index.commit::<Pods>();
+    assert!(!index.is_settled() && index.take_dirty().is_empty());
+    index.begin::<ServiceAccounts>();
+    index.apply::<ServiceAccounts>(key("b/bob"), Default::default());
+    index.commit::<ServiceAccounts>();
+    assert_eq!(dirty(&mut index), ["a/alice", "b/bob"]);
+}
+
+#[test]
+fn what_is_refused_makes_all_dirty_and_unknown_and_what_comes_back_known_again() {
+    let mut index = Index::new(&[InputKind::RoleBinding]);
+    index.apply::<Pods>(key("a/p"), pod("alice"));
+    index.read(InputKind::RoleBinding, |reading| reading.forbidden = true);
+    assert_eq!(dirty(&mut index), ["a/alice"]);
+    assert_eq!(reason(&index, "a/alice"), Reason::Forbidden);
+    // What is known to grant still does.
+    index.apply::<ClusterRoleBindings>(key("b"), binding("", "ClusterRole", "r", &["a/alice"]));
+    index.apply::<ClusterRoles>(key("r"), role(&["pods"]));
+    assert_eq!(reason(&index, "a/alice"), Reason::DirectGrant);
+    index.take_dirty();
+    index.begin::<RoleBindings>();
+    index.commit::<RoleBindings>();
+    assert_eq!(dirty(&mut index), ["a/alice"]);
+}
+
+#[test]
+fn pods_of_one_shape_share_it() {
+    let mut index = settled();
+    for pod_name in 0..1000 {
+        index.apply::<Pods>(key(&format!("a/x{pod_name}")), pod("alice"));
+    }
+    assert_eq!(index.accounts[&account("a/alice")].pods.len(), 1);
+    let (shape, count) = index.accounts[&account("a/alice")].pods.iter().next().unwrap();
+    assert_eq!((*count, Arc::strong_count(shape)), (1001, 1002));
+    for pod_name in 0..1000 {
+        index.delete::<Pods>(&key(&format!("a/x{pod_name}")));
+    }
+    assert_eq!(index.assess(&account("a/alice")).pods, 1);
+}
+
+#[test]
+fn an_account_that_nothing_speaks_of_is_forgotten() {
+    let mut index = settled();
+    index.delete::<Pods>(&key("b/carol-pod"));
+    index.delete::<ServiceAccounts>(&key("b/carol"));
+    assert_eq!(index.account(&account("b/carol")).map(Account::is_subject), None);
+    assert_eq!(dirty(&mut index), Vec::<String>::new());
+}
+
+// === any order of events ===
+
+/// One event of a script; indices choose among a few names, so that events meet.
+#[derive(Clone, Debug)]
+enum Event {
+    Pod { name: u8, account: Option<u8> },
+    Account { name: u8, automount: Option<Option<bool>> },
+    Role { name: u8, rules: Option<u8> },
+    ClusterRole { name: u8, rules: Option<u8> },
+    RoleBinding { name: u8, content: Option<(u8, Vec<u8>)> },
+    ClusterRoleBinding { name: u8, content: Option<(u8, Vec<u8>)> },
+    /// A relist that finds only some of what there was.
+    RelistPods { keep: u8 },
+    RelistRoleBindings { keep: u8 },
+}
+
+const ACCOUNTS: [&str; 4] = ["a/x", "a/y", "b/x", "b/y"];
+const ROLES: [&str; 3] = ["a/r", "a/s", "b/r"];
+const CLUSTER_ROLES: [&str; 2] = ["r", "s"];
+const BINDINGS: [&str; 4] = ["a/m", "a/n", "b/m", "b/n"];
+const CLUSTER_BINDINGS: [&str; 2] = ["m", "n"];
+const SUBJECTS: [&str; 8] = [
+    "a/x",
+    "a/y",
+    "b/x",
+    "b/y",
+    "system:serviceaccounts:a",
+    "system:serviceaccounts",
+    "system:authenticated",
+    "developers",
+];
+
+fn event() -> impl Strategy<Value = Event> {
+    let content = || proptest::option::of((0..2_u8, proptest::collection::vec(0..8_u8, 0..3)));
+    prop_oneof![
+        (0..6_u8, proptest::option::of(0..4_u8)).prop_map(|(name, account)| Event::Pod { name, account }),
+        (0..4_u8, proptest::option::of(any::<Option<bool>>()))
+            .prop_map(|(name, automount)| Event::Account { name, automount }),
+        (0..3_u8, proptest::option::of(0..3_u8)).prop_map(|(name, rules)| Event::Role { name, rules }),
+        (0..2_u8, proptest::option::of(0..3_u8)).prop_map(|(name, rules)| Event::ClusterRole { name, rules }),
+        (0..4_u8, content()).prop_map(|(name, content)| Event::RoleBinding { name, content }),
+        (0..2_u8, content()).prop_map(|(name, content)| Event::ClusterRoleBinding { name, content }),
+        any::<u8>().prop_map(|keep| Event::RelistPods { keep }),
+        any::<u8>().prop_map(|keep| Event::RelistRoleBindings { keep }),
+    ]
+}
+
+/// What there is, without any index: the truth that an index must agree with.
+#[derive(Clone, Default)]
+struct World {
+    pods: BTreeMap<ObjectKey, <Pods as Kind>::Facts>,
+    accounts: BTreeMap<ObjectKey, <ServiceAccounts as Kind>::Facts>,
+    roles: BTreeMap<ObjectKey, Role>,
+    cluster_roles: BTreeMap<ObjectKey, Role>,
+    role_bindings: BTreeMap<ObjectKey, Binding>,
+    cluster_role_bindings: BTreeMap<ObjectKey, Binding>,
+}
+
+/// Applies one change to a map and to the index.
+fn set<K: Kind>(map: &mut BTreeMap<ObjectKey, K::Facts>, index: &mut Index, key: ObjectKey, facts: Option<K::Facts>)
+where
+    Index: Indexed<K>,
+{
+    if let Some(facts) = facts {
+        map.insert(key.clone(), facts.clone());
+        index.apply::<K>(key, facts);
+    } else {
+        map.remove(&key);
+        index.delete::<K>(&key);
+    }
+}
+
+/// Drops some rows of a map, and tells the index by a relist only.
+fn relist<K: Kind>(map: &mut BTreeMap<ObjectKey, K::Facts>, index: &mut Index, keep: u8)
+where
+    Index: Indexed<K>,
+{
+    let mut place = 0;
+    map.retain(|_, _| {
+        place += 1;
+        keep >> (place % 8) & 1 == 1
+    });
+    index.begin::<K>();
+    for (key, facts) in map.iter() {
+        index.apply::<K>(key.clone(), facts.clone());
+    }
+    index.commit::<K>();
+}
+
+impl World {
+    fn happen(&mut self, event: &Event, index: &mut Index) {
+        let rules = |rules: u8| role(&["pods", "secrets"][..usize::from(rules)]);
+        let bound = |name: &str, kind: &str, (to, subjects): &(u8, Vec<u8>)| {
+            let subjects: Vec<_> = subjects.iter().map(|subject| SUBJECTS[usize::from(*subject)]).collect();
+            let namespace = name.split_once('/').map_or("", |(namespace, _)| namespace);
+            binding(namespace, kind, ["r", "s"][usize::from(*to)], &subjects)
+        };
+        match event {
+            Event::Pod { name, account: to } => {
+                let key = ObjectKey::new(["a", "b"][usize::from(name % 2)], format!("pod-{name}"));
+                let facts = to.map(|to| pod(&account(ACCOUNTS[usize::from(to)]).name));
+                set::<Pods>(&mut self.pods, index, key, facts);
+            }
+            Event::Account { name, automount } => {
+                let facts = automount.map(|automount| crate::model::ServiceAccountFacts { automount, ..Default::default() });
+                set::<ServiceAccounts>(&mut self.accounts, index, key(ACCOUNTS[usize::from(*name)]), facts);
+            }
+            Event::Role { name, rules: count } => {
+                set::<Roles>(&mut self.roles, index, key(ROLES[usize::from(*name)]), count.map(rules));
+            }
+            Event::ClusterRole { name, rules: count } => {
+                set::<ClusterRoles>(&mut self.cluster_roles, index, key(CLUSTER_ROLES[usize::from(*name)]), count.map(rules));
+            }
+            Event::RoleBinding { name, content } => {
+                let name = BINDINGS[usize::from(*name)];
+                let facts = content.as_ref().map(|content| bound(name, "Role", content));
+                set::<RoleBindings>(&mut self.role_bindings, index, key(name), facts);
+            }
+            Event::ClusterRoleBinding { name, content } => {
+                let name = CLUSTER_BINDINGS[usize::from(*name)];
+                let facts = content.as_ref().map(|content| bound(name, "ClusterRole", content));
+                set::<ClusterRoleBindings>(&mut self.cluster_role_bindings, index, key(name), facts);
+            }
+            Event::RelistPods { keep } => relist::<Pods>(&mut self.pods, index, *keep),
+            Event::RelistRoleBindings { keep } => relist::<RoleBindings>(&mut self.role_bindings, index, *keep),
+        }
+    }
+
+    /// An index of this world that has seen nothing else.
+    fn fresh(&self) -> Index {
+        let mut index = Index::new(&[]);
+        let world = self.clone();
+        world.cluster_role_bindings.into_iter().for_each(|(key, facts)| index.apply::<ClusterRoleBindings>(key, facts));
+        world.role_bindings.into_iter().for_each(|(key, facts)| index.apply::<RoleBindings>(key, facts));
+        world.cluster_roles.into_iter().for_each(|(key, facts)| index.apply::<ClusterRoles>(key, facts));
+        world.roles.into_iter().for_each(|(key, facts)| index.apply::<Roles>(key, facts));
+        world.accounts.into_iter().for_each(|(key, facts)| index.apply::<ServiceAccounts>(key, facts));
+        world.pods.into_iter().for_each(|(key, facts)| index.apply::<Pods>(key, facts));
+        index
+    }
+}
+
+fn answers(index: &Index) -> BTreeMap<ServiceAccountRef, Exposure> {
+    index.accounts().map(|(account, _)| (account.clone(), index.assess(account))).collect()
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 64, failure_persistence: None, ..ProptestConfig::default() })]
+
+    /// After any script of events, the answers are those of a fresh build, and whoever's answer
+    /// changed on the way was dirty.
+    #[test]
+    fn any_order_of_events_gives_the_answers_of_a_fresh_build(script in proptest::collection::vec(event(), 1..40)) {
+        let (mut world, mut index) = (World::default(), Index::new(&[]));
+        let mut before = answers(&index);
+        for event in &script {
+            world.happen(event, &mut index);
+            let dirty = index.take_dirty();
+            let after = answers(&index);
+            for (account, answer) in &after {
+                prop_assert!(
+                    before.get(account) == Some(answer) || dirty.contains(account),
+                    "{account} changed by {event:?} and was not dirty"
+                );
+            }
+            before = after;
+        }
+        prop_assert_eq!(before, answers(&world.fresh()));
+    }
+}

@@ -346,7 +346,7 @@ fn answers(index: &Index) -> BTreeMap<ServiceAccountRef, Exposure> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 64, failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 256, failure_persistence: None, ..ProptestConfig::default() })]
 
     /// After any script of events, the answers are those of a fresh build, and whoever's answer
     /// changed on the way was dirty.

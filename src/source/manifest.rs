@@ -134,6 +134,7 @@ fn yaml<'a>(text: &'a str) -> impl Iterator<Item = Result<Manifest<'a>, Malforme
         duplicate_keys: DuplicateKeyPolicy::LastWins,
         legacy_octal_numbers: true,
         emit_comments: false,
+        non_finite_float_policy: serde_saphyr::options::NonFiniteFloatPolicy::PassThrough,
         with_snippet: false,
         budget: serde_saphyr::budget! {
             max_reader_input_bytes: None,
@@ -154,6 +155,7 @@ fn yaml<'a>(text: &'a str) -> impl Iterator<Item = Result<Manifest<'a>, Malforme
         Err(error) => {
             let position = error.location().map_or((0, 0), |location| (location.line(), location.column()));
             let message = error.without_snippet().to_string();
+            let message = message.split(" at line ").next().unwrap_or_default().to_owned();
             Err(Malformed {
                 line: usize::try_from(position.0).unwrap_or_default(),
                 column: usize::try_from(position.1).unwrap_or_default(),

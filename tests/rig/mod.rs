@@ -8,7 +8,7 @@ use std::{
     net::TcpStream,
     path::{Path, PathBuf},
     process::{Child, ChildStdin, Command, ExitStatus, Output, Stdio},
-    sync::OnceLock,
+    sync::{Mutex, OnceLock},
     time::{Duration, Instant},
 };
 
@@ -18,6 +18,11 @@ use tempfile::TempDir;
 /// Our program.
 pub const PROGRAM: &str = env!("CARGO_BIN_EXE_token-exposure");
 
+/// Our program, or the one that the environment names: measurements want the release build.
+pub fn program_path() -> PathBuf {
+    std::env::var_os("TOKEN_EXPOSURE").map_or_else(|| PROGRAM.into(), PathBuf::from)
+}
+
 /// A control plane of its own; it ends with this value, or with this process.
 pub struct ControlPlane {
     dir: TempDir,
@@ -25,6 +30,8 @@ pub struct ControlPlane {
     process: Child,
     /// It runs until this closes.
     stdin: Option<ChildStdin>,
+    /// Programs that took the place of others.
+    adopted: Mutex<Vec<Child>>,
 }
 
 impl ControlPlane {
@@ -51,7 +58,7 @@ impl ControlPlane {
         assert_eq!(said, "ready\n", "the control plane cannot be had: see standard error for the reason");
         let bin = Command::new("tests/control-plane/build.sh").output().unwrap();
         let bin = PathBuf::from(String::from_utf8(bin.stdout).unwrap().trim());
-        Self { dir, kubectl: bin.join("kubectl"), process, stdin }
+        Self { dir, kubectl: bin.join("kubectl"), process, stdin, adopted: Mutex::default() }
     }
 
     /// The one that tests of one program share, each in namespaces of its own.
@@ -75,6 +82,11 @@ impl ControlPlane {
         let pids = fs::read_to_string(self.file("pids")).unwrap();
         let line = pids.lines().find_map(|line| line.strip_prefix(program)?.strip_prefix(' '));
         line.unwrap_or_else(|| panic!("{program} runs")).parse().unwrap()
+    }
+
+    /// Takes care of a program that was started in the place of another.
+    pub fn adopt(&self, program: Child) {
+        self.adopted.lock().unwrap().push(program);
     }
 
     /// Runs kubectl as an administrator; its output, or a panic with its error.
@@ -159,6 +171,10 @@ impl ControlPlane {
 
 impl Drop for ControlPlane {
     fn drop(&mut self) {
+        for program in self.adopted.get_mut().unwrap() {
+            let _ = program.kill();
+            let _ = program.wait();
+        }
         drop(self.stdin.take());
         let _ = self.process.wait();
     }
@@ -189,7 +205,7 @@ impl Controller {
     pub fn start(args: &[&str]) -> Self {
         let dir = tempfile::tempdir().unwrap();
         let log = dir.path().join("log");
-        let process = Command::new(PROGRAM)
+        let process = Command::new(program_path())
             .args([&["controller", "--bind-address", "127.0.0.1:0"], args].concat())
             .stderr(fs::File::create(&log).unwrap())
             .spawn()

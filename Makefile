@@ -1,0 +1,40 @@
+# `make` or `make help` lists what there is.
+SHELL := /bin/bash
+.DEFAULT_GOAL := help
+TARGET := x86_64-unknown-linux-musl
+RELEASE := target/$(TARGET)/release/token-exposure
+
+.PHONY: help build test lint demo control-plane bench generate bootstrap tools
+
+help: ## List the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-15s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+build: tools ## Build the static release binary
+	cargo build --locked --release --target $(TARGET)
+	@ls -l $(RELEASE)
+
+test: build control-plane ## Pass all tests: without a cluster, on a real control plane, of the image
+	cargo test --locked
+
+lint: ## Check format, lints and docs
+	cargo fmt --check
+	cargo clippy --locked --all-targets -- -D warnings
+	RUSTDOCFLAGS="-D warnings" cargo doc --locked --no-deps
+
+demo: ## Show the product on a throwaway control plane (KEEP=1 leaves it running)
+	@tests/demo/demo.sh
+
+control-plane: ## Build and cache etcd, kube-apiserver, kube-controller-manager and kubectl
+	@tests/control-plane/build.sh
+
+bench: build control-plane ## Measure latency, memory and writes on a real control plane
+	@TOKEN_EXPOSURE=$(RELEASE) cargo test --locked --test bench -- --ignored --nocapture --test-threads=1
+
+generate: ## Write the CRD anew, in crds/ and in deploy/install.yaml
+	UPDATE=1 cargo test --locked --test crd
+
+bootstrap: control-plane ## Write anew what every API server bootstraps (src/source/bootstrap.json)
+	tests/control-plane/bootstrap.sh > src/source/bootstrap.json
+
+tools:
+	@.ci/tools $(TARGET)

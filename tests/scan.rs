@@ -1,0 +1,282 @@
+//! `scan` on files, as a person at the terminal and a pipeline see it.
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test that cannot go on fails")]
+
+use std::{
+    collections::BTreeMap,
+    fs,
+    path::{Path, PathBuf},
+    process::{Command, Stdio},
+};
+
+use serde_json::Value;
+
+mod rig;
+use rig::{PROGRAM, program, scan_files};
+
+const POD: &str = "apiVersion: v1\nkind: Pod\nmetadata: {name: web}\nspec: {containers: [{name: web}]}\n";
+const CLEAN: &str = "apiVersion: v1\nkind: Pod\nmetadata: {name: web}\n\
+                     spec: {automountServiceAccountToken: false, containers: [{name: web}]}\n";
+
+/// A folder with these files.
+fn folder(files: &[(&str, &str)]) -> tempfile::TempDir {
+    let dir = tempfile::tempdir().unwrap();
+    for (name, content) in files {
+        let path = dir.path().join(name);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(path, content).unwrap();
+    }
+    dir
+}
+
+/// Exit code, standard output and standard error, with the folder's name taken out.
+fn scan_in(dir: &Path, args: &[&str]) -> (i32, String, String) {
+    let output = Command::new(PROGRAM).arg("scan").args(args).current_dir(dir).stdin(Stdio::null()).output().unwrap();
+    let text = |bytes: Vec<u8>| String::from_utf8(bytes).unwrap();
+    (output.status.code().unwrap(), text(output.stdout), text(output.stderr))
+}
+
+#[test]
+fn exit_codes_tell_findings_from_failures() {
+    let dir = folder(&[("bad.yaml", POD), ("good.yaml", CLEAN), ("broken.yaml", "kind: Pod\n  oops: {"), ("empty.yaml", "")]);
+    let cases: [(&[&str], i32); 16] = [
+        (&["good.yaml"], 0),
+        (&["bad.yaml"], 1),
+        (&["bad.yaml", "--fail-on", "never"], 0),
+        (&["bad.yaml", "--fail-on", "review"], 1),
+        (&["empty.yaml"], 0),
+        (&["broken.yaml"], 2),
+        (&["good.yaml", "broken.yaml"], 2),
+        (&["bad.yaml", "broken.yaml"], 2),
+        (&["missing.yaml"], 2),
+        (&["--no-such-flag"], 2),
+        (&["good.yaml", "-o", "nonsense"], 2),
+        (&["-n", "a", "-A"], 2),
+        (&["--kubeconfig", "missing"], 2),
+        (&["--kubeconfig", "broken.yaml"], 2),
+        (&["--kubeconfig", "good.yaml", "--context", "nowhere"], 2),
+        (&["--help"], 0),
+    ];
+    for (args, expected) in cases {
+        let (code, _, error) = scan_in(dir.path(), args);
+        assert_eq!(code, expected, "{args:?}: {error}");
+        assert_eq!(code == 2, !error.is_empty() && !error.starts_with("note"), "{args:?}: {error}");
+    }
+}
+
+#[test]
+fn verdicts_at_or_above_the_threshold_fail() {
+    let explicit = "apiVersion: v1\nkind: Pod\nmetadata: {name: web}\nspec:\n  automountServiceAccountToken: false\n  \
+                    containers: [{name: c, volumeMounts: [{name: v, mountPath: /t}]}]\n  \
+                    volumes: [{name: v, projected: {sources: [{serviceAccountToken: {audience: AUDIENCE, path: token}}]}}]\n";
+    let dir = folder(&[
+        ("unneeded.yaml", POD),
+        ("review.yaml", &explicit.replace("AUDIENCE", "''")),
+        ("unknown.yaml", &explicit.replace("AUDIENCE", "mine")),
+        ("no-token.yaml", CLEAN),
+    ]);
+    for (file, codes) in [
+        ("unneeded.yaml", [1, 1, 1, 0]),
+        ("review.yaml", [0, 1, 1, 0]),
+        ("unknown.yaml", [0, 0, 1, 0]),
+        ("no-token.yaml", [0, 0, 0, 0]),
+    ] {
+        let found = ["unneeded", "review", "unknown", "never"].map(|fail_on| scan_in(dir.path(), &[file, "--fail-on", fail_on]).0);
+        assert_eq!(found, codes, "{file}");
+    }
+}
+
+#[test]
+fn the_table_reads_well() {
+    let (code, table, error) = scan_in(Path::new("."), &["tests/demo/sample.yaml"]);
+    assert_eq!((code, &*error), (1, ""));
+    insta::assert_snapshot!(table);
+}
+
+#[test]
+fn the_wide_table_of_all_reads_well() {
+    let (_, table, _) = scan_in(Path::new("."), &["tests/demo/sample.yaml", "-o", "wide", "--report-scope", "all"]);
+    insta::assert_snapshot!(table);
+}
+
+#[test]
+fn yaml_reads_well_and_says_what_json_says() {
+    let (_, yaml, _) = scan_in(Path::new("."), &["tests/demo/sample.yaml", "-o", "yaml", "--report-scope", "all"]);
+    let (_, json, _) = scan_in(Path::new("."), &["tests/demo/sample.yaml", "-o", "json", "--report-scope", "all"]);
+    let from_yaml: Value = serde_yaml::from_str(&yaml).unwrap();
+    assert_eq!(from_yaml, serde_json::from_str::<Value>(&json).unwrap());
+    insta::assert_snapshot!(yaml);
+}
+
+#[test]
+fn what_is_wrong_is_named_with_its_place_and_the_rest_is_judged() {
+    let dir = folder(&[
+        ("a.yaml", POD),
+        ("b/syntax.yaml", "apiVersion: v1\nkind: Pod\nmetadata:\n  name: x\n bad: indent\n"),
+        ("b/type.yaml", &format!("{POD}---\napiVersion: v1\nkind: Pod\nmetadata: {{name: z}}\nspec: {{containers: 7}}\n")),
+        ("c/cut.json", "{\"kind\": \"Pod\",\n \"spec\": {\n"),
+        ("d/not-text.yaml", "x"),
+        ("ignored.txt", "{{"),
+        (".hidden/skipped.yaml", "{{"),
+    ]);
+    fs::write(dir.path().join("d/not-text.yaml"), [0xff, 0xfe, 0x00]).unwrap();
+    fs::create_dir(dir.path().join("folder.yaml")).unwrap();
+    let (code, table, error) = scan_in(dir.path(), &["."]);
+    assert_eq!(code, 2);
+    assert!(table.contains("Unneeded"), "{table}");
+    insta::assert_snapshot!(error);
+}
+
+#[test]
+fn a_broken_kubeconfig_is_named_with_its_path() {
+    let dir = folder(&[("broken", "clusters: {"), ("empty", "")]);
+    let (_, _, missing) = scan_in(dir.path(), &["--kubeconfig", "missing"]);
+    let (_, _, broken) = scan_in(dir.path(), &["--kubeconfig", "broken"]);
+    let (_, _, empty) = scan_in(dir.path(), &["--kubeconfig", "empty"]);
+    for (error, path) in [(missing, "missing"), (broken, "broken"), (empty, "empty")] {
+        assert!(error.starts_with(&format!("error: kubeconfig {path} (of --kubeconfig): ")), "{error}");
+        assert_eq!(error.lines().filter(|line| line.starts_with("error")).count(), 1, "{error}");
+    }
+}
+
+/// What kubectl accepts is accepted, with the meaning that it has there.
+#[test]
+fn yaml_is_read_as_kubectl_reads_it() {
+    let with_bom = format!("\u{feff}{POD}");
+    let crlf = POD.replace('\n', "\r\n");
+    for (name, content, verdict) in [
+        ("no", POD.replace("spec: {", "spec: {automountServiceAccountToken: no, "), "NoToken"),
+        ("off", POD.replace("spec: {", "spec: {automountServiceAccountToken: off, "), "NoToken"),
+        ("yes", POD.replace("spec: {", "spec: {automountServiceAccountToken: yes, "), "Unneeded"),
+        ("byte order mark", with_bom, "Unneeded"),
+        ("carriage returns", crlf, "Unneeded"),
+        ("merge key", "base: &base {automountServiceAccountToken: false}\nkind: Pod\nmetadata: {name: x}\nspec: {<<: *base, containers: [{name: c}]}\n".into(), "NoToken"),
+        ("the last of two keys", "kind: Pod\nmetadata: {name: x}\nspec: {automountServiceAccountToken: true, automountServiceAccountToken: false, containers: [{name: c}]}\n".into(), "NoToken"),
+        ("empty documents", format!("---\n---\n# nothing\n---\n{POD}---\n"), "Unneeded"),
+        ("a list", format!("kind: List\nitems:\n- {}", POD.replace('\n', "\n  ")), "Unneeded"),
+        ("a list of a kind", "kind: PodList\nitems:\n- metadata: {name: x}\n  spec: {containers: [{name: c}]}\n".into(), "Unneeded"),
+        ("a number too large for one", format!("{POD}---\nkind: ConfigMap\ndata: {{x: 5245e67867}}\n"), "Unneeded"),
+        ("JSON in lines", "{\"kind\":\"Pod\",\"metadata\":{\"name\":\"x\"},\"spec\":{\"containers\":[{\"name\":\"c\"}]}}\n{\"kind\":\"ConfigMap\"}\n".into(), "Unneeded"),
+    ] {
+        let dir = folder(&[("x.yaml", &content)]);
+        let (reports, _, error) = scan_files(&[&dir.path().join("x.yaml")], &[]);
+        assert!(!error.contains("error"), "{name}: {error}");
+        let verdicts: Vec<_> = reports.iter().map(|report| report["status"]["verdict"].as_str().unwrap()).collect();
+        assert_eq!(verdicts, [verdict], "{name}");
+    }
+}
+
+#[test]
+fn standard_input_is_read_and_the_namespace_filled_in() {
+    let output = program(&["scan", "-n", "shop", "-o", "json", "-"], POD);
+    let list: Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!(list["items"][0]["metadata"]["namespace"], "shop");
+    assert_eq!(output.status.code(), Some(1));
+}
+
+#[test]
+fn a_template_whose_pods_are_in_the_dump_is_not_counted_twice() {
+    let live = "apiVersion: v1\nkind: Pod\nmetadata: {name: web-7d4b9c-x, uid: u, labels: {pod-template-hash: 7d4b9c}, \
+                ownerReferences: [{kind: ReplicaSet, name: web-7d4b9c, controller: true}]}\nspec: {containers: [{name: c}]}\n";
+    let template = |kind: &str, name: &str, owner: &str| {
+        format!("---\napiVersion: apps/v1\nkind: {kind}\nmetadata: {{name: {name}{owner}}}\nspec: {{template: {{spec: {{containers: [{{name: c}}]}}}}}}\n")
+    };
+    let owned = ", ownerReferences: [{kind: Deployment, name: web, controller: true}]";
+    let dump = [live, &template("Deployment", "web", ""), &template("ReplicaSet", "web-7d4b9c", owned), &template("Deployment", "idle", "")].concat();
+    let dir = folder(&[("dump.yaml", &dump)]);
+    let (reports, ..) = scan_files(&[&dir.path().join("dump.yaml")], &[]);
+    assert_eq!(reports[0]["status"]["workloadNames"], "Deployment/idle, Deployment/web");
+    // The live pod is read: it has no token, whatever its template would give.
+    assert_eq!(reports[0]["status"]["pods"], 1);
+}
+
+#[test]
+fn a_reader_who_has_seen_enough_is_no_error() {
+    let mut scan = Command::new(PROGRAM).args(["scan", "-o", "yaml", "tests/demo/sample.yaml"]).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    drop(scan.stdout.take());
+    let output = scan.wait_with_output().unwrap();
+    assert_eq!((output.status.code(), &*String::from_utf8(output.stderr).unwrap()), (Some(0), ""));
+}
+
+#[test]
+fn what_a_terminal_would_act_on_is_shown_and_json_is_left_alone() {
+    let pod = "kind: Pod\nmetadata: {name: p, namespace: \"a\\e[2Jb\"}\nspec: {containers: [{name: c}]}\n";
+    let output = program(&["scan", "-"], pod);
+    let table = String::from_utf8(output.stdout).unwrap();
+    assert!(table.contains("a\\u{1b}[2Jb") && !table.contains('\u{1b}'), "{table}");
+    let list: Value = serde_json::from_slice(&program(&["scan", "-o", "json", "-"], pod).stdout).unwrap();
+    assert_eq!(list["items"][0]["metadata"]["namespace"], "a\u{1b}[2Jb");
+}
+
+/// Aliases and nesting are bounded: small input cannot cost much.
+#[test]
+fn input_that_multiplies_itself_is_refused() {
+    let mut laughs = String::from("a0: &a0 [x, x, x, x, x, x, x, x, x, x]\n");
+    for level in 1..12 {
+        let aliases = vec![format!("*a{}", level - 1); 10].join(", ");
+        laughs += &format!("a{level}: &a{level} [{aliases}]\n");
+    }
+    let deep = "[".repeat(100_000);
+    let deep_json = format!("{{\"kind\":\"Pod\",\"spec\":{}", "[".repeat(100_000));
+    for (name, content) in [("laughs.yaml", laughs), ("deep.yaml", format!("x: {deep}")), ("deep.json", deep_json)] {
+        let dir = folder(&[(name, &content)]);
+        let (code, _, error) = scan_in(dir.path(), &["."]);
+        assert_eq!(code, 2, "{name}: {error}");
+        assert!(error.starts_with(&format!("error: ./{name}")), "{error}");
+    }
+}
+
+// === real manifests of public projects, where they are at hand ===
+
+fn corpus() -> Option<PathBuf> {
+    let corpus = PathBuf::from("../shared/corpus");
+    if !corpus.is_dir() {
+        eprintln!("skipped: ../shared/corpus is not here");
+        return None;
+    }
+    Some(corpus)
+}
+
+fn table(corpus: &Path, name: &str) -> Vec<Vec<String>> {
+    let text = fs::read_to_string(corpus.join(name)).unwrap();
+    text.lines().skip(1).map(|line| line.split('\t').map(str::to_owned).collect()).collect()
+}
+
+#[test]
+fn every_analysed_answer_of_the_corpus_holds() {
+    let Some(corpus) = corpus() else { return };
+    let sets: BTreeMap<_, _> =
+        table(&corpus, "SETS.tsv").into_iter().map(|row| (row[0].clone(), (row[1].clone(), row[2].clone()))).collect();
+    let golden = table(&corpus, "GOLDEN.tsv");
+    assert!(!golden.is_empty());
+    for row in golden {
+        let [set, account, _, grants, verdict] = &row[..5] else { panic!("{row:?}") };
+        let (namespace, files) = &sets[set];
+        let files: Vec<_> = files.split([' ', ';', ',']).filter(|file| !file.is_empty()).map(|file| corpus.join(file)).collect();
+        let paths: Vec<_> = files.iter().map(PathBuf::as_path).collect();
+        let (reports, ..) = scan_files(&paths, &["-n", namespace]);
+        let report = reports.iter().find(|report| {
+            let metadata = &report["metadata"];
+            format!("{}/{}", metadata["namespace"].as_str().unwrap(), metadata["name"].as_str().unwrap()) == *account
+        });
+        let report = report.unwrap_or_else(|| panic!("{set}: no answer for {account}"));
+        let expected = match verdict.as_str() {
+            "unneeded" => "Unneeded",
+            "no-token" => "NoToken",
+            // Ours tells what only a group gives from what is given to the account.
+            "needed" if grants.contains("(Group system:serviceaccounts)") => "Review",
+            "needed" => "Needed",
+            other => panic!("unknown verdict {other}"),
+        };
+        assert_eq!(report["status"]["verdict"], expected, "{set}, {account}: {}", report["status"]["message"]);
+    }
+}
+
+#[test]
+fn every_file_of_the_corpus_is_read_or_gets_a_clear_error() {
+    let Some(corpus) = corpus() else { return };
+    let (_, _, error) = scan_files(&[&corpus], &[]);
+    // One file has a list where its pod template's spec should be.
+    let problems: Vec<_> = error.lines().filter(|line| line.starts_with("error")).collect();
+    assert_eq!(problems.len(), 1, "{error}");
+    assert!(problems[0].contains("ServiceAccountTokensUNKNOWN.yaml:1: Deployment `spec.template.spec"), "{error}");
+}

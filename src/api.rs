@@ -1,4 +1,12 @@
 //! The custom resource `TokenExposureReport`: what users read with `kubectl`.
+#![allow(
+    clippy::duplicated_attributes,
+    reason = "each printer column has a type and a path"
+)]
+#![allow(
+    unreachable_pub,
+    reason = "the derive puts code into a module of its own"
+)]
 
 use std::collections::BTreeSet;
 
@@ -26,7 +34,9 @@ const MAX_MESSAGE_CHARACTERS: usize = 2048;
 const MAX_BYTES: usize = 48 * 1024;
 
 /// Reports the token that the pods of one ServiceAccount carry, and whether RBAC gives it any use.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize, CustomResource, KubeSchema)]
+#[derive(
+    Clone, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize, CustomResource, KubeSchema,
+)]
 #[kube(
     group = "tokenexposure.io",
     version = "v1alpha1",
@@ -37,13 +47,50 @@ const MAX_BYTES: usize = 48 * 1024;
     shortname = "ter",
     shortname = "ters",
     doc = "Reports the token that the pods of one ServiceAccount carry, and whether RBAC gives it any use. Its name is the name of the ServiceAccount.",
-    printcolumn(name = "Verdict", type_ = "string", json_path = ".status.verdict", description = "What to think of the token."),
-    printcolumn(name = "Reason", type_ = "string", json_path = ".status.reason", description = "Why."),
-    printcolumn(name = "Pods", type_ = "integer", json_path = ".status.pods", description = "How many pods the verdict is about."),
-    printcolumn(name = "Permissions", type_ = "string", json_path = ".status.permissions.level", description = "How far the permissions go beyond what every identity has."),
-    printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp", description = "How long ago the report was made."),
-    printcolumn(name = "Workloads", type_ = "string", json_path = ".status.workloadNames", description = "Whose pods they are.", priority = 1),
-    printcolumn(name = "Message", type_ = "string", json_path = ".status.message", description = "What to do.", priority = 1)
+    printcolumn(
+        name = "Verdict",
+        type_ = "string",
+        json_path = ".status.verdict",
+        description = "What to think of the token."
+    ),
+    printcolumn(
+        name = "Reason",
+        type_ = "string",
+        json_path = ".status.reason",
+        description = "Why."
+    ),
+    printcolumn(
+        name = "Pods",
+        type_ = "integer",
+        json_path = ".status.pods",
+        description = "How many pods the verdict is about."
+    ),
+    printcolumn(
+        name = "Permissions",
+        type_ = "string",
+        json_path = ".status.permissions.level",
+        description = "How far the permissions go beyond what every identity has."
+    ),
+    printcolumn(
+        name = "Age",
+        type_ = "date",
+        json_path = ".metadata.creationTimestamp",
+        description = "How long ago the report was made."
+    ),
+    printcolumn(
+        name = "Workloads",
+        type_ = "string",
+        json_path = ".status.workloadNames",
+        description = "Whose pods they are.",
+        priority = 1
+    ),
+    printcolumn(
+        name = "Message",
+        type_ = "string",
+        json_path = ".status.message",
+        description = "What to do.",
+        priority = 1
+    )
 )]
 #[serde(rename_all = "camelCase")]
 pub struct TokenExposureReportSpec {
@@ -243,7 +290,12 @@ pub struct Patch {
 impl From<&Exposure> for TokenExposureReport {
     fn from(exposure: &Exposure) -> Self {
         let name = exposure.account.name.to_string();
-        let mut report = Self::new(&name, TokenExposureReportSpec { service_account_name: name.clone() });
+        let mut report = Self::new(
+            &name,
+            TokenExposureReportSpec {
+                service_account_name: name.clone(),
+            },
+        );
         report.metadata.namespace = Some(exposure.account.namespace.to_string());
         report.status = Some(exposure.into());
         report
@@ -269,17 +321,41 @@ fn status(exposure: &Exposure, limit: usize) -> TokenExposureReportStatus {
     let left_out = |entries: usize, limit: usize| entries.saturating_sub(limit);
     // What a group gives that everybody has anyway is no news: every cluster has two such bindings.
     let news = |grant: &&model::Grant| !(grant.via.is_group() && grant.effect == Effect::Covered);
-    let (inherited, direct): (Vec<_>, Vec<_>) =
-        exposure.permissions.grants.iter().filter(news).partition(|grant| grant.via.is_group());
-    let patches = exposure.remediation.as_ref().map_or(0, |remediation| remediation.patches.len());
+    let (inherited, direct): (Vec<_>, Vec<_>) = exposure
+        .permissions
+        .grants
+        .iter()
+        .filter(news)
+        .partition(|grant| grant.via.is_group());
+    let patches = exposure
+        .remediation
+        .as_ref()
+        .map_or(0, |remediation| remediation.patches.len());
     let shown = exposure.workloads.iter().take(limit);
-    let truncated = [exposure.workloads.len(), inherited.len(), direct.len(), patches].map(|entries| left_out(entries, limit));
+    let truncated = [
+        exposure.workloads.len(),
+        inherited.len(),
+        direct.len(),
+        patches,
+    ]
+    .map(|entries| left_out(entries, limit));
     let inner = shown.clone().map(|workload| {
-        left_out(workload.carriers.len(), MAX_INNER_ENTRIES) + left_out(containers(workload).len(), MAX_INNER_ENTRIES)
+        left_out(workload.carriers.len(), MAX_INNER_ENTRIES)
+            + left_out(containers(workload).len(), MAX_INNER_ENTRIES)
     });
     let truncated = truncated.into_iter().chain(inner).sum::<usize>();
-    let grants = |grants: &[&model::Grant]| grants.iter().take(limit).map(|grant| Grant::from(*grant)).collect();
-    let evaluated = if exposure.verdict == Verdict::Unknown { ConditionStatus::False } else { ConditionStatus::True };
+    let grants = |grants: &[&model::Grant]| {
+        grants
+            .iter()
+            .take(limit)
+            .map(|grant| Grant::from(*grant))
+            .collect()
+    };
+    let evaluated = if exposure.verdict == Verdict::Unknown {
+        ConditionStatus::False
+    } else {
+        ConditionStatus::True
+    };
     TokenExposureReportStatus {
         verdict: Some(exposure.verdict),
         reason: Some(exposure.reason),
@@ -294,10 +370,18 @@ fn status(exposure: &Exposure, limit: usize) -> TokenExposureReportStatus {
             direct: grants(&direct),
             inherited: grants(&inherited),
         },
-        remediation: exposure.remediation.as_ref().map(|remediation| Remediation {
-            summary: remediation.summary.clone(),
-            patches: remediation.patches.iter().take(limit).map(Patch::from).collect(),
-        }),
+        remediation: exposure
+            .remediation
+            .as_ref()
+            .map(|remediation| Remediation {
+                summary: remediation.summary.clone(),
+                patches: remediation
+                    .patches
+                    .iter()
+                    .take(limit)
+                    .map(Patch::from)
+                    .collect(),
+            }),
         truncated: u32::try_from(truncated).ok().filter(|count| *count > 0),
         conditions: vec![Condition {
             type_: EVALUATED.to_owned(),
@@ -312,7 +396,12 @@ fn status(exposure: &Exposure, limit: usize) -> TokenExposureReportStatus {
 
 /// The containers of a workload that see a token, each once.
 fn containers(workload: &model::WorkloadExposure) -> BTreeSet<&str> {
-    workload.carriers.iter().flat_map(|carrier| &carrier.containers).map(|name| &**name).collect()
+    workload
+        .carriers
+        .iter()
+        .flat_map(|carrier| &carrier.containers)
+        .map(|name| &**name)
+        .collect()
 }
 
 impl From<&model::WorkloadExposure> for Workload {
@@ -322,8 +411,17 @@ impl From<&model::WorkloadExposure> for Workload {
             name: name(&exposure.workload.name),
             pods: exposure.pods,
             verdict: exposure.verdict,
-            containers: containers(exposure).into_iter().take(MAX_INNER_ENTRIES).map(name).collect(),
-            carriers: exposure.carriers.iter().take(MAX_INNER_ENTRIES).map(Carrier::from).collect(),
+            containers: containers(exposure)
+                .into_iter()
+                .take(MAX_INNER_ENTRIES)
+                .map(name)
+                .collect(),
+            carriers: exposure
+                .carriers
+                .iter()
+                .take(MAX_INNER_ENTRIES)
+                .map(Carrier::from)
+                .collect(),
         }
     }
 }
@@ -363,14 +461,22 @@ impl From<&model::Grant> for Grant {
 
 impl From<&model::exposure::Patch> for Patch {
     fn from(patch: &model::exposure::Patch) -> Self {
-        Self { kind: name(&patch.target.kind), name: name(&patch.target.name), patch: patch.patch.clone() }
+        Self {
+            kind: name(&patch.target.kind),
+            name: name(&patch.target.name),
+            patch: patch.patch.clone(),
+        }
     }
 }
 
 /// The workloads in one line.
 fn workload_names(workloads: &[model::WorkloadExposure]) -> String {
     // No more than can be shown are spelled out.
-    let names: Vec<_> = workloads.iter().take(MAX_CHARACTERS).map(|workload| workload.workload.to_string()).collect();
+    let names: Vec<_> = workloads
+        .iter()
+        .take(MAX_CHARACTERS)
+        .map(|workload| workload.workload.to_string())
+        .collect();
     name(&names.join(", "))
 }
 
@@ -388,6 +494,7 @@ fn clipped(text: &str, limit: usize) -> String {
 }
 
 #[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 mod tests {
     use super::*;
     use crate::model::{ServiceAccountRef, WorkloadExposure, pod};
@@ -399,13 +506,18 @@ mod tests {
             audience: "a".repeat(1_000).into(),
             expiration_seconds: 3600,
             mount_path: path.into(),
-            containers: (0..30).map(|n| format!("{n}-{}", "c".repeat(60)).into()).collect(),
+            containers: (0..30)
+                .map(|n| format!("{n}-{}", "c".repeat(60)).into())
+                .collect(),
             drift: None,
         };
         let workload = |n: usize| WorkloadExposure {
             verdict: Verdict::Review,
             reason: Reason::ExplicitToken,
-            workload: pod::Workload { kind: "Deployment".into(), name: format!("w{n:05}").into() },
+            workload: pod::Workload {
+                kind: "Deployment".into(),
+                name: format!("w{n:05}").into(),
+            },
             pods: 1,
             carriers: vec![carrier.clone(); 30],
         };
@@ -430,12 +542,17 @@ mod tests {
         let kept = status.workloads.len();
         assert!(kept >= 1);
         let inner = kept * (10 + 10);
-        assert_eq!(status.truncated, Some(u32::try_from(500 - kept + inner).unwrap()));
+        assert_eq!(
+            status.truncated,
+            Some(u32::try_from(500 - kept + inner).unwrap())
+        );
     }
 
     #[test]
     fn a_small_report_is_whole() {
-        let status = TokenExposureReport::from(&exposure(0, "/p")).status.unwrap();
+        let status = TokenExposureReport::from(&exposure(0, "/p"))
+            .status
+            .unwrap();
         assert_eq!((status.truncated, status.workloads.len()), (None, 0));
     }
 }

@@ -4,8 +4,9 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use crate::{
     model::{
-        ApiAudiences, Carrier, Exposure, Gap, InputKind, KnownRoles, Level, Permissions, PodFacts, Reach, Reason, Remediation,
-        ServiceAccountFacts, ServiceAccountRef, TokenSource, Verdict, WorkloadExposure,
+        ApiAudiences, Carrier, Exposure, Gap, InputKind, KnownRoles, Level, Permissions, PodFacts,
+        Reach, Reason, Remediation, ServiceAccountFacts, ServiceAccountRef, TokenSource, Verdict,
+        WorkloadExposure,
         exposure::Patch,
         pod::Workload,
         rbac::{Effect, Grant},
@@ -62,7 +63,9 @@ pub fn assess(evidence: &Evidence<'_>) -> Exposure {
     let need = need(&permissions, &gaps);
     let workloads = workloads(evidence, need);
     let (verdict, reason) = worst(&workloads, &gaps);
-    let concerned = workloads.iter().filter(|workload| (workload.verdict, workload.reason) == (verdict, reason));
+    let concerned = workloads
+        .iter()
+        .filter(|workload| (workload.verdict, workload.reason) == (verdict, reason));
     let pods = concerned.map(|workload| workload.pods).sum();
     let mut exposure = Exposure {
         account: evidence.account.clone(),
@@ -88,7 +91,9 @@ fn decide(token: Token, need: Need) -> (Verdict, Reason) {
         (_, Need::Direct) => (Verdict::Needed, Reason::DirectGrant),
         (_, Need::Unknown(reason)) => (Verdict::Unknown, reason),
         (_, Need::Inherited) => (Verdict::Review, Reason::InheritedOnly),
-        (Token::Explicit, Need::AdmissionOnly | Need::Latent | Need::None) => (Verdict::Review, Reason::ExplicitToken),
+        (Token::Explicit, Need::AdmissionOnly | Need::Latent | Need::None) => {
+            (Verdict::Review, Reason::ExplicitToken)
+        }
         (Token::Automounted, Need::AdmissionOnly) => (Verdict::Unneeded, Reason::AdmissionOnly),
         (Token::Automounted, Need::Latent) => (Verdict::Review, Reason::LatentBinding),
         (Token::Automounted, Need::None) => (Verdict::Unneeded, Reason::NoPermissions),
@@ -118,8 +123,14 @@ fn need(permissions: &Permissions, gaps: &BTreeSet<Gap>) -> Need {
 
 /// What the answer lacks: what could not be read, roles outside of the input, odd audiences.
 fn gaps(evidence: &Evidence<'_>, permissions: &Permissions) -> BTreeSet<Gap> {
-    let unresolved = permissions.grants.iter().filter(|grant| grant.effect == Effect::Unresolved);
-    let audiences = evidence.pods.iter().flat_map(|(pod, _)| carriers(pod, evidence));
+    let unresolved = permissions
+        .grants
+        .iter()
+        .filter(|grant| grant.effect == Effect::Unresolved);
+    let audiences = evidence
+        .pods
+        .iter()
+        .flat_map(|(pod, _)| carriers(pod, evidence));
     let audiences = audiences.filter(|carrier| carrier.reach == Reach::Unknown);
     let mut gaps = evidence.gaps.clone();
     gaps.extend(unresolved.map(|grant| Gap::UnresolvedRole(grant.role_ref.clone())));
@@ -128,7 +139,9 @@ fn gaps(evidence: &Evidence<'_>, permissions: &Permissions) -> BTreeSet<Gap> {
 }
 
 fn carriers(pod: &PodFacts, evidence: &Evidence<'_>) -> Vec<Carrier> {
-    let automount = evidence.service_account.and_then(|account| account.automount);
+    let automount = evidence
+        .service_account
+        .and_then(|account| account.automount);
     token::carriers(pod, automount, evidence.audiences)
 }
 
@@ -160,7 +173,13 @@ fn workloads(evidence: &Evidence<'_>, need: Need) -> Vec<WorkloadExposure> {
             } else {
                 decide(strongest(&carriers), need)
             };
-            WorkloadExposure { verdict, reason, workload: workload.clone(), pods, carriers }
+            WorkloadExposure {
+                verdict,
+                reason,
+                workload: workload.clone(),
+                pods,
+                carriers,
+            }
         })
         .collect();
     workloads.sort_unstable();
@@ -178,12 +197,19 @@ fn worst(workloads: &[WorkloadExposure], gaps: &BTreeSet<Gap>) -> (Verdict, Reas
 
 /// Whether the pods or accounts themselves could not be read: then nothing is certain.
 fn is_blind(gaps: &BTreeSet<Gap>) -> bool {
-    [InputKind::Pod, InputKind::ServiceAccount].map(Gap::Forbidden).iter().any(|gap| gaps.contains(gap))
+    [InputKind::Pod, InputKind::ServiceAccount]
+        .map(Gap::Forbidden)
+        .iter()
+        .any(|gap| gaps.contains(gap))
 }
 
 /// "1 pod carries", "2 pods carry".
 fn pods_do(count: u32, one_does: &str, many_do: &str) -> String {
-    if count == 1 { format!("1 pod {one_does}") } else { format!("{count} pods {many_do}") }
+    if count == 1 {
+        format!("1 pod {one_does}")
+    } else {
+        format!("{count} pods {many_do}")
+    }
 }
 
 /// One sentence that a person can act on.
@@ -191,13 +217,21 @@ fn message(exposure: &Exposure) -> String {
     let carry = pods_do(exposure.pods, "carries", "carry");
     let name = |grant: Option<&Grant>| {
         grant.map_or_else(String::new, |grant| {
-            format!("{} {} ({}) through {}", grant.binding_kind(), grant.binding, grant.role_ref, grant.via)
+            format!(
+                "{} {} ({}) through {}",
+                grant.binding_kind(),
+                grant.binding,
+                grant.role_ref,
+                grant.via
+            )
         })
     };
     let grants = &exposure.permissions;
     match exposure.reason {
         Reason::NoPermissions => {
-            format!("{carry} a token that no permission needs: set automountServiceAccountToken: false")
+            format!(
+                "{carry} a token that no permission needs: set automountServiceAccountToken: false"
+            )
         }
         Reason::AdmissionOnly => format!(
             "{carry} a token that nothing needs: {} is only checked at admission",
@@ -216,14 +250,29 @@ fn message(exposure: &Exposure) -> String {
             pods_do(exposure.pods, "projects", "project")
         ),
         Reason::DirectGrant => {
-            let direct = grants.grants.iter().find(|grant| grant.effect == Effect::Grants && !grant.via.is_group());
-            format!("{} the token by {}", pods_do(exposure.pods, "may use", "may use"), name(direct))
+            let direct = grants
+                .grants
+                .iter()
+                .find(|grant| grant.effect == Effect::Grants && !grant.via.is_group());
+            format!(
+                "{} the token by {}",
+                pods_do(exposure.pods, "may use", "may use"),
+                name(direct)
+            )
         }
         Reason::AutomountDisabled => format!("{carry} no token"),
-        Reason::ExternalAudienceOnly => format!("{carry} only tokens that the API server does not accept"),
+        Reason::ExternalAudienceOnly => {
+            format!("{carry} only tokens that the API server does not accept")
+        }
         Reason::NoPods => "no pod runs as this account".to_owned(),
-        Reason::Forbidden | Reason::RbacNotEnforced | Reason::UnknownAudience | Reason::UnresolvedRole => {
-            let missing = exposure.gaps.iter().find(|gap| gap.reason() == exposure.reason);
+        Reason::Forbidden
+        | Reason::RbacNotEnforced
+        | Reason::UnknownAudience
+        | Reason::UnresolvedRole => {
+            let missing = exposure
+                .gaps
+                .iter()
+                .find(|gap| gap.reason() == exposure.reason);
             missing.map_or_else(String::new, ToString::to_string)
         }
     }
@@ -236,15 +285,29 @@ fn remediation(
     evidence: &Evidence<'_>,
     workloads: &[WorkloadExposure],
 ) -> Option<Remediation> {
-    let finding = matches!(verdict, Verdict::Unneeded | Verdict::Review) && reason != Reason::ExplicitToken;
+    let finding =
+        matches!(verdict, Verdict::Unneeded | Verdict::Review) && reason != Reason::ExplicitToken;
     if !finding {
         let by_hand = reason == Reason::ExplicitToken;
-        let summary = "remove the serviceAccountToken source from the volume if nothing reads it".to_owned();
-        return by_hand.then_some(Remediation { summary, patches: Vec::new() });
+        let summary =
+            "remove the serviceAccountToken source from the volume if nothing reads it".to_owned();
+        return by_hand.then_some(Remediation {
+            summary,
+            patches: Vec::new(),
+        });
     }
-    let automounted =
-        workloads.iter().filter(|workload| workload.carriers.iter().any(|carrier| carrier.source == TokenSource::Automount));
-    let drifted = automounted.clone().all(|workload| workload.carriers.iter().all(|carrier| carrier.drift.is_some()));
+    let automounted = workloads.iter().filter(|workload| {
+        workload
+            .carriers
+            .iter()
+            .any(|carrier| carrier.source == TokenSource::Automount)
+    });
+    let drifted = automounted.clone().all(|workload| {
+        workload
+            .carriers
+            .iter()
+            .all(|carrier| carrier.drift.is_some())
+    });
     if drifted {
         return Some(Remediation {
             summary: "already switched off: recreate the pods and the token is gone".to_owned(),
@@ -252,22 +315,38 @@ fn remediation(
         });
     }
     let overrides = |workload: &&WorkloadExposure| {
-        evidence.pods.iter().any(|(pod, _)| pod.workload == workload.workload && pod.automount == Some(true))
+        evidence
+            .pods
+            .iter()
+            .any(|(pod, _)| pod.workload == workload.workload && pod.automount == Some(true))
     };
-    let account = Workload { kind: "ServiceAccount".into(), name: (&*evidence.account.name).into() };
+    let account = Workload {
+        kind: "ServiceAccount".into(),
+        name: (&*evidence.account.name).into(),
+    };
     let mut patches: Vec<_> = automounted
         .clone()
         .filter(overrides)
         .filter_map(|workload| {
             let patch = workload_patch(&workload.workload.kind)?;
-            Some(Patch { target: workload.workload.clone(), patch: patch.to_owned() })
+            Some(Patch {
+                target: workload.workload.clone(),
+                patch: patch.to_owned(),
+            })
         })
         .collect();
     if !automounted.clone().all(|workload| overrides(&workload)) {
-        patches.push(Patch { target: account, patch: r#"{"automountServiceAccountToken":false}"#.to_owned() });
+        patches.push(Patch {
+            target: account,
+            patch: r#"{"automountServiceAccountToken":false}"#.to_owned(),
+        });
     }
     patches.sort_unstable();
-    let first = if verdict == Verdict::Review { "if nothing needs the token, " } else { "" };
+    let first = if verdict == Verdict::Review {
+        "if nothing needs the token, "
+    } else {
+        ""
+    };
     let summary = format!(
         "{first}set automountServiceAccountToken: false and recreate the pods; where a container reads ca.crt or \
          namespace, mount a projected volume without the token instead"
@@ -282,9 +361,9 @@ fn workload_patch(kind: &str) -> Option<&'static str> {
         "Deployment" | "StatefulSet" | "DaemonSet" | "ReplicaSet" | "ReplicationController" => {
             Some(r#"{"spec":{"template":{"spec":{"automountServiceAccountToken":false}}}}"#)
         }
-        "CronJob" => {
-            Some(r#"{"spec":{"jobTemplate":{"spec":{"template":{"spec":{"automountServiceAccountToken":false}}}}}}"#)
-        }
+        "CronJob" => Some(
+            r#"{"spec":{"jobTemplate":{"spec":{"template":{"spec":{"automountServiceAccountToken":false}}}}}}"#,
+        ),
         _ => None,
     }
 }

@@ -1,5 +1,9 @@
 //! The controller on the real control plane, as the account and with the rights that `deploy/` ships.
-#![allow(clippy::unwrap_used, clippy::panic, reason = "a test that cannot go on fails")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    reason = "a test that cannot go on fails"
+)]
 
 use std::{fs, time::Duration};
 
@@ -11,19 +15,34 @@ use rig::{ControlPlane, Controller, await_that, program, scan_files, signal};
 /// What the API server adds to a report, and the time of its condition.
 fn without_server_fields(report: &Value) -> Value {
     let mut report = report.clone();
-    let (name, namespace) = (report["metadata"]["name"].clone(), report["metadata"]["namespace"].clone());
+    let (name, namespace) = (
+        report["metadata"]["name"].clone(),
+        report["metadata"]["namespace"].clone(),
+    );
     report["metadata"] = json!({ "name": name, "namespace": namespace });
     for condition in report["status"]["conditions"].as_array_mut().unwrap() {
-        condition.as_object_mut().unwrap().remove("lastTransitionTime");
+        condition
+            .as_object_mut()
+            .unwrap()
+            .remove("lastTransitionTime");
     }
     report
 }
 
 fn reports(list: &Value) -> Vec<Value> {
-    list["items"].as_array().unwrap().iter().map(without_server_fields).collect()
+    list["items"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(without_server_fields)
+        .collect()
 }
 
 #[test]
+#[expect(
+    clippy::too_many_lines,
+    reason = "one story; a control plane for each sentence costs 8 s"
+)]
 fn reports_follow_what_changes() {
     let plane = ControlPlane::start(&[]);
     let controller = plane.controller(&[]);
@@ -37,38 +56,97 @@ fn reports_follow_what_changes() {
     let report = plane.get(&["-n", "shop", "ter", "default"]);
     let owner = &report["metadata"]["ownerReferences"][0];
     let account = plane.get(&["-n", "shop", "serviceaccount", "default"]);
-    assert_eq!((&owner["kind"], &owner["uid"]), (&json!("ServiceAccount"), &account["metadata"]["uid"]));
+    assert_eq!(
+        (&owner["kind"], &owner["uid"]),
+        (&json!("ServiceAccount"), &account["metadata"]["uid"])
+    );
 
     // A binding that leads nowhere, then its role comes and goes, then the subject is taken out.
-    plane.kubectl(&["-n", "shop", "create", "rolebinding", "read", "--role=reader", "--serviceaccount=shop:default"]);
+    plane.kubectl(&[
+        "-n",
+        "shop",
+        "create",
+        "rolebinding",
+        "read",
+        "--role=reader",
+        "--serviceaccount=shop:default",
+    ]);
     plane.await_report("shop", "default", Some(("Review", "LatentBinding")));
-    plane.kubectl(&["-n", "shop", "create", "role", "reader", "--verb=get", "--resource=configmaps"]);
+    plane.kubectl(&[
+        "-n",
+        "shop",
+        "create",
+        "role",
+        "reader",
+        "--verb=get",
+        "--resource=configmaps",
+    ]);
     plane.await_report("shop", "default", None);
     plane.kubectl(&["-n", "shop", "delete", "role", "reader"]);
     plane.await_report("shop", "default", Some(("Review", "LatentBinding")));
     let other = r#"{"subjects":[{"kind":"ServiceAccount","name":"default","namespace":"other"}]}"#;
-    plane.kubectl(&["-n", "shop", "patch", "rolebinding", "read", "--type=merge", "-p", other]);
+    plane.kubectl(&[
+        "-n",
+        "shop",
+        "patch",
+        "rolebinding",
+        "read",
+        "--type=merge",
+        "-p",
+        other,
+    ]);
     plane.await_report("shop", "default", unneeded);
 
     // A group of the namespace, and what everybody has: the one is inherited, the other changes nothing.
-    let group = ["create", "clusterrolebinding", "all-of-shop", "--clusterrole=view", "--group=system:serviceaccounts:shop"];
+    let group = [
+        "create",
+        "clusterrolebinding",
+        "all-of-shop",
+        "--clusterrole=view",
+        "--group=system:serviceaccounts:shop",
+    ];
     plane.kubectl(&group);
     plane.await_report("shop", "default", Some(("Review", "InheritedOnly")));
-    plane.kubectl(&["create", "clusterrolebinding", "everybody", "--clusterrole=view", "--group=system:authenticated"]);
+    plane.kubectl(&[
+        "create",
+        "clusterrolebinding",
+        "everybody",
+        "--clusterrole=view",
+        "--group=system:authenticated",
+    ]);
     plane.await_report("shop", "default", unneeded);
     plane.kubectl(&["delete", "clusterrolebinding", "everybody", "all-of-shop"]);
 
     // Somebody edits and deletes the report.
-    plane.kubectl(&["-n", "shop", "patch", "ter", "default", "--subresource=status", "--type=merge", "-p", r#"{"status":{"verdict":"Needed"}}"#]);
+    plane.kubectl(&[
+        "-n",
+        "shop",
+        "patch",
+        "ter",
+        "default",
+        "--subresource=status",
+        "--type=merge",
+        "-p",
+        r#"{"status":{"verdict":"Needed"}}"#,
+    ]);
     plane.await_report("shop", "default", unneeded);
     let uid = plane.get(&["-n", "shop", "ter", "default"])["metadata"]["uid"].clone();
     plane.kubectl(&["-n", "shop", "delete", "ter", "default"]);
     await_that("the report is written again", || {
-        plane.report("shop", "default").is_some() && plane.get(&["-n", "shop", "ter", "default"])["metadata"]["uid"] != uid
+        plane.report("shop", "default").is_some()
+            && plane.get(&["-n", "shop", "ter", "default"])["metadata"]["uid"] != uid
     });
 
     // The token is switched off: the pod that has it is told to be made anew, and then it is over.
-    plane.kubectl(&["-n", "shop", "patch", "serviceaccount", "default", "-p", r#"{"automountServiceAccountToken":false}"#]);
+    plane.kubectl(&[
+        "-n",
+        "shop",
+        "patch",
+        "serviceaccount",
+        "default",
+        "-p",
+        r#"{"automountServiceAccountToken":false}"#,
+    ]);
     await_that("the drift is told", || {
         let report = plane.get(&["-n", "shop", "ter", "default"]);
         report["status"]["workloads"][0]["carriers"][0]["drift"] == "RemovedOnRecreate"
@@ -81,7 +159,14 @@ fn reports_follow_what_changes() {
 
     // The account goes, and its report with it.
     plane.kubectl(&["-n", "other", "create", "serviceaccount", "cart"]);
-    plane.kubectl(&["-n", "other", "run", "cart", "--image=cart", r#"--overrides={"spec":{"serviceAccountName":"cart"}}"#]);
+    plane.kubectl(&[
+        "-n",
+        "other",
+        "run",
+        "cart",
+        "--image=cart",
+        r#"--overrides={"spec":{"serviceAccountName":"cart"}}"#,
+    ]);
     plane.await_report("other", "cart", unneeded);
     plane.kubectl(&["-n", "other", "delete", "serviceaccount", "cart"]);
     plane.await_report("other", "cart", None);
@@ -98,7 +183,12 @@ fn reports_follow_what_changes() {
 fn reports_equal_scans_of_the_cluster_and_of_its_dump() {
     let plane = ControlPlane::start(&[]);
     plane.apply(&fs::read_to_string("tests/demo/sample.yaml").unwrap());
-    let pods = || plane.get(&["pods", "-A"])["items"].as_array().unwrap().len();
+    let pods = || {
+        plane.get(&["pods", "-A"])["items"]
+            .as_array()
+            .unwrap()
+            .len()
+    };
     await_that("the sample's pods are made", || pods() == 13);
     for scope in ["findings", "all"] {
         let controller = plane.controller(&["--report-scope", scope]);
@@ -106,18 +196,34 @@ fn reports_equal_scans_of_the_cluster_and_of_its_dump() {
         let live = reports(&plane.get(&["ter", "-A"]));
 
         let scan = plane.scan(&["-A", "-o", "json", "--report-scope", scope]);
-        assert_eq!(scan.status.code(), Some(1), "{}", String::from_utf8_lossy(&scan.stderr));
+        assert_eq!(
+            scan.status.code(),
+            Some(1),
+            "{}",
+            String::from_utf8_lossy(&scan.stderr)
+        );
         let scanned: Value = serde_json::from_slice(&scan.stdout).unwrap();
         assert_eq!(live, reports(&scanned), "the cluster, {scope}");
 
-        let kinds = "pods,serviceaccounts,namespaces,roles,clusterroles,rolebindings,clusterrolebindings";
+        let kinds =
+            "pods,serviceaccounts,namespaces,roles,clusterroles,rolebindings,clusterrolebindings";
         let dump = plane.file("dump.json");
         fs::write(&dump, plane.kubectl(&["get", kinds, "-A", "-o", "json"])).unwrap();
         let yaml = plane.file("dump.yaml");
         fs::write(&yaml, plane.kubectl(&["get", kinds, "-A", "-o", "yaml"])).unwrap();
         for dump in [dump, yaml] {
-            let args = ["--api-audience", "https://kubernetes.default.svc", "--report-scope", scope, "-o", "json"];
-            let scan = program(&[&["scan"], &args[..], &[dump.to_str().unwrap()]].concat(), "");
+            let args = [
+                "--api-audience",
+                "https://kubernetes.default.svc",
+                "--report-scope",
+                scope,
+                "-o",
+                "json",
+            ];
+            let scan = program(
+                &[&["scan"], &args[..], &[dump.to_str().unwrap()]].concat(),
+                "",
+            );
             assert_eq!(String::from_utf8_lossy(&scan.stderr), "");
             let scanned: Value = serde_json::from_slice(&scan.stdout).unwrap();
             assert_eq!(live, reports(&scanned), "the dump, {scope}");
@@ -130,25 +236,53 @@ fn reports_equal_scans_of_the_cluster_and_of_its_dump() {
 fn what_is_predicted_for_manifests_is_what_admission_does() {
     let plane = ControlPlane::start(&[]);
     plane.apply(&fs::read_to_string("tests/demo/sample.yaml").unwrap());
-    await_that("the sample's pods are made", || plane.get(&["pods", "-A"])["items"].as_array().unwrap().len() == 13);
+    await_that("the sample's pods are made", || {
+        plane.get(&["pods", "-A"])["items"]
+            .as_array()
+            .unwrap()
+            .len()
+            == 13
+    });
     let scan = plane.scan(&["-A", "-o", "json", "--report-scope", "all"]);
     let live: Value = serde_json::from_slice(&scan.stdout).unwrap();
-    let (predicted, ..) = scan_files(&["tests/demo/sample.yaml".as_ref()], &["--api-audience", "https://kubernetes.default.svc"]);
+    let (predicted, ..) = scan_files(
+        &["tests/demo/sample.yaml".as_ref()],
+        &["--api-audience", "https://kubernetes.default.svc"],
+    );
     let carriers = |reports: &[Value]| -> Vec<Value> {
-        let named = |report: &Value| ["shop", "analytics"].contains(&report["metadata"]["namespace"].as_str().unwrap());
-        let workloads = reports.iter().filter(|report| named(report)).flat_map(|report| {
-            let workloads = report["status"]["workloads"].as_array().cloned().unwrap_or_default();
-            workloads.into_iter().map(|mut workload| {
-                workload.as_object_mut().unwrap().retain(|field, _| ["kind", "name", "carriers", "containers"].contains(&&**field));
-                json!([report["metadata"]["namespace"], report["metadata"]["name"], workload])
-            })
-        });
+        let named = |report: &Value| {
+            ["shop", "analytics"].contains(&report["metadata"]["namespace"].as_str().unwrap())
+        };
+        let workloads = reports
+            .iter()
+            .filter(|report| named(report))
+            .flat_map(|report| {
+                let workloads = report["status"]["workloads"]
+                    .as_array()
+                    .cloned()
+                    .unwrap_or_default();
+                workloads.into_iter().map(|mut workload| {
+                    workload.as_object_mut().unwrap().retain(|field, _| {
+                        ["kind", "name", "carriers", "containers"].contains(&&**field)
+                    });
+                    json!([
+                        report["metadata"]["namespace"],
+                        report["metadata"]["name"],
+                        workload
+                    ])
+                })
+            });
         // A role that is missing in the cluster lies outside of the input in files, so verdicts differ.
-        let mut workloads: Vec<_> = workloads.filter(|workload| workload[2]["name"] != "backup").collect();
+        let mut workloads: Vec<_> = workloads
+            .filter(|workload| workload[2]["name"] != "backup")
+            .collect();
         workloads.sort_by_key(ToString::to_string);
         workloads
     };
-    assert_eq!(carriers(live["items"].as_array().unwrap()), carriers(&predicted));
+    assert_eq!(
+        carriers(live["items"].as_array().unwrap()),
+        carriers(&predicted)
+    );
 }
 
 /// Status changes of pods are no changes of facts: nothing is written, nothing reconciled.
@@ -162,18 +296,33 @@ fn status_noise_writes_nothing() {
     let controller = plane.controller(&[]);
     plane.await_report("noise", "default", Some(("Unneeded", "NoPermissions")));
     controller.settle();
-    let before = (controller.writes(), controller.metric("token_exposure_reconcile_duration_seconds_count"));
+    let before = (
+        controller.writes(),
+        controller.metric("token_exposure_reconcile_duration_seconds_count"),
+    );
     let event = r#"token_exposure_last_event_timestamp_seconds{kind="Pod"}"#;
     let heard = controller.metric(event);
     for round in 0..20 {
         for pod in 0..5 {
             let status = format!(r#"{{"status":{{"message":"round {round}"}}}}"#);
-            plane.kubectl(&["-n", "noise", "patch", "pod", &format!("web-{pod}"), "--subresource=status", "-p", &status]);
+            plane.kubectl(&[
+                "-n",
+                "noise",
+                "patch",
+                "pod",
+                &format!("web-{pod}"),
+                "--subresource=status",
+                "-p",
+                &status,
+            ]);
         }
     }
     await_that("the changes are heard", || controller.metric(event) > heard);
     controller.settle();
-    let after = (controller.writes(), controller.metric("token_exposure_reconcile_duration_seconds_count"));
+    let after = (
+        controller.writes(),
+        controller.metric("token_exposure_reconcile_duration_seconds_count"),
+    );
     assert_eq!(before, after);
 }
 
@@ -188,24 +337,50 @@ fn what_may_not_be_listed_is_unknown() {
         let mut role: Value = serde_json::from_str(&roles).unwrap();
         role["metadata"] = json!({ "name": "token-exposure" });
         for rule in role["rules"].as_array_mut().unwrap() {
-            rule["resources"].as_array_mut().unwrap().retain(|known| known != resource);
+            rule["resources"]
+                .as_array_mut()
+                .unwrap()
+                .retain(|known| known != resource);
         }
-        role["rules"].as_array_mut().unwrap().retain(|rule| rule["resources"] != json!([]));
+        role["rules"]
+            .as_array_mut()
+            .unwrap()
+            .retain(|rule| rule["resources"] != json!([]));
         role.to_string()
     };
     for resource in ["rolebindings", "clusterroles", "pods"] {
         let replaced = plane.try_kubectl(&["replace", "-f", "-"], &without(resource));
-        assert!(replaced.status.success(), "{}", String::from_utf8_lossy(&replaced.stderr));
+        assert!(
+            replaced.status.success(),
+            "{}",
+            String::from_utf8_lossy(&replaced.stderr)
+        );
         let controller = plane.controller(&[]);
         plane.await_report("shop", "default", Some(("Unknown", "Forbidden")));
-        let message = plane.get(&["-n", "shop", "ter", "default"])["status"]["message"].as_str().unwrap().to_owned();
+        let message = plane.get(&["-n", "shop", "ter", "default"])["status"]["message"]
+            .as_str()
+            .unwrap()
+            .to_owned();
         assert!(message.contains(resource), "{message}");
-        let condition = plane.kubectl(&["-n", "shop", "wait", "--for=condition=Evaluated=false", "ter/default", "--timeout=5s"]);
+        let condition = plane.kubectl(&[
+            "-n",
+            "shop",
+            "wait",
+            "--for=condition=Evaluated=false",
+            "ter/default",
+            "--timeout=5s",
+        ]);
         assert!(condition.contains("condition met"), "{condition}");
         let log = controller.log();
-        let lines: Vec<_> = log.lines().filter(|line| line.contains("watch refused")).collect();
+        let lines: Vec<_> = log
+            .lines()
+            .filter(|line| line.contains("watch refused"))
+            .collect();
         assert_eq!(lines.len(), 1, "{log}");
-        assert!(lines[0].contains(&format!("grant `list` and `watch` on `{resource}`")), "{log}");
+        assert!(
+            lines[0].contains(&format!("grant `list` and `watch` on `{resource}`")),
+            "{log}"
+        );
 
         // The rights come back: the verdict does within the pause between two tries.
         let mut role: Value = serde_json::from_str(&roles).unwrap();
@@ -222,7 +397,13 @@ fn nothing_is_missed_while_the_api_server_or_the_controller_is_away() {
     let plane = ControlPlane::start(&[]);
     plane.namespace("shop");
     plane.kubectl(&["-n", "shop", "run", "web", "--image=nginx"]);
-    plane.kubectl(&["create", "clusterrolebinding", "view", "--clusterrole=view", "--serviceaccount=shop:default"]);
+    plane.kubectl(&[
+        "create",
+        "clusterrolebinding",
+        "view",
+        "--clusterrole=view",
+        "--serviceaccount=shop:default",
+    ]);
     let controller = plane.controller(&[]);
     controller.settle();
     assert_eq!(plane.report("shop", "default"), None);
@@ -234,7 +415,13 @@ fn nothing_is_missed_while_the_api_server_or_the_controller_is_away() {
     plane.await_report("shop", "default", Some(("Unneeded", "NoPermissions")));
     drop(controller);
 
-    plane.kubectl(&["create", "clusterrolebinding", "view", "--clusterrole=view", "--serviceaccount=shop:default"]);
+    plane.kubectl(&[
+        "create",
+        "clusterrolebinding",
+        "view",
+        "--clusterrole=view",
+        "--serviceaccount=shop:default",
+    ]);
     let controller = plane.controller(&[]);
     plane.await_report("shop", "default", None);
     plane.kubectl(&["delete", "clusterrolebinding", "view"]);
@@ -243,7 +430,11 @@ fn nothing_is_missed_while_the_api_server_or_the_controller_is_away() {
 
     let controller = plane.controller(&[]);
     controller.settle();
-    assert_eq!(controller.writes().to_bits(), 0.0_f64.to_bits(), "a restart writes nothing");
+    assert_eq!(
+        controller.writes().to_bits(),
+        0.0_f64.to_bits(),
+        "a restart writes nothing"
+    );
 
     // The API server is frozen: we stay alive, and end when told to.
     signal("STOP", plane.pid("kube-apiserver"));
@@ -258,10 +449,22 @@ fn nothing_is_missed_while_the_api_server_or_the_controller_is_away() {
 fn without_the_crd_it_ends_and_says_how_to_install_it() {
     let plane = ControlPlane::bare(&[]);
     let kubeconfig = plane.kubeconfig();
-    let output = program(&["controller", "--bind-address", "127.0.0.1:0", "--kubeconfig", kubeconfig.to_str().unwrap()], "");
+    let output = program(
+        &[
+            "controller",
+            "--bind-address",
+            "127.0.0.1:0",
+            "--kubeconfig",
+            kubeconfig.to_str().unwrap(),
+        ],
+        "",
+    );
     let error = String::from_utf8(output.stderr).unwrap();
     assert_eq!(output.status.code(), Some(2), "{error}");
-    assert!(error.contains("token-exposure crd | kubectl apply --server-side -f -"), "{error}");
+    assert!(
+        error.contains("token-exposure crd | kubectl apply --server-side -f -"),
+        "{error}"
+    );
 }
 
 /// Where the API server asks no RBAC, RBAC says nothing.
@@ -273,7 +476,10 @@ fn without_rbac_verdicts_are_unknown() {
     let scan = plane.scan(&["-n", "shop", "-o", "json"]);
     let list: Value = serde_json::from_slice(&scan.stdout).unwrap();
     let status = &list["items"][0]["status"];
-    assert_eq!((status["verdict"].as_str(), status["reason"].as_str()), (Some("Unknown"), Some("RBACNotEnforced")));
+    assert_eq!(
+        (status["verdict"].as_str(), status["reason"].as_str()),
+        (Some("Unknown"), Some("RBACNotEnforced"))
+    );
 }
 
 #[test]
@@ -284,13 +490,19 @@ fn an_api_server_that_is_not_there_is_waited_for() {
                    users: [{name: u, user: {token: t}}]\ncontexts: [{name: c, context: {cluster: c, user: u}}]\n";
     fs::write(&kubeconfig, content).unwrap();
     let controller = Controller::start(&["--kubeconfig", kubeconfig.to_str().unwrap()]);
-    await_that("the trouble is logged", || controller.log().contains("watch failed; trying again"));
+    await_that("the trouble is logged", || {
+        controller.log().contains("watch failed; trying again")
+    });
     assert_eq!(controller.get("/healthz").unwrap().0, 200);
     let (code, body) = controller.get("/readyz").unwrap();
     assert_eq!(code, 503);
     assert!(body.contains("pods"), "{body}");
     let log = controller.log();
-    assert_eq!(log.matches("kind=\"Pod\"").count(), 1, "one line for each kind: {log}");
+    assert_eq!(
+        log.matches("kind=\"Pod\"").count(),
+        1,
+        "one line for each kind: {log}"
+    );
     let (status, took, _) = controller.terminate();
     assert_eq!(status.code(), Some(0));
     assert!(took < Duration::from_secs(5), "{took:?}");

@@ -1,5 +1,9 @@
 //! The generated files are fresh: the CRD of `crds/`, and its copy in `deploy/install.yaml`.
-#![allow(clippy::unwrap_used, clippy::panic, reason = "a test that cannot go on fails")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    reason = "a test that cannot go on fails"
+)]
 
 use std::fs;
 
@@ -25,13 +29,19 @@ fn the_crd_is_fresh() {
     if update() {
         fs::write(CRD, generated()).unwrap();
     }
-    assert_eq!(fs::read_to_string(CRD).unwrap(), generated(), "stale: run `make generate`");
+    assert_eq!(
+        fs::read_to_string(CRD).unwrap(),
+        generated(),
+        "stale: run `make generate`"
+    );
 }
 
 #[test]
 fn the_manifest_to_install_begins_with_the_crd() {
     let install = fs::read_to_string(INSTALL).unwrap();
-    let rest = install.find("---\n").expect("the CRD is followed by other documents");
+    let rest = install
+        .find("---\n")
+        .expect("the CRD is followed by other documents");
     if update() {
         fs::write(INSTALL, generated() + &install[rest..]).unwrap();
         return;

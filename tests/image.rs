@@ -1,6 +1,10 @@
 //! The image: built by `buildah` from the runtime stage of the Dockerfile with the static binary that
 //! `make build` made, and run.
-#![allow(clippy::unwrap_used, clippy::panic, reason = "a test that cannot go on fails")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    reason = "a test that cannot go on fails"
+)]
 
 use std::{fs, path::Path, process::Command};
 
@@ -18,29 +22,70 @@ fn buildah(storage: &Path, args: &[&str]) -> String {
         .args(args)
         .output()
         .expect("buildah is installed: `make test` does that");
-    assert!(output.status.success(), "buildah {args:?}: {}", String::from_utf8_lossy(&output.stderr));
+    assert!(
+        output.status.success(),
+        "buildah {args:?}: {}",
+        String::from_utf8_lossy(&output.stderr)
+    );
     String::from_utf8(output.stdout).unwrap()
 }
 
 #[test]
 fn the_image_is_small_runs_as_nobody_and_has_only_the_program() {
-    assert!(Path::new(RELEASE).exists(), "{RELEASE} is missing: run `make build`");
+    assert!(
+        Path::new(RELEASE).exists(),
+        "{RELEASE} is missing: run `make build`"
+    );
     let dir = tempfile::tempdir().unwrap();
     let context = dir.path().join("build");
     fs::create_dir(&context).unwrap();
     fs::copy(RELEASE, context.join("token-exposure")).unwrap();
     let build_context = format!("build={}", context.display());
-    buildah(dir.path(), &["build", "--isolation", "chroot", "--build-context", &build_context, "-t", "token-exposure:test", "."]);
+    buildah(
+        dir.path(),
+        &[
+            "build",
+            "--isolation",
+            "chroot",
+            "--build-context",
+            &build_context,
+            "-t",
+            "token-exposure:test",
+            ".",
+        ],
+    );
 
-    let image: Value = serde_json::from_str(&buildah(dir.path(), &["inspect", "--type", "image", "token-exposure:test"])).unwrap();
+    let image: Value = serde_json::from_str(&buildah(
+        dir.path(),
+        &["inspect", "--type", "image", "token-exposure:test"],
+    ))
+    .unwrap();
     let config = &image["OCIv1"]["config"];
     assert_eq!(config["User"], "65532:65532");
     assert_eq!(config["Entrypoint"], serde_json::json!(["/token-exposure"]));
 
-    let container = buildah(dir.path(), &["from", "token-exposure:test"]).trim().to_owned();
-    let inside = buildah(dir.path(), &["run", "--isolation", "chroot", &container, "--", "/token-exposure", "crd"]);
-    assert_eq!(inside, fs::read_to_string("crds/tokenexposurereports.tokenexposure.io.yaml").unwrap());
-    let root = buildah(dir.path(), &["mount", &container]).trim().to_owned();
+    let container = buildah(dir.path(), &["from", "token-exposure:test"])
+        .trim()
+        .to_owned();
+    let inside = buildah(
+        dir.path(),
+        &[
+            "run",
+            "--isolation",
+            "chroot",
+            &container,
+            "--",
+            "/token-exposure",
+            "crd",
+        ],
+    );
+    assert_eq!(
+        inside,
+        fs::read_to_string("crds/tokenexposurereports.tokenexposure.io.yaml").unwrap()
+    );
+    let root = buildah(dir.path(), &["mount", &container])
+        .trim()
+        .to_owned();
     let files: Vec<_> = walkdir::WalkDir::new(&root)
         .into_iter()
         .map(Result::unwrap)

@@ -1,5 +1,9 @@
 //! Imports go downwards only, and never between the three rims; the core has no input or output.
-#![allow(clippy::unwrap_used, clippy::panic, reason = "a test that cannot go on fails")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    reason = "a test that cannot go on fails"
+)]
 
 use std::{collections::BTreeSet, fs, path::Path};
 
@@ -17,28 +21,56 @@ const ALLOWED: [(&str, &[&str]); 12] = [
     ("source", &["index", "facts", "rbac", "model"]),
     ("controller", &["index", "facts", "api", "model"]),
     ("output", &["api", "model"]),
-    ("cli", &["source", "controller", "output", "index", "api", "model"]),
+    (
+        "cli",
+        &["source", "controller", "output", "index", "api", "model"],
+    ),
     ("main", &["cli"]),
 ];
 
 /// What the core must not know: clients, tasks, logs, clocks, files.
 const CORE: [&str; 6] = ["model", "rbac", "token", "facts", "assess", "index"];
-const FOREIGN: [&str; 9] =
-    ["kube::", "tokio", "futures", "tracing", "std::fs", "std::net", "std::io", "std::process", "std::time"];
+const FOREIGN: [&str; 9] = [
+    "kube::",
+    "tokio",
+    "futures",
+    "tracing",
+    "std::fs",
+    "std::net",
+    "std::io",
+    "std::process",
+    "std::time",
+];
 
 fn sources() -> impl Iterator<Item = (String, String)> {
     let files = WalkDir::new("src").into_iter().map(Result::unwrap);
-    files.filter(|file| file.path().extension().is_some_and(|extension| extension == "rs")).map(|file| {
-        let room = file.path().components().nth(1).unwrap().as_os_str().to_str().unwrap();
-        (room.trim_end_matches(".rs").to_owned(), code(file.path()))
-    })
+    files
+        .filter(|file| {
+            file.path()
+                .extension()
+                .is_some_and(|extension| extension == "rs")
+        })
+        .map(|file| {
+            let room = file
+                .path()
+                .components()
+                .nth(1)
+                .unwrap()
+                .as_os_str()
+                .to_str()
+                .unwrap();
+            (room.trim_end_matches(".rs").to_owned(), code(file.path()))
+        })
 }
 
 /// A file without its tests and comments.
 fn code(path: &Path) -> String {
     let text = fs::read_to_string(path).unwrap();
     let code = text.split("#[cfg(test)]").next().unwrap_or_default();
-    code.lines().filter(|line| !line.trim_start().starts_with("//")).collect::<Vec<_>>().join("\n")
+    code.lines()
+        .filter(|line| !line.trim_start().starts_with("//"))
+        .collect::<Vec<_>>()
+        .join("\n")
 }
 
 /// The rooms that a file names: `crate::room`, and those in `use crate::{…}`.
@@ -70,7 +102,9 @@ fn imports(code: &str) -> BTreeSet<String> {
 }
 
 fn word(text: &str) -> String {
-    text.chars().take_while(|character| character.is_alphanumeric() || *character == '_').collect()
+    text.chars()
+        .take_while(|character| character.is_alphanumeric() || *character == '_')
+        .collect()
 }
 
 #[test]
@@ -79,7 +113,10 @@ fn imports_go_downwards_only() {
         let allowed = ALLOWED.iter().find(|(name, _)| *name == room);
         let (_, allowed) = allowed.unwrap_or_else(|| panic!("room `{room}` is not in the drawing"));
         for import in imports(&code) {
-            assert!(import == room || allowed.contains(&&*import), "`{room}` must not import `{import}`");
+            assert!(
+                import == room || allowed.contains(&&*import),
+                "`{room}` must not import `{import}`"
+            );
         }
     }
 }
@@ -88,7 +125,10 @@ fn imports_go_downwards_only() {
 fn the_core_has_no_input_or_output() {
     for (room, code) in sources().filter(|(room, _)| CORE.contains(&&**room)) {
         for foreign in FOREIGN {
-            assert!(!code.contains(foreign), "`{room}` must not know `{foreign}`");
+            assert!(
+                !code.contains(foreign),
+                "`{room}` must not know `{foreign}`"
+            );
         }
         assert!(!code.contains("async "), "`{room}` must not wait");
     }

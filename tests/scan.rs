@@ -1,8 +1,14 @@
 //! `scan` on files, as a person at the terminal and a pipeline see it.
-#![allow(clippy::unwrap_used, clippy::panic, reason = "a test that cannot go on fails")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    reason = "a test that cannot go on fails"
+)]
+#![allow(clippy::print_stderr, reason = "what is skipped is said")]
 
 use std::{
     collections::BTreeMap,
+    fmt::Write,
     fs,
     path::{Path, PathBuf},
     process::{Command, Stdio},
@@ -13,7 +19,8 @@ use serde_json::Value;
 mod rig;
 use rig::{PROGRAM, program, scan_files};
 
-const POD: &str = "apiVersion: v1\nkind: Pod\nmetadata: {name: web}\nspec: {containers: [{name: web}]}\n";
+const POD: &str =
+    "apiVersion: v1\nkind: Pod\nmetadata: {name: web}\nspec: {containers: [{name: web}]}\n";
 const CLEAN: &str = "apiVersion: v1\nkind: Pod\nmetadata: {name: web}\n\
                      spec: {automountServiceAccountToken: false, containers: [{name: web}]}\n";
 
@@ -30,14 +37,29 @@ fn folder(files: &[(&str, &str)]) -> tempfile::TempDir {
 
 /// Exit code, standard output and standard error, with the folder's name taken out.
 fn scan_in(dir: &Path, args: &[&str]) -> (i32, String, String) {
-    let output = Command::new(PROGRAM).arg("scan").args(args).current_dir(dir).stdin(Stdio::null()).output().unwrap();
+    let output = Command::new(PROGRAM)
+        .arg("scan")
+        .args(args)
+        .current_dir(dir)
+        .stdin(Stdio::null())
+        .output()
+        .unwrap();
     let text = |bytes: Vec<u8>| String::from_utf8(bytes).unwrap();
-    (output.status.code().unwrap(), text(output.stdout), text(output.stderr))
+    (
+        output.status.code().unwrap(),
+        text(output.stdout),
+        text(output.stderr),
+    )
 }
 
 #[test]
 fn exit_codes_tell_findings_from_failures() {
-    let dir = folder(&[("bad.yaml", POD), ("good.yaml", CLEAN), ("broken.yaml", "kind: Pod\n  oops: {"), ("empty.yaml", "")]);
+    let dir = folder(&[
+        ("bad.yaml", POD),
+        ("good.yaml", CLEAN),
+        ("broken.yaml", "kind: Pod\n  oops: {"),
+        ("empty.yaml", ""),
+    ]);
     let cases: [(&[&str], i32); 16] = [
         (&["good.yaml"], 0),
         (&["bad.yaml"], 1),
@@ -59,7 +81,11 @@ fn exit_codes_tell_findings_from_failures() {
     for (args, expected) in cases {
         let (code, _, error) = scan_in(dir.path(), args);
         assert_eq!(code, expected, "{args:?}: {error}");
-        assert_eq!(code == 2, !error.is_empty() && !error.starts_with("note"), "{args:?}: {error}");
+        assert_eq!(
+            code == 2,
+            !error.is_empty() && !error.starts_with("note"),
+            "{args:?}: {error}"
+        );
     }
 }
 
@@ -80,7 +106,8 @@ fn verdicts_at_or_above_the_threshold_fail() {
         ("unknown.yaml", [0, 0, 1, 0]),
         ("no-token.yaml", [0, 0, 0, 0]),
     ] {
-        let found = ["unneeded", "review", "unknown", "never"].map(|fail_on| scan_in(dir.path(), &[file, "--fail-on", fail_on]).0);
+        let found = ["unneeded", "review", "unknown", "never"]
+            .map(|fail_on| scan_in(dir.path(), &[file, "--fail-on", fail_on]).0);
         assert_eq!(found, codes, "{file}");
     }
 }
@@ -94,14 +121,41 @@ fn the_table_reads_well() {
 
 #[test]
 fn the_wide_table_of_all_reads_well() {
-    let (_, table, _) = scan_in(Path::new("."), &["tests/demo/sample.yaml", "-o", "wide", "--report-scope", "all"]);
+    let (_, table, _) = scan_in(
+        Path::new("."),
+        &[
+            "tests/demo/sample.yaml",
+            "-o",
+            "wide",
+            "--report-scope",
+            "all",
+        ],
+    );
     insta::assert_snapshot!(table);
 }
 
 #[test]
 fn yaml_reads_well_and_says_what_json_says() {
-    let (_, yaml, _) = scan_in(Path::new("."), &["tests/demo/sample.yaml", "-o", "yaml", "--report-scope", "all"]);
-    let (_, json, _) = scan_in(Path::new("."), &["tests/demo/sample.yaml", "-o", "json", "--report-scope", "all"]);
+    let (_, yaml, _) = scan_in(
+        Path::new("."),
+        &[
+            "tests/demo/sample.yaml",
+            "-o",
+            "yaml",
+            "--report-scope",
+            "all",
+        ],
+    );
+    let (_, json, _) = scan_in(
+        Path::new("."),
+        &[
+            "tests/demo/sample.yaml",
+            "-o",
+            "json",
+            "--report-scope",
+            "all",
+        ],
+    );
     let from_yaml: Value = serde_yaml::from_str(&yaml).unwrap();
     assert_eq!(from_yaml, serde_json::from_str::<Value>(&json).unwrap());
     insta::assert_snapshot!(yaml);
@@ -111,8 +165,16 @@ fn yaml_reads_well_and_says_what_json_says() {
 fn what_is_wrong_is_named_with_its_place_and_the_rest_is_judged() {
     let dir = folder(&[
         ("a.yaml", POD),
-        ("b/syntax.yaml", "apiVersion: v1\nkind: Pod\nmetadata:\n  name: x\n bad: indent\n"),
-        ("b/type.yaml", &format!("{POD}---\napiVersion: v1\nkind: Pod\nmetadata: {{name: z}}\nspec: {{containers: 7}}\n")),
+        (
+            "b/syntax.yaml",
+            "apiVersion: v1\nkind: Pod\nmetadata:\n  name: x\n bad: indent\n",
+        ),
+        (
+            "b/type.yaml",
+            &format!(
+                "{POD}---\napiVersion: v1\nkind: Pod\nmetadata: {{name: z}}\nspec: {{containers: 7}}\n"
+            ),
+        ),
         ("c/cut.json", "{\"kind\": \"Pod\",\n \"spec\": {\n"),
         ("d/not-text.yaml", "x"),
         ("ignored.txt", "{{"),
@@ -133,8 +195,18 @@ fn a_broken_kubeconfig_is_named_with_its_path() {
     let (_, _, broken) = scan_in(dir.path(), &["--kubeconfig", "broken"]);
     let (_, _, empty) = scan_in(dir.path(), &["--kubeconfig", "empty"]);
     for (error, path) in [(missing, "missing"), (broken, "broken"), (empty, "empty")] {
-        assert!(error.starts_with(&format!("error: kubeconfig {path} (of --kubeconfig): ")), "{error}");
-        assert_eq!(error.lines().filter(|line| line.starts_with("error")).count(), 1, "{error}");
+        assert!(
+            error.starts_with(&format!("error: kubeconfig {path} (of --kubeconfig): ")),
+            "{error}"
+        );
+        assert_eq!(
+            error
+                .lines()
+                .filter(|line| line.starts_with("error"))
+                .count(),
+            1,
+            "{error}"
+        );
     }
 }
 
@@ -178,23 +250,45 @@ fn a_template_whose_pods_are_in_the_dump_is_not_counted_twice() {
     let live = "apiVersion: v1\nkind: Pod\nmetadata: {name: web-7d4b9c-x, uid: u, labels: {pod-template-hash: 7d4b9c}, \
                 ownerReferences: [{kind: ReplicaSet, name: web-7d4b9c, controller: true}]}\nspec: {containers: [{name: c}]}\n";
     let template = |kind: &str, name: &str, owner: &str| {
-        format!("---\napiVersion: apps/v1\nkind: {kind}\nmetadata: {{name: {name}{owner}}}\nspec: {{template: {{spec: {{containers: [{{name: c}}]}}}}}}\n")
+        format!(
+            "---\napiVersion: apps/v1\nkind: {kind}\nmetadata: {{name: {name}{owner}}}\nspec: {{template: {{spec: {{containers: [{{name: c}}]}}}}}}\n"
+        )
     };
     let owned = ", ownerReferences: [{kind: Deployment, name: web, controller: true}]";
-    let dump = [live, &template("Deployment", "web", ""), &template("ReplicaSet", "web-7d4b9c", owned), &template("Deployment", "idle", "")].concat();
+    let dump = [
+        live,
+        &template("Deployment", "web", ""),
+        &template("ReplicaSet", "web-7d4b9c", owned),
+        &template("Deployment", "idle", ""),
+    ]
+    .concat();
     let dir = folder(&[("dump.yaml", &dump)]);
     let (reports, ..) = scan_files(&[&dir.path().join("dump.yaml")], &[]);
-    assert_eq!(reports[0]["status"]["workloadNames"], "Deployment/idle, Deployment/web");
+    assert_eq!(
+        reports[0]["status"]["workloadNames"],
+        "Deployment/idle, Deployment/web"
+    );
     // The live pod is read: it has no token, whatever its template would give.
     assert_eq!(reports[0]["status"]["pods"], 1);
 }
 
 #[test]
 fn a_reader_who_has_seen_enough_is_no_error() {
-    let mut scan = Command::new(PROGRAM).args(["scan", "-o", "yaml", "tests/demo/sample.yaml"]).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    let mut scan = Command::new(PROGRAM)
+        .args(["scan", "-o", "yaml", "tests/demo/sample.yaml"])
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
     drop(scan.stdout.take());
     let output = scan.wait_with_output().unwrap();
-    assert_eq!((output.status.code(), &*String::from_utf8(output.stderr).unwrap()), (Some(0), ""));
+    assert_eq!(
+        (
+            output.status.code(),
+            &*String::from_utf8(output.stderr).unwrap()
+        ),
+        (Some(0), "")
+    );
 }
 
 #[test]
@@ -202,8 +296,12 @@ fn what_a_terminal_would_act_on_is_shown_and_json_is_left_alone() {
     let pod = "kind: Pod\nmetadata: {name: p, namespace: \"a\\e[2Jb\"}\nspec: {containers: [{name: c}]}\n";
     let output = program(&["scan", "-"], pod);
     let table = String::from_utf8(output.stdout).unwrap();
-    assert!(table.contains("a\\u{1b}[2Jb") && !table.contains('\u{1b}'), "{table}");
-    let list: Value = serde_json::from_slice(&program(&["scan", "-o", "json", "-"], pod).stdout).unwrap();
+    assert!(
+        table.contains("a\\u{1b}[2Jb") && !table.contains('\u{1b}'),
+        "{table}"
+    );
+    let list: Value =
+        serde_json::from_slice(&program(&["scan", "-o", "json", "-"], pod).stdout).unwrap();
     assert_eq!(list["items"][0]["metadata"]["namespace"], "a\u{1b}[2Jb");
 }
 
@@ -213,11 +311,15 @@ fn input_that_multiplies_itself_is_refused() {
     let mut laughs = String::from("a0: &a0 [x, x, x, x, x, x, x, x, x, x]\n");
     for level in 1..12 {
         let aliases = vec![format!("*a{}", level - 1); 10].join(", ");
-        laughs += &format!("a{level}: &a{level} [{aliases}]\n");
+        writeln!(laughs, "a{level}: &a{level} [{aliases}]").unwrap();
     }
     let deep = "[".repeat(100_000);
     let deep_json = format!("{{\"kind\":\"Pod\",\"spec\":{}", "[".repeat(100_000));
-    for (name, content) in [("laughs.yaml", laughs), ("deep.yaml", format!("x: {deep}")), ("deep.json", deep_json)] {
+    for (name, content) in [
+        ("laughs.yaml", laughs),
+        ("deep.yaml", format!("x: {deep}")),
+        ("deep.json", deep_json),
+    ] {
         let dir = folder(&[(name, &content)]);
         let (code, _, error) = scan_in(dir.path(), &["."]);
         assert_eq!(code, 2, "{name}: {error}");
@@ -238,25 +340,40 @@ fn corpus() -> Option<PathBuf> {
 
 fn table(corpus: &Path, name: &str) -> Vec<Vec<String>> {
     let text = fs::read_to_string(corpus.join(name)).unwrap();
-    text.lines().skip(1).map(|line| line.split('\t').map(str::to_owned).collect()).collect()
+    text.lines()
+        .skip(1)
+        .map(|line| line.split('\t').map(str::to_owned).collect())
+        .collect()
 }
 
 #[test]
 fn every_analysed_answer_of_the_corpus_holds() {
     let Some(corpus) = corpus() else { return };
-    let sets: BTreeMap<_, _> =
-        table(&corpus, "SETS.tsv").into_iter().map(|row| (row[0].clone(), (row[1].clone(), row[2].clone()))).collect();
+    let sets: BTreeMap<_, _> = table(&corpus, "SETS.tsv")
+        .into_iter()
+        .map(|row| (row[0].clone(), (row[1].clone(), row[2].clone())))
+        .collect();
     let golden = table(&corpus, "GOLDEN.tsv");
     assert!(!golden.is_empty());
     for row in golden {
-        let [set, account, _, grants, verdict] = &row[..5] else { panic!("{row:?}") };
+        let [set, account, _, grants, verdict] = &row[..5] else {
+            panic!("{row:?}")
+        };
         let (namespace, files) = &sets[set];
-        let files: Vec<_> = files.split([' ', ';', ',']).filter(|file| !file.is_empty()).map(|file| corpus.join(file)).collect();
+        let files: Vec<_> = files
+            .split([' ', ';', ','])
+            .filter(|file| !file.is_empty())
+            .map(|file| corpus.join(file))
+            .collect();
         let paths: Vec<_> = files.iter().map(PathBuf::as_path).collect();
         let (reports, ..) = scan_files(&paths, &["-n", namespace]);
         let report = reports.iter().find(|report| {
             let metadata = &report["metadata"];
-            format!("{}/{}", metadata["namespace"].as_str().unwrap(), metadata["name"].as_str().unwrap()) == *account
+            format!(
+                "{}/{}",
+                metadata["namespace"].as_str().unwrap(),
+                metadata["name"].as_str().unwrap()
+            ) == *account
         });
         let report = report.unwrap_or_else(|| panic!("{set}: no answer for {account}"));
         let expected = match verdict.as_str() {
@@ -267,7 +384,11 @@ fn every_analysed_answer_of_the_corpus_holds() {
             "needed" => "Needed",
             other => panic!("unknown verdict {other}"),
         };
-        assert_eq!(report["status"]["verdict"], expected, "{set}, {account}: {}", report["status"]["message"]);
+        assert_eq!(
+            report["status"]["verdict"], expected,
+            "{set}, {account}: {}",
+            report["status"]["message"]
+        );
     }
 }
 
@@ -276,7 +397,13 @@ fn every_file_of_the_corpus_is_read_or_gets_a_clear_error() {
     let Some(corpus) = corpus() else { return };
     let (_, _, error) = scan_files(&[&corpus], &[]);
     // One file has a list where its pod template's spec should be.
-    let problems: Vec<_> = error.lines().filter(|line| line.starts_with("error")).collect();
+    let problems: Vec<_> = error
+        .lines()
+        .filter(|line| line.starts_with("error"))
+        .collect();
     assert_eq!(problems.len(), 1, "{error}");
-    assert!(problems[0].contains("ServiceAccountTokensUNKNOWN.yaml:1: Deployment `spec.template.spec"), "{error}");
+    assert!(
+        problems[0].contains("ServiceAccountTokensUNKNOWN.yaml:1: Deployment `spec.template.spec"),
+        "{error}"
+    );
 }

@@ -1,6 +1,10 @@
 //! The rules, case by case: manifests and what must be said of an account. The ids are those of the
 //! catalogue of rules; each case is read as a file, or as a live object where it has a uid.
-#![allow(clippy::unwrap_used, clippy::panic, reason = "a test that cannot go on fails")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    reason = "a test that cannot go on fails"
+)]
 
 use std::{collections::BTreeMap, fs, path::Path};
 
@@ -55,7 +59,11 @@ fn assess(case: &Case, common: &[Value]) -> BTreeMap<String, Exposure> {
     let dir = tempfile::tempdir().unwrap();
     let objects: Vec<_> = common.iter().chain(&case.objects).collect();
     let file = dir.path().join("case.json");
-    fs::write(&file, serde_json::json!({ "kind": "List", "items": objects }).to_string()).unwrap();
+    fs::write(
+        &file,
+        serde_json::json!({ "kind": "List", "items": objects }).to_string(),
+    )
+    .unwrap();
     let mut index = Index::new(&[]);
     index.set_audiences(ApiAudiences {
         names: case.api_audiences.iter().cloned().collect(),
@@ -65,37 +73,72 @@ fn assess(case: &Case, common: &[Value]) -> BTreeMap<String, Exposure> {
     assert_eq!(outcome.problems, [], "{}", case.id);
     let account = |name: &String| {
         let (namespace, account) = name.split_once('/').unwrap();
-        (name.clone(), index.assess(&ServiceAccountRef::new(namespace, account)))
+        (
+            name.clone(),
+            index.assess(&ServiceAccountRef::new(namespace, account)),
+        )
     };
     case.expect.keys().map(account).collect()
 }
 
 fn check(case: &Case, name: &str, found: &Exposure, expected: &Expected) {
     let place = format!("{} ({}), {name}", case.id, case.says);
-    assert_eq!(format!("{}/{}", found.verdict, found.reason), expected.verdict, "{place}: {}", found.message);
+    assert_eq!(
+        format!("{}/{}", found.verdict, found.reason),
+        expected.verdict,
+        "{place}: {}",
+        found.message
+    );
     if let Some(level) = &expected.level {
         assert_eq!(&format!("{:?}", found.permissions.level), level, "{place}");
     }
     if let Some(expected) = &expected.carriers {
         let carrier = |carrier: &token_exposure::model::Carrier| {
-            let audience = if carrier.audience.is_empty() { "-" } else { &*carrier.audience };
-            let drift = carrier.drift.map(|drift| format!(" {drift:?}")).unwrap_or_default();
+            let audience = if carrier.audience.is_empty() {
+                "-"
+            } else {
+                &*carrier.audience
+            };
+            let drift = carrier
+                .drift
+                .map(|drift| format!(" {drift:?}"))
+                .unwrap_or_default();
             format!(
                 "{:?} {audience} {} {} {}{drift}",
                 carrier.source,
                 carrier.expiration_seconds,
-                carrier.mount_path.replace("/var/run/secrets/kubernetes.io/serviceaccount", "P"),
+                carrier
+                    .mount_path
+                    .replace("/var/run/secrets/kubernetes.io/serviceaccount", "P"),
                 carrier.containers.join(" "),
             )
         };
-        let found: Vec<_> = found.workloads.iter().flat_map(|workload| &workload.carriers).map(carrier).collect();
+        let found: Vec<_> = found
+            .workloads
+            .iter()
+            .flat_map(|workload| &workload.carriers)
+            .map(carrier)
+            .collect();
         assert_eq!(&found, expected, "{place}");
     }
     if let Some(expected) = &expected.grants {
         let covered = token_exposure::model::rbac::Effect::Covered;
-        let grants = found.permissions.grants.iter().filter(|grant| !(grant.via.is_group() && grant.effect == covered));
-        let found: Vec<_> =
-            grants.map(|grant| format!("{:?} {} {} {}", grant.effect, grant.binding_kind(), grant.binding, grant.via)).collect();
+        let grants = found
+            .permissions
+            .grants
+            .iter()
+            .filter(|grant| !(grant.via.is_group() && grant.effect == covered));
+        let found: Vec<_> = grants
+            .map(|grant| {
+                format!(
+                    "{:?} {} {} {}",
+                    grant.effect,
+                    grant.binding_kind(),
+                    grant.binding,
+                    grant.via
+                )
+            })
+            .collect();
         assert_eq!(&found, expected, "{place}");
     }
 }

@@ -40,32 +40,47 @@ impl ClusterArgs {
         let own_token = own_token(&config);
         let namespace = config.default_namespace.clone();
         let client = Client::try_from(config).context("the kubeconfig cannot be used")?;
-        Ok(Cluster { client, namespace, own_token })
+        Ok(Cluster {
+            client,
+            namespace,
+            own_token,
+        })
     }
 
     async fn config(&self) -> anyhow::Result<Config> {
-        let options = KubeConfigOptions { context: self.context.clone(), ..KubeConfigOptions::default() };
+        let options = KubeConfigOptions {
+            context: self.context.clone(),
+            ..KubeConfigOptions::default()
+        };
         if let Some(path) = &self.kubeconfig {
             let place = || format!("kubeconfig {} (of --kubeconfig)", path.display());
             let kubeconfig = Kubeconfig::read_from(path).with_context(place)?;
-            return Config::from_custom_kubeconfig(kubeconfig, &options).await.with_context(place);
+            return Config::from_custom_kubeconfig(kubeconfig, &options)
+                .await
+                .with_context(place);
         }
-        if self.context.is_none() && std::env::var_os("KUBECONFIG").is_none() {
-            if let Ok(config) = Config::incluster() {
-                return Ok(config);
-            }
+        let unsaid = self.context.is_none() && std::env::var_os("KUBECONFIG").is_none();
+        if let Some(config) = unsaid.then(Config::incluster).and_then(Result::ok) {
+            return Ok(config);
         }
-        Config::from_kubeconfig(&options).await.with_context(|| match std::env::var("KUBECONFIG") {
-            Ok(paths) => format!("kubeconfig {paths} (of $KUBECONFIG)"),
-            Err(_) => "kubeconfig ~/.kube/config: give --kubeconfig, or paths of files to scan".to_owned(),
-        })
+        Config::from_kubeconfig(&options)
+            .await
+            .with_context(|| match std::env::var("KUBECONFIG") {
+                Ok(paths) => format!("kubeconfig {paths} (of $KUBECONFIG)"),
+                Err(_) => "kubeconfig ~/.kube/config: give --kubeconfig, or paths of files to scan"
+                    .to_owned(),
+            })
     }
 }
 
 fn own_token(config: &Config) -> Option<String> {
     let auth = &config.auth_info;
     let from_file = || std::fs::read_to_string(auth.token_file.as_ref()?).ok();
-    let token = auth.token.as_ref().map(|token| token.expose_secret().to_owned()).or_else(from_file)?;
+    let token = auth
+        .token
+        .as_ref()
+        .map(|token| token.expose_secret().to_owned())
+        .or_else(from_file)?;
     Some(token.trim().to_owned())
 }
 
@@ -92,5 +107,8 @@ impl Cluster {
 
 /// The audiences that the user names are all there are.
 pub(super) fn given(api_audiences: &[String]) -> ApiAudiences {
-    ApiAudiences { names: api_audiences.iter().cloned().collect(), complete: !api_audiences.is_empty() }
+    ApiAudiences {
+        names: api_audiences.iter().cloned().collect(),
+        complete: !api_audiences.is_empty(),
+    }
 }

@@ -59,9 +59,13 @@ pub(super) async fn run(args: Args) -> anyhow::Result<ExitCode> {
     let index = Arc::new(RwLock::new(Index::new(&InputKind::ALL)));
     let registry = Arc::new(Registry::new());
     let instruments = Arc::new(Instruments::register(&registry)?);
-    registry.register(Box::new(IndexCollector::new(index.clone(), args.metrics_per_serviceaccount)?))?;
+    registry.register(Box::new(IndexCollector::new(
+        index.clone(),
+        args.metrics_per_serviceaccount,
+    )?))?;
     let server = Server::bind(args.bind_address, registry, index.clone()).await;
-    let server = server.with_context(|| format!("cannot listen on {} (of --bind-address)", args.bind_address))?;
+    let server = server
+        .with_context(|| format!("cannot listen on {} (of --bind-address)", args.bind_address))?;
     tracing::info!(address = %server.address()?, version = env!("CARGO_PKG_VERSION"), "serving /metrics, /healthz and /readyz");
 
     let feed = watch::Feed::new(index.clone());
@@ -82,15 +86,11 @@ pub(super) async fn run(args: Args) -> anyhow::Result<ExitCode> {
         }
         anyhow::Ok(())
     };
-    let local = tokio::task::LocalSet::new();
-    local
-        .run_until(async {
-            tokio::select! {
-                result = operate => result,
-                () = server.serve() => Ok(()),
-            }
-        })
-        .await?;
+    let operate = Box::pin(operate);
+    tokio::select! {
+        result = operate => result?,
+        () = server.serve() => {}
+    }
     tracing::info!("stopped");
     Ok(ExitCode::SUCCESS)
 }

@@ -54,7 +54,9 @@ pub fn main() -> ExitCode {
             return ExitCode::from(code);
         }
     };
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build();
     let result = match runtime {
         Ok(runtime) => runtime.block_on(run(cli)),
         Err(error) => Err(error.into()),
@@ -70,18 +72,25 @@ pub fn main() -> ExitCode {
 
 async fn run(cli: Cli) -> anyhow::Result<ExitCode> {
     match cli.command {
-        Command::Controller(args) => controller::run(args).await,
+        Command::Controller(args) => Box::pin(controller::run(args)).await,
         Command::Scan(args) => scan::run(args).await,
         Command::Crd => crd::run(),
     }
 }
 
-/// Sends logs to standard error; `RUST_LOG` says how much of them.
+/// Sends logs to standard error; `RUST_LOG` says how much of them. What the client library says of
+/// each failed request is left out by default: we say it once, with the fix.
 fn start_logging(format: LogFormat, default: &str) {
-    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(default));
-    let logs = tracing_subscriber::fmt().with_env_filter(filter).with_writer(io::stderr).with_target(false);
+    let default = || EnvFilter::new(format!("{default},kube_client=off,kube_runtime=off"));
+    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| default());
+    let logs = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(io::stderr)
+        .with_target(false);
     match format {
-        LogFormat::Text => logs.with_ansi(io::IsTerminal::is_terminal(&io::stderr())).init(),
+        LogFormat::Text => logs
+            .with_ansi(io::IsTerminal::is_terminal(&io::stderr()))
+            .init(),
         LogFormat::Json => logs.json().flatten_event(true).init(),
     }
 }

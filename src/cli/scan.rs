@@ -28,9 +28,11 @@ use crate::{
 ///
 /// Exit codes: 0 nothing at or above --fail-on, 1 findings, 2 could not run or decide.
 #[derive(Debug, clap::Args)]
-#[command(after_help = "Examples:\n  token-exposure scan -A                 the current cluster\n  \
+#[command(
+    after_help = "Examples:\n  token-exposure scan -A                 the current cluster\n  \
     token-exposure scan deploy/            a folder of manifests\n  \
-    helm template . | token-exposure scan -")]
+    helm template . | token-exposure scan -"
+)]
 pub(super) struct Args {
     /// Files, folders or - for standard input; without any, the live cluster is scanned
     #[arg(value_name = "PATH")]
@@ -114,13 +116,19 @@ impl FailOn {
 /// Scans, prints, and says by the exit code how it went.
 pub(super) async fn run(args: Args) -> anyhow::Result<ExitCode> {
     super::start_logging(LogFormat::Text, "warn");
-    let (index, complete) = if args.paths.is_empty() { live(&args).await? } else { from_files(&args) };
+    let (index, complete) = if args.paths.is_empty() {
+        live(&args).await?
+    } else {
+        from_files(&args)
+    };
     let mut exposures: Vec<Exposure> = {
         let index = index.read();
         let subjects = index.accounts().filter(|(_, known)| known.is_subject());
         subjects.map(|(account, _)| index.assess(account)).collect()
     };
-    let failed = exposures.iter().any(|exposure| args.fail_on.includes(exposure.verdict));
+    let failed = exposures
+        .iter()
+        .any(|exposure| args.fail_on.includes(exposure.verdict));
     print(&args, &mut exposures)?;
     Ok(match (complete, failed) {
         (false, _) => ExitCode::from(CANNOT),
@@ -153,29 +161,45 @@ async fn live(args: &Args) -> anyhow::Result<(Arc<RwLock<Index>>, bool)> {
 fn from_files(args: &Args) -> (Arc<RwLock<Index>>, bool) {
     let mut index = Index::new(&[]);
     index.set_audiences(cluster::given(&args.api_audience));
-    let outcome = files::load(&args.paths, args.namespace.as_deref().unwrap_or("default"), &mut index);
+    let outcome = files::load(
+        &args.paths,
+        args.namespace.as_deref().unwrap_or("default"),
+        &mut index,
+    );
     for problem in &outcome.problems {
         complain(&format!("error: {}", table::visible(&problem.to_string())));
     }
     if outcome.objects == 0 && outcome.problems.is_empty() {
         complain("note: no Kubernetes object that matters here was found");
     } else if outcome.objects > 0 && !outcome.has_rbac {
-        complain("note: the input has no RBAC object: what a cluster may grant besides is not known");
+        complain(
+            "note: the input has no RBAC object: what a cluster may grant besides is not known",
+        );
     }
     (Arc::new(RwLock::new(index)), outcome.problems.is_empty())
 }
 
 fn print(args: &Args, exposures: &mut [Exposure]) -> io::Result<()> {
     let scope = ReportScope::from(args.report_scope);
-    let shown: Vec<Exposure> = exposures.iter().filter(|exposure| scope.includes(exposure.verdict)).cloned().collect();
+    let shown: Vec<Exposure> = exposures
+        .iter()
+        .filter(|exposure| scope.includes(exposure.verdict))
+        .cloned()
+        .collect();
     let mut out = io::BufWriter::new(io::stdout().lock());
     match args.output {
         Format::Json => objects::write_json(&mut out, &shown)?,
         Format::Yaml => objects::write_yaml(&mut out, &shown)?,
         Format::Table | Format::Wide => {
-            let detail = if args.output == Format::Wide { Detail::Wide } else { Detail::Normal };
+            let detail = if args.output == Format::Wide {
+                Detail::Wide
+            } else {
+                Detail::Normal
+            };
             let mut worst_first = shown;
-            worst_first.sort_by(|one, other| (one.verdict, &one.account).cmp(&(other.verdict, &other.account)));
+            worst_first.sort_by(|one, other| {
+                (one.verdict, &one.account).cmp(&(other.verdict, &other.account))
+            });
             table::write(&mut out, &worst_first, exposures, detail, terminal_width())?;
         }
     }
@@ -184,5 +208,8 @@ fn print(args: &Args, exposures: &mut [Exposure]) -> io::Result<()> {
 
 /// The width of the terminal; `None` when the output goes elsewhere.
 fn terminal_width() -> Option<u16> {
-    io::stdout().is_terminal().then(|| comfy_table::Table::new().width()).flatten()
+    io::stdout()
+        .is_terminal()
+        .then(|| comfy_table::Table::new().width())
+        .flatten()
 }

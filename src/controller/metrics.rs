@@ -34,7 +34,9 @@ impl Instruments {
     pub fn register(registry: &Registry) -> prometheus::Result<Self> {
         let histogram = |name: &str, help: &str| {
             let buckets = prometheus::exponential_buckets(0.001, 2.0, 15)?;
-            Histogram::with_opts(HistogramOpts::new(format!("token_exposure_{name}"), help).buckets(buckets))
+            Histogram::with_opts(
+                HistogramOpts::new(format!("token_exposure_{name}"), help).buckets(buckets),
+            )
         };
         let counter = |name: &str, help: &str, label: &str| {
             IntCounterVec::new(Opts::new(format!("token_exposure_{name}"), help), &[label])
@@ -53,7 +55,11 @@ impl Instruments {
                 "Writes of reports that succeeded, by operation.",
                 "operation",
             )?,
-            report_errors: counter("report_errors_total", "Writes of reports that failed, by cause.", "cause")?,
+            report_errors: counter(
+                "report_errors_total",
+                "Writes of reports that failed, by cause.",
+                "cause",
+            )?,
         };
         // Series that are there from the start can be compared with what comes.
         for operation in ["apply", "apply_status", "delete"] {
@@ -83,28 +89,65 @@ impl IndexCollector {
     pub fn new(index: SharedIndex, per_service_account: bool) -> prometheus::Result<Self> {
         let describe = |(name, help, labels): (&str, &str, &[&str])| {
             let labels = labels.iter().map(|label| (*label).to_owned()).collect();
-            Desc::new(format!("token_exposure_{name}"), help.to_owned(), labels, std::collections::HashMap::new())
+            Desc::new(
+                format!("token_exposure_{name}"),
+                help.to_owned(),
+                labels,
+                std::collections::HashMap::new(),
+            )
         };
-        let descriptions = FAMILIES.into_iter().map(describe).collect::<Result<_, _>>()?;
-        Ok(Self { index, per_service_account, descriptions })
+        let descriptions = FAMILIES
+            .into_iter()
+            .map(describe)
+            .collect::<Result<_, _>>()?;
+        Ok(Self {
+            index,
+            per_service_account,
+            descriptions,
+        })
     }
 }
 
-const SERVICE_ACCOUNTS: (&str, &str, &[&str]) =
-    ("serviceaccounts", "ServiceAccounts by verdict.", &["namespace", "verdict"]);
-const PODS: (&str, &str, &[&str]) = ("pods", "Pods by the verdict on their workload.", &["namespace", "verdict"]);
+const SERVICE_ACCOUNTS: (&str, &str, &[&str]) = (
+    "serviceaccounts",
+    "ServiceAccounts by verdict.",
+    &["namespace", "verdict"],
+);
+const PODS: (&str, &str, &[&str]) = (
+    "pods",
+    "Pods by the verdict on their workload.",
+    &["namespace", "verdict"],
+);
 const FINDING_PODS: (&str, &str, &[&str]) = (
     "finding_pods",
     "Pods that a finding is about.",
     &["namespace", "serviceaccount", "verdict", "reason"],
 );
-const SYNCED: (&str, &str, &[&str]) = ("synced", "Whether all objects of a kind were read.", &["kind"]);
+const SYNCED: (&str, &str, &[&str]) = (
+    "synced",
+    "Whether all objects of a kind were read.",
+    &["kind"],
+);
 const WATCH_ERRORS: (&str, &str, &[&str]) = ("watch_errors_total", "Errors of watches.", &["kind"]);
-const LAST_EVENT: (&str, &str, &[&str]) =
-    ("last_event_timestamp_seconds", "When the last event of a kind came, in seconds since 1970.", &["kind"]);
-const BUILD_INFO: (&str, &str, &[&str]) = ("build_info", "Always 1; the version is in the label.", &["version"]);
-const FAMILIES: [(&str, &str, &[&str]); 7] =
-    [SERVICE_ACCOUNTS, PODS, FINDING_PODS, SYNCED, WATCH_ERRORS, LAST_EVENT, BUILD_INFO];
+const LAST_EVENT: (&str, &str, &[&str]) = (
+    "last_event_timestamp_seconds",
+    "When the last event of a kind came, in seconds since 1970.",
+    &["kind"],
+);
+const BUILD_INFO: (&str, &str, &[&str]) = (
+    "build_info",
+    "Always 1; the version is in the label.",
+    &["version"],
+);
+const FAMILIES: [(&str, &str, &[&str]); 7] = [
+    SERVICE_ACCOUNTS,
+    PODS,
+    FINDING_PODS,
+    SYNCED,
+    WATCH_ERRORS,
+    LAST_EVENT,
+    BUILD_INFO,
+];
 
 impl Collector for IndexCollector {
     fn desc(&self) -> Vec<&Desc> {
@@ -117,13 +160,27 @@ impl Collector for IndexCollector {
         if self.per_service_account {
             families.push(finding_pods(&index));
         }
-        let readings = || index.readings().map(|(kind, reading)| (vec![kind.name()], reading));
+        let readings = || {
+            index
+                .readings()
+                .map(|(kind, reading)| (vec![kind.name()], reading))
+        };
         let synced = |synced: bool| if synced { 1.0 } else { 0.0 };
-        families.push(gauges(SYNCED, readings().map(|(kind, reading)| (kind, synced(reading.synced && !reading.forbidden)))));
-        families.push(gauges(LAST_EVENT, readings().map(|(kind, reading)| (kind, reading.last_event_seconds))));
+        families.push(gauges(
+            SYNCED,
+            readings().map(|(kind, reading)| (kind, synced(reading.synced && !reading.forbidden))),
+        ));
+        families.push(gauges(
+            LAST_EVENT,
+            readings().map(|(kind, reading)| (kind, reading.last_event_seconds)),
+        ));
         let mut errors = gauges(WATCH_ERRORS, std::iter::empty());
         errors.set_field_type(proto::MetricType::COUNTER);
-        errors.set_metric(readings().map(|(kind, reading)| counter(WATCH_ERRORS.2, &kind, reading.errors)).collect());
+        errors.set_metric(
+            readings()
+                .map(|(kind, reading)| counter(WATCH_ERRORS.2, &kind, reading.errors))
+                .collect(),
+        );
         families.push(errors);
         families.push(gauges(BUILD_INFO, [(vec![env!("CARGO_PKG_VERSION")], 1.0)]));
         families.retain(|family| !family.get_metric().is_empty());
@@ -136,15 +193,25 @@ fn verdicts(index: &Index) -> Vec<proto::MetricFamily> {
     let mut accounts: BTreeMap<(&str, Verdict), u32> = BTreeMap::new();
     let mut pods: BTreeMap<(&str, Verdict), u32> = BTreeMap::new();
     for (account, known) in index.accounts() {
-        let Some(summary) = known.summary() else { continue };
-        *accounts.entry((&account.namespace, summary.verdict)).or_default() += 1;
-        for (verdict, count) in Verdict::ALL.into_iter().zip(summary.pods_by_verdict).filter(|(_, count)| *count > 0) {
+        let Some(summary) = known.summary() else {
+            continue;
+        };
+        *accounts
+            .entry((&account.namespace, summary.verdict))
+            .or_default() += 1;
+        for (verdict, count) in Verdict::ALL
+            .into_iter()
+            .zip(summary.pods_by_verdict)
+            .filter(|(_, count)| *count > 0)
+        {
             *pods.entry((&account.namespace, verdict)).or_default() += count;
         }
     }
     [(SERVICE_ACCOUNTS, accounts), (PODS, pods)]
         .map(|(family, counts)| {
-            let series = counts.into_iter().map(|((namespace, verdict), count)| (vec![namespace, verdict.name()], f64::from(count)));
+            let series = counts.into_iter().map(|((namespace, verdict), count)| {
+                (vec![namespace, verdict.name()], f64::from(count))
+            });
             gauges(family, series)
         })
         .into()
@@ -152,8 +219,15 @@ fn verdicts(index: &Index) -> Vec<proto::MetricFamily> {
 
 fn finding_pods(index: &Index) -> proto::MetricFamily {
     let findings = index.accounts().filter_map(|(account, known)| {
-        let summary = known.summary().filter(|summary| summary.verdict.is_finding())?;
-        let labels = vec![&*account.namespace, &*account.name, summary.verdict.name(), summary.reason.name()];
+        let summary = known
+            .summary()
+            .filter(|summary| summary.verdict.is_finding())?;
+        let labels = vec![
+            &*account.namespace,
+            &*account.name,
+            summary.verdict.name(),
+            summary.reason.name(),
+        ];
         Some((labels, f64::from(summary.pods)))
     });
     gauges(FINDING_PODS, findings)
@@ -179,7 +253,10 @@ fn gauges<'a>(
     family
 }
 
-#[expect(clippy::cast_precision_loss, reason = "Prometheus counts in floats; 2^53 errors will not come")]
+#[expect(
+    clippy::cast_precision_loss,
+    reason = "Prometheus counts in floats; 2^53 errors will not come"
+)]
 fn counter(labels: &[&str], values: &[&str], count: u64) -> proto::Metric {
     let mut counter = proto::Counter::default();
     counter.set_value(count as f64);

@@ -28,7 +28,7 @@ const CONCURRENCY: usize = 16;
 /// The first pause after a failed write; it doubles with each further one.
 const FIRST_PAUSE: Duration = Duration::from_millis(500);
 /// The longest pause after failed writes.
-const LONGEST_PAUSE: Duration = Duration::from_secs(60);
+const LONGEST_PAUSE: Duration = Duration::from_mins(1);
 
 /// Reconciles accounts as the queue names them, until it ends or `stop` resolves; what is being
 /// written then is finished.
@@ -41,8 +41,14 @@ pub async fn run(
     // When each waiting account was first named: what is measured begins there.
     let named: RefCell<HashMap<ServiceAccountRef, Instant>> = RefCell::default();
     let now = |message: ServiceAccountRef| {
-        named.borrow_mut().entry(message.clone()).or_insert_with(Instant::now);
-        ScheduleRequest { message, run_at: tokio::time::Instant::now() }
+        named
+            .borrow_mut()
+            .entry(message.clone())
+            .or_insert_with(Instant::now);
+        ScheduleRequest {
+            message,
+            run_at: tokio::time::Instant::now(),
+        }
     };
     let mut scheduler = pin!(scheduler(futures::stream::select(dirty.map(now), retries)));
     let mut stop = pin!(stop);
@@ -87,12 +93,17 @@ async fn next<R: Stream<Item = ScheduleRequest<ServiceAccountRef>>>(
     scheduler: std::pin::Pin<&mut scheduler::Scheduler<ServiceAccountRef, R>>,
     busy: &HashSet<ServiceAccountRef>,
 ) -> Option<ServiceAccountRef> {
-    scheduler.hold_unless(|account| !busy.contains(account)).next().await
+    scheduler
+        .hold_unless(|account| !busy.contains(account))
+        .next()
+        .await
 }
 
 /// How long to wait after the nth failure in a row, counted from 0.
 fn pause_after(failures: u32) -> Duration {
-    FIRST_PAUSE.saturating_mul(2_u32.saturating_pow(failures)).min(LONGEST_PAUSE)
+    FIRST_PAUSE
+        .saturating_mul(2_u32.saturating_pow(failures))
+        .min(LONGEST_PAUSE)
 }
 
 #[cfg(test)]
@@ -101,7 +112,7 @@ mod tests {
 
     #[test]
     fn the_pause_doubles_up_to_a_minute() {
-        let seconds = [0, 1, 2, 6, 7, 40].map(|failures| pause_after(failures).as_secs_f32());
-        assert_eq!(seconds, [0.5, 1.0, 2.0, 32.0, 60.0, 60.0]);
+        let pauses = [0, 1, 2, 6, 7, 40].map(|failures| pause_after(failures).as_millis());
+        assert_eq!(pauses, [500, 1_000, 2_000, 32_000, 60_000, 60_000]);
     }
 }

@@ -14,10 +14,7 @@ use kube::{
 use super::metrics::Instruments;
 use crate::{
     api::{TokenExposureReport, TokenExposureReportStatus},
-    facts::{
-        Reports,
-        report::ReportFacts,
-    },
+    facts::{Reports, report::ReportFacts},
     index::{Index, SharedIndex, Summary},
     model::{Exposure, ReportScope, ServiceAccountRef, Verdict},
 };
@@ -74,7 +71,10 @@ impl Error {
     pub fn cause(&self) -> &'static str {
         match self {
             Self::Timeout { .. } => "timeout",
-            Self::Api { source: kube::Error::Api(status), .. } => match status.code {
+            Self::Api {
+                source: kube::Error::Api(status),
+                ..
+            } => match status.code {
                 403 => "forbidden",
                 404 => "not_found",
                 409 => "conflict",
@@ -91,8 +91,17 @@ impl Error {
 
 impl Context {
     /// Counts a failure, and logs the first of a row.
-    pub(super) fn report_error(&self, account: &ServiceAccountRef, error: &Error, failed: u32, pause: Duration) {
-        self.instruments.report_errors.with_label_values(&[error.cause()]).inc();
+    pub(super) fn report_error(
+        &self,
+        account: &ServiceAccountRef,
+        error: &Error,
+        failed: u32,
+        pause: Duration,
+    ) {
+        self.instruments
+            .report_errors
+            .with_label_values(&[error.cause()])
+            .inc();
         let (namespace, service_account) = (&account.namespace, &account.name);
         if failed > 1 {
             tracing::debug!(%namespace, %service_account, %error, failed, "report not written");
@@ -123,16 +132,26 @@ struct Write {
 ///
 /// # Errors
 /// When it cannot be written; nothing is lost, since the index still says what is wanted.
-pub async fn reconcile(context: &Context, account: &ServiceAccountRef, queued: Instant) -> Result<(), Error> {
+pub async fn reconcile(
+    context: &Context,
+    account: &ServiceAccountRef,
+    queued: Instant,
+) -> Result<(), Error> {
     let _timer = context.instruments.reconcile_duration.start_timer();
     let (plan, summary) = {
         let index = context.index.read();
         let exposure = index.assess(account);
-        (plan(&index, account, &exposure, context.scope), summary(&exposure))
+        (
+            plan(&index, account, &exposure, context.scope),
+            summary(&exposure),
+        )
     };
     let changed = {
         let mut index = context.index.write();
-        let before = index.account(account).and_then(|known| known.summary()).map(|summary| summary.verdict);
+        let before = index
+            .account(account)
+            .and_then(|known| known.summary())
+            .map(|summary| summary.verdict);
         let verdict = summary.verdict;
         index.set_verdict(account, summary);
         (before != Some(verdict)).then_some((before, verdict))
@@ -151,11 +170,19 @@ pub async fn reconcile(context: &Context, account: &ServiceAccountRef, queued: I
         Plan::Delete => delete(context, account).await?,
         Plan::Write(write) => apply(context, account, *write).await?,
     }
-    context.instruments.event_to_report.observe(queued.elapsed().as_secs_f64());
+    context
+        .instruments
+        .event_to_report
+        .observe(queued.elapsed().as_secs_f64());
     Ok(())
 }
 
-fn plan(index: &Index, account: &ServiceAccountRef, exposure: &Exposure, scope: ReportScope) -> Plan {
+fn plan(
+    index: &Index,
+    account: &ServiceAccountRef,
+    exposure: &Exposure,
+    scope: ReportScope,
+) -> Plan {
     let live = index.report(account);
     // In a namespace that is being deleted nothing can be made, and everything goes by itself.
     if index.is_terminating(&account.namespace) || index.is_forbidden_to_list_accounts() {
@@ -163,7 +190,11 @@ fn plan(index: &Index, account: &ServiceAccountRef, exposure: &Exposure, scope: 
     }
     let wanted = scope.includes(exposure.verdict);
     let Some(owner) = index.service_account(account).filter(|_| wanted) else {
-        return if live.is_some() { Plan::Delete } else { Plan::Keep };
+        return if live.is_some() {
+            Plan::Delete
+        } else {
+            Plan::Keep
+        };
     };
     let mut report = TokenExposureReport::from(exposure);
     report.metadata.owner_references = Some(vec![OwnerReference {
@@ -178,14 +209,24 @@ fn plan(index: &Index, account: &ServiceAccountRef, exposure: &Exposure, scope: 
     let facts = ReportFacts::new(&report.spec, status, &owner.uid);
     let object = live.is_none_or(|live| live.object_digest != facts.object_digest);
     let status = live.is_none_or(|live| live.status_digest != facts.status_digest);
-    if object || status { Plan::Write(Box::new(Write { report, facts, object, status })) } else { Plan::Keep }
+    if object || status {
+        Plan::Write(Box::new(Write {
+            report,
+            facts,
+            object,
+            status,
+        }))
+    } else {
+        Plan::Keep
+    }
 }
 
 /// Conditions keep the time of their last change as long as their status stays.
 fn keep_transition_times(status: &mut TokenExposureReportStatus, live: Option<&ReportFacts>) {
     let before = live.and_then(|live| live.evaluated.as_ref());
     for condition in &mut status.conditions {
-        let unchanged = before.filter(|(status, time)| *status == condition.status && !time.is_empty());
+        let unchanged =
+            before.filter(|(status, time)| *status == condition.status && !time.is_empty());
         let now = || Timestamp::now().strftime("%Y-%m-%dT%H:%M:%SZ").to_string();
         condition.last_transition_time = Some(unchanged.map_or_else(now, |(_, time)| time.clone()));
     }
@@ -193,37 +234,88 @@ fn keep_transition_times(status: &mut TokenExposureReportStatus, live: Option<&R
 
 fn summary(exposure: &Exposure) -> Summary {
     let pods_by_verdict = Verdict::ALL.map(|verdict| {
-        exposure.workloads.iter().filter(|workload| workload.verdict == verdict).map(|workload| workload.pods).sum()
+        exposure
+            .workloads
+            .iter()
+            .filter(|workload| workload.verdict == verdict)
+            .map(|workload| workload.pods)
+            .sum()
     });
-    Summary { verdict: exposure.verdict, reason: exposure.reason, pods: exposure.pods, pods_by_verdict }
+    Summary {
+        verdict: exposure.verdict,
+        reason: exposure.reason,
+        pods: exposure.pods,
+        pods_by_verdict,
+    }
 }
 
 async fn apply(context: &Context, account: &ServiceAccountRef, write: Write) -> Result<(), Error> {
-    let Write { report, facts, object, status } = write;
+    let Write {
+        report,
+        facts,
+        object,
+        status,
+    } = write;
     let api = reports(context, account);
     let params = PatchParams::apply(FIELD_MANAGER).force();
     if object {
-        let object = TokenExposureReport { status: None, ..report.clone() };
-        within("apply", api.patch(&account.name, &params, &Patch::Apply(&object))).await?;
-        context.instruments.report_writes.with_label_values(&["apply"]).inc();
+        let object = TokenExposureReport {
+            status: None,
+            ..report.clone()
+        };
+        within(
+            "apply",
+            api.patch(&account.name, &params, &Patch::Apply(&object)),
+        )
+        .await?;
+        context
+            .instruments
+            .report_writes
+            .with_label_values(&["apply"])
+            .inc();
     }
     if object || status {
-        within("apply the status of", api.patch_status(&account.name, &params, &Patch::Apply(&report))).await?;
-        context.instruments.report_writes.with_label_values(&["apply_status"]).inc();
+        within(
+            "apply the status of",
+            api.patch_status(&account.name, &params, &Patch::Apply(&report)),
+        )
+        .await?;
+        context
+            .instruments
+            .report_writes
+            .with_label_values(&["apply_status"])
+            .inc();
     }
-    context.index.write().apply::<Reports>(account.clone().into(), facts);
+    context
+        .index
+        .write()
+        .apply::<Reports>(account.clone().into(), facts);
     Ok(())
 }
 
 async fn delete(context: &Context, account: &ServiceAccountRef) -> Result<(), Error> {
-    let deleted = within("delete", reports(context, account).delete(&account.name, &DeleteParams::default())).await;
+    let deleted = within(
+        "delete",
+        reports(context, account).delete(&account.name, &DeleteParams::default()),
+    )
+    .await;
     match deleted {
-        Ok(_) => context.instruments.report_writes.with_label_values(&["delete"]).inc(),
+        Ok(_) => context
+            .instruments
+            .report_writes
+            .with_label_values(&["delete"])
+            .inc(),
         // Gone by itself, with its owner or by hand.
-        Err(Error::Api { source: kube::Error::Api(status), .. }) if status.is_not_found() => {}
+        Err(Error::Api {
+            source: kube::Error::Api(status),
+            ..
+        }) if status.is_not_found() => {}
         Err(error) => return Err(error),
     }
-    context.index.write().delete::<Reports>(&account.clone().into());
+    context
+        .index
+        .write()
+        .delete::<Reports>(&account.clone().into());
     Ok(())
 }
 
@@ -231,7 +323,10 @@ fn reports(context: &Context, account: &ServiceAccountRef) -> Api<TokenExposureR
     Api::namespaced(context.client.0.clone(), &account.namespace)
 }
 
-async fn within<T>(operation: &'static str, call: impl Future<Output = kube::Result<T>>) -> Result<T, Error> {
+async fn within<T>(
+    operation: &'static str,
+    call: impl Future<Output = kube::Result<T>>,
+) -> Result<T, Error> {
     match tokio::time::timeout(WRITE_TIMEOUT, call).await {
         Ok(result) => result.map_err(|source| Error::Api { operation, source }),
         Err(_) => Err(Error::Timeout { operation }),

@@ -36,8 +36,16 @@ impl Server {
     ///
     /// # Errors
     /// When the address cannot be bound.
-    pub async fn bind(address: SocketAddr, registry: Arc<Registry>, index: SharedIndex) -> io::Result<Self> {
-        Ok(Self { listener: TcpListener::bind(address).await?, registry, index })
+    pub async fn bind(
+        address: SocketAddr,
+        registry: Arc<Registry>,
+        index: SharedIndex,
+    ) -> io::Result<Self> {
+        Ok(Self {
+            listener: TcpListener::bind(address).await?,
+            registry,
+            index,
+        })
     }
 
     /// The address that it listens on.
@@ -52,7 +60,9 @@ impl Server {
     pub async fn serve(self) {
         let places = Arc::new(Semaphore::new(MAX_CONNECTIONS));
         loop {
-            let Ok(place) = places.clone().acquire_owned().await else { return };
+            let Ok(place) = places.clone().acquire_owned().await else {
+                return;
+            };
             let connection = match self.listener.accept().await {
                 Ok((connection, _)) => connection,
                 Err(error) => {
@@ -82,7 +92,11 @@ impl Server {
     }
 }
 
-fn answer(request: &Request<Incoming>, registry: &Arc<Registry>, index: &SharedIndex) -> Response<Full<Bytes>> {
+fn answer(
+    request: &Request<Incoming>,
+    registry: &Arc<Registry>,
+    index: &SharedIndex,
+) -> Response<Full<Bytes>> {
     if request.method() != Method::GET && request.method() != Method::HEAD {
         return text(StatusCode::METHOD_NOT_ALLOWED, "only GET is served\n");
     }
@@ -111,12 +125,18 @@ fn readiness(index: &SharedIndex) -> Response<Full<Bytes>> {
         .filter(|(_, reading)| !reading.synced && !reading.forbidden)
         .map(|(kind, _)| kind.plural())
         .collect();
-    text(StatusCode::SERVICE_UNAVAILABLE, format!("waiting for {}\n", waiting.join(", ")))
+    text(
+        StatusCode::SERVICE_UNAVAILABLE,
+        format!("waiting for {}\n", waiting.join(", ")),
+    )
 }
 
 fn text(status: StatusCode, body: impl Into<Bytes>) -> Response<Full<Bytes>> {
     let mut response = Response::new(Full::new(body.into()));
     *response.status_mut() = status;
-    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("text/plain; charset=utf-8"));
+    response.headers_mut().insert(
+        CONTENT_TYPE,
+        HeaderValue::from_static("text/plain; charset=utf-8"),
+    );
     response
 }

@@ -6,12 +6,18 @@ use crate::model::pod::Workload;
 
 /// The outermost owner of a pod, else the pod itself.
 pub(super) fn workload(pod: &Metadata) -> Workload {
-    let owner = pod.owner_references.iter().find(|owner| owner.controller && owner.kind != "Node");
+    let owner = pod
+        .owner_references
+        .iter()
+        .find(|owner| owner.controller && owner.kind != "Node");
     let (kind, name) = match owner {
         Some(owner) => outermost(owner, pod),
         None => ("Pod", pod.name.as_str()),
     };
-    Workload { kind: kind.into(), name: name.into() }
+    Workload {
+        kind: kind.into(),
+        name: name.into(),
+    }
 }
 
 fn outermost<'a>(owner: &'a OwnerReference, pod: &Metadata) -> (&'a str, &'a str) {
@@ -22,7 +28,9 @@ fn outermost<'a>(owner: &'a OwnerReference, pod: &Metadata) -> (&'a str, &'a str
     match owner.kind.as_str() {
         "ReplicaSet" => before_hash(&pod.labels.pod_template_hash)
             .map(|name| ("Deployment", name))
-            .or_else(|| before_hash(&pod.labels.rollouts_pod_template_hash).map(|name| ("Rollout", name)))
+            .or_else(|| {
+                before_hash(&pod.labels.rollouts_pod_template_hash).map(|name| ("Rollout", name))
+            })
             .unwrap_or(("ReplicaSet", &owner.name)),
         "Job" => scheduled_by(&owner.name).map_or(("Job", &*owner.name), |name| ("CronJob", name)),
         kind => (kind, &owner.name),
@@ -55,9 +63,17 @@ mod tests {
             ("Node", "node-1", "", "Pod/pod"),
         ];
         for (kind, name, hash, expected) in cases {
-            let mut pod = Metadata { name: "pod".into(), ..Metadata::default() };
+            let mut pod = Metadata {
+                name: "pod".into(),
+                ..Metadata::default()
+            };
             pod.labels.pod_template_hash = hash.into();
-            let owner = OwnerReference { kind: kind.into(), name: name.into(), controller: true, ..Default::default() };
+            let owner = OwnerReference {
+                kind: kind.into(),
+                name: name.into(),
+                controller: true,
+                ..Default::default()
+            };
             pod.owner_references.push(owner);
             assert_eq!(workload(&pod).to_string(), expected);
         }
@@ -65,9 +81,17 @@ mod tests {
 
     #[test]
     fn an_argo_rollout_is_told_by_its_own_label() {
-        let mut pod = Metadata { name: "pod".into(), ..Metadata::default() };
+        let mut pod = Metadata {
+            name: "pod".into(),
+            ..Metadata::default()
+        };
         pod.labels.rollouts_pod_template_hash = "5f6d".into();
-        let owner = OwnerReference { kind: "ReplicaSet".into(), name: "web-5f6d".into(), controller: true, ..Default::default() };
+        let owner = OwnerReference {
+            kind: "ReplicaSet".into(),
+            name: "web-5f6d".into(),
+            controller: true,
+            ..Default::default()
+        };
         pod.owner_references.push(owner);
         assert_eq!(workload(&pod).to_string(), "Rollout/web");
     }

@@ -6,8 +6,8 @@ use super::{Kind, Pods, owner, wire};
 use crate::model::{
     InputKind,
     pod::{
-        Container, ContainerKind, INJECTED_VOLUME_PREFIX, Mount, Origin, PodFacts, SubPath, TOKEN_MOUNT_PATH,
-        TokenProjection, Volume, Workload,
+        Container, ContainerKind, INJECTED_VOLUME_PREFIX, Mount, Origin, PodFacts, SubPath,
+        TOKEN_MOUNT_PATH, TokenProjection, Volume, Workload,
     },
 };
 
@@ -25,7 +25,11 @@ impl Kind for Pods {
 
     fn facts(wire: &Self::Wire) -> Self::Facts {
         // Only the API server gives an object a uid: without one it is a manifest.
-        let origin = if wire.metadata.uid.is_empty() { Origin::Template } else { Origin::Live };
+        let origin = if wire.metadata.uid.is_empty() {
+            Origin::Template
+        } else {
+            Origin::Live
+        };
         let mut facts = template(&wire.spec, owner::workload(&wire.metadata));
         facts.origin = origin;
         if wire.metadata.annotations.mirror.is_some() {
@@ -47,8 +51,10 @@ pub fn template(spec: &wire::PodSpec, workload: Workload) -> PodFacts {
         (ContainerKind::Regular, &spec.containers),
         (ContainerKind::Ephemeral, &spec.ephemeral_containers),
     ];
-    let containers =
-        containers.iter().flat_map(|(kind, list)| list.iter().map(|wire| container(wire, *kind, &volumes))).collect();
+    let containers = containers
+        .iter()
+        .flat_map(|(kind, list)| list.iter().map(|wire| container(wire, *kind, &volumes)))
+        .collect();
     PodFacts {
         service_account: Some(service_account_name(spec).into()),
         workload,
@@ -62,36 +68,55 @@ pub fn template(spec: &wire::PodSpec, workload: Workload) -> PodFacts {
 /// Mirrors `Convert_v1_PodSpec_To_core_PodSpec`: the deprecated field counts only where the other
 /// is empty; admission fills in `default`.
 fn service_account_name(spec: &wire::PodSpec) -> &str {
-    [spec.service_account_name.as_str(), spec.service_account.as_str()]
-        .into_iter()
-        .find(|name| !name.is_empty())
-        .unwrap_or("default")
+    [
+        spec.service_account_name.as_str(),
+        spec.service_account.as_str(),
+    ]
+    .into_iter()
+    .find(|name| !name.is_empty())
+    .unwrap_or("default")
 }
 
 fn volume(wire: &wire::Volume) -> Option<Volume> {
-    let sources = wire.projected.iter().flat_map(|projected| &projected.sources);
-    let tokens: Box<[TokenProjection]> =
-        sources.filter_map(|source| source.service_account_token.as_ref()).map(token).collect();
+    let sources = wire
+        .projected
+        .iter()
+        .flat_map(|projected| &projected.sources);
+    let tokens: Box<[TokenProjection]> = sources
+        .filter_map(|source| source.service_account_token.as_ref())
+        .map(token)
+        .collect();
     let matters = !tokens.is_empty() || wire.name.starts_with(INJECTED_VOLUME_PREFIX);
-    matters.then(|| Volume { name: wire.name.as_str().into(), tokens })
+    matters.then(|| Volume {
+        name: wire.name.as_str().into(),
+        tokens,
+    })
 }
 
 fn token(wire: &wire::TokenProjection) -> TokenProjection {
     TokenProjection {
         audience: wire.audience.as_str().into(),
-        expiration_seconds: wire.expiration_seconds.unwrap_or(DEFAULT_EXPIRATION_SECONDS),
+        expiration_seconds: wire
+            .expiration_seconds
+            .unwrap_or(DEFAULT_EXPIRATION_SECONDS),
         path: wire.path.as_str().into(),
     }
 }
 
 fn container(wire: &wire::Container, kind: ContainerKind, volumes: &[Volume]) -> Container {
     let matters = |mount: &&wire::VolumeMount| {
-        mount.mount_path == TOKEN_MOUNT_PATH || volumes.iter().any(|volume| *volume.name == *mount.name)
+        mount.mount_path == TOKEN_MOUNT_PATH
+            || volumes.iter().any(|volume| *volume.name == *mount.name)
     };
     Container {
         name: wire.name.as_str().into(),
         kind,
-        mounts: wire.volume_mounts.iter().filter(matters).map(mount).collect(),
+        mounts: wire
+            .volume_mounts
+            .iter()
+            .filter(matters)
+            .map(mount)
+            .collect(),
     }
 }
 
@@ -103,7 +128,11 @@ fn mount(wire: &wire::VolumeMount) -> Mount {
     } else {
         SubPath::Whole
     };
-    Mount { volume: wire.name.as_str().into(), path: wire.mount_path.as_str().into(), sub_path }
+    Mount {
+        volume: wire.name.as_str().into(),
+        path: wire.mount_path.as_str().into(),
+        sub_path,
+    }
 }
 
 /// Makes the pods of one workload equal: leaves out the random end of the injected volume's name,
@@ -111,13 +140,29 @@ fn mount(wire: &wire::VolumeMount) -> Mount {
 fn forget_random_names(facts: &mut PodFacts) {
     facts.containers = std::mem::take(&mut facts.containers)
         .into_iter()
-        .filter(|container| container.mounts.iter().any(|mount| facts.volumes.iter().any(|volume| volume.name == mount.volume)))
+        .filter(|container| {
+            container.mounts.iter().any(|mount| {
+                facts
+                    .volumes
+                    .iter()
+                    .any(|volume| volume.name == mount.volume)
+            })
+        })
         .collect();
-    let mut injected = facts.volumes.iter_mut().filter(|volume| is_generated(&volume.name));
-    let (Some(volume), None) = (injected.next(), injected.next()) else { return };
+    let mut injected = facts
+        .volumes
+        .iter_mut()
+        .filter(|volume| is_generated(&volume.name));
+    let (Some(volume), None) = (injected.next(), injected.next()) else {
+        return;
+    };
     let forgotten: Box<str> = format!("{INJECTED_VOLUME_PREFIX}*").into();
     let name = std::mem::replace(&mut volume.name, forgotten.clone());
-    for mount in facts.containers.iter_mut().flat_map(|container| &mut container.mounts) {
+    for mount in facts
+        .containers
+        .iter_mut()
+        .flat_map(|container| &mut container.mounts)
+    {
         if mount.volume == name {
             mount.volume = forgotten.clone();
         }
@@ -127,5 +172,7 @@ fn forget_random_names(facts: &mut PodFacts) {
 /// Whether a volume's name ends as admission ends it: `SimpleNameGenerator` appends 5 characters.
 fn is_generated(name: &str) -> bool {
     name.strip_prefix(INJECTED_VOLUME_PREFIX)
-        .is_some_and(|rest| rest.len() == 5 && rest.bytes().all(|byte| byte.is_ascii_alphanumeric()))
+        .is_some_and(|rest| {
+            rest.len() == 5 && rest.bytes().all(|byte| byte.is_ascii_alphanumeric())
+        })
 }

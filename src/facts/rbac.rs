@@ -16,7 +16,9 @@ macro_rules! role {
             }
 
             fn facts(wire: &Self::Wire) -> Self::Facts {
-                Role { rules: wire.rules.iter().map(rule).collect() }
+                Role {
+                    rules: wire.rules.iter().map(rule).collect(),
+                }
             }
         }
     };
@@ -70,12 +72,17 @@ fn binding(wire: &wire::Binding) -> Binding {
     };
     let subjects = wire.subjects.iter().filter(|_| kind.is_some());
     let mut subjects: Vec<_> = subjects
-        .filter_map(|subject| Subject::of(&subject.kind, &subject.namespace, &subject.name, namespace))
+        .filter_map(|subject| {
+            Subject::of(&subject.kind, &subject.namespace, &subject.name, namespace)
+        })
         .collect();
     subjects.sort_unstable();
     subjects.dedup();
     Binding {
-        role_ref: RoleRef { kind: kind.unwrap_or(RoleKind::ClusterRole), name: wire.role_ref.name.as_str().into() },
+        role_ref: RoleRef {
+            kind: kind.unwrap_or(RoleKind::ClusterRole),
+            name: wire.role_ref.name.as_str().into(),
+        },
         subjects: subjects.into(),
     }
 }

@@ -22,15 +22,30 @@ pub struct ReportFacts {
 impl ReportFacts {
     /// The facts of a report with this content.
     #[must_use]
-    pub fn new(spec: &TokenExposureReportSpec, status: &TokenExposureReportStatus, owner_uid: &str) -> Self {
-        let evaluated = status.conditions.iter().find(|condition| condition.type_ == EVALUATED);
-        let evaluated =
-            evaluated.map(|condition| (condition.status, condition.last_transition_time.clone().unwrap_or_default()));
+    pub fn new(
+        spec: &TokenExposureReportSpec,
+        status: &TokenExposureReportStatus,
+        owner_uid: &str,
+    ) -> Self {
+        let evaluated = status
+            .conditions
+            .iter()
+            .find(|condition| condition.type_ == EVALUATED);
+        let evaluated = evaluated.map(|condition| {
+            (
+                condition.status,
+                condition.last_transition_time.clone().unwrap_or_default(),
+            )
+        });
         let mut timeless = status.clone();
         for condition in &mut timeless.conditions {
             condition.last_transition_time = None;
         }
-        Self { object_digest: hash(&(spec, owner_uid)), status_digest: hash(&timeless), evaluated }
+        Self {
+            object_digest: hash(&(spec, owner_uid)),
+            status_digest: hash(&timeless),
+            evaluated,
+        }
     }
 }
 
@@ -67,7 +82,11 @@ impl Kind for Reports {
         // What does not fit the schema of today counts as empty, and is written anew.
         let spec = serde_json::from_value(wire.spec.clone()).unwrap_or_default();
         let status = serde_json::from_value(wire.status.clone()).unwrap_or_default();
-        let owner = wire.metadata.owner_references.iter().find(|owner| owner.kind == "ServiceAccount");
+        let owner = wire
+            .metadata
+            .owner_references
+            .iter()
+            .find(|owner| owner.kind == "ServiceAccount");
         ReportFacts::new(&spec, &status, owner.map_or("", |owner| &owner.uid))
     }
 }

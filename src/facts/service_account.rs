@@ -30,6 +30,8 @@ impl Kind for Namespaces {
     }
 
     fn facts(wire: &Self::Wire) -> Self::Facts {
-        NamespaceFacts { terminating: wire.metadata.deletion_timestamp.is_some() }
+        NamespaceFacts {
+            terminating: wire.metadata.deletion_timestamp.is_some(),
+        }
     }
 }

@@ -4,7 +4,9 @@
 use serde::{Deserialize, Deserializer};
 
 /// Reads `null` as the default value.
-fn lenient<'de, D: Deserializer<'de>, T: Deserialize<'de> + Default>(deserializer: D) -> Result<T, D::Error> {
+fn lenient<'de, D: Deserializer<'de>, T: Deserialize<'de> + Default>(
+    deserializer: D,
+) -> Result<T, D::Error> {
     Option::deserialize(deserializer).map(Option::unwrap_or_default)
 }
 
@@ -260,7 +262,14 @@ impl Templated {
     pub fn pod_spec(&self) -> Option<&PodSpec> {
         let spec = self.spec.as_ref();
         let of_job = || spec?.job_template.as_ref()?.spec.template.as_ref();
-        let template = self.template.as_ref().or_else(|| spec?.template.as_ref()).or_else(of_job)?;
-        template.spec.as_ref().filter(|spec| !spec.containers.is_empty())
+        let template = self
+            .template
+            .as_ref()
+            .or_else(|| spec?.template.as_ref())
+            .or_else(of_job)?;
+        template
+            .spec
+            .as_ref()
+            .filter(|spec| !spec.containers.is_empty())
     }
 }

@@ -53,10 +53,16 @@ impl Index {
     }
 
     /// The accounts of a namespace.
-    pub(super) fn accounts_in(&self, namespace: &Arc<str>) -> impl Iterator<Item = &ServiceAccountRef> {
+    pub(super) fn accounts_in(
+        &self,
+        namespace: &Arc<str>,
+    ) -> impl Iterator<Item = &ServiceAccountRef> {
         let first = ServiceAccountRef::new(namespace.clone(), "");
         let namespace = namespace.clone();
-        self.accounts.range(first..).map(|(account, _)| account).take_while(move |account| account.namespace == namespace)
+        self.accounts
+            .range(first..)
+            .map(|(account, _)| account)
+            .take_while(move |account| account.namespace == namespace)
     }
 }
 

@@ -14,7 +14,11 @@ pub(super) type Subjects = HashMap<Subject, BTreeSet<ObjectKey>>;
 impl Index {
     /// A binding of either kind, with its own key.
     pub(super) fn binding(&self, key: &ObjectKey) -> Option<(&ObjectKey, &Binding)> {
-        let table = if key.is_cluster() { &self.cluster_role_bindings } else { &self.role_bindings };
+        let table = if key.is_cluster() {
+            &self.cluster_role_bindings
+        } else {
+            &self.role_bindings
+        };
         table.get_key_value(key)
     }
 
@@ -30,8 +34,11 @@ impl Index {
             Subject::User(account.clone()),
             Subject::ServiceAccount(account.clone()),
         ];
-        let keys: BTreeSet<&'a ObjectKey> =
-            reached_by.iter().filter_map(|subject| self.subjects.get(subject)).flatten().collect();
+        let keys: BTreeSet<&'a ObjectKey> = reached_by
+            .iter()
+            .filter_map(|subject| self.subjects.get(subject))
+            .flatten()
+            .collect();
         keys.into_iter().filter_map(|key| self.binding(key))
     }
 
@@ -55,23 +62,41 @@ impl Index {
             for subject in &old.subjects {
                 unlink(&mut self.subjects, subject, key);
             }
-            unlink(&mut self.bindings_of_role, &old.role_ref.key(&key.namespace), key);
+            unlink(
+                &mut self.bindings_of_role,
+                &old.role_ref.key(&key.namespace),
+                key,
+            );
         }
         if let Some(new) = new {
             for subject in &new.subjects {
-                self.subjects.entry(subject.clone()).or_default().insert(key.clone());
+                self.subjects
+                    .entry(subject.clone())
+                    .or_default()
+                    .insert(key.clone());
             }
             // One that reaches no account needs no way back from its role.
             if !new.subjects.is_empty() {
                 let role = new.role_ref.key(&key.namespace);
-                self.bindings_of_role.entry(role).or_default().insert(key.clone());
+                self.bindings_of_role
+                    .entry(role)
+                    .or_default()
+                    .insert(key.clone());
             }
         }
-        let subjects = |binding: Option<&Binding>| binding.map(|binding| binding.subjects.to_vec()).unwrap_or_default();
+        let subjects = |binding: Option<&Binding>| {
+            binding
+                .map(|binding| binding.subjects.to_vec())
+                .unwrap_or_default()
+        };
         let (mut before, mut after) = (subjects(old), subjects(new));
         if old.map(|binding| &binding.role_ref) == new.map(|binding| &binding.role_ref) {
             // Only the subjects differ: those in both see no change.
-            let both: BTreeSet<_> = before.iter().filter(|subject| after.contains(subject)).cloned().collect();
+            let both: BTreeSet<_> = before
+                .iter()
+                .filter(|subject| after.contains(subject))
+                .cloned()
+                .collect();
             before.retain(|subject| !both.contains(subject));
             after.retain(|subject| !both.contains(subject));
         }
@@ -81,7 +106,11 @@ impl Index {
 }
 
 /// Takes a binding out of a reverse key, and the key away with its last binding.
-fn unlink<Q: std::hash::Hash + Eq>(reverse: &mut HashMap<Q, BTreeSet<ObjectKey>>, from: &Q, binding: &ObjectKey) {
+fn unlink<Q: std::hash::Hash + Eq>(
+    reverse: &mut HashMap<Q, BTreeSet<ObjectKey>>,
+    from: &Q,
+    binding: &ObjectKey,
+) {
     if let Some(bindings) = reverse.get_mut(from) {
         bindings.remove(binding);
         if bindings.is_empty() {

@@ -24,12 +24,19 @@ impl Index {
     #[must_use]
     pub fn evidence<'a>(&'a self, account: &'a ServiceAccountRef) -> Evidence<'a> {
         let known = self.accounts.get(account);
-        let mut pods: Vec<(&PodFacts, u32)> =
-            known.iter().flat_map(|known| &known.pods).map(|(facts, count)| (&**facts, *count)).collect();
+        let mut pods: Vec<(&PodFacts, u32)> = known
+            .iter()
+            .flat_map(|known| &known.pods)
+            .map(|(facts, count)| (&**facts, *count))
+            .collect();
         pods.sort_unstable();
         let bindings = self
             .bindings_of(account)
-            .map(|(key, binding)| BoundRole { key, binding, role: self.role(&binding.role_ref.key(&key.namespace)) })
+            .map(|(key, binding)| BoundRole {
+                key,
+                binding,
+                role: self.role(&binding.role_ref.key(&key.namespace)),
+            })
             .collect();
         Evidence {
             account,

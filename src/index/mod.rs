@@ -16,10 +16,18 @@ use std::{
 };
 
 pub use self::{accounts::Account, reports::ReportFacts};
-use self::{bindings::Subjects, table::{Change, Table}};
+use self::{
+    bindings::Subjects,
+    table::{Change, Table},
+};
 use crate::{
-    facts::{ClusterRoleBindings, ClusterRoles, Kind, Namespaces, Pods, Reports, RoleBindings, Roles, ServiceAccounts},
-    model::{ApiAudiences, Gap, InputKind, KnownRoles, ObjectKey, Reason, ServiceAccountRef, Verdict},
+    facts::{
+        ClusterRoleBindings, ClusterRoles, Kind, Namespaces, Pods, Reports, RoleBindings, Roles,
+        ServiceAccounts,
+    },
+    model::{
+        ApiAudiences, Gap, InputKind, KnownRoles, ObjectKey, Reason, ServiceAccountRef, Verdict,
+    },
 };
 
 /// The index behind its one lock, which is never held across an await.
@@ -95,7 +103,10 @@ impl Index {
             namespace_names: HashSet::new(),
             subjects: Subjects::default(),
             bindings_of_role: HashMap::new(),
-            readings: expected.iter().map(|kind| (*kind, Reading::default())).collect(),
+            readings: expected
+                .iter()
+                .map(|kind| (*kind, Reading::default()))
+                .collect(),
             rbac_enforced: true,
             known_roles: KnownRoles::Complete,
             audiences: ApiAudiences::default(),
@@ -113,7 +124,10 @@ impl Index {
         if self.table().is_current(&key, &facts) {
             return;
         }
-        let key = ObjectKey { namespace: self.shared_namespace(&key.namespace), name: key.name };
+        let key = ObjectKey {
+            namespace: self.shared_namespace(&key.namespace),
+            name: key.name,
+        };
         let facts = self.shared(&key, facts);
         let Change { key, old, new } = self.table().put(key, facts);
         self.changed(&key, old.as_ref(), new.as_ref());
@@ -154,7 +168,9 @@ impl Index {
     /// Notes how the reading of a kind goes. What may not be read touches every account.
     pub fn read(&mut self, kind: InputKind, note: impl FnOnce(&mut Reading)) {
         let was_settled = self.is_settled();
-        let Some(reading) = self.readings.get_mut(&kind) else { return };
+        let Some(reading) = self.readings.get_mut(&kind) else {
+            return;
+        };
         let before = *reading;
         note(reading);
         let refusal_changed = reading.forbidden != before.forbidden;
@@ -197,13 +213,19 @@ impl Index {
     /// Whether every expected kind was read once, or is known to be refused.
     #[must_use]
     pub fn is_settled(&self) -> bool {
-        self.readings.values().all(|reading| reading.synced || reading.forbidden)
+        self.readings
+            .values()
+            .all(|reading| reading.synced || reading.forbidden)
     }
 
     /// The accounts whose answer may have changed since this was last asked; none before every
     /// kind was read, and then all.
     pub fn take_dirty(&mut self) -> HashSet<ServiceAccountRef> {
-        if self.is_settled() { std::mem::take(&mut self.dirty) } else { HashSet::new() }
+        if self.is_settled() {
+            std::mem::take(&mut self.dirty)
+        } else {
+            HashSet::new()
+        }
     }
 
     /// Whether an object is known.
@@ -234,7 +256,9 @@ impl Index {
     /// Whether the API server refuses to list accounts: then one that is not known may well exist.
     #[must_use]
     pub fn is_forbidden_to_list_accounts(&self) -> bool {
-        self.readings.get(&InputKind::ServiceAccount).is_some_and(|reading| reading.forbidden)
+        self.readings
+            .get(&InputKind::ServiceAccount)
+            .is_some_and(|reading| reading.forbidden)
     }
 
     /// What the API server accepts.
@@ -244,8 +268,13 @@ impl Index {
     }
 
     fn gaps(&self) -> BTreeSet<Gap> {
-        let refused = self.readings().filter(|(_, reading)| reading.forbidden).map(|(kind, _)| Gap::Forbidden(kind));
-        refused.chain((!self.rbac_enforced).then_some(Gap::RbacNotEnforced)).collect()
+        let refused = self
+            .readings()
+            .filter(|(_, reading)| reading.forbidden)
+            .map(|(kind, _)| Gap::Forbidden(kind));
+        refused
+            .chain((!self.rbac_enforced).then_some(Gap::RbacNotEnforced))
+            .collect()
     }
 
     /// The one copy of a namespace's name that all keys share.

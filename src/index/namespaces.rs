@@ -10,7 +10,9 @@ impl Index {
     /// Whether a namespace is being deleted.
     #[must_use]
     pub fn is_terminating(&self, namespace: &str) -> bool {
-        self.namespaces.get(&ObjectKey::cluster(namespace)).is_some_and(|facts| facts.terminating)
+        self.namespaces
+            .get(&ObjectKey::cluster(namespace))
+            .is_some_and(|facts| facts.terminating)
     }
 }
 
@@ -19,7 +21,12 @@ impl Indexed<Namespaces> for Index {
         &mut self.namespaces
     }
 
-    fn changed(&mut self, key: &ObjectKey, _old: Option<&NamespaceFacts>, new: Option<&NamespaceFacts>) {
+    fn changed(
+        &mut self,
+        key: &ObjectKey,
+        _old: Option<&NamespaceFacts>,
+        new: Option<&NamespaceFacts>,
+    ) {
         for account in self.accounts_in(&key.name).cloned().collect::<Vec<_>>() {
             self.mark(&account);
         }

@@ -18,9 +18,16 @@ impl Indexed<Pods> for Index {
         &mut self.pods
     }
 
-    fn changed(&mut self, key: &ObjectKey, old: Option<&Arc<PodFacts>>, new: Option<&Arc<PodFacts>>) {
+    fn changed(
+        &mut self,
+        key: &ObjectKey,
+        old: Option<&Arc<PodFacts>>,
+        new: Option<&Arc<PodFacts>>,
+    ) {
         if let Some((facts, account)) = new.and_then(|facts| Some((facts, account(key, facts)?))) {
-            self.touch(&account, |known| *known.pods.entry(facts.clone()).or_default() += 1);
+            self.touch(&account, |known| {
+                *known.pods.entry(facts.clone()).or_default() += 1;
+            });
         }
         if let Some((facts, account)) = old.and_then(|facts| Some((facts, account(key, facts)?))) {
             self.touch(&account, |known| {
@@ -37,7 +44,9 @@ impl Indexed<Pods> for Index {
 
     fn shared(&self, key: &ObjectKey, facts: Arc<PodFacts>) -> Arc<PodFacts> {
         let known = account(key, &facts).and_then(|account| self.accounts.get(&account));
-        let shape = known.and_then(|known| known.pods.get_key_value(&facts)).map(|(shape, _)| shape.clone());
+        let shape = known
+            .and_then(|known| known.pods.get_key_value(&facts))
+            .map(|(shape, _)| shape.clone());
         shape.unwrap_or(facts)
     }
 }

@@ -9,12 +9,19 @@ use crate::{
 impl Index {
     /// The role of a key; a ClusterRole's has no namespace.
     pub(super) fn role(&self, key: &ObjectKey) -> Option<&Role> {
-        if key.is_cluster() { self.cluster_roles.get(key) } else { self.roles.get(key) }
+        if key.is_cluster() {
+            self.cluster_roles.get(key)
+        } else {
+            self.roles.get(key)
+        }
     }
 
     fn mark_bound(&mut self, role: &ObjectKey) {
         let bindings = self.bindings_of_role.get(role).into_iter().flatten();
-        let subjects: Vec<_> = bindings.filter_map(|key| self.binding(key)).flat_map(|(_, binding)| binding.subjects.to_vec()).collect();
+        let subjects: Vec<_> = bindings
+            .filter_map(|key| self.binding(key))
+            .flat_map(|(_, binding)| binding.subjects.to_vec())
+            .collect();
         self.mark_subjects(&subjects);
     }
 }

@@ -29,7 +29,10 @@ pub(super) struct Change<F> {
 
 impl<F> Default for Table<F> {
     fn default() -> Self {
-        Self { rows: HashMap::new(), reading: 0 }
+        Self {
+            rows: HashMap::new(),
+            reading: 0,
+        }
     }
 }
 
@@ -41,7 +44,9 @@ impl<F: Clone + PartialEq> Table<F> {
 
     /// The row's own key, to share, and its facts.
     pub(super) fn get_key_value(&self, key: &ObjectKey) -> Option<(&ObjectKey, &F)> {
-        self.rows.get_key_value(key).map(|(key, row)| (key, &row.facts))
+        self.rows
+            .get_key_value(key)
+            .map(|(key, row)| (key, &row.facts))
     }
 
     /// Marks a row as seen; whether it has these very facts already.
@@ -55,14 +60,25 @@ impl<F: Clone + PartialEq> Table<F> {
 
     /// Inserts or replaces a row.
     pub(super) fn put(&mut self, key: ObjectKey, facts: F) -> Change<F> {
-        let row = Row { facts: facts.clone(), seen: self.reading };
+        let row = Row {
+            facts: facts.clone(),
+            seen: self.reading,
+        };
         let old = self.rows.insert(key.clone(), row).map(|row| row.facts);
-        Change { key, old, new: Some(facts) }
+        Change {
+            key,
+            old,
+            new: Some(facts),
+        }
     }
 
     /// Removes a row.
     pub(super) fn take(&mut self, key: &ObjectKey) -> Option<Change<F>> {
-        self.rows.remove_entry(key).map(|(key, row)| Change { key, old: Some(row.facts), new: None })
+        self.rows.remove_entry(key).map(|(key, row)| Change {
+            key,
+            old: Some(row.facts),
+            new: None,
+        })
     }
 
     /// Begins a reading: no row was seen in it yet.
@@ -75,7 +91,11 @@ impl<F: Clone + PartialEq> Table<F> {
         let reading = self.reading;
         self.rows
             .extract_if(|_, row| row.seen != reading)
-            .map(|(key, row)| Change { key, old: Some(row.facts), new: None })
+            .map(|(key, row)| Change {
+                key,
+                old: Some(row.facts),
+                new: None,
+            })
             .collect()
     }
 }

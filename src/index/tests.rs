@@ -1,12 +1,16 @@
 //! Whom does a change touch? Plain sentences first, then any order of events.
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+#![allow(
+    clippy::option_option,
+    reason = "an account may be gone, and its field unset"
+)]
 
 use proptest::prelude::*;
 
 use super::*;
 use crate::{
     facts::wire,
-    model::{Binding, Exposure, Reason, Role},
+    model::{Binding, Exposure, Reason, Role, ServiceAccountFacts},
 };
 
 fn account(name: &str) -> ServiceAccountRef {
@@ -15,29 +19,50 @@ fn account(name: &str) -> ServiceAccountRef {
 }
 
 fn key(name: &str) -> ObjectKey {
-    name.split_once('/').map_or_else(|| ObjectKey::cluster(name), |(namespace, name)| ObjectKey::new(namespace, name))
+    name.split_once('/').map_or_else(
+        || ObjectKey::cluster(name),
+        |(namespace, name)| ObjectKey::new(namespace, name),
+    )
 }
 
 /// A pod that runs as an account and gets its token.
 fn pod(account: &str) -> <Pods as Kind>::Facts {
     let spec = wire::PodSpec {
         service_account_name: account.to_owned(),
-        containers: vec![wire::Container { name: "c".to_owned(), ..Default::default() }],
+        containers: vec![wire::Container {
+            name: "c".to_owned(),
+            ..Default::default()
+        }],
         ..Default::default()
     };
-    Pods::facts(&wire::Pod { spec, ..Default::default() })
+    Pods::facts(&wire::Pod {
+        spec,
+        ..Default::default()
+    })
 }
 
 fn binding(namespace: &str, role_kind: &str, role: &str, subjects: &[&str]) -> Binding {
     let subject = |subject: &&str| match subject.split_once('/') {
-        Some((namespace, name)) => {
-            wire::Subject { kind: "ServiceAccount".into(), name: name.into(), namespace: namespace.into() }
-        }
-        None => wire::Subject { kind: "Group".into(), name: (*subject).into(), namespace: String::new() },
+        Some((namespace, name)) => wire::Subject {
+            kind: "ServiceAccount".into(),
+            name: name.into(),
+            namespace: namespace.into(),
+        },
+        None => wire::Subject {
+            kind: "Group".into(),
+            name: (*subject).into(),
+            namespace: String::new(),
+        },
     };
     RoleBindings::facts(&wire::Binding {
-        metadata: wire::Metadata { namespace: namespace.into(), ..Default::default() },
-        role_ref: wire::RoleRef { kind: role_kind.into(), name: role.into() },
+        metadata: wire::Metadata {
+            namespace: namespace.into(),
+            ..Default::default()
+        },
+        role_ref: wire::RoleRef {
+            kind: role_kind.into(),
+            name: role.into(),
+        },
         subjects: subjects.iter().map(subject).collect(),
     })
 }
@@ -49,14 +74,17 @@ fn role(resources: &[&str]) -> Role {
         resources: vec![(*resource).into()],
         ..Default::default()
     };
-    Roles::facts(&wire::Role { rules: resources.iter().map(rule).collect(), ..Default::default() })
+    Roles::facts(&wire::Role {
+        rules: resources.iter().map(rule).collect(),
+        ..Default::default()
+    })
 }
 
 /// Three accounts in two namespaces, each with a pod, everything read and nobody dirty.
 fn settled() -> Index {
     let mut index = Index::new(&[]);
     for name in ["a/alice", "a/bob", "b/carol"] {
-        index.apply::<ServiceAccounts>(key(name), Default::default());
+        index.apply::<ServiceAccounts>(key(name), ServiceAccountFacts::default());
         index.apply::<Pods>(key(&format!("{name}-pod")), pod(&account(name).name));
     }
     index.take_dirty();
@@ -76,7 +104,10 @@ fn reason(index: &Index, name: &str) -> Reason {
 #[test]
 fn a_subject_removed_from_a_binding_makes_its_account_dirty() {
     let mut index = settled();
-    index.apply::<RoleBindings>(key("a/b1"), binding("a", "Role", "r", &["a/alice", "a/bob"]));
+    index.apply::<RoleBindings>(
+        key("a/b1"),
+        binding("a", "Role", "r", &["a/alice", "a/bob"]),
+    );
     assert_eq!(dirty(&mut index), ["a/alice", "a/bob"]);
     index.apply::<RoleBindings>(key("a/b1"), binding("a", "Role", "r", &["a/alice"]));
     assert_eq!(dirty(&mut index), ["a/bob"]);
@@ -115,11 +146,20 @@ fn a_role_that_comes_makes_those_dirty_whom_its_bindings_reach() {
 #[test]
 fn a_group_makes_dirty_who_is_in_it() {
     let mut index = settled();
-    index.apply::<ClusterRoleBindings>(key("b1"), binding("", "ClusterRole", "r", &["system:serviceaccounts:a"]));
+    index.apply::<ClusterRoleBindings>(
+        key("b1"),
+        binding("", "ClusterRole", "r", &["system:serviceaccounts:a"]),
+    );
     assert_eq!(dirty(&mut index), ["a/alice", "a/bob"]);
-    index.apply::<ClusterRoleBindings>(key("b1"), binding("", "ClusterRole", "r", &["system:serviceaccounts"]));
+    index.apply::<ClusterRoleBindings>(
+        key("b1"),
+        binding("", "ClusterRole", "r", &["system:serviceaccounts"]),
+    );
     assert_eq!(dirty(&mut index), ["a/alice", "a/bob", "b/carol"]);
-    index.apply::<ClusterRoleBindings>(key("b1"), binding("", "ClusterRole", "r", &["system:authenticated"]));
+    index.apply::<ClusterRoleBindings>(
+        key("b1"),
+        binding("", "ClusterRole", "r", &["system:authenticated"]),
+    );
     assert_eq!(dirty(&mut index), ["a/alice", "a/bob", "b/carol"]);
 }
 
@@ -133,7 +173,10 @@ fn what_changes_no_fact_makes_nobody_dirty() {
     }
     index.commit::<Pods>();
     // A binding of people concerns no account.
-    index.apply::<ClusterRoleBindings>(key("people"), binding("", "ClusterRole", "r", &["developers"]));
+    index.apply::<ClusterRoleBindings>(
+        key("people"),
+        binding("", "ClusterRole", "r", &["developers"]),
+    );
     assert_eq!(dirty(&mut index), Vec::<String>::new());
 }
 
@@ -142,7 +185,13 @@ fn a_pod_that_changes_its_account_makes_both_dirty() {
     let mut index = settled();
     index.apply::<Pods>(key("a/alice-pod"), pod("bob"));
     assert_eq!(dirty(&mut index), ["a/alice", "a/bob"]);
-    assert_eq!((reason(&index, "a/alice"), index.assess(&account("a/bob")).pods), (Reason::NoPods, 2));
+    assert_eq!(
+        (
+            reason(&index, "a/alice"),
+            index.assess(&account("a/bob")).pods
+        ),
+        (Reason::NoPods, 2)
+    );
 }
 
 #[test]
@@ -153,7 +202,7 @@ fn nobody_is_dirty_before_everything_was_read_and_then_all_are() {
     index.commit::<Pods>();
     assert!(!index.is_settled() && index.take_dirty().is_empty());
     index.begin::<ServiceAccounts>();
-    index.apply::<ServiceAccounts>(key("b/bob"), Default::default());
+    index.apply::<ServiceAccounts>(key("b/bob"), ServiceAccountFacts::default());
     index.commit::<ServiceAccounts>();
     assert_eq!(dirty(&mut index), ["a/alice", "b/bob"]);
 }
@@ -182,7 +231,11 @@ fn pods_of_one_shape_share_it() {
         index.apply::<Pods>(key(&format!("a/x{pod_name}")), pod("alice"));
     }
     assert_eq!(index.accounts[&account("a/alice")].pods.len(), 1);
-    let (shape, count) = index.accounts[&account("a/alice")].pods.iter().next().unwrap();
+    let (shape, count) = index.accounts[&account("a/alice")]
+        .pods
+        .iter()
+        .next()
+        .unwrap();
     assert_eq!((*count, Arc::strong_count(shape)), (1001, 1002));
     for pod_name in 0..1000 {
         index.delete::<Pods>(&key(&format!("a/x{pod_name}")));
@@ -195,7 +248,10 @@ fn an_account_that_nothing_speaks_of_is_forgotten() {
     let mut index = settled();
     index.delete::<Pods>(&key("b/carol-pod"));
     index.delete::<ServiceAccounts>(&key("b/carol"));
-    assert_eq!(index.account(&account("b/carol")).map(Account::is_subject), None);
+    assert_eq!(
+        index.account(&account("b/carol")).map(Account::is_subject),
+        None
+    );
     assert_eq!(dirty(&mut index), Vec::<String>::new());
 }
 
@@ -204,15 +260,37 @@ fn an_account_that_nothing_speaks_of_is_forgotten() {
 /// One event of a script; indices choose among a few names, so that events meet.
 #[derive(Clone, Debug)]
 enum Event {
-    Pod { name: u8, account: Option<u8> },
-    Account { name: u8, automount: Option<Option<bool>> },
-    Role { name: u8, rules: Option<u8> },
-    ClusterRole { name: u8, rules: Option<u8> },
-    RoleBinding { name: u8, content: Option<(u8, Vec<u8>)> },
-    ClusterRoleBinding { name: u8, content: Option<(u8, Vec<u8>)> },
+    Pod {
+        name: u8,
+        account: Option<u8>,
+    },
+    Account {
+        name: u8,
+        automount: Option<Option<bool>>,
+    },
+    Role {
+        name: u8,
+        rules: Option<u8>,
+    },
+    ClusterRole {
+        name: u8,
+        rules: Option<u8>,
+    },
+    RoleBinding {
+        name: u8,
+        content: Option<(u8, Vec<u8>)>,
+    },
+    ClusterRoleBinding {
+        name: u8,
+        content: Option<(u8, Vec<u8>)>,
+    },
     /// A relist that finds only some of what there was.
-    RelistPods { keep: u8 },
-    RelistRoleBindings { keep: u8 },
+    RelistPods {
+        keep: u8,
+    },
+    RelistRoleBindings {
+        keep: u8,
+    },
 }
 
 const ACCOUNTS: [&str; 4] = ["a/x", "a/y", "b/x", "b/y"];
@@ -234,13 +312,17 @@ const SUBJECTS: [&str; 8] = [
 fn event() -> impl Strategy<Value = Event> {
     let content = || proptest::option::of((0..2_u8, proptest::collection::vec(0..8_u8, 0..3)));
     prop_oneof![
-        (0..6_u8, proptest::option::of(0..4_u8)).prop_map(|(name, account)| Event::Pod { name, account }),
+        (0..6_u8, proptest::option::of(0..4_u8))
+            .prop_map(|(name, account)| Event::Pod { name, account }),
         (0..4_u8, proptest::option::of(any::<Option<bool>>()))
             .prop_map(|(name, automount)| Event::Account { name, automount }),
-        (0..3_u8, proptest::option::of(0..3_u8)).prop_map(|(name, rules)| Event::Role { name, rules }),
-        (0..2_u8, proptest::option::of(0..3_u8)).prop_map(|(name, rules)| Event::ClusterRole { name, rules }),
+        (0..3_u8, proptest::option::of(0..3_u8))
+            .prop_map(|(name, rules)| Event::Role { name, rules }),
+        (0..2_u8, proptest::option::of(0..3_u8))
+            .prop_map(|(name, rules)| Event::ClusterRole { name, rules }),
         (0..4_u8, content()).prop_map(|(name, content)| Event::RoleBinding { name, content }),
-        (0..2_u8, content()).prop_map(|(name, content)| Event::ClusterRoleBinding { name, content }),
+        (0..2_u8, content())
+            .prop_map(|(name, content)| Event::ClusterRoleBinding { name, content }),
         any::<u8>().prop_map(|keep| Event::RelistPods { keep }),
         any::<u8>().prop_map(|keep| Event::RelistRoleBindings { keep }),
     ]
@@ -258,8 +340,12 @@ struct World {
 }
 
 /// Applies one change to a map and to the index.
-fn set<K: Kind>(map: &mut BTreeMap<ObjectKey, K::Facts>, index: &mut Index, key: ObjectKey, facts: Option<K::Facts>)
-where
+fn set<K: Kind>(
+    map: &mut BTreeMap<ObjectKey, K::Facts>,
+    index: &mut Index,
+    key: ObjectKey,
+    facts: Option<K::Facts>,
+) where
     Index: Indexed<K>,
 {
     if let Some(facts) = facts {
@@ -292,7 +378,10 @@ impl World {
     fn happen(&mut self, event: &Event, index: &mut Index) {
         let rules = |rules: u8| role(&["pods", "secrets"][..usize::from(rules)]);
         let bound = |name: &str, kind: &str, (to, subjects): &(u8, Vec<u8>)| {
-            let subjects: Vec<_> = subjects.iter().map(|subject| SUBJECTS[usize::from(*subject)]).collect();
+            let subjects: Vec<_> = subjects
+                .iter()
+                .map(|subject| SUBJECTS[usize::from(*subject)])
+                .collect();
             let namespace = name.split_once('/').map_or("", |(namespace, _)| namespace);
             binding(namespace, kind, ["r", "s"][usize::from(*to)], &subjects)
         };
@@ -303,14 +392,32 @@ impl World {
                 set::<Pods>(&mut self.pods, index, key, facts);
             }
             Event::Account { name, automount } => {
-                let facts = automount.map(|automount| crate::model::ServiceAccountFacts { automount, ..Default::default() });
-                set::<ServiceAccounts>(&mut self.accounts, index, key(ACCOUNTS[usize::from(*name)]), facts);
+                let facts = automount.map(|automount| ServiceAccountFacts {
+                    automount,
+                    ..Default::default()
+                });
+                set::<ServiceAccounts>(
+                    &mut self.accounts,
+                    index,
+                    key(ACCOUNTS[usize::from(*name)]),
+                    facts,
+                );
             }
             Event::Role { name, rules: count } => {
-                set::<Roles>(&mut self.roles, index, key(ROLES[usize::from(*name)]), count.map(rules));
+                set::<Roles>(
+                    &mut self.roles,
+                    index,
+                    key(ROLES[usize::from(*name)]),
+                    count.map(rules),
+                );
             }
             Event::ClusterRole { name, rules: count } => {
-                set::<ClusterRoles>(&mut self.cluster_roles, index, key(CLUSTER_ROLES[usize::from(*name)]), count.map(rules));
+                set::<ClusterRoles>(
+                    &mut self.cluster_roles,
+                    index,
+                    key(CLUSTER_ROLES[usize::from(*name)]),
+                    count.map(rules),
+                );
             }
             Event::RoleBinding { name, content } => {
                 let name = BINDINGS[usize::from(*name)];
@@ -319,11 +426,20 @@ impl World {
             }
             Event::ClusterRoleBinding { name, content } => {
                 let name = CLUSTER_BINDINGS[usize::from(*name)];
-                let facts = content.as_ref().map(|content| bound(name, "ClusterRole", content));
-                set::<ClusterRoleBindings>(&mut self.cluster_role_bindings, index, key(name), facts);
+                let facts = content
+                    .as_ref()
+                    .map(|content| bound(name, "ClusterRole", content));
+                set::<ClusterRoleBindings>(
+                    &mut self.cluster_role_bindings,
+                    index,
+                    key(name),
+                    facts,
+                );
             }
             Event::RelistPods { keep } => relist::<Pods>(&mut self.pods, index, *keep),
-            Event::RelistRoleBindings { keep } => relist::<RoleBindings>(&mut self.role_bindings, index, *keep),
+            Event::RelistRoleBindings { keep } => {
+                relist::<RoleBindings>(&mut self.role_bindings, index, *keep);
+            }
         }
     }
 
@@ -331,18 +447,39 @@ impl World {
     fn fresh(&self) -> Index {
         let mut index = Index::new(&[]);
         let world = self.clone();
-        world.cluster_role_bindings.into_iter().for_each(|(key, facts)| index.apply::<ClusterRoleBindings>(key, facts));
-        world.role_bindings.into_iter().for_each(|(key, facts)| index.apply::<RoleBindings>(key, facts));
-        world.cluster_roles.into_iter().for_each(|(key, facts)| index.apply::<ClusterRoles>(key, facts));
-        world.roles.into_iter().for_each(|(key, facts)| index.apply::<Roles>(key, facts));
-        world.accounts.into_iter().for_each(|(key, facts)| index.apply::<ServiceAccounts>(key, facts));
-        world.pods.into_iter().for_each(|(key, facts)| index.apply::<Pods>(key, facts));
+        world
+            .cluster_role_bindings
+            .into_iter()
+            .for_each(|(key, facts)| index.apply::<ClusterRoleBindings>(key, facts));
+        world
+            .role_bindings
+            .into_iter()
+            .for_each(|(key, facts)| index.apply::<RoleBindings>(key, facts));
+        world
+            .cluster_roles
+            .into_iter()
+            .for_each(|(key, facts)| index.apply::<ClusterRoles>(key, facts));
+        world
+            .roles
+            .into_iter()
+            .for_each(|(key, facts)| index.apply::<Roles>(key, facts));
+        world
+            .accounts
+            .into_iter()
+            .for_each(|(key, facts)| index.apply::<ServiceAccounts>(key, facts));
+        world
+            .pods
+            .into_iter()
+            .for_each(|(key, facts)| index.apply::<Pods>(key, facts));
         index
     }
 }
 
 fn answers(index: &Index) -> BTreeMap<ServiceAccountRef, Exposure> {
-    index.accounts().map(|(account, _)| (account.clone(), index.assess(account))).collect()
+    index
+        .accounts()
+        .map(|(account, _)| (account.clone(), index.assess(account)))
+        .collect()
 }
 
 proptest! {

@@ -14,7 +14,9 @@ use super::{
 };
 
 /// The verdict on a ServiceAccount, or on one of its workloads; the worst comes first.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
+#[derive(
+    Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema,
+)]
 pub enum Verdict {
     /// A token is mounted and no RBAC rule beyond the baseline lets anyone use it: switch it off.
     Unneeded,
@@ -30,7 +32,13 @@ pub enum Verdict {
 
 impl Verdict {
     /// Every verdict, worst first.
-    pub const ALL: [Self; 5] = [Self::Unneeded, Self::Review, Self::Unknown, Self::Needed, Self::NoToken];
+    pub const ALL: [Self; 5] = [
+        Self::Unneeded,
+        Self::Review,
+        Self::Unknown,
+        Self::Needed,
+        Self::NoToken,
+    ];
 
     /// As the API spells it.
     #[must_use]
@@ -61,7 +69,9 @@ impl fmt::Display for Verdict {
 }
 
 /// Why the verdict is what it is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
+#[derive(
+    Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema,
+)]
 pub enum Reason {
     /// Unneeded: no rule beyond the baseline.
     NoPermissions,
@@ -200,7 +210,9 @@ pub struct Carrier {
 }
 
 /// How a token got into a pod.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
+#[derive(
+    Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema,
+)]
 pub enum TokenSource {
     /// The ServiceAccount admission plugin injected it, or will.
     Automount,
@@ -240,7 +252,9 @@ pub struct ApiAudiences {
 }
 
 /// How a live pod differs from one made today.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
+#[derive(
+    Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema,
+)]
 pub enum Drift {
     /// The token is switched off by now; it goes when the pod is made anew.
     RemovedOnRecreate,

@@ -20,7 +20,10 @@ pub struct ObjectKey {
 impl ObjectKey {
     /// The key of an object in a namespace.
     pub fn new(namespace: impl Into<Arc<str>>, name: impl Into<Arc<str>>) -> Self {
-        Self { namespace: namespace.into(), name: name.into() }
+        Self {
+            namespace: namespace.into(),
+            name: name.into(),
+        }
     }
 
     /// The key of a cluster-scoped object.
@@ -57,7 +60,10 @@ pub struct ServiceAccountRef {
 impl ServiceAccountRef {
     /// A ServiceAccount by namespace and name.
     pub fn new(namespace: impl Into<Arc<str>>, name: impl Into<Arc<str>>) -> Self {
-        Self { namespace: namespace.into(), name: name.into() }
+        Self {
+            namespace: namespace.into(),
+            name: name.into(),
+        }
     }
 
     /// `system:serviceaccount:<namespace>:<name>`; mirrors `serviceaccount.MakeUsername`.
@@ -83,13 +89,19 @@ impl fmt::Display for ServiceAccountRef {
 
 impl From<ObjectKey> for ServiceAccountRef {
     fn from(key: ObjectKey) -> Self {
-        Self { namespace: key.namespace, name: key.name }
+        Self {
+            namespace: key.namespace,
+            name: key.name,
+        }
     }
 }
 
 impl From<ServiceAccountRef> for ObjectKey {
     fn from(account: ServiceAccountRef) -> Self {
-        Self { namespace: account.namespace, name: account.name }
+        Self {
+            namespace: account.namespace,
+            name: account.name,
+        }
     }
 }
 
@@ -101,8 +113,16 @@ mod tests {
     fn a_username_names_its_account_and_nothing_else_does() {
         let account = ServiceAccountRef::new("shop", "cart");
         assert_eq!(account.username(), "system:serviceaccount:shop:cart");
-        assert_eq!(ServiceAccountRef::from_username("system:serviceaccount:shop:cart"), Some(account));
-        for other in ["cart", "system:serviceaccount:shop", "system:serviceaccount::cart", "system:serviceaccount:a:b:c"] {
+        assert_eq!(
+            ServiceAccountRef::from_username("system:serviceaccount:shop:cart"),
+            Some(account)
+        );
+        for other in [
+            "cart",
+            "system:serviceaccount:shop",
+            "system:serviceaccount::cart",
+            "system:serviceaccount:a:b:c",
+        ] {
             assert_eq!(ServiceAccountRef::from_username(other), None, "{other}");
         }
     }

@@ -7,12 +7,14 @@ pub mod rbac;
 pub mod service_account;
 
 pub use exposure::{
-    ApiAudiences, Carrier, Drift, Exposure, Gap, Reach, Reason, Remediation, ReportScope, TokenSource, Verdict,
-    WorkloadExposure,
+    ApiAudiences, Carrier, Drift, Exposure, Gap, Reach, Reason, Remediation, ReportScope,
+    TokenSource, Verdict, WorkloadExposure,
 };
 pub use identity::{ObjectKey, ServiceAccountRef};
 pub use pod::PodFacts;
-pub use rbac::{Binding, Grant, KnownRoles, Level, Permissions, Role, RoleRef, Rule, Scope, Subject};
+pub use rbac::{
+    Binding, Grant, KnownRoles, Level, Permissions, Role, RoleRef, Rule, Scope, Subject,
+};
 pub use service_account::{NamespaceFacts, ServiceAccountFacts};
 
 /// A kind that the answer is computed from, or written as.
@@ -103,12 +105,18 @@ impl InputKind {
     /// Whether its objects live in namespaces.
     #[must_use]
     pub const fn is_namespaced(self) -> bool {
-        !matches!(self, Self::Namespace | Self::ClusterRole | Self::ClusterRoleBinding)
+        !matches!(
+            self,
+            Self::Namespace | Self::ClusterRole | Self::ClusterRoleBinding
+        )
     }
 
     /// Whether a guess about need would follow from not being able to read this kind.
     #[must_use]
     pub const fn decides_need(self) -> bool {
-        matches!(self, Self::Role | Self::ClusterRole | Self::RoleBinding | Self::ClusterRoleBinding)
+        matches!(
+            self,
+            Self::Role | Self::ClusterRole | Self::RoleBinding | Self::ClusterRoleBinding
+        )
     }
 }

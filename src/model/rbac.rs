@@ -105,13 +105,19 @@ impl Subject {
             "Group" => match name.strip_prefix("system:serviceaccounts") {
                 Some("") => Some(Self::AllServiceAccounts),
                 Some(rest) => {
-                    let namespace = rest.strip_prefix(':').filter(|namespace| !namespace.is_empty())?;
+                    let namespace = rest
+                        .strip_prefix(':')
+                        .filter(|namespace| !namespace.is_empty())?;
                     Some(Self::NamespaceServiceAccounts(namespace.into()))
                 }
                 None => (name == "system:authenticated").then_some(Self::Authenticated),
             },
             "ServiceAccount" => {
-                let namespace = if namespace.is_empty() { binding_namespace } else { namespace };
+                let namespace = if namespace.is_empty() {
+                    binding_namespace
+                } else {
+                    namespace
+                };
                 let named = !namespace.is_empty() && !name.is_empty();
                 named.then(|| Self::ServiceAccount(ServiceAccountRef::new(namespace, name)))
             }
@@ -122,7 +128,10 @@ impl Subject {
     /// Whether the grant is to a group rather than to the account itself.
     #[must_use]
     pub const fn is_group(&self) -> bool {
-        matches!(self, Self::Authenticated | Self::AllServiceAccounts | Self::NamespaceServiceAccounts(_))
+        matches!(
+            self,
+            Self::Authenticated | Self::AllServiceAccounts | Self::NamespaceServiceAccounts(_)
+        )
     }
 }
 
@@ -131,7 +140,9 @@ impl fmt::Display for Subject {
         match self {
             Self::Authenticated => f.write_str("Group system:authenticated"),
             Self::AllServiceAccounts => f.write_str("Group system:serviceaccounts"),
-            Self::NamespaceServiceAccounts(namespace) => write!(f, "Group system:serviceaccounts:{namespace}"),
+            Self::NamespaceServiceAccounts(namespace) => {
+                write!(f, "Group system:serviceaccounts:{namespace}")
+            }
             Self::User(account) => write!(f, "User {}", account.username()),
             Self::ServiceAccount(account) => write!(f, "ServiceAccount {account}"),
         }
@@ -157,7 +168,20 @@ pub enum Scope {
 }
 
 /// How far a ServiceAccount's permissions go beyond what every identity has.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
+#[derive(
+    Clone,
+    Copy,
+    Debug,
+    Default,
+    PartialEq,
+    Eq,
+    PartialOrd,
+    Ord,
+    Hash,
+    Serialize,
+    Deserialize,
+    JsonSchema,
+)]
 pub enum Level {
     /// Nothing beyond the baseline.
     #[default]
@@ -169,7 +193,9 @@ pub enum Level {
 }
 
 /// What one binding comes to, for one account.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
+#[derive(
+    Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema,
+)]
 pub enum Effect {
     /// It allows something beyond the baseline.
     Grants,
@@ -203,7 +229,11 @@ impl Grant {
     /// `RoleBinding` or `ClusterRoleBinding`.
     #[must_use]
     pub fn binding_kind(&self) -> &'static str {
-        if self.binding.is_cluster() { "ClusterRoleBinding" } else { "RoleBinding" }
+        if self.binding.is_cluster() {
+            "ClusterRoleBinding"
+        } else {
+            "RoleBinding"
+        }
     }
 }
 
@@ -232,24 +262,46 @@ mod tests {
     fn a_subject_matches_as_the_authorizer_matches_it() {
         let account = |namespace: &str, name: &str| ServiceAccountRef::new(namespace, name);
         let cases = [
-            (("User", "", "system:serviceaccount:vb:s", ""), Some(Subject::User(account("vb", "s")))),
+            (
+                ("User", "", "system:serviceaccount:vb:s", ""),
+                Some(Subject::User(account("vb", "s"))),
+            ),
             (("User", "", "*", ""), None),
             (("User", "", "alice", ""), None),
-            (("ServiceAccount", "", "s", "vb"), Some(Subject::ServiceAccount(account("vb", "s")))),
-            (("ServiceAccount", "vc", "s", "vb"), Some(Subject::ServiceAccount(account("vc", "s")))),
+            (
+                ("ServiceAccount", "", "s", "vb"),
+                Some(Subject::ServiceAccount(account("vb", "s"))),
+            ),
+            (
+                ("ServiceAccount", "vc", "s", "vb"),
+                Some(Subject::ServiceAccount(account("vc", "s"))),
+            ),
             (("ServiceAccount", "", "s", ""), None),
             (("serviceaccount", "vb", "s", ""), None),
-            (("Group", "kube-system", "system:serviceaccounts", ""), Some(Subject::AllServiceAccounts)),
-            (("Group", "", "system:serviceaccounts:vb", ""), Some(Subject::NamespaceServiceAccounts("vb".into()))),
+            (
+                ("Group", "kube-system", "system:serviceaccounts", ""),
+                Some(Subject::AllServiceAccounts),
+            ),
+            (
+                ("Group", "", "system:serviceaccounts:vb", ""),
+                Some(Subject::NamespaceServiceAccounts("vb".into())),
+            ),
             (("Group", "", "system:serviceaccounts:", ""), None),
             (("Group", "", "system:serviceaccountsX", ""), None),
             (("Group", "", "system:serviceaccount:vb:s", ""), None),
-            (("Group", "", "system:authenticated", ""), Some(Subject::Authenticated)),
+            (
+                ("Group", "", "system:authenticated", ""),
+                Some(Subject::Authenticated),
+            ),
             (("Group", "", "system:unauthenticated", ""), None),
             (("Group", "", "system:masters", ""), None),
         ];
         for ((kind, namespace, name, binding_namespace), expected) in cases {
-            assert_eq!(Subject::of(kind, namespace, name, binding_namespace), expected, "{kind} {namespace}/{name}");
+            assert_eq!(
+                Subject::of(kind, namespace, name, binding_namespace),
+                expected,
+                "{kind} {namespace}/{name}"
+            );
         }
     }
 }

@@ -17,7 +17,11 @@ struct List {
 
 impl From<&[Exposure]> for List {
     fn from(exposures: &[Exposure]) -> Self {
-        Self { api_version: "v1", kind: "List", items: exposures.iter().map(TokenExposureReport::from).collect() }
+        Self {
+            api_version: "v1",
+            kind: "List",
+            items: exposures.iter().map(TokenExposureReport::from).collect(),
+        }
     }
 }
 

@@ -35,11 +35,22 @@ pub fn write(
 
 fn rows(exposures: &[Exposure], detail: Detail, width: Option<u16>) -> String {
     let mut table = Table::new();
-    table.load_style(NOTHING).set_content_arrangement(ContentArrangement::Disabled);
+    table
+        .load_style(NOTHING)
+        .set_content_arrangement(ContentArrangement::Disabled);
     if let Some(width) = width {
-        table.set_content_arrangement(ContentArrangement::Dynamic).set_width(width);
+        table
+            .set_content_arrangement(ContentArrangement::Dynamic)
+            .set_width(width);
     }
-    let mut header = vec!["NAMESPACE", "NAME", "VERDICT", "REASON", "PODS", "PERMISSIONS"];
+    let mut header = vec![
+        "NAMESPACE",
+        "NAME",
+        "VERDICT",
+        "REASON",
+        "PODS",
+        "PERMISSIONS",
+    ];
     if detail == Detail::Wide {
         header.push("WORKLOADS");
     }
@@ -60,7 +71,11 @@ fn rows(exposures: &[Exposure], detail: Detail, width: Option<u16>) -> String {
             level.to_owned(),
         ];
         if detail == Detail::Wide {
-            let names: Vec<_> = exposure.workloads.iter().map(|workload| visible(&workload.workload.to_string())).collect();
+            let names: Vec<_> = exposure
+                .workloads
+                .iter()
+                .map(|workload| visible(&workload.workload.to_string()))
+                .collect();
             row.push(names.join(", "));
         }
         row.push(visible(&exposure.message));
@@ -69,7 +84,10 @@ fn rows(exposures: &[Exposure], detail: Detail, width: Option<u16>) -> String {
     for column in table.column_iter_mut() {
         column.set_padding((0, 2));
     }
-    let lines: Vec<_> = table.lines().map(|line| line.trim_end().to_owned()).collect();
+    let lines: Vec<_> = table
+        .lines()
+        .map(|line| line.trim_end().to_owned())
+        .collect();
     lines.join("\n")
 }
 
@@ -81,7 +99,10 @@ fn counts(all: &[Exposure]) -> String {
     };
     let mut separator = ": ";
     for verdict in Verdict::ALL {
-        let count = all.iter().filter(|exposure| exposure.verdict == verdict).count();
+        let count = all
+            .iter()
+            .filter(|exposure| exposure.verdict == verdict)
+            .count();
         if count > 0 {
             // Writing to a String cannot fail.
             let _ = write!(line, "{separator}{count} {verdict}");
@@ -100,7 +121,11 @@ pub fn visible(text: &str) -> String {
             || matches!(character, '\u{200b}'..='\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2060}'..='\u{2069}' | '\u{feff}')
     };
     let spell = |character: char| -> String {
-        if hides(character) { character.escape_unicode().to_string() } else { character.to_string() }
+        if hides(character) {
+            character.escape_unicode().to_string()
+        } else {
+            character.to_string()
+        }
     };
     text.chars().map(spell).collect()
 }
@@ -111,6 +136,9 @@ mod tests {
 
     #[test]
     fn what_a_terminal_would_act_on_is_spelled_out() {
-        assert_eq!(visible("a\u{1b}[2Jb\u{202e}c\r\u{200b}é"), "a\\u{1b}[2Jb\\u{202e}c\\u{d}\\u{200b}é");
+        assert_eq!(
+            visible("a\u{1b}[2Jb\u{202e}c\r\u{200b}é"),
+            "a\\u{1b}[2Jb\\u{202e}c\\u{d}\\u{200b}é"
+        );
     }
 }

@@ -41,8 +41,13 @@ impl Selector {
     /// Whether labels match; an empty selector matches everything, an unknown operator nothing.
     #[must_use]
     pub fn matches(&self, labels: &BTreeMap<String, String>) -> bool {
-        self.labels.iter().all(|(key, value)| labels.get(key) == Some(value))
-            && self.expressions.iter().all(|requirement| requirement.matches(labels))
+        self.labels
+            .iter()
+            .all(|(key, value)| labels.get(key) == Some(value))
+            && self
+                .expressions
+                .iter()
+                .all(|requirement| requirement.matches(labels))
     }
 }
 
@@ -66,9 +71,15 @@ pub fn aggregate(roles: &mut BTreeMap<String, AggregatedRole>) {
         .filter_map(|(name, role)| Some((name, role.selectors.as_ref()?)))
         .map(|(name, selectors)| {
             let matching = roles.iter().filter(|(other, role)| {
-                *other != name && selectors.iter().any(|selector| selector.matches(&role.labels))
+                *other != name
+                    && selectors
+                        .iter()
+                        .any(|selector| selector.matches(&role.labels))
             });
-            (name.clone(), matching.map(|(other, _)| other.clone()).collect())
+            (
+                name.clone(),
+                matching.map(|(other, _)| other.clone()).collect(),
+            )
         })
         .collect();
     for (name, _) in &selected {
@@ -80,9 +91,15 @@ pub fn aggregate(roles: &mut BTreeMap<String, AggregatedRole>) {
     loop {
         let mut grown = false;
         for (name, sources) in &selected {
-            let union: BTreeSet<Rule> =
-                sources.iter().filter_map(|source| roles.get(source)).flat_map(|role| role.rules.clone()).collect();
-            if let Some(role) = roles.get_mut(name).filter(|role| role.rules.len() < union.len()) {
+            let union: BTreeSet<Rule> = sources
+                .iter()
+                .filter_map(|source| roles.get(source))
+                .flat_map(|role| role.rules.clone())
+                .collect();
+            if let Some(role) = roles
+                .get_mut(name)
+                .filter(|role| role.rules.len() < union.len())
+            {
                 role.rules = union.into_iter().collect();
                 grown = true;
             }
@@ -99,7 +116,10 @@ mod tests {
 
     fn role(labels: &[&str], selects: &[&str], resources: &[&str]) -> AggregatedRole {
         let label = |label: &str| (label.to_owned(), "true".to_owned());
-        let selector = |name: &&str| Selector { labels: [label(name)].into(), expressions: Vec::new() };
+        let selector = |name: &&str| Selector {
+            labels: [label(name)].into(),
+            expressions: Vec::new(),
+        };
         AggregatedRole {
             labels: labels.iter().map(|name| label(name)).collect(),
             selectors: (!selects.is_empty()).then(|| selects.iter().map(selector).collect()),
@@ -109,11 +129,19 @@ mod tests {
 
     fn rule(resource: &str) -> Rule {
         let one = |word: &str| vec![Box::from(word)].into_boxed_slice();
-        Rule { verbs: one("get"), api_groups: one(""), resources: one(resource), ..Rule::default() }
+        Rule {
+            verbs: one("get"),
+            api_groups: one(""),
+            resources: one(resource),
+            ..Rule::default()
+        }
     }
 
     fn aggregated(roles: &[(&str, AggregatedRole)], of: &str) -> Vec<Rule> {
-        let mut roles = roles.iter().map(|(name, role)| ((*name).to_owned(), role.clone())).collect();
+        let mut roles = roles
+            .iter()
+            .map(|(name, role)| ((*name).to_owned(), role.clone()))
+            .collect();
         aggregate(&mut roles);
         roles.remove(of).map(|role| role.rules).unwrap_or_default()
     }
@@ -132,7 +160,10 @@ mod tests {
 
     #[test]
     fn roles_that_aggregate_each_other_have_nothing_of_their_own() {
-        let roles = [("a", role(&["to-b"], &["to-a"], &["x"])), ("b", role(&["to-a"], &["to-b"], &["y"]))];
+        let roles = [
+            ("a", role(&["to-b"], &["to-a"], &["x"])),
+            ("b", role(&["to-a"], &["to-b"], &["y"])),
+        ];
         assert_eq!(aggregated(&roles, "a"), []);
     }
 }

@@ -15,9 +15,18 @@ pub fn is_upstream_account_rule(rule: &Rule) -> bool {
     breakdown(rule).all(|atom| match atom {
         Atom::Url { verb, url } => {
             let document = url.strip_suffix('/').unwrap_or(url);
-            verb == "get" && matches!(document, "/.well-known/openid-configuration" | "/openid/v1/jwks")
+            verb == "get"
+                && matches!(
+                    document,
+                    "/.well-known/openid-configuration" | "/openid/v1/jwks"
+                )
         }
-        Atom::Resource { verb, group, resource, .. } => {
+        Atom::Resource {
+            verb,
+            group,
+            resource,
+            ..
+        } => {
             matches!(verb, "get" | "list" | "watch")
                 && group == "certificates.k8s.io"
                 && resource == "clustertrustbundles"

@@ -34,13 +34,17 @@ impl Atom<'_> {
     pub fn is_admission_only(&self) -> bool {
         matches!(
             self,
-            Atom::Resource { verb: "use", group: "policy" | "extensions", resource: "podsecuritypolicies", .. }
-                | Atom::Resource {
-                    verb: "use",
-                    group: "security.openshift.io",
-                    resource: "securitycontextconstraints",
-                    ..
-                }
+            Atom::Resource {
+                verb: "use",
+                group: "policy" | "extensions",
+                resource: "podsecuritypolicies",
+                ..
+            } | Atom::Resource {
+                verb: "use",
+                group: "security.openshift.io",
+                resource: "securitycontextconstraints",
+                ..
+            }
         )
     }
 }
@@ -50,17 +54,25 @@ impl Atom<'_> {
 pub fn breakdown(rule: &Rule) -> impl Iterator<Item = Atom<'_>> {
     let names = move || {
         let any = rule.resource_names.is_empty().then_some(None);
-        any.into_iter().chain(rule.resource_names.iter().map(|name| Some(&**name)))
+        any.into_iter()
+            .chain(rule.resource_names.iter().map(|name| Some(&**name)))
     };
     let resources = rule.api_groups.iter().flat_map(move |group| {
         rule.resources.iter().flat_map(move |resource| {
-            rule.verbs
-                .iter()
-                .flat_map(move |verb| names().map(move |name| Atom::Resource { verb, group, resource, name }))
+            rule.verbs.iter().flat_map(move |verb| {
+                names().map(move |name| Atom::Resource {
+                    verb,
+                    group,
+                    resource,
+                    name,
+                })
+            })
         })
     });
-    let urls =
-        rule.non_resource_urls.iter().flat_map(|url| rule.verbs.iter().map(move |verb| Atom::Url { verb, url }));
+    let urls = rule
+        .non_resource_urls
+        .iter()
+        .flat_map(|url| rule.verbs.iter().map(move |verb| Atom::Url { verb, url }));
     resources.chain(urls)
 }
 
@@ -69,21 +81,36 @@ pub fn breakdown(rule: &Rule) -> impl Iterator<Item = Atom<'_>> {
 #[must_use]
 pub fn covers(rule: &Rule, atom: &Atom<'_>) -> bool {
     match *atom {
-        Atom::Resource { verb, group, resource, name } => {
+        Atom::Resource {
+            verb,
+            group,
+            resource,
+            name,
+        } => {
             has(&rule.verbs, verb)
                 && has(&rule.api_groups, group)
-                && rule.resources.iter().any(|owned| resource_covers(owned, resource))
+                && rule
+                    .resources
+                    .iter()
+                    .any(|owned| resource_covers(owned, resource))
                 && (rule.resource_names.is_empty()
-                    || name.is_some_and(|name| rule.resource_names.iter().any(|owned| &**owned == name)))
+                    || name.is_some_and(|name| {
+                        rule.resource_names.iter().any(|owned| &**owned == name)
+                    }))
         }
         Atom::Url { verb, url } => {
-            has(&rule.verbs, verb) && rule.non_resource_urls.iter().any(|owned| url_covers(owned, url))
+            has(&rule.verbs, verb)
+                && rule
+                    .non_resource_urls
+                    .iter()
+                    .any(|owned| url_covers(owned, url))
         }
     }
 }
 
 fn has(list: &[Box<str>], wanted: &str) -> bool {
-    list.iter().any(|owned| &**owned == "*" || &**owned == wanted)
+    list.iter()
+        .any(|owned| &**owned == "*" || &**owned == wanted)
 }
 
 /// Mirrors `resourceCoversAll`: `*` covers all, `*/scale` covers that subresource of all.
@@ -115,7 +142,11 @@ mod tests {
 
     fn urls(verbs: &[&str], urls: &[&str]) -> Rule {
         let list = |list: &[&str]| list.iter().map(|word| Box::from(*word)).collect();
-        Rule { verbs: list(verbs), non_resource_urls: list(urls), ..Rule::default() }
+        Rule {
+            verbs: list(verbs),
+            non_resource_urls: list(urls),
+            ..Rule::default()
+        }
     }
 
     fn covers_all(owner: &Rule, sub: &Rule) -> bool {
@@ -127,11 +158,26 @@ mod tests {
         let any = rule(&["*"], &["*"], &["*"], &[]);
         for (owner, sub) in [
             (&any, rule(&["*"], &["*"], &["*"], &[])),
-            (&any, rule(&["get"], &["apps"], &["deployments/scale"], &["x"])),
-            (&rule(&["get", "list"], &[""], &["pods", "secrets"], &[]), rule(&["list"], &[""], &["secrets"], &["a", "b"])),
-            (&rule(&["update"], &["apps"], &["*/scale"], &[]), rule(&["update"], &["apps"], &["deployments/scale"], &[])),
-            (&rule(&["get"], &[""], &["pods"], &["a", "b"]), rule(&["get"], &[""], &["pods"], &["b"])),
-            (&urls(&["get"], &["/api/*"]), urls(&["get"], &["/api/v1", "/api/"])),
+            (
+                &any,
+                rule(&["get"], &["apps"], &["deployments/scale"], &["x"]),
+            ),
+            (
+                &rule(&["get", "list"], &[""], &["pods", "secrets"], &[]),
+                rule(&["list"], &[""], &["secrets"], &["a", "b"]),
+            ),
+            (
+                &rule(&["update"], &["apps"], &["*/scale"], &[]),
+                rule(&["update"], &["apps"], &["deployments/scale"], &[]),
+            ),
+            (
+                &rule(&["get"], &[""], &["pods"], &["a", "b"]),
+                rule(&["get"], &[""], &["pods"], &["b"]),
+            ),
+            (
+                &urls(&["get"], &["/api/*"]),
+                urls(&["get"], &["/api/v1", "/api/"]),
+            ),
             (&urls(&["get"], &["/a/**"]), urls(&["get"], &["/a/b"])),
             (&urls(&["get"], &["*"]), urls(&["get"], &["/metrics"])),
         ] {
@@ -142,15 +188,39 @@ mod tests {
     #[test]
     fn should_not_cover() {
         for (owner, sub) in [
-            (rule(&["get"], &[""], &["pods"], &[]), rule(&["get"], &[""], &["pods/log"], &[])),
-            (rule(&["get"], &[""], &["pods"], &[]), rule(&["*"], &[""], &["pods"], &[])),
-            (rule(&["get"], &[""], &["pods"], &["a"]), rule(&["get"], &[""], &["pods"], &[])),
-            (rule(&["get"], &[""], &["pods/*"], &[]), rule(&["get"], &[""], &["pods/log"], &[])),
-            (rule(&["update"], &["apps"], &["deployments/scale"], &[]), rule(&["update"], &["apps"], &["*/scale"], &[])),
-            (rule(&["get"], &["core"], &["pods"], &[]), rule(&["get"], &[""], &["pods"], &[])),
-            (rule(&["get"], &[""], &["pods"], &[]), rule(&["GET"], &[""], &["pods"], &[])),
+            (
+                rule(&["get"], &[""], &["pods"], &[]),
+                rule(&["get"], &[""], &["pods/log"], &[]),
+            ),
+            (
+                rule(&["get"], &[""], &["pods"], &[]),
+                rule(&["*"], &[""], &["pods"], &[]),
+            ),
+            (
+                rule(&["get"], &[""], &["pods"], &["a"]),
+                rule(&["get"], &[""], &["pods"], &[]),
+            ),
+            (
+                rule(&["get"], &[""], &["pods/*"], &[]),
+                rule(&["get"], &[""], &["pods/log"], &[]),
+            ),
+            (
+                rule(&["update"], &["apps"], &["deployments/scale"], &[]),
+                rule(&["update"], &["apps"], &["*/scale"], &[]),
+            ),
+            (
+                rule(&["get"], &["core"], &["pods"], &[]),
+                rule(&["get"], &[""], &["pods"], &[]),
+            ),
+            (
+                rule(&["get"], &[""], &["pods"], &[]),
+                rule(&["GET"], &[""], &["pods"], &[]),
+            ),
             (urls(&["get"], &["/api/*"]), urls(&["get"], &["/api*"])),
-            (urls(&["get"], &["/healthz"]), urls(&["get"], &["/healthz/*"])),
+            (
+                urls(&["get"], &["/healthz"]),
+                urls(&["get"], &["/healthz/*"]),
+            ),
         ] {
             assert!(!covers_all(&owner, &sub), "{owner:?} {sub:?}");
         }

@@ -6,7 +6,8 @@ use super::{
     cover::{Atom, breakdown, covers},
 };
 use crate::model::{
-    Binding, Grant, KnownRoles, Level, ObjectKey, Permissions, Role, Rule, Scope, ServiceAccountRef, Subject, rbac::Effect,
+    Binding, Grant, KnownRoles, Level, ObjectKey, Permissions, Role, Rule, Scope,
+    ServiceAccountRef, Subject, rbac::Effect,
 };
 
 /// A binding with the role that its `roleRef` leads to.
@@ -22,7 +23,11 @@ pub struct BoundRole<'a> {
 
 impl BoundRole<'_> {
     fn scope(&self) -> Scope {
-        if self.key.is_cluster() { Scope::Cluster } else { Scope::Namespace(self.key.namespace.clone()) }
+        if self.key.is_cluster() {
+            Scope::Cluster
+        } else {
+            Scope::Namespace(self.key.namespace.clone())
+        }
     }
 }
 
@@ -50,7 +55,11 @@ struct Covering<'a> {
 /// An atom belongs to the widest group that has it: a binding that gives an account what all
 /// accounts of its namespace have anyway adds nothing.
 #[must_use]
-pub fn permissions(account: &ServiceAccountRef, candidates: &[BoundRole<'_>], roles: KnownRoles) -> Permissions {
+pub fn permissions(
+    account: &ServiceAccountRef,
+    candidates: &[BoundRole<'_>],
+    roles: KnownRoles,
+) -> Permissions {
     let mut reaching: Vec<_> = candidates
         .iter()
         .filter_map(|bound| Some((applies_to(account, &bound.binding.subjects)?, bound)))
@@ -59,12 +68,21 @@ pub fn permissions(account: &ServiceAccountRef, candidates: &[BoundRole<'_>], ro
 
     let mut covering = baseline(&reaching);
     let mut permissions = Permissions::default();
-    let beyond_baseline = reaching.iter().filter(|(via, _)| **via != Subject::Authenticated);
-    for group in beyond_baseline.collect::<Vec<_>>().chunk_by(|(one, _), (other, _)| width(one) == width(other)) {
+    let beyond_baseline = reaching
+        .iter()
+        .filter(|(via, _)| **via != Subject::Authenticated);
+    for group in beyond_baseline
+        .collect::<Vec<_>>()
+        .chunk_by(|(one, _), (other, _)| width(one) == width(other))
+    {
         for (via, bound) in group {
             let effect = effect(bound, &covering, roles);
             if effect == Effect::Grants {
-                let level = if via.is_group() { Level::Inherited } else { Level::Direct };
+                let level = if via.is_group() {
+                    Level::Inherited
+                } else {
+                    Level::Direct
+                };
                 permissions.level = permissions.level.max(level);
             }
             permissions.grants.push(Grant {
@@ -93,16 +111,27 @@ const fn width(subject: &Subject) -> u8 {
 
 fn covering_rules<'a>(bound: &BoundRole<'a>) -> impl Iterator<Item = Covering<'a>> + use<'a> {
     let scope = bound.scope();
-    bound.role.into_iter().flat_map(|role| &role.rules).map(move |rule| Covering { scope: scope.clone(), rule })
+    bound
+        .role
+        .into_iter()
+        .flat_map(|role| &role.rules)
+        .map(move |rule| Covering {
+            scope: scope.clone(),
+            rule,
+        })
 }
 
 /// What every identity has, and what upstream gives to every account on every cluster.
 fn baseline<'a>(reaching: &[(&Subject, &BoundRole<'a>)]) -> Vec<Covering<'a>> {
     let of = |subject: Subject| {
-        reaching.iter().filter(move |(via, _)| **via == subject).flat_map(|(_, bound)| covering_rules(bound))
+        reaching
+            .iter()
+            .filter(move |(via, _)| **via == subject)
+            .flat_map(|(_, bound)| covering_rules(bound))
     };
-    let upstream = of(Subject::AllServiceAccounts)
-        .filter(|covering| covering.scope == Scope::Cluster && is_upstream_account_rule(covering.rule));
+    let upstream = of(Subject::AllServiceAccounts).filter(|covering| {
+        covering.scope == Scope::Cluster && is_upstream_account_rule(covering.rule)
+    });
     of(Subject::Authenticated).chain(upstream).collect()
 }
 

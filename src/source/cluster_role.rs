@@ -55,9 +55,16 @@ impl From<ClusterRole> for AggregatedRole {
         };
         let selector = |wire: LabelSelector| Selector {
             labels: wire.match_labels.unwrap_or_default(),
-            expressions: wire.match_expressions.unwrap_or_default().into_iter().map(requirement).collect(),
+            expressions: wire
+                .match_expressions
+                .unwrap_or_default()
+                .into_iter()
+                .map(requirement)
+                .collect(),
         };
-        let selectors = wire.aggregation_rule.map(|rule| rule.cluster_role_selectors.unwrap_or_default());
+        let selectors = wire
+            .aggregation_rule
+            .map(|rule| rule.cluster_role_selectors.unwrap_or_default());
         let rules = wire.rules.iter().flatten().map(rule).collect();
         Self {
             labels: wire.metadata.labels.unwrap_or_default(),

@@ -18,7 +18,10 @@ use super::{
     manifest::{Head, Manifest, manifests},
 };
 use crate::{
-    facts::{self, ClusterRoleBindings, ClusterRoles, Kind, Namespaces, Pods, RoleBindings, Roles, ServiceAccounts, wire},
+    facts::{
+        self, ClusterRoleBindings, ClusterRoles, Kind, Namespaces, Pods, RoleBindings, Roles,
+        ServiceAccounts, wire,
+    },
     index::{Index, Indexed},
     model::{
         KnownRoles, ObjectKey, PodFacts, Role,
@@ -109,13 +112,16 @@ impl Loader<'_> {
         let root = path.canonicalize().unwrap_or_else(|_| path.to_owned());
         let visible = |name: &std::ffi::OsStr| !name.to_string_lossy().starts_with('.');
         let entries = WalkDir::new(path).sort_by_file_name().into_iter();
-        for entry in entries.filter_entry(|entry| entry.depth() == 0 || visible(entry.file_name())) {
+        for entry in entries.filter_entry(|entry| entry.depth() == 0 || visible(entry.file_name()))
+        {
             match entry {
                 Ok(entry) if is_manifest(entry.path(), &root) => self.file(entry.path()),
                 Ok(_) => {}
                 Err(error) => {
                     let place = error.path().unwrap_or(path).display().to_string();
-                    let cause = error.io_error().map_or_else(|| error.to_string(), ToString::to_string);
+                    let cause = error
+                        .io_error()
+                        .map_or_else(|| error.to_string(), ToString::to_string);
                     self.problem(place, format!("cannot be read: {cause}"));
                 }
             }
@@ -132,7 +138,10 @@ impl Loader<'_> {
         match text {
             Ok(text) => self.manifests(place, &text),
             Err(error) if error.kind() == io::ErrorKind::InvalidData => {
-                self.problem(place.to_owned(), "is not UTF-8 text: convert it, or leave it out".to_owned());
+                self.problem(
+                    place.to_owned(),
+                    "is not UTF-8 text: convert it, or leave it out".to_owned(),
+                );
             }
             Err(error) => self.problem(place.to_owned(), format!("cannot be read: {error}")),
         }
@@ -170,10 +179,14 @@ impl Loader<'_> {
             return;
         }
         if head.kind.is_empty() {
-            head.kind = list_kind.to_owned();
+            list_kind.clone_into(&mut head.kind);
         }
         if let Err(message) = self.object(&head, &manifest) {
-            let place = if manifest.line > 0 { format!("{place}:{}", manifest.line) } else { place.to_owned() };
+            let place = if manifest.line > 0 {
+                format!("{place}:{}", manifest.line)
+            } else {
+                place.to_owned()
+            };
             self.problem(place, format!("{} {message}", head.kind));
         }
     }
@@ -185,9 +198,13 @@ impl Loader<'_> {
             ("", "Namespace") => self.apply::<Namespaces>(manifest)?,
             ("rbac.authorization.k8s.io", "Role") => self.rbac::<Roles>(manifest)?,
             ("rbac.authorization.k8s.io", "RoleBinding") => self.rbac::<RoleBindings>(manifest)?,
-            ("rbac.authorization.k8s.io", "ClusterRoleBinding") => self.rbac::<ClusterRoleBindings>(manifest)?,
+            ("rbac.authorization.k8s.io", "ClusterRoleBinding") => {
+                self.rbac::<ClusterRoleBindings>(manifest)?;
+            }
             ("rbac.authorization.k8s.io", "ClusterRole") => self.cluster_role(manifest)?,
-            ("" | "apps" | "extensions" | "batch", kind) if TEMPLATE_KINDS.contains(&kind) => self.template(head, manifest)?,
+            ("" | "apps" | "extensions" | "batch", kind) if TEMPLATE_KINDS.contains(&kind) => {
+                self.template(head, manifest)?;
+            }
             (_, "") => return Ok(()),
             // Another kind may embed a pod template in the usual place, as Argo's Rollout does; if
             // it has something else there, it is none of ours.
@@ -238,7 +255,8 @@ impl Loader<'_> {
         let facts = Pods::facts(&wire);
         let key = Pods::key(&wire);
         if facts.origin == Origin::Live {
-            self.live.insert(template_key(&key.namespace, &facts.workload));
+            self.live
+                .insert(template_key(&key.namespace, &facts.workload));
         }
         self.index.apply::<Pods>(key, facts);
         Ok(())
@@ -248,14 +266,24 @@ impl Loader<'_> {
         let mut wire: wire::Templated = manifest.read()?;
         self.place(&mut wire.metadata, true);
         // What these two are made by has the template that counts.
-        let made = wire.metadata.owner_references.iter().any(|owner| owner.controller);
+        let made = wire
+            .metadata
+            .owner_references
+            .iter()
+            .any(|owner| owner.controller);
         if made && matches!(head.kind.as_str(), "ReplicaSet" | "Job") {
             return Ok(());
         }
         let namespace: Arc<str> = wire.metadata.namespace.as_str().into();
-        let workload = Workload { kind: head.kind.as_str().into(), name: wire.metadata.name.as_str().into() };
+        let workload = Workload {
+            kind: head.kind.as_str().into(),
+            name: wire.metadata.name.as_str().into(),
+        };
         if let Some(spec) = wire.pod_spec() {
-            self.templates.insert(template_key(&namespace, &workload), facts::pod::template(spec, workload));
+            self.templates.insert(
+                template_key(&namespace, &workload),
+                facts::pod::template(spec, workload),
+            );
             if !TEMPLATE_KINDS.contains(&head.kind.as_str()) {
                 self.outcome.objects += 1;
             }
@@ -277,14 +305,21 @@ impl Loader<'_> {
 
     fn finish(mut self) -> Outcome {
         let is_dump = self.cluster_roles.contains_key(DUMP_MARKER)
-            && self.index.contains::<ClusterRoleBindings>(&ObjectKey::cluster(DUMP_MARKER));
+            && self
+                .index
+                .contains::<ClusterRoleBindings>(&ObjectKey::cluster(DUMP_MARKER));
         if !is_dump {
             self.bootstrap();
             aggregate(&mut self.cluster_roles);
             self.index.set_known_roles(KnownRoles::Partial);
         }
         for (name, role) in std::mem::take(&mut self.cluster_roles) {
-            self.index.apply::<ClusterRoles>(ObjectKey::cluster(name), Role { rules: role.rules.into() });
+            self.index.apply::<ClusterRoles>(
+                ObjectKey::cluster(name),
+                Role {
+                    rules: role.rules.into(),
+                },
+            );
         }
         for (key, facts) in std::mem::take(&mut self.templates) {
             if !self.live.contains(&key) {
@@ -317,7 +352,10 @@ const TEMPLATE_KINDS: [&str; 8] = [
 
 /// Whether a file of a folder is read: YAML or JSON by its name, and a link only within the folder.
 fn is_manifest(path: &Path, root: &Path) -> bool {
-    let extension = path.extension().and_then(|extension| extension.to_str()).map(str::to_ascii_lowercase);
+    let extension = path
+        .extension()
+        .and_then(|extension| extension.to_str())
+        .map(str::to_ascii_lowercase);
     let named = matches!(extension.as_deref(), Some("yaml" | "yml" | "json"));
     named
         && path.canonicalize().is_ok_and(|real| real.starts_with(root))
@@ -344,4 +382,9 @@ macro_rules! placed {
         })*
     };
 }
-placed!(wire::ServiceAccount, wire::Namespace, wire::Role, wire::Binding);
+placed!(
+    wire::ServiceAccount,
+    wire::Namespace,
+    wire::Role,
+    wire::Binding
+);

@@ -43,7 +43,11 @@ impl Error {
 
 /// Lists every kind of [`KINDS`](super::KINDS) once, side by side; what fails is told at the end.
 pub async fn list_all(client: &Client, index: &SharedIndex, namespace: Option<&str>) -> Vec<Error> {
-    each_kind!(list(client, index, namespace)).await.into_iter().filter_map(Result::err).collect()
+    each_kind!(list(client, index, namespace))
+        .await
+        .into_iter()
+        .filter_map(Result::err)
+        .collect()
 }
 
 /// Lists one kind once. `namespace` narrows Pods and ServiceAccounts; what grants them anything may
@@ -64,7 +68,8 @@ where
         }
         _ => Api::all(client.clone()),
     };
-    let expired = |error: &kube::Error| matches!(error, kube::Error::Api(status) if status.code == 410);
+    let expired =
+        |error: &kube::Error| matches!(error, kube::Error::Api(status) if status.code == 410);
     let mut result = pages(&api, index).await;
     if result.as_ref().is_err_and(expired) {
         result = pages(&api, index).await;
@@ -72,13 +77,19 @@ where
     result.map_err(|source| match source {
         kube::Error::Api(status) if Status::is_forbidden(&status) => {
             index.write().read(kind, |reading| reading.forbidden = true);
-            Error::Forbidden { kind, status: status.message }
+            Error::Forbidden {
+                kind,
+                status: status.message,
+            }
         }
         source => Error::Failed { kind, source },
     })
 }
 
-async fn pages<K: Kind + Clone + std::fmt::Debug>(api: &Api<Object<K>>, index: &SharedIndex) -> kube::Result<()>
+async fn pages<K: Kind + Clone + std::fmt::Debug>(
+    api: &Api<Object<K>>,
+    index: &SharedIndex,
+) -> kube::Result<()>
 where
     Index: Indexed<K>,
 {
@@ -90,12 +101,10 @@ where
         for object in page.items {
             index.apply::<K>(object.key, object.facts);
         }
-        match page.metadata.continue_.filter(|token| !token.is_empty()) {
-            Some(token) => params = params.continue_token(&token),
-            None => {
-                index.commit::<K>();
-                return Ok(());
-            }
-        }
+        let Some(token) = page.metadata.continue_.filter(|token| !token.is_empty()) else {
+            index.commit::<K>();
+            return Ok(());
+        };
+        params = params.continue_token(&token);
     }
 }

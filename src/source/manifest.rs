@@ -40,20 +40,27 @@ pub(super) struct Head<'a> {
 impl Head<'_> {
     /// The API group; empty for core.
     pub(super) fn group(&self) -> &str {
-        self.api_version.rsplit_once('/').map_or("", |(group, _)| group)
+        self.api_version
+            .rsplit_once('/')
+            .map_or("", |(group, _)| group)
     }
 }
 
 impl<'a> Manifest<'a> {
     /// Reads the object as a type.
     pub(super) fn read<T: DeserializeOwned>(&self) -> Result<T, String> {
-        let path = |error: serde_path_to_error::Error<serde_json::Error>| match error.path().to_string().as_str() {
+        let path = |error: serde_path_to_error::Error<serde_json::Error>| match error
+            .path()
+            .to_string()
+            .as_str()
+        {
             "." => strip_position(error.inner()),
             path => format!("`{path}`: {}", strip_position(error.inner())),
         };
         match &self.body {
             Body::Json(text) => {
-                serde_path_to_error::deserialize(&mut serde_json::Deserializer::from_str(text)).map_err(path)
+                serde_path_to_error::deserialize(&mut serde_json::Deserializer::from_str(text))
+                    .map_err(path)
             }
             Body::Yaml(value) => serde_path_to_error::deserialize(value).map_err(path),
         }
@@ -79,18 +86,39 @@ fn json_head(text: &str) -> Head<'_> {
         #[serde(borrow)]
         items: Option<&'a RawValue>,
     }
-    let Ok(wire) = serde_json::from_str::<Wire<'_>>(text) else { return Head::default() };
-    let string = |raw: Option<&RawValue>| raw.and_then(|raw| serde_json::from_str(raw.get()).ok()).unwrap_or_default();
-    let items: Option<Vec<&RawValue>> = wire.items.and_then(|items| serde_json::from_str(items.get()).ok());
+    let Ok(wire) = serde_json::from_str::<Wire<'_>>(text) else {
+        return Head::default();
+    };
+    let string = |raw: Option<&RawValue>| {
+        raw.and_then(|raw| serde_json::from_str(raw.get()).ok())
+            .unwrap_or_default()
+    };
+    let items: Option<Vec<&RawValue>> = wire
+        .items
+        .and_then(|items| serde_json::from_str(items.get()).ok());
     Head {
         api_version: string(wire.api_version),
         kind: string(wire.kind),
-        items: items.map(|items| items.into_iter().map(|item| Manifest { line: 0, body: Body::Json(item.get()) }).collect()),
+        items: items.map(|items| {
+            items
+                .into_iter()
+                .map(|item| Manifest {
+                    line: 0,
+                    body: Body::Json(item.get()),
+                })
+                .collect()
+        }),
     }
 }
 
 fn yaml_head<'a>(value: &mut serde_json::Value, line: usize) -> Head<'a> {
-    let string = |value: &serde_json::Value, key: &str| value.get(key).and_then(|value| value.as_str()).unwrap_or_default().to_owned();
+    let string = |value: &serde_json::Value, key: &str| {
+        value
+            .get(key)
+            .and_then(|value| value.as_str())
+            .unwrap_or_default()
+            .to_owned()
+    };
     let items = match value.get_mut("items").map(serde_json::Value::take) {
         Some(serde_json::Value::Array(items)) => Some(items),
         _ => None,
@@ -98,18 +126,32 @@ fn yaml_head<'a>(value: &mut serde_json::Value, line: usize) -> Head<'a> {
     Head {
         api_version: string(value, "apiVersion"),
         kind: string(value, "kind"),
-        items: items.map(|items| items.into_iter().map(|item| Manifest { line, body: Body::Yaml(item) }).collect()),
+        items: items.map(|items| {
+            items
+                .into_iter()
+                .map(|item| Manifest {
+                    line,
+                    body: Body::Yaml(item),
+                })
+                .collect()
+        }),
     }
 }
 
 /// The message of a JSON error without its position, which counts from the object and not the file.
 fn strip_position(error: &serde_json::Error) -> String {
     let message = error.to_string();
-    message.split(" at line ").next().unwrap_or(&message).to_owned()
+    message
+        .split(" at line ")
+        .next()
+        .unwrap_or(&message)
+        .to_owned()
 }
 
 /// The objects of a file, up to the first that cannot be parsed.
-pub(super) fn manifests(text: &str) -> Box<dyn Iterator<Item = Result<Manifest<'_>, Malformed>> + '_> {
+pub(super) fn manifests(
+    text: &str,
+) -> Box<dyn Iterator<Item = Result<Manifest<'_>, Malformed>> + '_> {
     let text = text.trim_start_matches('\u{feff}');
     match text.trim_start().chars().next() {
         Some('{' | '[') => Box::new(json(text)),
@@ -120,14 +162,19 @@ pub(super) fn manifests(text: &str) -> Box<dyn Iterator<Item = Result<Manifest<'
 fn json(text: &str) -> impl Iterator<Item = Result<Manifest<'_>, Malformed>> {
     let objects = serde_json::Deserializer::from_str(text).into_iter::<&RawValue>();
     objects.map(|object| match object {
-        Ok(object) => Ok(Manifest { line: 1, body: Body::Json(object.get()) }),
-        Err(error) => {
-            Err(Malformed { line: error.line(), column: error.column(), message: strip_position(&error) })
-        }
+        Ok(object) => Ok(Manifest {
+            line: 1,
+            body: Body::Json(object.get()),
+        }),
+        Err(error) => Err(Malformed {
+            line: error.line(),
+            column: error.column(),
+            message: strip_position(&error),
+        }),
     })
 }
 
-fn yaml<'a>(text: &'a str) -> impl Iterator<Item = Result<Manifest<'a>, Malformed>> + use<'a> {
+fn yaml(text: &str) -> impl Iterator<Item = Result<Manifest<'_>, Malformed>> {
     // Real text has fewer of anything than bytes; only what aliases multiply is held to the defaults.
     let most = text.len() + 1024;
     let options = serde_saphyr::options! {
@@ -146,16 +193,24 @@ fn yaml<'a>(text: &'a str) -> impl Iterator<Item = Result<Manifest<'a>, Malforme
         },
     };
     let mut reader = text.as_bytes();
-    let documents: Vec<_> = serde_saphyr::read_with_options::<_, Spanned<serde_json::Value>>(&mut reader, options).collect();
+    let documents: Vec<_> =
+        serde_saphyr::read_with_options::<_, Spanned<serde_json::Value>>(&mut reader, options)
+            .collect();
     documents.into_iter().map(|document| match document {
         Ok(document) => Ok(Manifest {
             line: usize::try_from(document.referenced.line()).unwrap_or_default(),
             body: Body::Yaml(document.value),
         }),
         Err(error) => {
-            let position = error.location().map_or((0, 0), |location| (location.line(), location.column()));
+            let position = error
+                .location()
+                .map_or((0, 0), |location| (location.line(), location.column()));
             let message = error.without_snippet().to_string();
-            let message = message.split(" at line ").next().unwrap_or_default().to_owned();
+            let message = message
+                .split(" at line ")
+                .next()
+                .unwrap_or_default()
+                .to_owned();
             Err(Malformed {
                 line: usize::try_from(position.0).unwrap_or_default(),
                 column: usize::try_from(position.1).unwrap_or_default(),

@@ -45,13 +45,18 @@ use each_kind;
 pub fn explain(error: &kube::Error) -> String {
     match error {
         kube::Error::Api(status) if status.is_forbidden() => status.message.clone(),
-        kube::Error::Api(status) => format!("the API server answered {}: {}", status.code, status.message),
+        kube::Error::Api(status) => format!(
+            "the API server answered {}: {}",
+            status.code, status.message
+        ),
         // The error below says more than its wrapper: "connection refused", "certificate expired".
         other => innermost(other).to_string(),
     }
 }
 
-fn innermost<'a>(error: &'a (dyn std::error::Error + 'static)) -> &'a (dyn std::error::Error + 'static) {
+fn innermost<'a>(
+    error: &'a (dyn std::error::Error + 'static),
+) -> &'a (dyn std::error::Error + 'static) {
     let mut inner = error;
     while let Some(source) = inner.source() {
         inner = source;
@@ -62,7 +67,11 @@ fn innermost<'a>(error: &'a (dyn std::error::Error + 'static)) -> &'a (dyn std::
 /// The rule that is missing when listing or watching a kind is refused.
 #[must_use]
 pub fn missing_rule(kind: InputKind) -> String {
-    let group = if kind.group().is_empty() { "\"\"" } else { kind.group() };
+    let group = if kind.group().is_empty() {
+        "\"\""
+    } else {
+        kind.group()
+    };
     format!(
         "grant `list` and `watch` on `{}` (apiGroup {group}) to this identity, as the ClusterRole in deploy/install.yaml does",
         kind.plural()

@@ -2,11 +2,7 @@
 
 use std::borrow::Cow;
 
-use kube::{
-    Resource,
-    api::ObjectMeta,
-    core::DynamicResourceScope,
-};
+use kube::{Resource, api::ObjectMeta, core::DynamicResourceScope};
 use serde::{Deserialize, Deserializer};
 
 use crate::{facts::Kind, model::ObjectKey};
@@ -29,7 +25,11 @@ impl<'de, K: Kind> Deserialize<'de> for Object<K> {
             resource_version: Some(K::metadata(&wire).resource_version.clone()),
             ..ObjectMeta::default()
         };
-        Ok(Self { metadata, key: K::key(&wire), facts: K::facts(&wire) })
+        Ok(Self {
+            metadata,
+            key: K::key(&wire),
+            facts: K::facts(&wire),
+        })
     }
 }
 

@@ -17,7 +17,9 @@ pub async fn initial_list(client: &Client) -> InitialList {
          &allowWatchBookmarks=true&timeoutSeconds=1",
     )
     .body(kube::client::Body::empty());
-    let Ok(request) = request else { return InitialList::Paged };
+    let Ok(request) = request else {
+        return InitialList::Paged;
+    };
     match client.send(request).await {
         Ok(response) if response.status().is_success() => InitialList::Streamed,
         _ => InitialList::Paged,
@@ -45,25 +47,37 @@ pub async fn rbac_enforced(client: &Client) -> kube::Result<bool> {
         },
         ..SubjectAccessReview::default()
     };
-    let review = Api::all(client.clone()).create(&PostParams::default(), &review).await?;
+    let review = Api::all(client.clone())
+        .create(&PostParams::default(), &review)
+        .await?;
     Ok(!review.status.is_some_and(|status| status.allowed))
+}
+
+/// What an API server publishes of itself.
+#[derive(Deserialize)]
+struct Discovery {
+    issuer: String,
 }
 
 /// What the API server accepts, as far as that can be learned: from our own token, which names all
 /// of it when nobody asked for an audience, and from the issuer that it publishes.
 pub async fn api_audiences(client: &Client, own_token: Option<&str>) -> ApiAudiences {
     if let Some(names) = own_token.and_then(audiences_of) {
-        return ApiAudiences { names: names.into_iter().collect(), complete: true };
-    }
-    #[derive(Deserialize)]
-    struct Discovery {
-        issuer: String,
+        return ApiAudiences {
+            names: names.into_iter().collect(),
+            complete: true,
+        };
     }
     let request = http::Request::get("/.well-known/openid-configuration").body(Vec::new());
-    let Ok(request) = request else { return ApiAudiences::default() };
+    let Ok(request) = request else {
+        return ApiAudiences::default();
+    };
     match client.request::<Discovery>(request).await {
         // The issuer is the default audience; --api-audiences may have set others.
-        Ok(discovery) => ApiAudiences { names: [discovery.issuer].into(), complete: false },
+        Ok(discovery) => ApiAudiences {
+            names: [discovery.issuer].into(),
+            complete: false,
+        },
         Err(error) => {
             tracing::debug!(%error, "the API server's issuer cannot be read");
             ApiAudiences::default()
@@ -80,7 +94,10 @@ fn audiences_of(token: &str) -> Option<Vec<String>> {
     }
     let payload = token.split('.').nth(1)?;
     let claims: Claims = serde_json::from_slice(&URL_SAFE_NO_PAD.decode(payload).ok()?).ok()?;
-    claims.sub.starts_with("system:serviceaccount:").then_some(claims.aud)
+    claims
+        .sub
+        .starts_with("system:serviceaccount:")
+        .then_some(claims.aud)
 }
 
 #[cfg(test)]
@@ -94,8 +111,16 @@ mod tests {
     #[test]
     fn only_a_service_account_token_tells_the_api_audiences() {
         let own = token(r#"{"sub":"system:serviceaccount:a:b","aud":["https://issuer","other"]}"#);
-        assert_eq!(audiences_of(&own), Some(vec!["https://issuer".to_owned(), "other".to_owned()]));
-        for other in [token(r#"{"sub":"alice","aud":["x"]}"#), "admintoken".into(), "a.!.c".into(), String::new()] {
+        assert_eq!(
+            audiences_of(&own),
+            Some(vec!["https://issuer".to_owned(), "other".to_owned()])
+        );
+        for other in [
+            token(r#"{"sub":"alice","aud":["x"]}"#),
+            "admintoken".into(),
+            "a.!.c".into(),
+            String::new(),
+        ] {
             assert_eq!(audiences_of(&other), None, "{other}");
         }
     }

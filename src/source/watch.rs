@@ -9,6 +9,7 @@ use std::{
 use futures::{Stream, StreamExt, stream};
 use kube::{
     Api, Client,
+    core::Status,
     runtime::{
         WatchStreamExt,
         watcher::{self, Event, watcher},
@@ -41,7 +42,10 @@ impl Feed {
     /// A feed into an index.
     #[must_use]
     pub fn new(index: SharedIndex) -> Self {
-        Self { index, bell: Arc::default() }
+        Self {
+            index,
+            bell: Arc::default(),
+        }
     }
 
     /// The accounts whose answer may have changed, as they change. They wait in the index, each
@@ -88,7 +92,11 @@ impl InitialList {
 /// Watches every kind of [`KINDS`](super::KINDS), and our own reports, for ever.
 pub async fn watch_all(client: &Client, feed: &Feed, initial_list: InitialList) {
     let reports = watch::<Reports>(client.clone(), feed.clone(), initial_list);
-    futures::future::join(reports, each_kind!(watch(client.clone(), feed.clone(), initial_list))).await;
+    futures::future::join(
+        reports,
+        each_kind!(watch(client.clone(), feed.clone(), initial_list)),
+    )
+    .await;
 }
 
 async fn watch<K: Kind + Clone + Send + Sync + std::fmt::Debug>(
@@ -101,7 +109,9 @@ async fn watch<K: Kind + Clone + Send + Sync + std::fmt::Debug>(
     let kind = K::INPUT;
     let mut failing = false;
     loop {
-        let mut events = pin!(watcher(Api::<Object<K>>::all(client.clone()), initial_list.config()).default_backoff());
+        let mut events = pin!(
+            watcher(Api::<Object<K>>::all(client.clone()), initial_list.config()).default_backoff()
+        );
         while let Some(event) = events.next().await {
             match event {
                 Ok(event) => {
@@ -111,7 +121,7 @@ async fn watch<K: Kind + Clone + Send + Sync + std::fmt::Debug>(
                     feed.write(|index| handle::<K>(index, event));
                 }
                 Err(error) => {
-                    let refused = status(&error).is_some_and(|status| status.is_forbidden());
+                    let refused = status(&error).is_some_and(Status::is_forbidden);
                     feed.write(|index| {
                         index.read(kind, |reading| {
                             reading.errors += 1;
@@ -119,7 +129,9 @@ async fn watch<K: Kind + Clone + Send + Sync + std::fmt::Debug>(
                         });
                     });
                     report::<K>(&error, std::mem::replace(&mut failing, true));
-                    if initial_list == InitialList::Streamed && status(&error).is_some_and(|status| status.code == 422) {
+                    if initial_list == InitialList::Streamed
+                        && status(&error).is_some_and(|status| status.code == 422)
+                    {
                         initial_list = InitialList::Paged;
                         break;
                     }
@@ -138,18 +150,22 @@ fn handle<K: Kind + Clone>(index: &mut Index, event: Event<Object<K>>)
 where
     Index: Indexed<K>,
 {
-    let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0.0, |elapsed| elapsed.as_secs_f64());
+    let now = SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .map_or(0.0, |elapsed| elapsed.as_secs_f64());
     index.read(K::INPUT, |reading| reading.last_event_seconds = now);
     match event {
         Event::Init => index.begin::<K>(),
-        Event::InitApply(object) | Event::Apply(object) => index.apply::<K>(object.key, object.facts),
+        Event::InitApply(object) | Event::Apply(object) => {
+            index.apply::<K>(object.key, object.facts);
+        }
         Event::InitDone => index.commit::<K>(),
         Event::Delete(object) => index.delete::<K>(&object.key),
     }
 }
 
 /// The API server's own words, if it answered.
-fn status(error: &watcher::Error) -> Option<&kube::core::Status> {
+fn status(error: &watcher::Error) -> Option<&Status> {
     match error {
         watcher::Error::InitialListFailed(kube::Error::Api(status))
         | watcher::Error::WatchStartFailed(kube::Error::Api(status))
@@ -166,13 +182,16 @@ fn report<K: Kind>(error: &watcher::Error, known: bool) {
         watcher::Error::InitialListFailed(cause)
         | watcher::Error::WatchStartFailed(cause)
         | watcher::Error::WatchFailed(cause) => explain(cause),
-        watcher::Error::WatchError(status) => format!("the API server answered {}: {}", status.code, status.message),
+        watcher::Error::WatchError(status) => format!(
+            "the API server answered {}: {}",
+            status.code, status.message
+        ),
         watcher::Error::NoResourceVersion => error.to_string(),
     };
     // 410: the watch fell behind, and begins anew by itself.
     if known || status(error).is_some_and(|status| status.code == 410) {
         tracing::debug!(kind = kind.name(), %cause, "watch failed");
-    } else if status(error).is_some_and(|status| status.is_forbidden()) {
+    } else if status(error).is_some_and(Status::is_forbidden) {
         tracing::warn!(kind = kind.name(), %cause, fix = missing_rule(kind), "watch refused: verdicts that depend on it are Unknown");
     } else {
         tracing::warn!(kind = kind.name(), %cause, "watch failed; trying again");

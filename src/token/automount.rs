@@ -1,7 +1,9 @@
 //! What would the ServiceAccount admission plugin do to this pod?
 //! Mirrors plugin/pkg/admission/serviceaccount/admission.go.
 
-use crate::model::pod::{Container, ContainerKind, INJECTED_VOLUME_PREFIX, PodFacts, TOKEN_MOUNT_PATH, Volume};
+use crate::model::pod::{
+    Container, ContainerKind, INJECTED_VOLUME_PREFIX, PodFacts, TOKEN_MOUNT_PATH, Volume,
+};
 
 /// Whether admission mounts a token: the pod decides, else the account, else it does.
 /// Mirrors `shouldAutomount`.
@@ -14,7 +16,9 @@ pub fn should_automount(pod: Option<bool>, service_account: Option<bool>) -> boo
 /// Mirrors the search in `mountServiceAccountToken`.
 #[must_use]
 pub fn reused_volume(pod: &PodFacts) -> Option<&Volume> {
-    pod.volumes.iter().find(|volume| volume.name.starts_with(INJECTED_VOLUME_PREFIX))
+    pod.volumes
+        .iter()
+        .find(|volume| volume.name.starts_with(INJECTED_VOLUME_PREFIX))
 }
 
 /// Whether admission adds its mount to a container: never to an ephemeral one, and not where a
@@ -22,5 +26,8 @@ pub fn reused_volume(pod: &PodFacts) -> Option<&Volume> {
 #[must_use]
 pub fn receives_mount(container: &Container) -> bool {
     container.kind != ContainerKind::Ephemeral
-        && !container.mounts.iter().any(|mount| &*mount.path == TOKEN_MOUNT_PATH)
+        && !container
+            .mounts
+            .iter()
+            .any(|mount| &*mount.path == TOKEN_MOUNT_PATH)
 }

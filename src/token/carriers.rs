@@ -10,8 +10,8 @@ use super::{
 use crate::model::{
     ApiAudiences, Carrier, Drift, TokenSource,
     pod::{
-        Container, INJECTED_EXPIRATION_SECONDS, INJECTED_VOLUME_PREFIX, Mount, Origin, PodFacts, SubPath,
-        TOKEN_MOUNT_PATH, TokenProjection, Volume,
+        Container, INJECTED_EXPIRATION_SECONDS, INJECTED_VOLUME_PREFIX, Mount, Origin, PodFacts,
+        SubPath, TOKEN_MOUNT_PATH, TokenProjection, Volume,
     },
 };
 
@@ -20,7 +20,11 @@ use crate::model::{
 /// `service_account_automount` is `automountServiceAccountToken` of the pod's account. Volumes that
 /// no container mounts carry nothing: the kubelet skips them.
 #[must_use]
-pub fn carriers(pod: &PodFacts, service_account_automount: Option<bool>, audiences: &ApiAudiences) -> Vec<Carrier> {
+pub fn carriers(
+    pod: &PodFacts,
+    service_account_automount: Option<bool>,
+    audiences: &ApiAudiences,
+) -> Vec<Carrier> {
     if pod.service_account.is_none() {
         return Vec::new();
     }
@@ -35,7 +39,13 @@ pub fn carriers(pod: &PodFacts, service_account_automount: Option<bool>, audienc
             }
         }
     }
-    found.into_iter().map(|(carrier, containers)| Carrier { containers, ..carrier }).collect()
+    found
+        .into_iter()
+        .map(|(carrier, containers)| Carrier {
+            containers,
+            ..carrier
+        })
+        .collect()
 }
 
 /// A token that one container sees.
@@ -48,7 +58,11 @@ struct Sight<'a> {
 
 /// What one container sees: through its own mounts, then through the one that admission adds.
 fn sights<'a>(pod: &'a PodFacts, container: &'a Container, inject: bool) -> Vec<Sight<'a>> {
-    let volume_of = |mount: &Mount| pod.volumes.iter().find(|volume| volume.name == mount.volume);
+    let volume_of = |mount: &Mount| {
+        pod.volumes
+            .iter()
+            .find(|volume| volume.name == mount.volume)
+    };
     let mut sights: Vec<_> = container
         .mounts
         .iter()
@@ -71,11 +85,12 @@ fn sights<'a>(pod: &'a PodFacts, container: &'a Container, inject: bool) -> Vec<
 
 /// The token of the volume that admission adds. Mirrors `TokenVolumeSource`.
 fn injected_token() -> &'static TokenProjection {
-    static TOKEN: std::sync::LazyLock<TokenProjection> = std::sync::LazyLock::new(|| TokenProjection {
-        audience: "".into(),
-        expiration_seconds: INJECTED_EXPIRATION_SECONDS,
-        path: "token".into(),
-    });
+    static TOKEN: std::sync::LazyLock<TokenProjection> =
+        std::sync::LazyLock::new(|| TokenProjection {
+            audience: "".into(),
+            expiration_seconds: INJECTED_EXPIRATION_SECONDS,
+            path: "token".into(),
+        });
     &TOKEN
 }
 
@@ -84,18 +99,26 @@ fn visible<'a>(
     mount_path: &'a str,
     sub_path: &'a SubPath,
 ) -> impl Iterator<Item = Sight<'a>> {
-    volume.tokens.iter().filter(move |token| exposes(sub_path, &token.path)).map(move |token| Sight {
-        volume: &volume.name,
-        token,
-        mount_path,
-        added_by_admission: false,
-    })
+    volume
+        .tokens
+        .iter()
+        .filter(move |token| exposes(sub_path, &token.path))
+        .map(move |token| Sight {
+            volume: &volume.name,
+            token,
+            mount_path,
+            added_by_admission: false,
+        })
 }
 
 fn carrier(pod: &PodFacts, injected: bool, sight: &Sight<'_>, audiences: &ApiAudiences) -> Carrier {
     let automounted = sight.added_by_admission || is_injected(pod, injected, sight);
     Carrier {
-        source: if automounted { TokenSource::Automount } else { TokenSource::Explicit },
+        source: if automounted {
+            TokenSource::Automount
+        } else {
+            TokenSource::Explicit
+        },
         reach: reach(&sight.token.audience, audiences),
         audience: sight.token.audience.clone(),
         expiration_seconds: sight.token.expiration_seconds,
@@ -130,7 +153,10 @@ fn exposes(sub_path: &SubPath, token_path: &str) -> bool {
         SubPath::Path(path) | SubPath::Expression(path) => path,
     };
     let parts = |path: &str| -> Vec<String> {
-        path.split('/').filter(|part| !part.is_empty() && *part != ".").map(str::to_owned).collect()
+        path.split('/')
+            .filter(|part| !part.is_empty() && *part != ".")
+            .map(str::to_owned)
+            .collect()
     };
     let mut shown = parts(sub_path);
     match shown.first().map(String::as_str) {
@@ -167,7 +193,11 @@ mod tests {
             (SubPath::Expression("ca.crt".into()), "token", false),
         ];
         for (sub_path, token_path, expected) in cases {
-            assert_eq!(exposes(&sub_path, token_path), expected, "{sub_path:?} {token_path}");
+            assert_eq!(
+                exposes(&sub_path, token_path),
+                expected,
+                "{sub_path:?} {token_path}"
+            );
         }
     }
 }

@@ -1,6 +1,15 @@
 //! What tests on the real control plane share: start it, speak to it, run our program against it.
-#![allow(dead_code, reason = "each test program uses another part")]
-#![allow(clippy::unwrap_used, clippy::panic, clippy::missing_panics_doc, reason = "a test that cannot go on fails")]
+#![allow(
+    dead_code,
+    unreachable_pub,
+    reason = "each test program uses another part"
+)]
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::missing_panics_doc,
+    reason = "a test that cannot go on fails"
+)]
 
 use std::{
     fs,
@@ -54,11 +63,24 @@ impl ControlPlane {
             .expect("tests/control-plane/start.sh starts");
         let stdin = process.stdin.take();
         let mut said = String::new();
-        BufReader::new(process.stdout.take().unwrap()).read_line(&mut said).unwrap();
-        assert_eq!(said, "ready\n", "the control plane cannot be had: see standard error for the reason");
-        let bin = Command::new("tests/control-plane/build.sh").output().unwrap();
+        BufReader::new(process.stdout.take().unwrap())
+            .read_line(&mut said)
+            .unwrap();
+        assert_eq!(
+            said, "ready\n",
+            "the control plane cannot be had: see standard error for the reason"
+        );
+        let bin = Command::new("tests/control-plane/build.sh")
+            .output()
+            .unwrap();
         let bin = PathBuf::from(String::from_utf8(bin.stdout).unwrap().trim());
-        Self { dir, kubectl: bin.join("kubectl"), process, stdin, adopted: Mutex::default() }
+        Self {
+            dir,
+            kubectl: bin.join("kubectl"),
+            process,
+            stdin,
+            adopted: Mutex::default(),
+        }
     }
 
     /// The one that tests of one program share, each in namespaces of its own.
@@ -80,8 +102,12 @@ impl ControlPlane {
     /// The process id of one of its programs.
     pub fn pid(&self, program: &str) -> u32 {
         let pids = fs::read_to_string(self.file("pids")).unwrap();
-        let line = pids.lines().find_map(|line| line.strip_prefix(program)?.strip_prefix(' '));
-        line.unwrap_or_else(|| panic!("{program} runs")).parse().unwrap()
+        let line = pids
+            .lines()
+            .find_map(|line| line.strip_prefix(program)?.strip_prefix(' '));
+        line.unwrap_or_else(|| panic!("{program} runs"))
+            .parse()
+            .unwrap()
     }
 
     /// Takes care of a program that was started in the place of another.
@@ -107,7 +133,11 @@ impl ControlPlane {
     /// Applies manifests.
     pub fn apply(&self, manifests: &str) {
         let output = self.try_kubectl(&["apply", "-f", "-"], manifests);
-        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        assert!(
+            output.status.success(),
+            "{}",
+            String::from_utf8_lossy(&output.stderr)
+        );
     }
 
     /// What `kubectl get … -o json` prints.
@@ -118,7 +148,11 @@ impl ControlPlane {
     /// Creates a namespace and waits for its `default` account, without which no pod can be made.
     pub fn namespace(&self, name: &str) {
         self.kubectl(&["create", "namespace", name]);
-        let made = || self.try_kubectl(&["-n", name, "get", "serviceaccount", "default"], "").status.success();
+        let made = || {
+            self.try_kubectl(&["-n", name, "get", "serviceaccount", "default"], "")
+                .status
+                .success()
+        };
         await_that("the default account is made", made);
     }
 
@@ -136,11 +170,16 @@ impl ControlPlane {
         let deadline = Instant::now() + PATIENCE;
         loop {
             let found = self.report(namespace, account);
-            let found = found.as_ref().map(|(verdict, reason)| (verdict.as_str(), reason.as_str()));
+            let found = found
+                .as_ref()
+                .map(|(verdict, reason)| (verdict.as_str(), reason.as_str()));
             if found == expected {
                 return;
             }
-            assert!(Instant::now() < deadline, "{namespace}/{account}: {found:?} instead of {expected:?}");
+            assert!(
+                Instant::now() < deadline,
+                "{namespace}/{account}: {found:?} instead of {expected:?}"
+            );
             std::thread::sleep(Duration::from_millis(100));
         }
     }
@@ -148,7 +187,9 @@ impl ControlPlane {
     /// A kubeconfig of our own account, with the rights that `deploy/` ships and no others.
     pub fn own_kubeconfig(&self) -> PathBuf {
         let token = self.kubectl(&["create", "token", "-n", "token-exposure", "token-exposure"]);
-        let kubeconfig = fs::read_to_string(self.kubeconfig()).unwrap().replace("admintoken", token.trim());
+        let kubeconfig = fs::read_to_string(self.kubeconfig())
+            .unwrap()
+            .replace("admintoken", token.trim());
         let path = self.file("controller.kubeconfig");
         fs::write(&path, kubeconfig).unwrap();
         path
@@ -157,15 +198,27 @@ impl ControlPlane {
     /// Runs the controller as our own account, and waits until it is ready.
     pub fn controller(&self, args: &[&str]) -> Controller {
         let kubeconfig = self.own_kubeconfig();
-        let controller = Controller::start(&[&["--kubeconfig", kubeconfig.to_str().unwrap()], args].concat());
-        await_that("the controller is ready", || controller.get("/readyz").is_some_and(|(code, _)| code == 200));
+        let controller =
+            Controller::start(&[&["--kubeconfig", kubeconfig.to_str().unwrap()], args].concat());
+        await_that("the controller is ready", || {
+            controller
+                .get("/readyz")
+                .is_some_and(|(code, _)| code == 200)
+        });
         controller
     }
 
     /// Runs `scan` as an administrator.
     pub fn scan(&self, args: &[&str]) -> Output {
         let kubeconfig = self.kubeconfig();
-        program(&[&["scan", "--kubeconfig", kubeconfig.to_str().unwrap()], args].concat(), "")
+        program(
+            &[
+                &["scan", "--kubeconfig", kubeconfig.to_str().unwrap()],
+                args,
+            ]
+            .concat(),
+            "",
+        )
     }
 }
 
@@ -210,12 +263,25 @@ impl Controller {
             .stderr(fs::File::create(&log).unwrap())
             .spawn()
             .unwrap();
-        let mut controller = Self { process, address: String::new(), log, _dir: dir };
+        let mut controller = Self {
+            process,
+            address: String::new(),
+            log,
+            _dir: dir,
+        };
         await_that("the controller serves", || {
             let log = controller.log();
-            assert!(controller.process.try_wait().unwrap().is_none(), "the controller ended: {log}");
-            let address = log.split("address=").nth(1).and_then(|rest| rest.split_whitespace().next());
-            controller.address = address.unwrap_or_default().to_owned();
+            assert!(
+                controller.process.try_wait().unwrap().is_none(),
+                "the controller ended: {log}"
+            );
+            let address = log
+                .split("address=")
+                .nth(1)
+                .and_then(|rest| rest.split_whitespace().next());
+            address
+                .unwrap_or_default()
+                .clone_into(&mut controller.address);
             address.is_some()
         });
         controller
@@ -234,7 +300,11 @@ impl Controller {
     /// Status and body of a path; `None` when nobody answers.
     pub fn get(&self, path: &str) -> Option<(u16, String)> {
         let mut stream = TcpStream::connect(&self.address).ok()?;
-        write!(stream, "GET {path} HTTP/1.1\r\nHost: test\r\nConnection: close\r\n\r\n").ok()?;
+        write!(
+            stream,
+            "GET {path} HTTP/1.1\r\nHost: test\r\nConnection: close\r\n\r\n"
+        )
+        .ok()?;
         let mut answer = String::new();
         stream.read_to_string(&mut answer).ok()?;
         let (head, body) = answer.split_once("\r\n\r\n")?;
@@ -244,13 +314,19 @@ impl Controller {
     /// The value of a series, spelled as in the exposition text; 0 where it is not there.
     pub fn metric(&self, series: &str) -> f64 {
         let (_, text) = self.get("/metrics").expect("the controller serves metrics");
-        let line = text.lines().find_map(|line| line.strip_prefix(series)?.strip_prefix(' '));
+        let line = text
+            .lines()
+            .find_map(|line| line.strip_prefix(series)?.strip_prefix(' '));
         line.map_or(0.0, |value| value.parse().unwrap())
     }
 
     /// Writes of reports so far.
     pub fn writes(&self) -> f64 {
-        let of = |operation| self.metric(&format!("token_exposure_report_writes_total{{operation=\"{operation}\"}}"));
+        let of = |operation| {
+            self.metric(&format!(
+                "token_exposure_report_writes_total{{operation=\"{operation}\"}}"
+            ))
+        };
         of("apply") + of("apply_status") + of("delete")
     }
 
@@ -286,7 +362,10 @@ impl Drop for Controller {
 
 /// Sends a signal to a process.
 pub fn signal(name: &str, pid: u32) {
-    let sent = Command::new("kill").args([&format!("-{name}"), &pid.to_string()]).status().unwrap();
+    let sent = Command::new("kill")
+        .args([&format!("-{name}"), &pid.to_string()])
+        .status()
+        .unwrap();
     assert!(sent.success());
 }
 
@@ -298,15 +377,32 @@ pub fn program(args: &[&str], stdin: &str) -> Output {
 /// Scans files, all accounts, as JSON: the items and the exit code.
 pub fn scan_files(paths: &[&Path], args: &[&str]) -> (Vec<Value>, i32, String) {
     let paths: Vec<_> = paths.iter().map(|path| path.to_str().unwrap()).collect();
-    let output = program(&[&["scan", "-o", "json", "--report-scope", "all"], args, &paths].concat(), "");
+    let output = program(
+        &[
+            &["scan", "-o", "json", "--report-scope", "all"],
+            args,
+            &paths,
+        ]
+        .concat(),
+        "",
+    );
     let error = String::from_utf8(output.stderr).unwrap();
-    let list: Value = serde_json::from_slice(&output.stdout).unwrap_or_else(|_| panic!("no JSON; {error}"));
-    (list["items"].as_array().unwrap().clone(), output.status.code().unwrap(), error)
+    let list: Value =
+        serde_json::from_slice(&output.stdout).unwrap_or_else(|_| panic!("no JSON; {error}"));
+    (
+        list["items"].as_array().unwrap().clone(),
+        output.status.code().unwrap(),
+        error,
+    )
 }
 
 fn run(command: &mut Command, stdin: &str) -> Output {
-    let mut child =
-        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("it starts");
+    let mut child = command
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("it starts");
     // Who does not read it has closed it.
     let _ = child.stdin.take().unwrap().write_all(stdin.as_bytes());
     child.wait_with_output().unwrap()

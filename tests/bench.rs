@@ -374,33 +374,7 @@ async fn noise(client: &Client, controller: &Controller) {
 
 /// Starts the API server anew: its watch cache forgets what was, and every watch begins again.
 async fn relist(plane: &ControlPlane, controller: &Controller) {
-    let pid = plane.pid("kube-apiserver");
-    let command = fs::read(format!("/proc/{pid}/cmdline")).unwrap();
-    let command: Vec<_> = command
-        .split(|byte| *byte == 0)
-        .filter(|word| !word.is_empty())
-        .map(|word| String::from_utf8(word.to_vec()).unwrap())
-        .collect();
-    rig::signal("KILL", pid);
-    // Its port is free again once its sockets are gone.
-    let port = fs::read_to_string(plane.file("server"))
-        .unwrap()
-        .rsplit(':')
-        .next()
-        .unwrap()
-        .trim()
-        .to_owned();
-    rig::await_that("the port is free", || {
-        std::net::TcpListener::bind(format!("127.0.0.1:{port}")).is_ok()
-    });
-    let log = fs::File::create(plane.file("kube-apiserver-again.log")).unwrap();
-    let again = Command::new(&command[0])
-        .args(&command[1..])
-        .stderr(log)
-        .stdout(Stdio::null())
-        .spawn()
-        .unwrap();
-    plane.adopt(again);
+    plane.restart_api_server();
     let event = r#"token_exposure_last_event_timestamp_seconds{kind="Pod"}"#;
     let before = controller.metric(event);
     let deadline = Instant::now() + Duration::from_mins(3);

@@ -371,6 +371,30 @@ fn what_may_not_be_listed_is_unknown() {
             "--timeout=5s",
         ]);
         assert!(condition.contains("condition met"), "{condition}");
+
+        // A scan with the same rights says the same, names the missing rule, and fails.
+        let kubeconfig = plane.own_kubeconfig();
+        let args = [
+            "scan",
+            "-A",
+            "-o",
+            "json",
+            "--kubeconfig",
+            kubeconfig.to_str().unwrap(),
+        ];
+        let scan = program(&args, "");
+        let error = String::from_utf8(scan.stderr).unwrap();
+        assert_eq!(scan.status.code(), Some(2), "{error}");
+        assert!(
+            error.starts_with(&format!("error: cannot list {resource}: ")),
+            "{error}"
+        );
+        let list: Value = serde_json::from_slice(&scan.stdout).unwrap();
+        let found = list["items"].as_array().unwrap().iter();
+        let found = found.filter(|report| report["metadata"]["namespace"] == "shop");
+        let verdicts: Vec<_> = found.map(|report| &report["status"]["verdict"]).collect();
+        assert_eq!(verdicts, ["Unknown"]);
+
         let log = controller.log();
         let lines: Vec<_> = log
             .lines()
@@ -443,6 +467,44 @@ fn nothing_is_missed_while_the_api_server_or_the_controller_is_away() {
     signal("CONT", plane.pid("kube-apiserver"));
     assert_eq!(status.code(), Some(0));
     assert!(took < Duration::from_secs(5), "{took:?}");
+}
+
+/// What is deleted while no API server answers us is seen when one does.
+#[test]
+fn what_was_deleted_while_the_watch_was_down_is_seen() {
+    let plane = ControlPlane::start(&[]);
+    plane.namespace("shop");
+    plane.kubectl(&["-n", "shop", "run", "web", "--image=nginx"]);
+    plane.kubectl(&["-n", "shop", "run", "gone", "--image=nginx"]);
+    let controller = plane.controller(&[]);
+    plane.await_report("shop", "default", Some(("Unneeded", "NoPermissions")));
+    controller.settle();
+
+    // The controller is stopped while another API server takes the place of the first, deletes a
+    // pod and forgets what came before: the watches cannot be resumed, everything is read again.
+    signal("STOP", controller.pid());
+    plane.restart_api_server();
+    plane.kubectl(&["-n", "shop", "delete", "pod", "gone", "--now"]);
+    plane.restart_api_server();
+    signal("CONT", controller.pid());
+    await_that("the pod is not counted any more", || {
+        let report = plane.get(&["-n", "shop", "ter", "default"]);
+        report["status"]["pods"] == 1
+    });
+    assert!(!controller.log().contains("ERROR"), "{}", controller.log());
+}
+
+/// Where the server cannot stream the initial list, it is read in pages.
+#[test]
+fn where_the_server_cannot_stream_pages_are_listed() {
+    let plane = ControlPlane::start(&["--feature-gates=WatchList=false"]);
+    plane.namespace("shop");
+    for pod in 0..3 {
+        plane.kubectl(&["-n", "shop", "run", &format!("web-{pod}"), "--image=nginx"]);
+    }
+    let controller = plane.controller(&[]);
+    plane.await_report("shop", "default", Some(("Unneeded", "NoPermissions")));
+    assert!(!controller.log().contains("WARN"), "{}", controller.log());
 }
 
 #[test]

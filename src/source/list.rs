@@ -9,8 +9,8 @@ use crate::{
     model::InputKind,
 };
 
-/// How many objects a page has.
-const PAGE_SIZE: u32 = 500;
+/// How many objects a page has: a page is in memory three times while it is parsed.
+const PAGE_SIZE: u32 = 100;
 
 /// Why a kind could not be listed.
 #[derive(Debug, thiserror::Error)]

@@ -14,7 +14,7 @@
 use std::{
     fs,
     io::{BufRead, BufReader, Read, Write},
-    net::TcpStream,
+    net::{TcpListener, TcpStream},
     path::{Path, PathBuf},
     process::{Child, ChildStdin, Command, ExitStatus, Output, Stdio},
     sync::{Mutex, OnceLock},
@@ -39,8 +39,8 @@ pub struct ControlPlane {
     process: Child,
     /// It runs until this closes.
     stdin: Option<ChildStdin>,
-    /// Programs that took the place of others.
-    adopted: Mutex<Vec<Child>>,
+    /// The API server that took the place of the first, if one did.
+    api_server: Mutex<Option<Child>>,
 }
 
 impl ControlPlane {
@@ -79,7 +79,7 @@ impl ControlPlane {
             kubectl: bin.join("kubectl"),
             process,
             stdin,
-            adopted: Mutex::default(),
+            api_server: Mutex::default(),
         }
     }
 
@@ -110,9 +110,37 @@ impl ControlPlane {
             .unwrap()
     }
 
-    /// Takes care of a program that was started in the place of another.
-    pub fn adopt(&self, program: Child) {
-        self.adopted.lock().unwrap().push(program);
+    /// Kills the API server and starts it again on the same data: its watch cache forgets what came
+    /// before, so that no watch can be resumed.
+    pub fn restart_api_server(&self) {
+        let mut running = self.api_server.lock().unwrap();
+        let pid = running
+            .as_ref()
+            .map_or_else(|| self.pid("kube-apiserver"), Child::id);
+        let command = fs::read(format!("/proc/{pid}/cmdline")).unwrap();
+        let words = command
+            .split(|byte| *byte == 0)
+            .filter(|word| !word.is_empty());
+        let words: Vec<_> = words
+            .map(|word| String::from_utf8(word.to_vec()).unwrap())
+            .collect();
+        signal("KILL", pid);
+        if let Some(mut old) = running.take() {
+            old.wait().unwrap();
+        }
+        let server = fs::read_to_string(self.file("server")).unwrap();
+        let address = server.trim().trim_start_matches("https://").to_owned();
+        await_that("the port is free", || TcpListener::bind(&address).is_ok());
+        let log = fs::File::create(self.file("kube-apiserver-again.log")).unwrap();
+        let mut again = Command::new(&words[0]);
+        again.args(&words[1..]).stdout(Stdio::null()).stderr(log);
+        *running = Some(again.spawn().unwrap());
+        let ready = || {
+            self.try_kubectl(&["get", "--raw", "/readyz"], "")
+                .status
+                .success()
+        };
+        await_that("the API server is ready again", ready);
     }
 
     /// Runs kubectl as an administrator; its output, or a panic with its error.
@@ -224,9 +252,9 @@ impl ControlPlane {
 
 impl Drop for ControlPlane {
     fn drop(&mut self) {
-        for program in self.adopted.get_mut().unwrap() {
-            let _ = program.kill();
-            let _ = program.wait();
+        if let Some(mut api_server) = self.api_server.get_mut().unwrap().take() {
+            let _ = api_server.kill();
+            let _ = api_server.wait();
         }
         drop(self.stdin.take());
         let _ = self.process.wait();

@@ -1,15 +1,15 @@
 //! Why is this account flagged? The decision table: what its pods carry, times what RBAC gives it.
 
+mod message;
+mod remediation;
+
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::{
     model::{
         ApiAudiences, Carrier, Exposure, Gap, InputKind, KnownRoles, Level, Permissions, PodFacts,
-        Reach, Reason, Remediation, ServiceAccountFacts, ServiceAccountRef, TokenSource, Verdict,
-        WorkloadExposure,
-        exposure::Patch,
-        pod::Workload,
-        rbac::{Effect, Grant},
+        Reach, Reason, ServiceAccountFacts, ServiceAccountRef, TokenSource, Verdict,
+        WorkloadExposure, pod::Workload, rbac::Effect,
     },
     rbac::{self, BoundRole},
     token,
@@ -73,12 +73,12 @@ pub fn assess(evidence: &Evidence<'_>) -> Exposure {
         reason,
         message: String::new(),
         pods,
-        remediation: remediation(verdict, reason, evidence, &workloads),
+        remediation: remediation::remediation(verdict, evidence, &workloads),
         workloads,
         permissions,
         gaps,
     };
-    exposure.message = message(&exposure);
+    exposure.message = message::message(&exposure);
     exposure
 }
 
@@ -201,169 +201,4 @@ fn is_blind(gaps: &BTreeSet<Gap>) -> bool {
         .map(Gap::Forbidden)
         .iter()
         .any(|gap| gaps.contains(gap))
-}
-
-/// "1 pod carries", "2 pods carry".
-fn pods_do(count: u32, one_does: &str, many_do: &str) -> String {
-    if count == 1 {
-        format!("1 pod {one_does}")
-    } else {
-        format!("{count} pods {many_do}")
-    }
-}
-
-/// One sentence that a person can act on.
-fn message(exposure: &Exposure) -> String {
-    let carry = pods_do(exposure.pods, "carries", "carry");
-    let name = |grant: Option<&Grant>| {
-        grant.map_or_else(String::new, |grant| {
-            format!(
-                "{} {} ({}) through {}",
-                grant.binding_kind(),
-                grant.binding,
-                grant.role_ref,
-                grant.via
-            )
-        })
-    };
-    let grants = &exposure.permissions;
-    match exposure.reason {
-        Reason::NoPermissions => {
-            format!(
-                "{carry} a token that no permission needs: set automountServiceAccountToken: false"
-            )
-        }
-        Reason::AdmissionOnly => format!(
-            "{carry} a token that nothing needs: {} is only checked at admission",
-            name(grants.first(Effect::AdmissionOnly))
-        ),
-        Reason::LatentBinding => format!(
-            "{carry} a token that allows nothing today, but {} may grant something tomorrow",
-            name(grants.first(Effect::Latent))
-        ),
-        Reason::InheritedOnly => format!(
-            "{carry} a token whose only permissions come with a group, by {}: see whether they are used",
-            name(grants.first(Effect::Grants))
-        ),
-        Reason::ExplicitToken => format!(
-            "{} a token that no permission needs: see whether it proves an identity elsewhere",
-            pods_do(exposure.pods, "projects", "project")
-        ),
-        Reason::DirectGrant => {
-            let direct = grants
-                .grants
-                .iter()
-                .find(|grant| grant.effect == Effect::Grants && !grant.via.is_group());
-            format!(
-                "{} the token by {}",
-                pods_do(exposure.pods, "may use", "may use"),
-                name(direct)
-            )
-        }
-        Reason::AutomountDisabled => format!("{carry} no token"),
-        Reason::ExternalAudienceOnly => {
-            format!("{carry} only tokens that the API server does not accept")
-        }
-        Reason::NoPods => "no pod runs as this account".to_owned(),
-        Reason::Forbidden
-        | Reason::RbacNotEnforced
-        | Reason::UnknownAudience
-        | Reason::UnresolvedRole => {
-            let missing = exposure
-                .gaps
-                .iter()
-                .find(|gap| gap.reason() == exposure.reason);
-            missing.map_or_else(String::new, ToString::to_string)
-        }
-    }
-}
-
-/// What to do about a finding: the account where that suffices, a workload where it overrides it.
-fn remediation(
-    verdict: Verdict,
-    reason: Reason,
-    evidence: &Evidence<'_>,
-    workloads: &[WorkloadExposure],
-) -> Option<Remediation> {
-    let finding =
-        matches!(verdict, Verdict::Unneeded | Verdict::Review) && reason != Reason::ExplicitToken;
-    if !finding {
-        let by_hand = reason == Reason::ExplicitToken;
-        let summary =
-            "remove the serviceAccountToken source from the volume if nothing reads it".to_owned();
-        return by_hand.then_some(Remediation {
-            summary,
-            patches: Vec::new(),
-        });
-    }
-    let automounted = workloads.iter().filter(|workload| {
-        workload
-            .carriers
-            .iter()
-            .any(|carrier| carrier.source == TokenSource::Automount)
-    });
-    let drifted = automounted.clone().all(|workload| {
-        workload
-            .carriers
-            .iter()
-            .all(|carrier| carrier.drift.is_some())
-    });
-    if drifted {
-        return Some(Remediation {
-            summary: "already switched off: recreate the pods and the token is gone".to_owned(),
-            patches: Vec::new(),
-        });
-    }
-    let overrides = |workload: &&WorkloadExposure| {
-        evidence
-            .pods
-            .iter()
-            .any(|(pod, _)| pod.workload == workload.workload && pod.automount == Some(true))
-    };
-    let account = Workload {
-        kind: "ServiceAccount".into(),
-        name: (&*evidence.account.name).into(),
-    };
-    let mut patches: Vec<_> = automounted
-        .clone()
-        .filter(overrides)
-        .filter_map(|workload| {
-            let patch = workload_patch(&workload.workload.kind)?;
-            Some(Patch {
-                target: workload.workload.clone(),
-                patch: patch.to_owned(),
-            })
-        })
-        .collect();
-    if !automounted.clone().all(|workload| overrides(&workload)) {
-        patches.push(Patch {
-            target: account,
-            patch: r#"{"automountServiceAccountToken":false}"#.to_owned(),
-        });
-    }
-    patches.sort_unstable();
-    let first = if verdict == Verdict::Review {
-        "if nothing needs the token, "
-    } else {
-        ""
-    };
-    let summary = format!(
-        "{first}set automountServiceAccountToken: false and recreate the pods; where a container reads ca.crt or \
-         namespace, mount a projected volume without the token instead"
-    );
-    Some(Remediation { summary, patches })
-}
-
-/// The merge patch that switches the token off in a workload's template; `None` where the template
-/// cannot be changed in place (a Pod, a Job) or where its place is not known (a custom kind).
-fn workload_patch(kind: &str) -> Option<&'static str> {
-    match kind {
-        "Deployment" | "StatefulSet" | "DaemonSet" | "ReplicaSet" | "ReplicationController" => {
-            Some(r#"{"spec":{"template":{"spec":{"automountServiceAccountToken":false}}}}"#)
-        }
-        "CronJob" => Some(
-            r#"{"spec":{"jobTemplate":{"spec":{"template":{"spec":{"automountServiceAccountToken":false}}}}}}"#,
-        ),
-        _ => None,
-    }
 }

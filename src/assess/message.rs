@@ -1,0 +1,81 @@
+//! The verdict in one sentence that a person can act on.
+
+use crate::model::{
+    Exposure, Reason,
+    rbac::{Effect, Grant},
+};
+
+/// "1 pod carries", "2 pods carry".
+fn pods_do(count: u32, one_does: &str, many_do: &str) -> String {
+    if count == 1 {
+        format!("1 pod {one_does}")
+    } else {
+        format!("{count} pods {many_do}")
+    }
+}
+
+/// One sentence that a person can act on.
+pub(super) fn message(exposure: &Exposure) -> String {
+    let carry = pods_do(exposure.pods, "carries", "carry");
+    let name = |grant: Option<&Grant>| {
+        grant.map_or_else(String::new, |grant| {
+            format!(
+                "{} {} ({}) through {}",
+                grant.binding_kind(),
+                grant.binding,
+                grant.role_ref,
+                grant.via
+            )
+        })
+    };
+    let grants = &exposure.permissions;
+    match exposure.reason {
+        Reason::NoPermissions => {
+            format!(
+                "{carry} a token that no permission needs: set automountServiceAccountToken: false"
+            )
+        }
+        Reason::AdmissionOnly => format!(
+            "{carry} a token that nothing needs: {} is only checked at admission",
+            name(grants.first(Effect::AdmissionOnly))
+        ),
+        Reason::LatentBinding => format!(
+            "{carry} a token that allows nothing today, but {} may grant something tomorrow",
+            name(grants.first(Effect::Latent))
+        ),
+        Reason::InheritedOnly => format!(
+            "{carry} a token whose only permissions come with a group, by {}: see whether they are used",
+            name(grants.first(Effect::Grants))
+        ),
+        Reason::ExplicitToken => format!(
+            "{} a token that no permission needs: see whether it proves an identity elsewhere",
+            pods_do(exposure.pods, "projects", "project")
+        ),
+        Reason::DirectGrant => {
+            let direct = grants
+                .grants
+                .iter()
+                .find(|grant| grant.effect == Effect::Grants && !grant.via.is_group());
+            format!(
+                "{} the token by {}",
+                pods_do(exposure.pods, "may use", "may use"),
+                name(direct)
+            )
+        }
+        Reason::AutomountDisabled => format!("{carry} no token"),
+        Reason::ExternalAudienceOnly => {
+            format!("{carry} only tokens that the API server does not accept")
+        }
+        Reason::NoPods => "no pod runs as this account".to_owned(),
+        Reason::Forbidden
+        | Reason::RbacNotEnforced
+        | Reason::UnknownAudience
+        | Reason::UnresolvedRole => {
+            let missing = exposure
+                .gaps
+                .iter()
+                .find(|gap| gap.reason() == exposure.reason);
+            missing.map_or_else(String::new, ToString::to_string)
+        }
+    }
+}

@@ -60,11 +60,10 @@ fn patches(evidence: &Evidence<'_>, automounted: &[&WorkloadExposure]) -> Vec<Pa
         let mut pods = evidence.pods.iter();
         pods.any(|(pod, _)| pod.workload == workload.workload && pod.automount == Some(true))
     };
-    let (overriding, obeying): (Vec<_>, Vec<_>) = automounted
+    let (overriding, obeying): (Vec<&WorkloadExposure>, Vec<_>) = automounted
         .iter()
-        .map(|workload| &workload.workload)
-        .zip(automounted.iter().map(|workload| overrides(workload)))
-        .partition(|(_, overrides)| *overrides);
+        .copied()
+        .partition(|workload| overrides(workload));
     let account = (!obeying.is_empty()).then(|| Patch {
         target: Workload {
             kind: "ServiceAccount".into(),
@@ -72,10 +71,10 @@ fn patches(evidence: &Evidence<'_>, automounted: &[&WorkloadExposure]) -> Vec<Pa
         },
         patch: r#"{"automountServiceAccountToken":false}"#.to_owned(),
     });
-    let workloads = overriding.into_iter().filter_map(|(workload, _)| {
+    let workloads = overriding.into_iter().filter_map(|workload| {
         Some(Patch {
-            target: workload.clone(),
-            patch: workload_patch(&workload.kind)?.to_owned(),
+            target: workload.workload.clone(),
+            patch: workload_patch(&workload.workload.kind)?.to_owned(),
         })
     });
     let mut patches: Vec<_> = account.into_iter().chain(workloads).collect();

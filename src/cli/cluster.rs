@@ -1,6 +1,6 @@
 //! Which cluster, as kubectl finds it.
 
-use std::path::PathBuf;
+use std::{path::PathBuf, time::Duration};
 
 use anyhow::Context;
 use kube::{
@@ -10,6 +10,11 @@ use kube::{
 use secrecy::ExposeSecret;
 
 use crate::{index::SharedIndex, model::ApiAudiences, source::probe};
+
+/// How long connecting may take.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
+/// How long the API server may be silent: a list of a large cluster takes up to 30 s by its promise.
+const READ_TIMEOUT: Duration = Duration::from_secs(90);
 
 /// Which cluster, and as whom.
 #[derive(Debug, clap::Args)]
@@ -35,8 +40,11 @@ impl ClusterArgs {
     /// Connects as the flags say, else with the pod's own token when run in one, else as kubectl.
     pub(super) async fn connect(&self) -> anyhow::Result<Cluster> {
         let mut config = self.config().await?;
-        // Watches of pods are long; reading is bounded by the watcher's own timeout.
         config.disable_compression = true;
+        config.connect_timeout = Some(CONNECT_TIMEOUT);
+        // A silent server; watches have a shorter limit of their own.
+        config.read_timeout = Some(READ_TIMEOUT);
+        config.reset_reader_on_write = true;
         let own_token = own_token(&config);
         let namespace = config.default_namespace.clone();
         let client = Client::try_from(config).context("the kubeconfig cannot be used")?;

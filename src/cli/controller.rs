@@ -1,9 +1,10 @@
 //! `token-exposure controller`.
 
-use std::{net::SocketAddr, process::ExitCode, sync::Arc};
+use std::{net::SocketAddr, process::ExitCode, sync::Arc, time::Duration};
 
 use anyhow::{Context, anyhow};
-use kube::{Api, api::ListParams};
+use futures::FutureExt;
+use kube::{Api, Client, api::ListParams};
 use parking_lot::RwLock;
 use prometheus::Registry;
 use tokio::signal::unix::{SignalKind, signal};
@@ -19,8 +20,15 @@ use crate::{
     },
     index::Index,
     model::InputKind,
-    source::{probe, watch},
+    source::{explain, probe, watch},
 };
+
+/// How long the API server may take to answer at the start.
+const PATIENCE: Duration = Duration::from_secs(10);
+/// The first pause before it is asked again; it doubles.
+const FIRST_PAUSE: Duration = Duration::from_secs(1);
+/// The longest pause before it is asked again.
+const LONGEST_PAUSE: Duration = Duration::from_secs(30);
 
 /// The operator: watch, report, serve /metrics, /healthz and /readyz.
 #[derive(Debug, clap::Args)]
@@ -55,6 +63,7 @@ pub(super) async fn run(args: Args) -> anyhow::Result<ExitCode> {
             _ = interrupt.recv() => {}
         }
     };
+    let stop = stop.shared();
     let cluster = args.cluster.connect().await?;
     let index = Arc::new(RwLock::new(Index::new(&InputKind::ALL)));
     let registry = Arc::new(Registry::new());
@@ -75,16 +84,22 @@ pub(super) async fn run(args: Args) -> anyhow::Result<ExitCode> {
         scope: args.report_scope.into(),
         instruments,
     });
-    let operate = async {
-        require_crd(&cluster.client).await?;
+    let prepare = async {
+        await_api_server(&cluster.client).await?;
         cluster.learn(&index, &args.api_audience).await;
-        let initial_list = probe::initial_list(&cluster.client).await;
+        anyhow::Ok(probe::initial_list(&cluster.client).await)
+    };
+    let operate = async {
+        let initial_list = tokio::select! {
+            prepared = prepare => prepared?,
+            () = stop.clone() => return anyhow::Ok(()),
+        };
         tracing::debug!(?initial_list, "watching");
         tokio::select! {
             () = watch::watch_all(&cluster.client, &feed, initial_list) => {}
-            () = controller::run(reconciling, feed.dirty(), stop) => {}
+            () = controller::run(reconciling, feed.dirty(), stop.clone()) => {}
         }
-        anyhow::Ok(())
+        Ok(())
     };
     let operate = Box::pin(operate);
     tokio::select! {
@@ -95,14 +110,32 @@ pub(super) async fn run(args: Args) -> anyhow::Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// Fails with the fix when the CRD is not installed; anything else, the watches will tell.
-async fn require_crd(client: &kube::Client) -> anyhow::Result<()> {
+/// Waits for the API server, for as long as it takes: an outage is no reason to end. Fails with the
+/// fix when the CRD is not installed.
+async fn await_api_server(client: &Client) -> anyhow::Result<()> {
     let reports: Api<TokenExposureReport> = Api::all(client.clone());
-    match reports.list_metadata(&ListParams::default().limit(1)).await {
-        Err(kube::Error::Api(status)) if status.code == 404 => Err(anyhow!(
-            "the CustomResourceDefinition tokenexposurereports.tokenexposure.io is not installed: \
-             `token-exposure crd | kubectl apply --server-side -f -`"
-        )),
-        _ => Ok(()),
+    let mut pause = FIRST_PAUSE;
+    loop {
+        let one = ListParams::default().limit(1);
+        let cause = match tokio::time::timeout(PATIENCE, reports.list_metadata(&one)).await {
+            Ok(Err(kube::Error::Api(status))) if status.code == 404 => {
+                return Err(anyhow!(
+                    "the CustomResourceDefinition tokenexposurereports.tokenexposure.io is not installed: \
+                     `token-exposure crd | kubectl apply --server-side -f -`"
+                ));
+            }
+            // What is refused, the watch tells with the missing rule.
+            Ok(Err(kube::Error::Api(status))) if status.is_forbidden() => return Ok(()),
+            Ok(Ok(_)) => return Ok(()),
+            Ok(Err(error)) => explain(&error),
+            Err(_) => format!("no answer within {} seconds", PATIENCE.as_secs()),
+        };
+        if pause == FIRST_PAUSE {
+            tracing::warn!(%cause, "the API server cannot be asked; trying again");
+        } else {
+            tracing::debug!(%cause, "the API server cannot be asked");
+        }
+        tokio::time::sleep(pause).await;
+        pause = (2 * pause).min(LONGEST_PAUSE);
     }
 }

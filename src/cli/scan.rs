@@ -147,11 +147,12 @@ async fn live(args: &Args) -> anyhow::Result<(Arc<RwLock<Index>>, bool)> {
         (None, false) => Some(cluster.namespace.as_str()),
     };
     let errors = list::list_all(&cluster.client, &index, namespace).await;
+    // What fails for one kind fails for all, mostly: it is told once.
+    if let Some(error) = errors.iter().find(|error| error.is_fatal()) {
+        anyhow::bail!("the cluster cannot be read: {error}");
+    }
     for error in &errors {
         complain(&format!("error: {error}"));
-    }
-    if errors.iter().any(list::Error::is_fatal) {
-        anyhow::bail!("the cluster could not be read");
     }
     cluster.learn(&index, &args.api_audience).await;
     Ok((index, errors.is_empty()))

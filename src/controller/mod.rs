@@ -27,6 +27,8 @@ use crate::model::ServiceAccountRef;
 const CONCURRENCY: usize = 16;
 /// The first pause after a failed write; it doubles with each further one.
 const FIRST_PAUSE: Duration = Duration::from_millis(500);
+/// How long writes may still take once the end has come.
+const FAREWELL: Duration = Duration::from_secs(3);
 /// The longest pause after failed writes.
 const LONGEST_PAUSE: Duration = Duration::from_mins(1);
 
@@ -85,7 +87,10 @@ pub async fn run(
             }
         }
     }
-    while running.next().await.is_some() {}
+    let finish = async { while running.next().await.is_some() {} };
+    if tokio::time::timeout(FAREWELL, finish).await.is_err() {
+        tracing::warn!("reports were still being written; the next start writes them");
+    }
 }
 
 /// The next account that is due and not being written.

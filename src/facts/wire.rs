@@ -33,6 +33,8 @@ wire! {
     Metadata {
         /// `name`.
         name: String,
+        /// `generateName`.
+        generate_name: String,
         /// `namespace`; empty when cluster-scoped or left out.
         namespace: String,
         /// `uid`, which only the API server assigns.

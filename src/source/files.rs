@@ -240,8 +240,12 @@ impl Loader<'_> {
         self.apply::<K>(manifest)
     }
 
-    /// Gives an object its namespace: the default where it has none, none where it can have none.
+    /// Gives an object its namespace: the default where it has none, none where it can have none; and
+    /// its name, where the API server would generate one.
     fn place(&self, metadata: &mut wire::Metadata, namespaced: bool) {
+        if metadata.name.is_empty() {
+            metadata.name = format!("{}*", metadata.generate_name);
+        }
         if !namespaced {
             metadata.namespace.clear();
         } else if metadata.namespace.is_empty() {

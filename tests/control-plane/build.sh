@@ -50,11 +50,12 @@ trap 'rm -rf "$partial"' EXIT
 
 say "building Kubernetes $version and etcd: once, about 10 minutes on 2 cores"
 export CGO_ENABLED=0
-total=$(go list -deps "${packages[@]}" | wc -l) || die "the modules could not be downloaded (see above)"
-# `go build -v` names each package that it compiles: every hundredth becomes a line of progress.
+quietly() { grep -v '^go: downloading ' >&2 || true; }
+total=$(go list -deps "${packages[@]}" 2> >(quietly) | wc -l) || die "the modules could not be downloaded (see above)"
+# `go build -v` names each package that it compiles: every five hundredth becomes a line of progress.
 go build -v -trimpath -ldflags "$flags" -o "$partial/" "${packages[@]}" 2> >(awk -v total="$total" '
-    /^[a-z0-9._~\/-]+$/ { if (++n % 100 == 0) { printf "control plane: %d of at most %d packages\n", n, total; fflush() } next }
-    { print }' >&2) || die "the build failed (see above)"
+    /^[a-z0-9._~\/-]+$/ { if (++n % 500 == 0) { printf "control plane: %d of at most %d packages\n", n, total; fflush() } next }
+    !/^go: downloading / { print }' >&2) || die "the build failed (see above)"
 mv "$partial/server" "$partial/etcd"
 chmod 755 "$partial"
 rm -rf "$bin"

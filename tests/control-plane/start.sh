@@ -11,6 +11,7 @@ set -euo pipefail
 
 dir=${1:?usage: start.sh DIR [kube-apiserver flag…]}
 shift
+command -v openssl >/dev/null || { echo 'control plane: needs `openssl`: install it' >&2; exit 1; }
 bin=$("$(dirname "${BASH_SOURCE[0]}")/build.sh")
 mkdir -p "$dir"
 dir=$(cd "$dir" && pwd)

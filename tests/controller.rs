@@ -13,6 +13,7 @@ use std::{
 };
 
 use serde_json::{Value, json};
+use token_exposure::source::KINDS;
 
 mod rig;
 use rig::{ControlPlane, Controller, await_that, program, scan_files, signal};
@@ -353,7 +354,7 @@ fn what_may_not_be_listed_is_unknown() {
             .retain(|rule| rule["resources"] != json!([]));
         role.to_string()
     };
-    for resource in ["rolebindings", "clusterroles", "pods"] {
+    for resource in ["rolebindings", "pods"] {
         let replaced = plane.try_kubectl(&["replace", "-f", "-"], &without(resource));
         assert!(
             replaced.status.success(),
@@ -410,6 +411,19 @@ fn what_may_not_be_listed_is_unknown() {
             lines[0].contains(&format!("grant `list` and `watch` on `{resource}`")),
             "{log}"
         );
+
+        // It asks again every 10 s, and does not repeat itself.
+        let refused = "token_exposure_watch_errors_total";
+        let kind = KINDS
+            .into_iter()
+            .find(|kind| kind.plural() == resource)
+            .unwrap()
+            .name();
+        await_that("it asks again", || {
+            controller.metric(&format!("{refused}{{kind=\"{kind}\"}}")) >= 2.0
+        });
+        assert_eq!(controller.log().matches("watch refused").count(), 1);
+        assert_eq!(controller.log().matches("watching again").count(), 0);
 
         // The rights come back: the verdict does within the pause between two tries.
         let mut role: Value = serde_json::from_str(&roles).unwrap();

@@ -86,11 +86,6 @@ fn status(exposure: &Exposure, limit: usize) -> TokenExposureReportStatus {
             .map(|grant| Grant::from(*grant))
             .collect()
     };
-    let evaluated = if exposure.verdict == Verdict::Unknown {
-        ConditionStatus::False
-    } else {
-        ConditionStatus::True
-    };
     TokenExposureReportStatus {
         verdict: Some(exposure.verdict),
         reason: Some(exposure.reason),
@@ -118,14 +113,24 @@ fn status(exposure: &Exposure, limit: usize) -> TokenExposureReportStatus {
                     .collect(),
             }),
         truncated: u32::try_from(truncated).ok().filter(|count| *count > 0),
-        conditions: vec![Condition {
-            type_: EVALUATED.to_owned(),
-            status: evaluated,
-            reason: exposure.reason.name().to_owned(),
-            message: clipped(&exposure.message, MAX_MESSAGE_CHARACTERS),
-            last_transition_time: None,
-            observed_generation: Some(1),
-        }],
+        conditions: vec![evaluated(exposure)],
+    }
+}
+
+/// Whether a verdict could be reached.
+fn evaluated(exposure: &Exposure) -> Condition {
+    let reached = exposure.verdict != Verdict::Unknown;
+    Condition {
+        type_: EVALUATED.to_owned(),
+        status: if reached {
+            ConditionStatus::True
+        } else {
+            ConditionStatus::False
+        },
+        reason: exposure.reason.name().to_owned(),
+        message: clipped(&exposure.message, MAX_MESSAGE_CHARACTERS),
+        last_transition_time: None,
+        observed_generation: Some(1),
     }
 }
 

@@ -115,7 +115,8 @@ async fn watch<K: Kind + Clone + Send + Sync + std::fmt::Debug>(
         while let Some(event) = events.next().await {
             match event {
                 Ok(event) => {
-                    if std::mem::take(&mut failing) {
+                    // A reading that only begins has not succeeded yet.
+                    if !matches!(event, Event::Init) && std::mem::take(&mut failing) {
                         tracing::info!(kind = kind.name(), "watching again");
                     }
                     feed.write(|index| handle::<K>(index, event));
@@ -125,7 +126,8 @@ async fn watch<K: Kind + Clone + Send + Sync + std::fmt::Debug>(
                     feed.write(|index| {
                         index.read(kind, |reading| {
                             reading.errors += 1;
-                            reading.forbidden = refused;
+                            // Only a complete reading takes it back: what was known before is old.
+                            reading.forbidden |= refused;
                         });
                     });
                     report::<K>(&error, std::mem::replace(&mut failing, true));

@@ -161,6 +161,43 @@ fn yaml_reads_well_and_says_what_json_says() {
     insta::assert_snapshot!(yaml);
 }
 
+/// Namespaces may be called so, and kubectl would read a bare word as a boolean or a number.
+#[test]
+fn names_that_look_like_something_else_are_quoted() {
+    for name in ["on", "no", "y", "1e3", "0x1f", "2026-11-24", "null", "~"] {
+        let pod = format!(
+            "kind: Pod\nmetadata: {{name: p, namespace: \"{name}\"}}\nspec: {{containers: [{{name: c}}]}}\n"
+        );
+        let yaml = String::from_utf8(program(&["scan", "-o", "yaml", "-"], &pod).stdout).unwrap();
+        let quoted = [
+            format!("namespace: \"{name}\""),
+            format!("namespace: '{name}'"),
+        ];
+        assert!(
+            quoted.iter().any(|quoted| yaml.contains(quoted)),
+            "{name}: {yaml}"
+        );
+    }
+}
+
+/// `kubectl get` sorts by `namespace/name` as one string.
+#[test]
+fn objects_come_in_the_order_of_the_api_server() {
+    let pod = |namespace: &str| {
+        format!(
+            "---\nkind: Pod\nmetadata: {{name: p, namespace: {namespace}}}\nspec: {{containers: [{{name: c}}]}}\n"
+        )
+    };
+    let pods = ["a", "a-b", "a0"].map(pod).concat();
+    let scan = program(&["scan", "-o", "json", "-"], &pods);
+    let list: Value = serde_json::from_slice(&scan.stdout).unwrap();
+    let items = list["items"].as_array().unwrap().iter();
+    let namespaces: Vec<_> = items
+        .map(|item| item["metadata"]["namespace"].as_str().unwrap())
+        .collect();
+    assert_eq!(namespaces, ["a-b", "a", "a0"]);
+}
+
 #[test]
 fn what_is_wrong_is_named_with_its_place_and_the_rest_is_judged() {
     let dir = folder(&[

@@ -74,8 +74,9 @@ pub(super) fn message(exposure: &Exposure) -> String {
             let missing = exposure
                 .gaps
                 .iter()
-                .find(|gap| gap.reason() == exposure.reason);
-            missing.map_or_else(String::new, ToString::to_string)
+                .filter(|gap| gap.reason() == exposure.reason);
+            let missing: Vec<_> = missing.map(ToString::to_string).collect();
+            missing.join("; ")
         }
     }
 }

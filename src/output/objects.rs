@@ -17,10 +17,18 @@ struct List {
 
 impl From<&[Exposure]> for List {
     fn from(exposures: &[Exposure]) -> Self {
+        let mut items: Vec<_> = exposures.iter().map(TokenExposureReport::from).collect();
+        // The order of the API server, which sorts by the key that it stores an object under.
+        items.sort_by_cached_key(|report| {
+            let metadata = &report.metadata;
+            [metadata.namespace.as_deref(), metadata.name.as_deref()]
+                .map(Option::unwrap_or_default)
+                .join("/")
+        });
         Self {
             api_version: "v1",
             kind: "List",
-            items: exposures.iter().map(TokenExposureReport::from).collect(),
+            items,
         }
     }
 }
@@ -34,12 +42,11 @@ pub fn write_json(out: &mut impl io::Write, exposures: &[Exposure]) -> io::Resul
     writeln!(out)
 }
 
-/// Writes YAML.
+/// Writes YAML, with every string quoted that another reader might take for something else.
 ///
 /// # Errors
 /// When the output cannot be written.
 pub fn write_yaml(out: &mut impl io::Write, exposures: &[Exposure]) -> io::Result<()> {
-    // Through JSON's value, so that strings like `no` are known to be strings.
-    let list = serde_json::to_value(List::from(exposures))?;
-    serde_yaml::to_writer(out, &list).map_err(io::Error::other)
+    let text = serde_saphyr::to_string(&List::from(exposures)).map_err(io::Error::other)?;
+    out.write_all(text.as_bytes())
 }

@@ -20,9 +20,8 @@ use k8s_openapi::api::{
     rbac::v1::{Role, RoleBinding},
 };
 use kube::{
-    Api, Client, Config, Resource, ResourceExt,
+    Api, Client, Resource, ResourceExt,
     api::{DeleteParams, Patch, PatchParams, PostParams},
-    config::{KubeConfigOptions, Kubeconfig},
     runtime::{WatchStreamExt, watcher},
 };
 use serde::{Serialize, de::DeserializeOwned};
@@ -30,7 +29,7 @@ use serde_json::{Value, json};
 use token_exposure::api::TokenExposureReport;
 
 mod rig;
-use rig::{ControlPlane, Controller, program_path};
+use rig::{ControlPlane, Controller, program_path, runtime};
 
 /// How many requests the loader has under way.
 const LOADERS: usize = 16;
@@ -56,21 +55,6 @@ const PRODUCTION: Shape = Shape {
     pods: 10_000,
     bindings: 6_000,
 };
-
-fn runtime() -> tokio::runtime::Runtime {
-    tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()
-        .unwrap()
-}
-
-async fn client(plane: &ControlPlane) -> Client {
-    let kubeconfig = Kubeconfig::read_from(plane.kubeconfig()).unwrap();
-    let config = Config::from_custom_kubeconfig(kubeconfig, &KubeConfigOptions::default())
-        .await
-        .unwrap();
-    Client::try_from(config).unwrap()
-}
 
 async fn create<K>(client: &Client, namespace: &str, object: Value)
 where
@@ -225,7 +209,7 @@ fn percentile(sorted: &[f64], percent: usize) -> f64 {
 fn event_to_report() {
     let plane = ControlPlane::start(&[]);
     runtime().block_on(async {
-        let client = client(&plane).await;
+        let client = plane.client().await;
         TEAM.load(&client).await;
         let controller = plane.controller(&[]);
         controller.settle();
@@ -282,7 +266,7 @@ fn event_to_report() {
 fn memory_noise_and_live_scan() {
     let plane = ControlPlane::start(&[]);
     runtime().block_on(async {
-        let client = client(&plane).await;
+        let client = plane.client().await;
         let began = Instant::now();
         PRODUCTION.load(&client).await;
         println!(

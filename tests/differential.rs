@@ -18,11 +18,7 @@ use k8s_openapi::api::{
     },
     core::v1::Pod,
 };
-use kube::{
-    Api, Client, Config,
-    api::PostParams,
-    config::{KubeConfigOptions, Kubeconfig},
-};
+use kube::{Api, Client, api::PostParams};
 use serde_json::{Value, json};
 use token_exposure::{
     facts::{Kind, Pods, wire},
@@ -34,7 +30,7 @@ use token_exposure::{
 };
 
 mod rig;
-use rig::ControlPlane;
+use rig::{ControlPlane, runtime};
 
 /// A small generator of numbers that a seed replays (SplitMix64).
 struct Random(u64);
@@ -78,21 +74,6 @@ fn cases(default: usize) -> usize {
         .ok()
         .and_then(|cases| cases.parse().ok())
         .unwrap_or(default)
-}
-
-fn runtime() -> tokio::runtime::Runtime {
-    tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()
-        .unwrap()
-}
-
-async fn client(plane: &ControlPlane) -> Client {
-    let kubeconfig = Kubeconfig::read_from(plane.kubeconfig()).unwrap();
-    let config = Config::from_custom_kubeconfig(kubeconfig, &KubeConfigOptions::default())
-        .await
-        .unwrap();
-    Client::try_from(config).unwrap()
 }
 
 // === injection ===
@@ -225,7 +206,7 @@ fn what_is_predicted_of_a_pod_is_what_admission_makes_of_it() {
         })
         .collect();
     let admitted = runtime().block_on(async {
-        let api: Api<Pod> = Api::namespaced(client(&plane).await, "random");
+        let api: Api<Pod> = Api::namespaced(plane.client().await, "random");
         let api = &api;
         let dry_run = PostParams {
             dry_run: true,
@@ -469,7 +450,7 @@ fn what_rbac_gives_is_what_reviews_say() {
             .collect();
         let rules: Vec<_> = rules.into_iter().collect();
         runtime().block_on(async {
-            let client = client(&plane).await;
+            let client = plane.client().await;
             for (namespace, name) in NAMESPACES
                 .iter()
                 .flat_map(|namespace| ACCOUNTS.map(|name| (*namespace, name)))

@@ -236,6 +236,16 @@ impl ControlPlane {
         controller
     }
 
+    /// A client with an administrator's rights.
+    pub async fn client(&self) -> kube::Client {
+        let kubeconfig = kube::config::Kubeconfig::read_from(self.kubeconfig()).unwrap();
+        let options = kube::config::KubeConfigOptions::default();
+        let config = kube::Config::from_custom_kubeconfig(kubeconfig, &options)
+            .await
+            .unwrap();
+        kube::Client::try_from(config).unwrap()
+    }
+
     /// Runs `scan` as an administrator.
     pub fn scan(&self, args: &[&str]) -> Output {
         let kubeconfig = self.kubeconfig();
@@ -386,6 +396,12 @@ impl Drop for Controller {
         let _ = self.process.kill();
         let _ = self.process.wait();
     }
+}
+
+/// What tests that speak to the API server by themselves run in.
+pub fn runtime() -> tokio::runtime::Runtime {
+    let mut runtime = tokio::runtime::Builder::new_current_thread();
+    runtime.enable_all().build().unwrap()
 }
 
 /// Sends a signal to a process.

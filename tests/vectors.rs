@@ -53,6 +53,9 @@ struct Expected {
     /// `Effect Kind name Subject`, one line for each binding; those that everybody has are left out.
     #[serde(default)]
     grants: Option<Vec<String>>,
+    /// `Kind/name` of each object that the remediation patches.
+    #[serde(default)]
+    patches: Option<Vec<String>>,
 }
 
 fn assess(case: &Case, common: &[Value]) -> BTreeMap<String, Exposure> {
@@ -121,6 +124,14 @@ fn check(case: &Case, name: &str, found: &Exposure, expected: &Expected) {
             .collect();
         assert_eq!(&found, expected, "{place}");
     }
+    if let Some(expected) = &expected.patches {
+        let patches = found
+            .remediation
+            .iter()
+            .flat_map(|remediation| &remediation.patches);
+        let found: Vec<_> = patches.map(|patch| patch.target.to_string()).collect();
+        assert_eq!(&found, expected, "{place}");
+    }
     if let Some(expected) = &expected.grants {
         let covered = token_exposure::model::rbac::Effect::Covered;
         let grants = found
@@ -174,6 +185,11 @@ fn subjects() {
 #[test]
 fn rules() {
     run("rules.yaml");
+}
+
+#[test]
+fn remediation() {
+    run("remediation.yaml");
 }
 
 #[test]

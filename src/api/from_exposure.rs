@@ -100,6 +100,12 @@ fn status(exposure: &Exposure, limit: usize) -> TokenExposureReportStatus {
             direct: grants(&direct),
             inherited: grants(&inherited),
         },
+        consumers: exposure
+            .consumers
+            .iter()
+            .take(MAX_INNER_ENTRIES)
+            .map(|consumer| name(consumer))
+            .collect(),
         remediation: exposure
             .remediation
             .as_ref()
@@ -260,6 +266,7 @@ mod tests {
             },
             pods: 1,
             carriers: vec![carrier.clone(); 30],
+            consumers: Vec::new(),
         };
         Exposure {
             account: ServiceAccountRef::new("ns", "sa"),
@@ -269,6 +276,7 @@ mod tests {
             pods: 1,
             workloads: (0..workloads).map(workload).collect(),
             permissions: model::Permissions::default(),
+            consumers: std::collections::BTreeSet::new(),
             remediation: None,
             gaps: std::collections::BTreeSet::new(),
         }

@@ -71,6 +71,13 @@ pub const EVALUATED: &str = "Evaluated";
         priority = 1
     ),
     printcolumn(
+        name = "Consumers",
+        type_ = "string",
+        json_path = ".status.consumers",
+        description = "Who may take the token for an identity.",
+        priority = 1
+    ),
+    printcolumn(
         name = "Message",
         type_ = "string",
         json_path = ".status.message",
@@ -118,6 +125,10 @@ pub struct TokenExposureReportStatus {
     /// What RBAC gives to the ServiceAccount beyond what every identity has.
     #[serde(default)]
     pub permissions: Permissions,
+    /// Systems that may take the token for an identity, without any RBAC, such as Vault.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 20), extend("x-kubernetes-list-type" = "atomic"))]
+    pub consumers: Vec<String>,
     /// What to do about a finding.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub remediation: Option<Remediation>,

@@ -51,6 +51,13 @@ pub(super) fn message(exposure: &Exposure) -> String {
             "{} a token that no permission needs: see whether it proves an identity elsewhere",
             pods_do(exposure.pods, "projects", "project")
         ),
+        Reason::KnownConsumer => {
+            let consumers: Vec<_> = exposure.consumers.iter().map(|name| &**name).collect();
+            format!(
+                "{carry} a token that no permission needs, but {} may take it for an identity: look before you switch it off",
+                consumers.join(" and ")
+            )
+        }
         Reason::DirectGrant => {
             let direct = grants
                 .grants

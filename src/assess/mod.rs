@@ -73,6 +73,11 @@ pub fn assess(evidence: &Evidence<'_>) -> Exposure {
         reason,
         message: String::new(),
         pods,
+        consumers: workloads
+            .iter()
+            .filter(|workload| workload.verdict != Verdict::NoToken)
+            .flat_map(|workload| workload.consumers.clone())
+            .collect(),
         remediation: remediation::remediation(verdict, evidence, &workloads),
         workloads,
         permissions,
@@ -82,8 +87,9 @@ pub fn assess(evidence: &Evidence<'_>) -> Exposure {
     exposure
 }
 
-/// The decision table.
-fn decide(token: Token, need: Need) -> (Verdict, Reason) {
+/// The decision table; `known_consumer` where the pod speaks of a system that may take its token as
+/// an identity.
+fn decide(token: Token, need: Need, known_consumer: bool) -> (Verdict, Reason) {
     match (token, need) {
         (Token::Absent, _) => (Verdict::NoToken, Reason::AutomountDisabled),
         (Token::External, _) => (Verdict::NoToken, Reason::ExternalAudienceOnly),
@@ -91,6 +97,9 @@ fn decide(token: Token, need: Need) -> (Verdict, Reason) {
         (_, Need::Direct) => (Verdict::Needed, Reason::DirectGrant),
         (_, Need::Unknown(reason)) => (Verdict::Unknown, reason),
         (_, Need::Inherited) => (Verdict::Review, Reason::InheritedOnly),
+        (_, Need::AdmissionOnly | Need::Latent | Need::None) if known_consumer => {
+            (Verdict::Review, Reason::KnownConsumer)
+        }
         (Token::Explicit, Need::AdmissionOnly | Need::Latent | Need::None) => {
             (Verdict::Review, Reason::ExplicitToken)
         }
@@ -156,32 +165,41 @@ fn strongest(carriers: &[Carrier]) -> Token {
     carriers.iter().map(token).max().unwrap_or(Token::Absent)
 }
 
+/// The pods of one workload, folded.
+#[derive(Default)]
+struct Folded {
+    pods: u32,
+    carriers: BTreeSet<Carrier>,
+    consumers: BTreeSet<Box<str>>,
+}
+
 /// The workloads of the account, worst first: the pods of each folded into one.
 fn workloads(evidence: &Evidence<'_>, need: Need) -> Vec<WorkloadExposure> {
-    let mut folded: BTreeMap<&Workload, (u32, BTreeSet<Carrier>)> = BTreeMap::new();
+    let mut folded: BTreeMap<&Workload, Folded> = BTreeMap::new();
     for (pod, count) in &evidence.pods {
-        let (pods, found) = folded.entry(&pod.workload).or_default();
-        *pods += count;
-        found.extend(carriers(pod, evidence));
+        let workload = folded.entry(&pod.workload).or_default();
+        workload.pods += count;
+        workload.carriers.extend(carriers(pod, evidence));
+        workload.consumers.extend(pod.consumers.iter().cloned());
     }
-    let mut workloads: Vec<_> = folded
-        .into_iter()
-        .map(|(workload, (pods, found))| {
-            let carriers: Vec<_> = found.into_iter().collect();
-            let (verdict, reason) = if is_blind(&evidence.gaps) {
-                (Verdict::Unknown, Reason::Forbidden)
-            } else {
-                decide(strongest(&carriers), need)
-            };
-            WorkloadExposure {
-                verdict,
-                reason,
-                workload: workload.clone(),
-                pods,
-                carriers,
-            }
-        })
-        .collect();
+    let blind = is_blind(&evidence.gaps);
+    let judge = |(workload, folded): (&Workload, Folded)| {
+        let carriers: Vec<_> = folded.carriers.into_iter().collect();
+        let (verdict, reason) = if blind {
+            (Verdict::Unknown, Reason::Forbidden)
+        } else {
+            decide(strongest(&carriers), need, !folded.consumers.is_empty())
+        };
+        WorkloadExposure {
+            verdict,
+            reason,
+            workload: workload.clone(),
+            pods: folded.pods,
+            carriers,
+            consumers: folded.consumers.into_iter().collect(),
+        }
+    };
+    let mut workloads: Vec<_> = folded.into_iter().map(judge).collect();
     workloads.sort_unstable();
     workloads
 }

@@ -54,16 +54,20 @@ fn automounts(workload: &WorkloadExposure) -> impl Iterator<Item = &Carrier> {
 }
 
 /// One patch of the account for all workloads that leave the decision to it, and one for each that
-/// overrides it.
+/// overrides it. Where a system takes the token of one workload for an identity, the others are
+/// patched each by itself, and that one is left alone.
 fn patches(evidence: &Evidence<'_>, automounted: &[&WorkloadExposure]) -> Vec<Patch> {
     let overrides = |workload: &WorkloadExposure| {
         let mut pods = evidence.pods.iter();
         pods.any(|(pod, _)| pod.workload == workload.workload && pod.automount == Some(true))
     };
-    let (overriding, obeying): (Vec<&WorkloadExposure>, Vec<_>) = automounted
+    let (anonymous, known): (Vec<&WorkloadExposure>, Vec<_>) = automounted
         .iter()
         .copied()
-        .partition(|workload| overrides(workload));
+        .partition(|workload| workload.consumers.is_empty());
+    let (single, obeying): (Vec<&WorkloadExposure>, Vec<_>) = anonymous
+        .into_iter()
+        .partition(|workload| !known.is_empty() || overrides(workload));
     let account = (!obeying.is_empty()).then(|| Patch {
         target: Workload {
             kind: "ServiceAccount".into(),
@@ -71,7 +75,7 @@ fn patches(evidence: &Evidence<'_>, automounted: &[&WorkloadExposure]) -> Vec<Pa
         },
         patch: r#"{"automountServiceAccountToken":false}"#.to_owned(),
     });
-    let workloads = overriding.into_iter().filter_map(|workload| {
+    let workloads = single.into_iter().filter_map(|workload| {
         Some(Patch {
             target: workload.workload.clone(),
             patch: workload_patch(&workload.workload.kind)?.to_owned(),

@@ -1,6 +1,7 @@
 //! From what the API sends to what is kept: one small fact for each object. Fields that nobody
 //! reads are never parsed, and odd input becomes a fact or is left out; nothing here can fail.
 
+mod consumers;
 pub mod owner;
 pub mod pod;
 pub mod rbac;

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::{Kind, Pods, owner, wire};
+use super::{Kind, Pods, consumers, owner, wire};
 use crate::model::{
     InputKind,
     pod::{
@@ -30,7 +30,8 @@ impl Kind for Pods {
         } else {
             Origin::Live
         };
-        let mut facts = template(&wire.spec, owner::workload(&wire.metadata));
+        let workload = owner::workload(&wire.metadata);
+        let mut facts = template(&wire.metadata, &wire.spec, workload);
         facts.origin = origin;
         if wire.metadata.annotations.mirror.is_some() {
             facts.service_account = None;
@@ -44,7 +45,7 @@ impl Kind for Pods {
 
 /// The facts of a template that belongs to a workload.
 #[must_use]
-pub fn template(spec: &wire::PodSpec, workload: Workload) -> PodFacts {
+pub fn template(metadata: &wire::Metadata, spec: &wire::PodSpec, workload: Workload) -> PodFacts {
     let volumes: Box<[Volume]> = spec.volumes.iter().filter_map(volume).collect();
     let containers = [
         (ContainerKind::Init, &spec.init_containers),
@@ -60,6 +61,7 @@ pub fn template(spec: &wire::PodSpec, workload: Workload) -> PodFacts {
         workload,
         origin: Origin::Template,
         automount: spec.automount_service_account_token,
+        consumers: consumers::consumers(&metadata.annotations, spec),
         volumes,
         containers,
     }

@@ -1,7 +1,11 @@
 //! The slim types that objects are parsed into: only the fields that are read, `null` taken as
 //! absent everywhere, as the API server takes it.
 
-use serde::{Deserialize, Deserializer};
+use std::fmt;
+
+use serde::{Deserialize, Deserializer, de::Visitor};
+
+use super::consumers::of_variable;
 
 /// Reads `null` as the default value.
 fn lenient<'de, D: Deserializer<'de>, T: Deserialize<'de> + Default>(
@@ -78,6 +82,18 @@ wire! {
         /// Present on the mirror of a static pod, with any value.
         #[serde(rename = "kubernetes.io/config.mirror")]
         mirror: Option<String>,
+        /// Vault's injector adds an agent.
+        #[serde(rename = "vault.hashicorp.com/agent-inject")]
+        vault_agent_inject: Option<String>,
+        /// Consul's injector adds a sidecar.
+        #[serde(rename = "consul.hashicorp.com/connect-inject")]
+        consul_connect_inject: Option<String>,
+        /// Bank-Vaults' webhook adds its client.
+        #[serde(rename = "vault.security.bank-vaults.io/vault-addr")]
+        bank_vaults_address: Option<String>,
+        /// The same before the project changed its name.
+        #[serde(rename = "vault.security.banzaicloud.io/vault-addr")]
+        bank_vaults_address_old: Option<String>,
     }
 
     /// A Pod.
@@ -142,6 +158,14 @@ wire! {
         name: String,
         /// `volumeMounts`.
         volume_mounts: Vec<VolumeMount>,
+        /// `env`.
+        env: Vec<Variable>,
+    }
+
+    /// An environment variable.
+    Variable {
+        /// `name`, where it tells something.
+        name: VariableName,
     }
 
     /// A mount.
@@ -188,6 +212,8 @@ wire! {
 
     /// A pod template.
     PodTemplateSpec {
+        /// `metadata`.
+        metadata: Metadata,
         /// `spec`.
         spec: Option<PodSpec>,
     }
@@ -258,10 +284,33 @@ wire! {
     }
 }
 
+/// The name of an environment variable, kept only as the system that its presence tells of.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct VariableName(pub Option<&'static str>);
+
+impl<'de> Deserialize<'de> for VariableName {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Name;
+        impl Visitor<'_> for Name {
+            type Value = VariableName;
+
+            fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+                formatter.write_str("a string")
+            }
+
+            fn visit_str<E>(self, name: &str) -> Result<VariableName, E> {
+                Ok(VariableName(of_variable(name)))
+            }
+        }
+        deserializer.deserialize_str(Name)
+    }
+}
+
 impl Templated {
-    /// The pod spec that it embeds; one without containers is something else by the same name.
+    /// The metadata and the spec of the pod template that it embeds; one without containers is
+    /// something else by the same name.
     #[must_use]
-    pub fn pod_spec(&self) -> Option<&PodSpec> {
+    pub fn template(&self) -> Option<(&Metadata, &PodSpec)> {
         let spec = self.spec.as_ref();
         let of_job = || spec?.job_template.as_ref()?.spec.template.as_ref();
         let template = self
@@ -269,9 +318,7 @@ impl Templated {
             .as_ref()
             .or_else(|| spec?.template.as_ref())
             .or_else(of_job)?;
-        template
-            .spec
-            .as_ref()
-            .filter(|spec| !spec.containers.is_empty())
+        let spec = template.spec.as_ref()?;
+        (!spec.containers.is_empty()).then_some((&template.metadata, spec))
     }
 }

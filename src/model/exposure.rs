@@ -84,6 +84,8 @@ pub enum Reason {
     InheritedOnly,
     /// Review: somebody projected the token by hand, perhaps to prove an identity elsewhere.
     ExplicitToken,
+    /// Review: the pod speaks of a system that may take its token as an identity, such as Vault.
+    KnownConsumer,
     /// Needed: a binding names the account itself.
     DirectGrant,
     /// No token: the pods switch it off, or hide the path that it is mounted at.
@@ -113,6 +115,7 @@ impl Reason {
             Self::LatentBinding => "LatentBinding",
             Self::InheritedOnly => "InheritedOnly",
             Self::ExplicitToken => "ExplicitToken",
+            Self::KnownConsumer => "KnownConsumer",
             Self::DirectGrant => "DirectGrant",
             Self::AutomountDisabled => "AutomountDisabled",
             Self::ExternalAudienceOnly => "ExternalAudienceOnly",
@@ -169,6 +172,8 @@ pub struct Exposure {
     pub workloads: Vec<WorkloadExposure>,
     /// What RBAC gives it.
     pub permissions: Permissions,
+    /// Systems that may take the token for an identity, sorted.
+    pub consumers: BTreeSet<Box<str>>,
     /// What to do; `None` when there is nothing to do.
     pub remediation: Option<Remediation>,
     /// What the answer lacks.
@@ -188,6 +193,8 @@ pub struct WorkloadExposure {
     pub pods: u32,
     /// The tokens, each with the containers that see it.
     pub carriers: Vec<Carrier>,
+    /// Systems that may take the token for the pod's identity, sorted.
+    pub consumers: Vec<Box<str>>,
 }
 
 /// One token as containers see it.

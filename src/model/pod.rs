@@ -22,6 +22,8 @@ pub struct PodFacts {
     pub origin: Origin,
     /// `spec.automountServiceAccountToken`; `None` when unset or null.
     pub automount: Option<bool>,
+    /// Systems that may take the token for the pod's identity, without any RBAC; sorted.
+    pub consumers: Box<[Box<str>]>,
     /// The volumes that matter for tokens, in the order of the pod.
     pub volumes: Box<[Volume]>,
     /// All containers, init containers first, in the order of the pod.

@@ -283,10 +283,10 @@ impl Loader<'_> {
             kind: head.kind.as_str().into(),
             name: wire.metadata.name.as_str().into(),
         };
-        if let Some(spec) = wire.pod_spec() {
+        if let Some((metadata, spec)) = wire.template() {
             self.templates.insert(
                 template_key(&namespace, &workload),
-                facts::pod::template(spec, workload),
+                facts::pod::template(metadata, spec, workload),
             );
             if !TEMPLATE_KINDS.contains(&head.kind.as_str()) {
                 self.outcome.objects += 1;

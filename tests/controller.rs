@@ -195,7 +195,7 @@ fn reports_equal_scans_of_the_cluster_and_of_its_dump() {
             .unwrap()
             .len()
     };
-    await_that("the sample's pods are made", || pods() == 13);
+    await_that("the sample's pods are made", || pods() == 14);
     for scope in ["findings", "all"] {
         let controller = plane.controller(&["--report-scope", scope]);
         controller.settle();
@@ -247,7 +247,7 @@ fn what_is_predicted_for_manifests_is_what_admission_does() {
             .as_array()
             .unwrap()
             .len()
-            == 13
+            == 14
     });
     let scan = plane.scan(&["-A", "-o", "json", "--report-scope", "all"]);
     let live: Value = serde_json::from_slice(&scan.stdout).unwrap();

@@ -26,7 +26,7 @@ use token_exposure::{
     model::{ApiAudiences, Carrier, Level, Rule, ServiceAccountRef, TokenSource},
     rbac::cover::{Atom, breakdown},
     source::files,
-    token::{automount::should_automount, carriers},
+    token::{Bearer, automount::should_automount, carriers},
 };
 
 mod rig;
@@ -160,11 +160,13 @@ fn pod(random: &mut Random, n: usize, account: &str) -> Value {
 
 fn carried(pod: &Value, service_account: Option<bool>) -> Vec<Carrier> {
     let pod: wire::Pod = serde_json::from_value(pod.clone()).unwrap();
-    carriers(
-        &Pods::facts(&pod),
-        service_account,
-        &ApiAudiences::default(),
-    )
+    let facts = Pods::facts(&pod);
+    let bearer = Bearer {
+        name: facts.service_account.as_deref().unwrap(),
+        automount: service_account,
+        token_secrets: &[],
+    };
+    carriers(&facts, bearer, &ApiAudiences::default())
 }
 
 /// What must be equal; of a live pod, nobody can tell whether its account switched the token off

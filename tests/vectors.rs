@@ -106,10 +106,16 @@ fn check(case: &Case, name: &str, found: &Exposure, expected: &Expected) {
                 .drift
                 .map(|drift| format!(" {drift:?}"))
                 .unwrap_or_default();
+            let seconds = carrier.expiration_seconds;
             format!(
-                "{:?} {audience} {} {} {}{drift}",
+                "{:?}{} {audience} {} {} {}{drift}",
                 carrier.source,
-                carrier.expiration_seconds,
+                if carrier.secret.is_empty() {
+                    String::new()
+                } else {
+                    format!(" {}", carrier.secret)
+                },
+                seconds.map_or_else(|| "-".to_owned(), |seconds| seconds.to_string()),
                 carrier
                     .mount_path
                     .replace("/var/run/secrets/kubernetes.io/serviceaccount", "P"),
@@ -175,6 +181,11 @@ fn injection() {
 #[test]
 fn carriers() {
     run("carriers.yaml");
+}
+
+#[test]
+fn legacy_tokens() {
+    run("legacy.yaml");
 }
 
 #[test]

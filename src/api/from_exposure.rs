@@ -176,9 +176,10 @@ impl From<&model::Carrier> for Carrier {
     fn from(carrier: &model::Carrier) -> Self {
         Self {
             source: carrier.source,
-            audience: (!carrier.audience.is_empty()).then(|| name(&carrier.audience)),
+            audience: present(&carrier.audience),
             expiration_seconds: carrier.expiration_seconds,
-            mount_path: name(&carrier.mount_path),
+            mount_path: present(&carrier.mount_path),
+            secret: present(&carrier.secret),
             drift: carrier.drift,
         }
     }
@@ -226,6 +227,11 @@ fn workload_names(workloads: &[model::WorkloadExposure]) -> String {
     name(&names.join(", "))
 }
 
+/// A name that may be empty, which means that there is none.
+fn present(text: &str) -> Option<String> {
+    (!text.is_empty()).then(|| name(text))
+}
+
 /// A name, or anything as long as one.
 fn name(text: &str) -> String {
     clipped(text, MAX_CHARACTERS)
@@ -250,7 +256,8 @@ mod tests {
             source: TokenSource::Explicit,
             reach: model::Reach::Api,
             audience: "a".repeat(1_000).into(),
-            expiration_seconds: 3600,
+            expiration_seconds: Some(3600),
+            secret: "".into(),
             mount_path: path.into(),
             containers: (0..30)
                 .map(|n| format!("{n}-{}", "c".repeat(60)).into())

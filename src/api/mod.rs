@@ -205,15 +205,22 @@ pub struct Workload {
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Carrier {
-    /// How the token got into the pod: Automount by admission, Explicit by the pod spec.
+    /// How the token got into the pod: Automount by admission, Explicit by the pod spec,
+    /// LegacySecret from a Secret of a ServiceAccount.
     pub source: TokenSource,
     /// Whom the token is for; absent for the API server itself.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub audience: Option<String>,
-    /// The lifetime that was asked for, in seconds.
-    pub expiration_seconds: i64,
-    /// The directory or file at which containers see the token.
-    pub mount_path: String,
+    /// The lifetime that was asked for, in seconds; absent for a token that never expires.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub expiration_seconds: Option<i64>,
+    /// The directory or file at which containers see the token; absent where it is in their
+    /// environment.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub mount_path: Option<String>,
+    /// The Secret that holds the token; absent for a token of the pod's own.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub secret: Option<String>,
     /// How the pod differs from one made today: RemovedOnRecreate, the token is switched off by now.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub drift: Option<Drift>,

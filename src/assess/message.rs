@@ -58,6 +58,9 @@ pub(super) fn message(exposure: &Exposure) -> String {
                 consumers.join(" and ")
             )
         }
+        Reason::LegacyToken => format!(
+            "{carry} a token from a Secret, which never expires: replace it by a projected token"
+        ),
         Reason::DirectGrant => {
             let direct = grants
                 .grants
@@ -77,6 +80,7 @@ pub(super) fn message(exposure: &Exposure) -> String {
         Reason::Forbidden
         | Reason::RbacNotEnforced
         | Reason::UnknownAudience
+        | Reason::SuspectedLegacyToken
         | Reason::UnresolvedRole => {
             let missing = exposure
                 .gaps

@@ -12,7 +12,7 @@ use crate::{
         WorkloadExposure, pod::Workload, rbac::Effect,
     },
     rbac::{self, BoundRole},
-    token,
+    token::{self, Bearer},
 };
 
 /// Everything that the answer for one account is computed from.
@@ -22,7 +22,8 @@ pub struct Evidence<'a> {
     pub account: &'a ServiceAccountRef,
     /// The account's object; `None` when it was not seen.
     pub service_account: Option<&'a ServiceAccountFacts>,
-    /// The shapes of its pods and templates, with how many there are of each.
+    /// The shapes of its pods and templates, and of those that refer to its legacy tokens, with how
+    /// many there are of each.
     pub pods: Vec<(&'a PodFacts, u32)>,
     /// The bindings that may reach it, those of everybody among them.
     pub bindings: Vec<BoundRole<'a>>,
@@ -42,6 +43,8 @@ enum Token {
     UnknownAudience,
     Explicit,
     Automounted,
+    SuspectedLegacy,
+    Legacy,
 }
 
 /// What RBAC says of the account: the columns of the decision table.
@@ -59,9 +62,10 @@ enum Need {
 #[must_use]
 pub fn assess(evidence: &Evidence<'_>) -> Exposure {
     let permissions = rbac::permissions(evidence.account, &evidence.bindings, evidence.roles);
-    let gaps = gaps(evidence, &permissions);
+    let mut gaps = gaps(evidence, &permissions);
     let need = need(&permissions, &gaps);
     let workloads = workloads(evidence, need);
+    gaps.extend(carrier_gaps(&workloads));
     let (verdict, reason) = worst(&workloads, &gaps);
     let concerned = workloads
         .iter()
@@ -78,7 +82,7 @@ pub fn assess(evidence: &Evidence<'_>) -> Exposure {
             .filter(|workload| workload.verdict != Verdict::NoToken)
             .flat_map(|workload| workload.consumers.clone())
             .collect(),
-        remediation: remediation::remediation(verdict, evidence, &workloads),
+        remediation: remediation::remediation(verdict, reason, evidence, &workloads),
         workloads,
         permissions,
         gaps,
@@ -94,6 +98,8 @@ fn decide(token: Token, need: Need, known_consumer: bool) -> (Verdict, Reason) {
         (Token::Absent, _) => (Verdict::NoToken, Reason::AutomountDisabled),
         (Token::External, _) => (Verdict::NoToken, Reason::ExternalAudienceOnly),
         (Token::UnknownAudience, _) => (Verdict::Unknown, Reason::UnknownAudience),
+        (Token::SuspectedLegacy, _) => (Verdict::Unknown, Reason::SuspectedLegacyToken),
+        (Token::Legacy, _) => (Verdict::Review, Reason::LegacyToken),
         (_, Need::Direct) => (Verdict::Needed, Reason::DirectGrant),
         (_, Need::Unknown(reason)) => (Verdict::Unknown, reason),
         (_, Need::Inherited) => (Verdict::Review, Reason::InheritedOnly),
@@ -114,7 +120,7 @@ fn need(permissions: &Permissions, gaps: &BTreeSet<Gap>) -> Need {
     let deciding = |gap: &&Gap| match gap {
         Gap::Forbidden(kind) => kind.decides_need(),
         Gap::RbacNotEnforced | Gap::UnresolvedRole(_) => true,
-        Gap::UnknownAudience(_) => false,
+        Gap::UnknownAudience(_) | Gap::SuspectedSecret(_) => false,
     };
     let has = |effect| permissions.first(effect).is_some();
     if gaps.contains(&Gap::RbacNotEnforced) {
@@ -130,39 +136,52 @@ fn need(permissions: &Permissions, gaps: &BTreeSet<Gap>) -> Need {
     }
 }
 
-/// What the answer lacks: what could not be read, roles outside of the input, odd audiences.
+/// What could not be read, and roles outside of the input.
 fn gaps(evidence: &Evidence<'_>, permissions: &Permissions) -> BTreeSet<Gap> {
-    let unresolved = permissions
-        .grants
-        .iter()
-        .filter(|grant| grant.effect == Effect::Unresolved);
-    let audiences = evidence
-        .pods
-        .iter()
-        .flat_map(|(pod, _)| carriers(pod, evidence));
-    let audiences = audiences.filter(|carrier| carrier.reach == Reach::Unknown);
-    let mut gaps = evidence.gaps.clone();
-    gaps.extend(unresolved.map(|grant| Gap::UnresolvedRole(grant.role_ref.clone())));
-    gaps.extend(audiences.map(|carrier| Gap::UnknownAudience(carrier.audience)));
-    gaps
+    let grants = permissions.grants.iter();
+    let unresolved = grants.filter(|grant| grant.effect == Effect::Unresolved);
+    let unresolved = unresolved.map(|grant| Gap::UnresolvedRole(grant.role_ref.clone()));
+    evidence.gaps.iter().cloned().chain(unresolved).collect()
+}
+
+/// Odd audiences, and Secrets that cannot be looked into.
+fn carrier_gaps(workloads: &[WorkloadExposure]) -> impl Iterator<Item = Gap> {
+    let carriers = workloads.iter().flat_map(|workload| &workload.carriers);
+    let unknown = carriers.filter(|carrier| carrier.reach == Reach::Unknown);
+    unknown.map(|carrier| match carrier.source {
+        TokenSource::LegacySecret => Gap::SuspectedSecret(carrier.secret.clone()),
+        TokenSource::Automount | TokenSource::Explicit => {
+            Gap::UnknownAudience(carrier.audience.clone())
+        }
+    })
 }
 
 fn carriers(pod: &PodFacts, evidence: &Evidence<'_>) -> Vec<Carrier> {
-    let automount = evidence
-        .service_account
-        .and_then(|account| account.automount);
-    token::carriers(pod, automount, evidence.audiences)
+    let facts = evidence.service_account;
+    let bearer = Bearer {
+        name: &evidence.account.name,
+        automount: facts.and_then(|facts| facts.automount),
+        token_secrets: facts.map_or(&[], |facts| &facts.token_secrets),
+    };
+    token::carriers(pod, bearer, evidence.audiences)
 }
 
-/// The strongest token among carriers.
-fn strongest(carriers: &[Carrier]) -> Token {
-    let token = |carrier: &Carrier| match (carrier.reach, carrier.source) {
-        (Reach::Api, TokenSource::Automount) => Token::Automounted,
-        (Reach::Api, TokenSource::Explicit) => Token::Explicit,
-        (Reach::Unknown, _) => Token::UnknownAudience,
-        (Reach::External, _) => Token::External,
+/// The rows of the table that carriers speak for: the strongest of the pod's own tokens, and legacy
+/// ones besides, which are a finding of their own.
+fn tokens(carriers: &[Carrier]) -> impl Iterator<Item = Token> {
+    let token = |carrier: &Carrier| match (carrier.source, carrier.reach) {
+        (TokenSource::LegacySecret, Reach::Api) => Token::Legacy,
+        (TokenSource::LegacySecret, Reach::External | Reach::Unknown) => Token::SuspectedLegacy,
+        (_, Reach::External) => Token::External,
+        (_, Reach::Unknown) => Token::UnknownAudience,
+        (TokenSource::Explicit, Reach::Api) => Token::Explicit,
+        (TokenSource::Automount, Reach::Api) => Token::Automounted,
     };
-    carriers.iter().map(token).max().unwrap_or(Token::Absent)
+    let is_legacy = |token: &Token| matches!(token, Token::Legacy | Token::SuspectedLegacy);
+    let (legacy, own): (Vec<_>, Vec<_>) = carriers.iter().map(token).partition(is_legacy);
+    legacy
+        .into_iter()
+        .chain([own.into_iter().max().unwrap_or(Token::Absent)])
 }
 
 /// The pods of one workload, folded.
@@ -188,7 +207,11 @@ fn workloads(evidence: &Evidence<'_>, need: Need) -> Vec<WorkloadExposure> {
         let (verdict, reason) = if blind {
             (Verdict::Unknown, Reason::Forbidden)
         } else {
-            decide(strongest(&carriers), need, !folded.consumers.is_empty())
+            let known_consumer = !folded.consumers.is_empty();
+            let judged = tokens(&carriers).map(|token| decide(token, need, known_consumer));
+            judged
+                .min()
+                .unwrap_or((Verdict::NoToken, Reason::AutomountDisabled))
         };
         WorkloadExposure {
             verdict,

@@ -2,12 +2,14 @@
 
 use super::Evidence;
 use crate::model::{
-    Carrier, Remediation, TokenSource, Verdict, WorkloadExposure, exposure::Patch, pod::Workload,
+    Carrier, Reason, Remediation, TokenSource, Verdict, WorkloadExposure, exposure::Patch,
+    pod::Workload,
 };
 
 /// What to do about a finding; `None` where nothing is to be done, or cannot be told.
 pub(super) fn remediation(
     verdict: Verdict,
+    reason: Reason,
     evidence: &Evidence<'_>,
     workloads: &[WorkloadExposure],
 ) -> Option<Remediation> {
@@ -26,6 +28,12 @@ pub(super) fn remediation(
             patches: Vec::new(),
         })
     };
+    if reason == Reason::LegacyToken {
+        // The pod's own token, if it has one, may well be needed.
+        return without_patch(
+            "project a serviceAccountToken in place of the Secret, then delete it".to_owned(),
+        );
+    }
     if automounted.is_empty() {
         return without_patch(format!(
             "{condition}remove the serviceAccountToken source from the volume"

@@ -6,11 +6,14 @@ use super::{Kind, Pods, consumers, owner, wire};
 use crate::model::{
     InputKind,
     pod::{
-        Container, ContainerKind, INJECTED_VOLUME_PREFIX, Mount, Origin, PodFacts, SubPath,
-        TOKEN_MOUNT_PATH, TokenProjection, Volume, Workload,
+        Container, ContainerKind, INJECTED_VOLUME_PREFIX, Mount, Origin, PodFacts, SecretToken,
+        SecretVariable, SubPath, TOKEN_MOUNT_PATH, TokenProjection, Volume, Workload,
+        legacy_token_owner,
     },
 };
 
+/// The key of a legacy token Secret that holds the token (`ServiceAccountTokenKey`).
+const TOKEN_KEY: &str = "token";
 /// What the API fills in for a missing `expirationSeconds` (`SetDefaults_ServiceAccountTokenProjection`).
 const DEFAULT_EXPIRATION_SECONDS: i64 = 3600;
 
@@ -80,19 +83,66 @@ fn service_account_name(spec: &wire::PodSpec) -> &str {
 }
 
 fn volume(wire: &wire::Volume) -> Option<Volume> {
-    let sources = wire
-        .projected
-        .iter()
-        .flat_map(|projected| &projected.sources);
-    let tokens: Box<[TokenProjection]> = sources
+    let sources = || {
+        wire.projected
+            .iter()
+            .flat_map(|projected| &projected.sources)
+    };
+    let tokens: Box<[TokenProjection]> = sources()
         .filter_map(|source| source.service_account_token.as_ref())
         .map(token)
         .collect();
-    let matters = !tokens.is_empty() || wire.name.starts_with(INJECTED_VOLUME_PREFIX);
-    matters.then(|| Volume {
+    let whole = wire
+        .secret
+        .iter()
+        .map(|secret| (&secret.secret_name, &secret.items));
+    let projected = sources().filter_map(|source| source.secret.as_ref());
+    let projected = projected.map(|secret| (&secret.name, &secret.items));
+    let secrets: Box<[SecretToken]> = whole
+        .chain(projected)
+        .filter_map(|(secret, items)| secret_token(secret, items))
+        .collect();
+    let injected = wire.name.starts_with(INJECTED_VOLUME_PREFIX);
+    (injected || !tokens.is_empty() || !secrets.is_empty()).then(|| Volume {
         name: wire.name.as_str().into(),
         tokens,
+        secrets,
     })
+}
+
+/// The token of a legacy token Secret, if the volume shows its key `token`; without items it shows all.
+fn secret_token(secret: &str, items: &[wire::KeyToPath]) -> Option<SecretToken> {
+    legacy_token_owner(secret)?;
+    let path = if items.is_empty() {
+        TOKEN_KEY
+    } else {
+        &items.iter().find(|item| item.key == TOKEN_KEY)?.path
+    };
+    Some(SecretToken {
+        secret: secret.into(),
+        path: path.into(),
+    })
+}
+
+/// The environment variables of a container that hold the token of a legacy token Secret.
+fn variables(wire: &wire::Container) -> Box<[SecretVariable]> {
+    let single = wire
+        .env
+        .iter()
+        .filter_map(|variable| variable.value_from.as_ref());
+    let single = single.filter_map(|from| from.secret_key_ref.as_ref());
+    let single = single.filter(|reference| reference.key == TOKEN_KEY);
+    let all = wire
+        .env_from
+        .iter()
+        .filter_map(|from| from.secret_ref.as_ref());
+    single
+        .chain(all)
+        .filter(|reference| legacy_token_owner(&reference.name).is_some())
+        .map(|reference| SecretVariable {
+            secret: reference.name.as_str().into(),
+        })
+        .collect()
 }
 
 fn token(wire: &wire::TokenProjection) -> TokenProjection {
@@ -119,6 +169,7 @@ fn container(wire: &wire::Container, kind: ContainerKind, volumes: &[Volume]) ->
             .filter(matters)
             .map(mount)
             .collect(),
+        variables: variables(wire),
     }
 }
 
@@ -138,18 +189,13 @@ fn mount(wire: &wire::VolumeMount) -> Mount {
 }
 
 /// Makes the pods of one workload equal: leaves out the random end of the injected volume's name,
-/// and containers that see none of the volumes.
+/// and containers that see no token.
 fn forget_random_names(facts: &mut PodFacts) {
+    let volumes = &facts.volumes;
+    let shown = |mount: &Mount| volumes.iter().any(|volume| volume.name == mount.volume);
     facts.containers = std::mem::take(&mut facts.containers)
         .into_iter()
-        .filter(|container| {
-            container.mounts.iter().any(|mount| {
-                facts
-                    .volumes
-                    .iter()
-                    .any(|volume| volume.name == mount.volume)
-            })
-        })
+        .filter(|container| !container.variables.is_empty() || container.mounts.iter().any(shown))
         .collect();
     let mut injected = facts
         .volumes

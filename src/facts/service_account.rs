@@ -1,7 +1,7 @@
 //! What is kept of a ServiceAccount and of a Namespace.
 
 use super::{Kind, Namespaces, ServiceAccounts, wire};
-use crate::model::{InputKind, NamespaceFacts, ServiceAccountFacts};
+use crate::model::{InputKind, NamespaceFacts, ServiceAccountFacts, pod::legacy_token_owner};
 
 impl Kind for ServiceAccounts {
     type Wire = wire::ServiceAccount;
@@ -16,6 +16,12 @@ impl Kind for ServiceAccounts {
         ServiceAccountFacts {
             uid: wire.metadata.uid.as_str().into(),
             automount: wire.automount_service_account_token,
+            token_secrets: wire
+                .secrets
+                .iter()
+                .filter(|secret| legacy_token_owner(&secret.name).is_some())
+                .map(|secret| secret.name.as_str().into())
+                .collect(),
         }
     }
 }

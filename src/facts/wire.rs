@@ -128,6 +128,32 @@ wire! {
         name: String,
         /// `projected`.
         projected: Option<Projected>,
+        /// `secret`.
+        secret: Option<SecretVolume>,
+    }
+
+    /// A Secret as a volume.
+    SecretVolume {
+        /// `secretName`.
+        secret_name: String,
+        /// `items`.
+        items: Vec<KeyToPath>,
+    }
+
+    /// A Secret as a source of a projected volume.
+    SecretProjection {
+        /// `name`.
+        name: String,
+        /// `items`.
+        items: Vec<KeyToPath>,
+    }
+
+    /// Which file a key becomes.
+    KeyToPath {
+        /// `key`.
+        key: String,
+        /// `path`.
+        path: String,
     }
 
     /// A projected volume.
@@ -140,6 +166,8 @@ wire! {
     Projection {
         /// `serviceAccountToken`.
         service_account_token: Option<TokenProjection>,
+        /// `secret`.
+        secret: Option<SecretProjection>,
     }
 
     /// A projected token.
@@ -160,12 +188,36 @@ wire! {
         volume_mounts: Vec<VolumeMount>,
         /// `env`.
         env: Vec<Variable>,
+        /// `envFrom`.
+        env_from: Vec<VariableSource>,
+    }
+
+    /// A source of many environment variables.
+    VariableSource {
+        /// `secretRef`.
+        secret_ref: Option<SecretReference>,
+    }
+
+    /// A Secret, or one key of it.
+    SecretReference {
+        /// `name`.
+        name: String,
+        /// `key`.
+        key: String,
+    }
+
+    /// Where the value of an environment variable comes from.
+    ValueFrom {
+        /// `secretKeyRef`.
+        secret_key_ref: Option<SecretReference>,
     }
 
     /// An environment variable.
     Variable {
         /// `name`, where it tells something.
         name: VariableName,
+        /// `valueFrom`.
+        value_from: Option<ValueFrom>,
     }
 
     /// A mount.
@@ -222,6 +274,8 @@ wire! {
     ServiceAccount {
         /// `metadata`.
         metadata: Metadata,
+        /// `secrets`.
+        secrets: Vec<SecretReference>,
         /// `automountServiceAccountToken`.
         automount_service_account_token: Option<bool>,
     }

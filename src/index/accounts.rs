@@ -8,6 +8,9 @@ use crate::{
     model::{ObjectKey, PodFacts, ServiceAccountRef},
 };
 
+/// Distinct shapes of pods, and how many pods have each.
+pub(super) type Shapes = HashMap<Arc<PodFacts>, u32>;
+
 /// What is known of one account.
 #[derive(Debug, Default)]
 pub struct Account {
@@ -16,7 +19,9 @@ pub struct Account {
     /// Its report exists.
     pub(super) reported: bool,
     /// The distinct shapes of its pods, and how many pods have each.
-    pub(super) pods: HashMap<Arc<PodFacts>, u32>,
+    pub(super) pods: Shapes,
+    /// Pods of other accounts that refer to a legacy token of this one.
+    pub(super) holders: Shapes,
     pub(super) summary: Option<Summary>,
 }
 
@@ -33,8 +38,8 @@ impl Account {
         self.exists || !self.pods.is_empty()
     }
 
-    const fn is_forgotten(&self) -> bool {
-        !self.exists && !self.reported
+    fn is_forgotten(&self) -> bool {
+        !self.exists && !self.reported && self.pods.is_empty() && self.holders.is_empty()
     }
 }
 
@@ -44,7 +49,7 @@ impl Index {
     pub(super) fn touch(&mut self, account: &ServiceAccountRef, change: impl FnOnce(&mut Account)) {
         let known = self.accounts.entry(account.clone()).or_default();
         change(known);
-        if known.is_forgotten() && known.pods.is_empty() {
+        if known.is_forgotten() {
             self.accounts.remove(account);
             self.dirty.remove(account);
         } else {

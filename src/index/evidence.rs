@@ -24,11 +24,18 @@ impl Index {
     #[must_use]
     pub fn evidence<'a>(&'a self, account: &'a ServiceAccountRef) -> Evidence<'a> {
         let known = self.accounts.get(account);
-        let mut pods: Vec<(&PodFacts, u32)> = known
-            .iter()
-            .flat_map(|known| &known.pods)
-            .map(|(facts, count)| (&**facts, *count))
-            .collect();
+        let service_account = self.service_account(account);
+        // A Secret of a name alone makes no account.
+        let holders = known
+            .filter(|_| service_account.is_some())
+            .map(|known| &known.holders);
+        let shapes = known
+            .map(|known| &known.pods)
+            .into_iter()
+            .chain(holders)
+            .flatten();
+        let mut pods: Vec<(&PodFacts, u32)> =
+            shapes.map(|(facts, count)| (&**facts, *count)).collect();
         pods.sort_unstable();
         let bindings = self
             .bindings_of(account)
@@ -40,7 +47,7 @@ impl Index {
             .collect();
         Evidence {
             account,
-            service_account: self.service_account(account),
+            service_account,
             pods,
             bindings,
             roles: self.known_roles,

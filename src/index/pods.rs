@@ -1,16 +1,39 @@
 //! Pods, folded by account and shape.
 
-use std::sync::Arc;
+use std::{collections::BTreeSet, sync::Arc};
 
-use super::{Index, Indexed, Table};
+use super::{Index, Indexed, Table, accounts::Shapes};
 use crate::{
     facts::{Kind, Pods},
     model::{ObjectKey, PodFacts, ServiceAccountRef},
 };
 
+/// The account that a pod runs as.
 fn account(key: &ObjectKey, facts: &PodFacts) -> Option<ServiceAccountRef> {
     let name = facts.service_account.as_ref()?;
     Some(ServiceAccountRef::new(key.namespace.clone(), name.clone()))
+}
+
+/// The other accounts whose legacy tokens a pod refers to.
+fn lenders(key: &ObjectKey, facts: &PodFacts) -> BTreeSet<ServiceAccountRef> {
+    let own = facts.service_account.as_deref();
+    facts
+        .legacy_token_owners()
+        .filter(|owner| Some(*owner) != own)
+        .map(|owner| ServiceAccountRef::new(key.namespace.clone(), owner))
+        .collect()
+}
+
+impl Index {
+    /// Changes the shapes of a pod's account, and of those whose tokens it has besides.
+    fn file(&mut self, key: &ObjectKey, facts: &PodFacts, change: impl Fn(&mut Shapes)) {
+        if let Some(account) = account(key, facts) {
+            self.touch(&account, |known| change(&mut known.pods));
+        }
+        for lender in lenders(key, facts) {
+            self.touch(&lender, |known| change(&mut known.holders));
+        }
+    }
 }
 
 impl Indexed<Pods> for Index {
@@ -24,19 +47,20 @@ impl Indexed<Pods> for Index {
         old: Option<&Arc<PodFacts>>,
         new: Option<&Arc<PodFacts>>,
     ) {
-        if let Some((facts, account)) = new.and_then(|facts| Some((facts, account(key, facts)?))) {
-            self.touch(&account, |known| {
-                *known.pods.entry(facts.clone()).or_default() += 1;
+        // The new shape first: an account that keeps a pod is not forgotten in between.
+        if let Some(facts) = new {
+            self.file(key, facts, |shapes| {
+                *shapes.entry(facts.clone()).or_default() += 1;
             });
         }
-        if let Some((facts, account)) = old.and_then(|facts| Some((facts, account(key, facts)?))) {
-            self.touch(&account, |known| {
-                let left = known.pods.get_mut(facts).map_or(0, |count| {
+        if let Some(facts) = old {
+            self.file(key, facts, |shapes| {
+                let left = shapes.get_mut(facts).map_or(0, |count| {
                     *count -= 1;
                     *count
                 });
                 if left == 0 {
-                    known.pods.remove(facts);
+                    shapes.remove(facts);
                 }
             });
         }

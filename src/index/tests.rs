@@ -27,10 +27,22 @@ fn key(name: &str) -> ObjectKey {
 
 /// A pod that runs as an account and gets its token.
 fn pod(account: &str) -> <Pods as Kind>::Facts {
+    holder(account, None)
+}
+
+/// The same, which may refer to the legacy token of another account besides.
+fn holder(account: &str, lender: Option<&str>) -> <Pods as Kind>::Facts {
+    let reference = |lender: &str| wire::VariableSource {
+        secret_ref: Some(wire::SecretReference {
+            name: format!("{lender}-token-abcde"),
+            ..Default::default()
+        }),
+    };
     let spec = wire::PodSpec {
         service_account_name: account.to_owned(),
         containers: vec![wire::Container {
             name: "c".to_owned(),
+            env_from: lender.map(reference).into_iter().collect(),
             ..Default::default()
         }],
         ..Default::default()
@@ -263,6 +275,8 @@ enum Event {
     Pod {
         name: u8,
         account: Option<u8>,
+        /// The account whose legacy token it refers to.
+        holds: Option<u8>,
     },
     Account {
         name: u8,
@@ -312,8 +326,16 @@ const SUBJECTS: [&str; 8] = [
 fn event() -> impl Strategy<Value = Event> {
     let content = || proptest::option::of((0..2_u8, proptest::collection::vec(0..8_u8, 0..3)));
     prop_oneof![
-        (0..6_u8, proptest::option::of(0..4_u8))
-            .prop_map(|(name, account)| Event::Pod { name, account }),
+        (
+            0..6_u8,
+            proptest::option::of(0..4_u8),
+            proptest::option::of(0..4_u8)
+        )
+            .prop_map(|(name, account, holds)| Event::Pod {
+                name,
+                account,
+                holds
+            }),
         (0..4_u8, proptest::option::of(any::<Option<bool>>()))
             .prop_map(|(name, automount)| Event::Account { name, automount }),
         (0..3_u8, proptest::option::of(0..3_u8))
@@ -386,9 +408,15 @@ impl World {
             binding(namespace, kind, ["r", "s"][usize::from(*to)], &subjects)
         };
         match event {
-            Event::Pod { name, account: to } => {
+            Event::Pod {
+                name,
+                account: to,
+                holds,
+            } => {
                 let key = ObjectKey::new(["a", "b"][usize::from(name % 2)], format!("pod-{name}"));
-                let facts = to.map(|to| pod(&account(ACCOUNTS[usize::from(to)]).name));
+                let named = |index: u8| account(ACCOUNTS[usize::from(index)]).name;
+                let lender = holds.map(named);
+                let facts = to.map(|to| holder(&named(to), lender.as_deref()));
                 set::<Pods>(&mut self.pods, index, key, facts);
             }
             Event::Account { name, automount } => {

@@ -86,6 +86,8 @@ pub enum Reason {
     ExplicitToken,
     /// Review: the pod speaks of a system that may take its token as an identity, such as Vault.
     KnownConsumer,
+    /// Review: a token from a Secret that the account names, which never expires.
+    LegacyToken,
     /// Needed: a binding names the account itself.
     DirectGrant,
     /// No token: the pods switch it off, or hide the path that it is mounted at.
@@ -103,6 +105,8 @@ pub enum Reason {
     UnknownAudience,
     /// Unknown: a binding refers to a role outside of the input.
     UnresolvedRole,
+    /// Unknown: a Secret has the name of one with a token of the account, but cannot be looked into.
+    SuspectedLegacyToken,
 }
 
 impl Reason {
@@ -116,6 +120,7 @@ impl Reason {
             Self::InheritedOnly => "InheritedOnly",
             Self::ExplicitToken => "ExplicitToken",
             Self::KnownConsumer => "KnownConsumer",
+            Self::LegacyToken => "LegacyToken",
             Self::DirectGrant => "DirectGrant",
             Self::AutomountDisabled => "AutomountDisabled",
             Self::ExternalAudienceOnly => "ExternalAudienceOnly",
@@ -124,6 +129,7 @@ impl Reason {
             Self::RbacNotEnforced => "RBACNotEnforced",
             Self::UnknownAudience => "UnknownAudience",
             Self::UnresolvedRole => "UnresolvedRole",
+            Self::SuspectedLegacyToken => "SuspectedLegacyToken",
         }
     }
 }
@@ -206,10 +212,12 @@ pub struct Carrier {
     pub reach: Reach,
     /// Its audience; empty for the API server's own.
     pub audience: Box<str>,
-    /// The lifetime that was asked for, in seconds.
-    pub expiration_seconds: i64,
-    /// Where it is mounted.
+    /// The lifetime that was asked for, in seconds; `None` for one that never ends.
+    pub expiration_seconds: Option<i64>,
+    /// Where it is mounted; empty for one in the environment.
     pub mount_path: Box<str>,
+    /// The Secret that holds it; empty for one of the pod's own.
+    pub secret: Box<str>,
     /// The containers that see it, in the order of the pod.
     pub containers: Vec<Box<str>>,
     /// How the pod differs from one made today.
@@ -225,6 +233,8 @@ pub enum TokenSource {
     Automount,
     /// The pod spec projects it.
     Explicit,
+    /// It comes from a legacy token Secret, and never expires.
+    LegacySecret,
 }
 
 impl TokenSource {
@@ -234,6 +244,7 @@ impl TokenSource {
         match self {
             Self::Automount => "Automount",
             Self::Explicit => "Explicit",
+            Self::LegacySecret => "LegacySecret",
         }
     }
 }
@@ -245,7 +256,7 @@ pub enum Reach {
     Api,
     /// Somebody else; the API server answers 401.
     External,
-    /// Not known: the API server's audiences are not.
+    /// Not known: the API server's audiences are not, or what a Secret holds.
     Unknown,
 }
 
@@ -296,6 +307,8 @@ pub enum Gap {
     UnresolvedRole(RoleRef),
     /// It is not known whether the API server accepts this audience.
     UnknownAudience(Box<str>),
+    /// Whether this Secret holds a token of the account is not known.
+    SuspectedSecret(Box<str>),
 }
 
 impl Gap {
@@ -307,6 +320,7 @@ impl Gap {
             Self::Forbidden(_) => Reason::Forbidden,
             Self::UnresolvedRole(_) => Reason::UnresolvedRole,
             Self::UnknownAudience(_) => Reason::UnknownAudience,
+            Self::SuspectedSecret(_) => Reason::SuspectedLegacyToken,
         }
     }
 }
@@ -321,6 +335,10 @@ impl fmt::Display for Gap {
                 write!(f, "listing {0} is forbidden: grant `list` and `watch` on `{0}`", kind.plural())
             }
             Self::UnresolvedRole(role) => write!(f, "{role} is not in the input: add it, or scan with the cluster"),
+            Self::SuspectedSecret(secret) => write!(
+                f,
+                "Secret {secret} is named like a token that never expires, and Secrets are not read: if it is one, project a serviceAccountToken in its place"
+            ),
             Self::UnknownAudience(audience) => {
                 write!(f, "it is not known whether the API server accepts audience `{audience}`: say so with --api-audience")
             }

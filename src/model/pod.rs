@@ -59,8 +59,29 @@ pub enum Origin {
 pub struct Volume {
     /// Its name; the random end of an injected volume's name is replaced by `*`.
     pub name: Box<str>,
-    /// The projected tokens in it; empty for any other volume.
+    /// The projected tokens in it.
     pub tokens: Box<[TokenProjection]>,
+    /// The Secrets in it that may hold a token of a ServiceAccount.
+    pub secrets: Box<[SecretToken]>,
+}
+
+/// A Secret in a volume that by its name holds a token of a ServiceAccount.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct SecretToken {
+    /// The name of the Secret.
+    pub secret: Box<str>,
+    /// Where in the volume its key `token` is.
+    pub path: Box<str>,
+}
+
+/// The ServiceAccount whose token a Secret holds, by its name: before Kubernetes 1.24 one was made for
+/// every account, called `<account>-token-` and five random characters
+/// (`ensureReferencedToken` of the tokens controller).
+#[must_use]
+pub fn legacy_token_owner(secret: &str) -> Option<&str> {
+    let (owner, random) = secret.rsplit_once("-token-")?;
+    let generated = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit();
+    (!owner.is_empty() && random.len() == 5 && random.bytes().all(generated)).then_some(owner)
 }
 
 /// One `serviceAccountToken` source of a projected volume.
@@ -83,6 +104,30 @@ pub struct Container {
     pub kind: ContainerKind,
     /// Mounts of the kept volumes, and any mount at the path that admission uses.
     pub mounts: Box<[Mount]>,
+    /// Environment variables that hold such a Secret's token.
+    pub variables: Box<[SecretVariable]>,
+}
+
+/// An environment variable that holds the token of a Secret.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct SecretVariable {
+    /// The name of the Secret.
+    pub secret: Box<str>,
+}
+
+impl PodFacts {
+    /// The accounts whose legacy tokens the pod refers to, by the names of the Secrets.
+    pub fn legacy_token_owners(&self) -> impl Iterator<Item = &str> {
+        let volumes = self.volumes.iter().flat_map(|volume| &volume.secrets);
+        let variables = self
+            .containers
+            .iter()
+            .flat_map(|container| &container.variables);
+        let secrets = volumes
+            .map(|token| &token.secret)
+            .chain(variables.map(|variable| &variable.secret));
+        secrets.filter_map(|secret| legacy_token_owner(secret))
+    }
 }
 
 /// Which list of the pod a container stands in.

@@ -7,6 +7,8 @@ pub struct ServiceAccountFacts {
     pub uid: Box<str>,
     /// `automountServiceAccountToken`; `None` when unset or null.
     pub automount: Option<bool>,
+    /// The legacy token Secrets that it names in `secrets`, by the form of their names.
+    pub token_secrets: Box<[Box<str>]>,
 }
 
 /// What is kept of a Namespace.

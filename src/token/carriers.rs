@@ -8,31 +8,39 @@ use super::{
     automount::{receives_mount, reused_volume, should_automount},
 };
 use crate::model::{
-    ApiAudiences, Carrier, Drift, TokenSource,
+    ApiAudiences, Carrier, Drift, Reach, TokenSource,
     pod::{
         Container, INJECTED_EXPIRATION_SECONDS, INJECTED_VOLUME_PREFIX, Mount, Origin, PodFacts,
-        SubPath, TOKEN_MOUNT_PATH, TokenProjection, Volume,
+        SubPath, TOKEN_MOUNT_PATH, TokenProjection, Volume, legacy_token_owner,
     },
 };
 
-/// The tokens that a pod carries, sorted, each with the containers that see it.
+/// The account that tokens speak for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Bearer<'a> {
+    /// Its name, in the namespace of the pod.
+    pub name: &'a str,
+    /// Its `automountServiceAccountToken`.
+    pub automount: Option<bool>,
+    /// The legacy token Secrets that it names in `secrets`.
+    pub token_secrets: &'a [Box<str>],
+}
+
+/// The tokens of an account that a pod carries, sorted, each with the containers that see it.
 ///
-/// `service_account_automount` is `automountServiceAccountToken` of the pod's account. Volumes that
-/// no container mounts carry nothing: the kubelet skips them.
+/// A pod carries projected tokens of its own account, and tokens from Secrets of any account of its
+/// namespace. Volumes that no container mounts carry nothing: the kubelet skips them.
 #[must_use]
-pub fn carriers(
-    pod: &PodFacts,
-    service_account_automount: Option<bool>,
-    audiences: &ApiAudiences,
-) -> Vec<Carrier> {
-    if pod.service_account.is_none() {
-        return Vec::new();
-    }
-    let injected = should_automount(pod.automount, service_account_automount);
+pub fn carriers(pod: &PodFacts, bearer: Bearer<'_>, audiences: &ApiAudiences) -> Vec<Carrier> {
+    let own = pod.service_account.as_deref() == Some(bearer.name);
+    let injected = should_automount(pod.automount, bearer.automount);
     let mut found: BTreeMap<Carrier, Vec<Box<str>>> = BTreeMap::new();
     for container in &pod.containers {
-        for sight in sights(pod, container, injected && pod.origin == Origin::Template) {
-            let carrier = carrier(pod, injected, &sight, audiences);
+        let sights =
+            own.then(|| sights(pod, container, injected && pod.origin == Origin::Template));
+        let projected = sights.into_iter().flatten();
+        let projected = projected.map(|sight| carrier(pod, injected, &sight, audiences));
+        for carrier in projected.chain(legacy(pod, container, bearer)) {
             let containers = found.entry(carrier).or_default();
             if containers.last() != Some(&container.name) {
                 containers.push(container.name.clone());
@@ -46,6 +54,47 @@ pub fn carriers(
             ..carrier
         })
         .collect()
+}
+
+/// The legacy tokens of an account that one container sees: in a volume, or in its environment.
+fn legacy<'a>(
+    pod: &'a PodFacts,
+    container: &'a Container,
+    bearer: Bearer<'a>,
+) -> impl Iterator<Item = Carrier> {
+    let mounted = container.mounts.iter().flat_map(move |mount| {
+        let volume = pod
+            .volumes
+            .iter()
+            .find(|volume| volume.name == mount.volume);
+        let secrets = volume.into_iter().flat_map(|volume| &volume.secrets);
+        let shown = secrets.filter(|token| exposes(&mount.sub_path, &token.path));
+        shown.map(|token| (&*token.secret, &*mount.path))
+    });
+    let variables = container
+        .variables
+        .iter()
+        .map(|variable| (&*variable.secret, ""));
+    let of_bearer =
+        move |(secret, _): &(&str, &str)| legacy_token_owner(secret) == Some(bearer.name);
+    mounted
+        .chain(variables)
+        .filter(of_bearer)
+        .map(move |(secret, mount_path)| Carrier {
+            source: TokenSource::LegacySecret,
+            // Only the account's own word tells that a Secret of such a name is one.
+            reach: if bearer.token_secrets.iter().any(|known| **known == *secret) {
+                Reach::Api
+            } else {
+                Reach::Unknown
+            },
+            audience: "".into(),
+            expiration_seconds: None,
+            mount_path: mount_path.into(),
+            secret: secret.into(),
+            containers: Vec::new(),
+            drift: None,
+        })
 }
 
 /// A token that one container sees.
@@ -121,8 +170,9 @@ fn carrier(pod: &PodFacts, injected: bool, sight: &Sight<'_>, audiences: &ApiAud
         },
         reach: reach(&sight.token.audience, audiences),
         audience: sight.token.audience.clone(),
-        expiration_seconds: sight.token.expiration_seconds,
+        expiration_seconds: Some(sight.token.expiration_seconds),
         mount_path: sight.mount_path.into(),
+        secret: "".into(),
         containers: Vec::new(),
         drift: (automounted && !injected).then_some(Drift::RemovedOnRecreate),
     }

@@ -4,4 +4,4 @@ pub mod audience;
 pub mod automount;
 pub mod carriers;
 
-pub use carriers::carriers;
+pub use carriers::{Bearer, carriers};

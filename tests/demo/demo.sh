@@ -60,7 +60,7 @@ kubectl apply --server-side -f deploy/install.yaml >/dev/null
 step "Create the sample workloads of tests/demo/sample.yaml, and a Job of the CronJob"
 kubectl apply -f tests/demo/sample.yaml >/dev/null
 kubectl -n shop create job backup-29412345 --from=cronjob/backup >/dev/null
-pods() { [ "$(kubectl get pods -n shop -o name | wc -l)" -eq 11 ] && [ "$(kubectl get pods -n analytics -o name | wc -l)" -eq 2 ]; }
+pods() { [ "$(kubectl get pods -n shop -o name | wc -l)" -eq 12 ] && [ "$(kubectl get pods -n analytics -o name | wc -l)" -eq 2 ]; }
 await "the pods of the samples" 60 pods
 
 step "Run the controller as ServiceAccount token-exposure/token-exposure, never as admin"
@@ -71,7 +71,7 @@ target/debug/token-exposure controller --kubeconfig "$dir/controller.kubeconfig"
 pids+=($!)
 address() { address=$(sed -n 's/.*serving.* address=\([^ ]*\).*/\1/p' "$dir/controller.log"); [ -n "$address" ]; }
 await "the controller's start" 30 address
-reports() { [ "$(kubectl get tokenexposurereports -A -o name | wc -l)" -eq 6 ]; }
+reports() { [ "$(kubectl get tokenexposurereports -A -o name | wc -l)" -eq 7 ]; }
 await "the reports" 30 reports
 
 step "kubectl get tokenexposurereports -A"

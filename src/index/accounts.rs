@@ -26,10 +26,10 @@ pub struct Account {
 }
 
 impl Account {
-    /// The last verdict on it.
+    /// The last verdict on it; none for a name that only a Secret or an old report speaks of.
     #[must_use]
-    pub const fn summary(&self) -> Option<&Summary> {
-        self.summary.as_ref()
+    pub fn summary(&self) -> Option<&Summary> {
+        self.summary.as_ref().filter(|_| self.is_subject())
     }
 
     /// Whether the account's object exists, or a pod names it.

@@ -488,6 +488,50 @@ fn nothing_is_missed_while_the_api_server_or_the_controller_is_away() {
     assert!(took < Duration::from_secs(5), "{took:?}");
 }
 
+/// A refused write is told once, with the missing rule, and made good when the right comes back;
+/// reading and metrics go on meanwhile.
+#[test]
+fn a_refused_write_is_told_with_the_missing_rule_and_made_good() {
+    let plane = ControlPlane::start(&[]);
+    plane.namespace("shop");
+    plane.kubectl(&["-n", "shop", "run", "web", "--image=nginx"]);
+    let role = plane.kubectl(&["get", "clusterrole", "token-exposure", "-o", "json"]);
+    let mut role: Value = serde_json::from_str(&role).unwrap();
+    role["metadata"] = json!({ "name": "token-exposure" });
+    let whole = role.to_string();
+    for rule in role["rules"].as_array_mut().unwrap() {
+        let verbs = rule["verbs"].as_array_mut().unwrap();
+        verbs.retain(|verb| verb != "patch" && verb != "delete");
+    }
+    role["rules"]
+        .as_array_mut()
+        .unwrap()
+        .retain(|rule| rule["verbs"] != json!([]));
+    let replaced = plane.try_kubectl(&["replace", "-f", "-"], &role.to_string());
+    assert!(
+        replaced.status.success(),
+        "{}",
+        String::from_utf8_lossy(&replaced.stderr)
+    );
+
+    let controller = plane.controller(&[]);
+    let errors = r#"token_exposure_report_errors_total{cause="forbidden"}"#;
+    await_that("the write is tried again", || {
+        controller.metric(errors) >= 2.0
+    });
+    let log = controller.log();
+    assert_eq!(log.matches("report not written").count(), 1, "{log}");
+    assert!(
+        log.contains("grant `create`, `patch` and `delete` on `tokenexposurereports`"),
+        "{log}"
+    );
+    let pods = r#"token_exposure_pods{namespace="shop",verdict="Unneeded"}"#;
+    assert!(controller.metric(pods) >= 1.0);
+
+    plane.try_kubectl(&["replace", "-f", "-"], &whole);
+    plane.await_report("shop", "default", Some(("Unneeded", "NoPermissions")));
+}
+
 /// What is deleted while no API server answers us is seen when one does.
 #[test]
 fn what_was_deleted_while_the_watch_was_down_is_seen() {

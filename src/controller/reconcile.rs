@@ -50,7 +50,7 @@ impl std::fmt::Debug for ClientHandle {
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// The API server refused, or could not be asked.
-    #[error("cannot {operation} the report: {source}")]
+    #[error("cannot {operation} the report: {}", explain(source))]
     Api {
         /// `apply`, `apply the status of` or `delete`.
         operation: &'static str,
@@ -63,6 +63,24 @@ pub enum Error {
         /// `apply`, `apply the status of` or `delete`.
         operation: &'static str,
     },
+}
+
+/// What the API server said, with the missing rule where it refused.
+fn explain(error: &kube::Error) -> String {
+    match error {
+        kube::Error::Api(status) if status.is_forbidden() => format!(
+            "{}: grant `create`, `patch` and `delete` on `tokenexposurereports` and `patch` on \
+             `tokenexposurereports/status` (apiGroup tokenexposure.io), as the ClusterRole in deploy/install.yaml does",
+            status.message
+        ),
+        kube::Error::Api(status) => {
+            format!(
+                "the API server answered {}: {}",
+                status.code, status.message
+            )
+        }
+        other => other.to_string(),
+    }
 }
 
 impl Error {

@@ -161,6 +161,20 @@ fn yaml_reads_well_and_says_what_json_says() {
     insta::assert_snapshot!(yaml);
 }
 
+/// `kubectl get --raw` gives lists whose items say neither kind nor version.
+#[test]
+fn items_of_a_list_of_one_kind_need_not_say_what_they_are() {
+    let list = r#"
+        {"kind": "PodList", "apiVersion": "v1", "items": [
+          {"metadata": {"name": "p"}, "spec": {"containers": [{"name": "c"}]}}]}
+        {"kind": "RoleBindingList", "apiVersion": "rbac.authorization.k8s.io/v1", "items": [
+          {"metadata": {"name": "b"}, "roleRef": {"kind": "ClusterRole", "name": "view"},
+           "subjects": [{"kind": "ServiceAccount", "name": "default"}]}]}"#;
+    let scan = program(&["scan", "-o", "json", "--report-scope", "all", "-"], list);
+    let list: Value = serde_json::from_slice(&scan.stdout).unwrap();
+    assert_eq!(list["items"][0]["status"]["reason"], "DirectGrant");
+}
+
 /// Namespaces may be called so, and kubectl would read a bare word as a boolean or a number.
 #[test]
 fn names_that_look_like_something_else_are_quoted() {

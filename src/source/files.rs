@@ -156,7 +156,7 @@ impl Loader<'_> {
     fn manifests(&mut self, place: &str, text: &str) {
         for manifest in manifests(text) {
             match manifest {
-                Ok(manifest) => self.manifest(place, manifest, ""),
+                Ok(manifest) => self.manifest(place, manifest, None),
                 Err(malformed) => {
                     let place = match (malformed.line, malformed.column) {
                         (0, _) => place.to_owned(),
@@ -168,18 +168,22 @@ impl Loader<'_> {
         }
     }
 
-    /// `list_kind` is the kind that the items of a typed list have, who need not say so.
-    fn manifest(&mut self, place: &str, mut manifest: Manifest<'_>, list_kind: &str) {
+    /// `list` is the list that it is an item of: the items of one for a single kind need not say of
+    /// which kind and version they are.
+    fn manifest(&mut self, place: &str, mut manifest: Manifest<'_>, list: Option<&Head<'_>>) {
         let mut head = manifest.head();
         if let Some(items) = head.items.take() {
-            let kind = head.kind.strip_suffix("List").unwrap_or_default();
             for item in items {
-                self.manifest(place, item, kind);
+                self.manifest(place, item, Some(&head));
             }
             return;
         }
-        if head.kind.is_empty() {
-            list_kind.clone_into(&mut head.kind);
+        if let Some(list) = list.filter(|_| head.kind.is_empty()) {
+            list.kind
+                .strip_suffix("List")
+                .unwrap_or_default()
+                .clone_into(&mut head.kind);
+            list.api_version.clone_into(&mut head.api_version);
         }
         if let Err(message) = self.object(&head, &manifest) {
             let place = if manifest.line > 0 {

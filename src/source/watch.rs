@@ -21,13 +21,26 @@ use super::{each_kind, explain, missing_rule, object::Object};
 use crate::{
     facts::{Kind, Reports},
     index::{Index, Indexed, SharedIndex},
-    model::ServiceAccountRef,
+    model::{InputKind, ServiceAccountRef},
 };
 
 /// How many objects a page has where the server cannot stream: two pages are in memory at once.
 const PAGE_SIZE: u32 = 100;
-/// How long one watch request lasts, in seconds: a connection that died silently is noticed then.
-const WATCH_SECONDS: u32 = 60;
+/// How long one watch request lasts, in seconds: a connection that died silently is noticed then, and
+/// all that there is must have been streamed by then. 150,000 pods take 40 s.
+const fn watch_seconds(kind: InputKind) -> u32 {
+    match kind {
+        InputKind::Pod => 290,
+        InputKind::ServiceAccount
+        | InputKind::Namespace
+        | InputKind::Role
+        | InputKind::ClusterRole
+        | InputKind::RoleBinding
+        | InputKind::ClusterRoleBinding
+        | InputKind::TokenExposureReport => 60,
+    }
+}
+
 /// How long to wait before asking again for what is refused.
 const REFUSED_PAUSE: Duration = Duration::from_secs(10);
 
@@ -80,8 +93,8 @@ pub enum InitialList {
 }
 
 impl InitialList {
-    fn config(self) -> watcher::Config {
-        let config = watcher::Config::default().timeout(WATCH_SECONDS);
+    fn config(self, kind: InputKind) -> watcher::Config {
+        let config = watcher::Config::default().timeout(watch_seconds(kind));
         match self {
             Self::Streamed => config.streaming_lists(),
             Self::Paged => config.page_size(PAGE_SIZE),
@@ -110,7 +123,11 @@ async fn watch<K: Kind + Clone + Send + Sync + std::fmt::Debug>(
     let mut failing = false;
     loop {
         let mut events = pin!(
-            watcher(Api::<Object<K>>::all(client.clone()), initial_list.config()).default_backoff()
+            watcher(
+                Api::<Object<K>>::all(client.clone()),
+                initial_list.config(kind)
+            )
+            .default_backoff()
         );
         while let Some(event) = events.next().await {
             match event {

@@ -63,11 +63,9 @@ fn legacy<'a>(
     bearer: Bearer<'a>,
 ) -> impl Iterator<Item = Carrier> {
     let mounted = container.mounts.iter().flat_map(move |mount| {
-        let volume = pod
-            .volumes
-            .iter()
-            .find(|volume| volume.name == mount.volume);
-        let secrets = volume.into_iter().flat_map(|volume| &volume.secrets);
+        let secrets = volume_of(pod, mount)
+            .into_iter()
+            .flat_map(|volume| &volume.secrets);
         let shown = secrets.filter(|token| exposes(&mount.sub_path, &token.path));
         shown.map(|token| (&*token.secret, &*mount.path))
     });
@@ -97,6 +95,13 @@ fn legacy<'a>(
         })
 }
 
+/// The volume that a mount shows, if it matters for tokens.
+fn volume_of<'a>(pod: &'a PodFacts, mount: &Mount) -> Option<&'a Volume> {
+    pod.volumes
+        .iter()
+        .find(|volume| volume.name == mount.volume)
+}
+
 /// A token that one container sees.
 struct Sight<'a> {
     volume: &'a str,
@@ -107,15 +112,10 @@ struct Sight<'a> {
 
 /// What one container sees: through its own mounts, then through the one that admission adds.
 fn sights<'a>(pod: &'a PodFacts, container: &'a Container, inject: bool) -> Vec<Sight<'a>> {
-    let volume_of = |mount: &Mount| {
-        pod.volumes
-            .iter()
-            .find(|volume| volume.name == mount.volume)
-    };
     let mut sights: Vec<_> = container
         .mounts
         .iter()
-        .filter_map(|mount| Some((mount, volume_of(mount)?)))
+        .filter_map(|mount| Some((mount, volume_of(pod, mount)?)))
         .flat_map(|(mount, volume)| visible(volume, &mount.path, &mount.sub_path))
         .collect();
     if inject && receives_mount(container) {

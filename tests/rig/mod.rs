@@ -17,7 +17,7 @@ use std::{
     net::{TcpListener, TcpStream},
     path::{Path, PathBuf},
     process::{Child, ChildStdin, Command, ExitStatus, Output, Stdio},
-    sync::{Mutex, OnceLock},
+    sync::Mutex,
     time::{Duration, Instant},
 };
 
@@ -81,12 +81,6 @@ impl ControlPlane {
             stdin,
             api_server: Mutex::default(),
         }
-    }
-
-    /// The one that tests of one program share, each in namespaces of its own.
-    pub fn shared() -> &'static Self {
-        static SHARED: OnceLock<ControlPlane> = OnceLock::new();
-        SHARED.get_or_init(|| Self::start(&[]))
     }
 
     /// A file of the control plane's folder.

@@ -30,15 +30,12 @@ finish() {
 trap finish EXIT
 trap 'exit 0' INT TERM
 
-free_port() { # below the range that outgoing connections use
-    local port
-    while :; do
-        port=$((20000 + RANDOM % 12000))
-        if ! (exec 3<>"/dev/tcp/127.0.0.1/$port") 2>/dev/null; then
-            printf '%s\n' "$port"
-            return
-        fi
-    done
+# Ports below the range that outgoing connections use; those who start at once look in other places.
+port=$((20000 + $$ % 3000 * 4))
+free_port() { # NAME: sets the variable to a port that nobody listens on
+    while (exec 3<>"/dev/tcp/127.0.0.1/$port") 2>/dev/null; do port=$((port + 1)); done
+    printf -v "$1" '%s' "$port"
+    port=$((port + 1))
 }
 
 launch() { # NAME PROGRAM ARG…
@@ -63,15 +60,16 @@ healthy() { # NAME COMMAND…: waits for the command to succeed; fails when the 
 }
 
 kubectl=("$bin/kubectl" --kubeconfig "$dir/kubeconfig")
-etcd_port=$(free_port)
-api_port=$(free_port)
+free_port etcd_port
+free_port peer_port
+free_port api_port
 : >"$dir/pids"
 [ -f "$dir/sa.key" ] || openssl genrsa -out "$dir/sa.key" 2048 2>/dev/null
 printf 'admintoken,admin,1,"system:masters"\n' >"$dir/tokens.csv"
 
 launch etcd "$bin/etcd" --data-dir "$dir/etcd" --unsafe-no-fsync --log-level warn \
     --listen-client-urls "http://127.0.0.1:$etcd_port" --advertise-client-urls "http://127.0.0.1:$etcd_port" \
-    --listen-peer-urls "http://127.0.0.1:$(free_port)"
+    --listen-peer-urls "http://127.0.0.1:$peer_port"
 launch kube-apiserver "$bin/kube-apiserver" --etcd-servers "http://127.0.0.1:$etcd_port" \
     --cert-dir "$dir/certs" --bind-address 127.0.0.1 --secure-port "$api_port" --authorization-mode RBAC \
     --service-account-issuer https://kubernetes.default.svc --service-account-key-file "$dir/sa.key" \

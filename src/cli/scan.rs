@@ -24,15 +24,18 @@ use crate::{
     source::{KINDS, files, list},
 };
 
-/// Judge a cluster or files once.
-///
-/// Exit codes: 0 nothing at or above --fail-on, 1 findings, 2 could not run or decide.
+/// What to scan, and how to tell.
 #[derive(Debug, clap::Args)]
-#[command(
-    after_help = "Examples:\n  token-exposure scan -A                 the current cluster\n  \
-    token-exposure scan deploy/            a folder of manifests\n  \
-    helm template . | token-exposure scan -"
-)]
+#[command(after_help = "\
+Exit codes:
+  0  nothing at or above --fail-on
+  1  findings at or above it
+  2  something could not be read or decided
+
+Examples:
+  token-exposure scan -A                   the current cluster
+  token-exposure scan deploy/              a folder of manifests
+  helm template . | token-exposure scan -  what a chart renders")]
 pub(super) struct Args {
     /// Files, folders or - for standard input; without any, the live cluster is scanned
     #[arg(value_name = "PATH")]

@@ -41,7 +41,7 @@ impl Error {
     }
 }
 
-/// Lists every kind of [`KINDS`](super::KINDS) once, side by side; what fails is told at the end.
+/// Lists every kind that verdicts are computed from once, side by side; what fails is told at the end.
 pub async fn list_all(client: &Client, index: &SharedIndex, namespace: Option<&str>) -> Vec<Error> {
     each_kind!(list(client, index, namespace))
         .await

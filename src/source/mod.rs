@@ -11,8 +11,9 @@ pub mod watch;
 
 use crate::model::InputKind;
 
-/// The kinds that the answer is computed from: what a scan lists and what the controller watches
-/// beside its own reports. The RBAC of `deploy/` is tested against it.
+/// The kinds that the controller watches beside its own reports: those that verdicts are computed
+/// from, and Namespaces, to know where nothing can be written. The RBAC of `deploy/` is tested against
+/// it.
 pub const KINDS: [InputKind; 7] = [
     InputKind::Pod,
     InputKind::ServiceAccount,
@@ -23,14 +24,13 @@ pub const KINDS: [InputKind; 7] = [
     InputKind::ClusterRoleBinding,
 ];
 
-/// Calls an async function for each of [`KINDS`], with the marker type of the kind; the futures run
-/// side by side.
+/// Calls an async function for each kind that verdicts are computed from, with the marker type of the
+/// kind; the futures run side by side.
 macro_rules! each_kind {
     ($call:ident($($argument:expr),*)) => {
         futures::future::join_all([
             Box::pin($call::<crate::facts::Pods>($($argument),*)) as futures::future::LocalBoxFuture<'_, _>,
             Box::pin($call::<crate::facts::ServiceAccounts>($($argument),*)),
-            Box::pin($call::<crate::facts::Namespaces>($($argument),*)),
             Box::pin($call::<crate::facts::Roles>($($argument),*)),
             Box::pin($call::<crate::facts::ClusterRoles>($($argument),*)),
             Box::pin($call::<crate::facts::RoleBindings>($($argument),*)),

@@ -19,7 +19,7 @@ use tokio::sync::Notify;
 
 use super::{each_kind, explain, missing_rule, object::Object};
 use crate::{
-    facts::{Kind, Reports},
+    facts::{Kind, Namespaces, Reports},
     index::{Index, Indexed, SharedIndex},
     model::{InputKind, ServiceAccountRef},
 };
@@ -104,10 +104,12 @@ impl InitialList {
 
 /// Watches every kind of [`KINDS`](super::KINDS), and our own reports, for ever.
 pub async fn watch_all(client: &Client, feed: &Feed, initial_list: InitialList) {
-    let reports = watch::<Reports>(client.clone(), feed.clone(), initial_list);
-    futures::future::join(
-        reports,
-        each_kind!(watch(client.clone(), feed.clone(), initial_list)),
+    let client = || client.clone();
+    let feed = || feed.clone();
+    futures::future::join3(
+        each_kind!(watch(client(), feed(), initial_list)),
+        watch::<Namespaces>(client(), feed(), initial_list),
+        watch::<Reports>(client(), feed(), initial_list),
     )
     .await;
 }

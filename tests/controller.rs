@@ -354,7 +354,7 @@ fn what_may_not_be_listed_is_unknown() {
             .retain(|rule| rule["resources"] != json!([]));
         role.to_string()
     };
-    for resource in ["rolebindings", "pods"] {
+    for resource in ["rolebindings", "pods", "serviceaccounts"] {
         let replaced = plane.try_kubectl(&["replace", "-f", "-"], &without(resource));
         assert!(
             replaced.status.success(),

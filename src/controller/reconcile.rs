@@ -201,30 +201,39 @@ fn plan(
     exposure: &Exposure,
     scope: ReportScope,
 ) -> Plan {
-    let live = index.report(account);
     // In a namespace that is being deleted nothing can be made, and everything goes by itself.
-    if index.is_terminating(&account.namespace) || index.is_forbidden_to_list_accounts() {
+    if index.is_terminating(&account.namespace) {
         return Plan::Keep;
     }
-    let wanted = scope.includes(exposure.verdict);
-    let Some(owner) = index.service_account(account).filter(|_| wanted) else {
-        return if live.is_some() {
+    let live = index.report(account);
+    let owner = index.service_account(account);
+    // An account that may not be listed may well exist: its report stays, and says what is known.
+    let blind = owner.is_none() && index.is_forbidden_to_list_accounts();
+    let wanted = scope.includes(exposure.verdict) && (owner.is_some() || (blind && live.is_some()));
+    if !wanted {
+        return if live.is_some() && !blind {
             Plan::Delete
         } else {
             Plan::Keep
         };
-    };
+    }
     let mut report = TokenExposureReport::from(exposure);
-    report.metadata.owner_references = Some(vec![OwnerReference {
-        api_version: "v1".to_owned(),
-        kind: "ServiceAccount".to_owned(),
-        name: account.name.to_string(),
-        uid: owner.uid.to_string(),
-        ..OwnerReference::default()
-    }]);
+    let owner_uid = owner.map_or("", |owner| &owner.uid);
+    report.metadata.owner_references = owner.map(|_| {
+        vec![OwnerReference {
+            api_version: "v1".to_owned(),
+            kind: "ServiceAccount".to_owned(),
+            name: account.name.to_string(),
+            uid: owner_uid.to_owned(),
+            ..OwnerReference::default()
+        }]
+    });
     let status = report.status.get_or_insert_default();
     keep_transition_times(status, live);
-    let facts = ReportFacts::new(&report.spec, status, &owner.uid);
+    let mut facts = ReportFacts::new(&report.spec, status, owner_uid);
+    if let Some(live) = live.filter(|_| blind) {
+        facts.object_digest = live.object_digest;
+    }
     let object = live.is_none_or(|live| live.object_digest != facts.object_digest);
     let status = live.is_none_or(|live| live.status_digest != facts.status_digest);
     if object || status {

@@ -560,7 +560,7 @@ fn what_was_deleted_while_the_watch_was_down_is_seen() {
 /// Where the server cannot stream the initial list, it is read in pages.
 #[test]
 fn where_the_server_cannot_stream_pages_are_listed() {
-    let plane = ControlPlane::start(&["--feature-gates=WatchList=false"]);
+    let plane = ControlPlane::audited(&["--feature-gates=WatchList=false"]);
     plane.namespace("shop");
     for pod in 0..3 {
         plane.kubectl(&["-n", "shop", "run", &format!("web-{pod}"), "--image=nginx"]);
@@ -568,6 +568,19 @@ fn where_the_server_cannot_stream_pages_are_listed() {
     let controller = plane.controller(&[]);
     plane.await_report("shop", "default", Some(("Unneeded", "NoPermissions")));
     assert!(!controller.log().contains("WARN"), "{}", controller.log());
+    let requests = plane.own_requests();
+    let uri = |event: &Value| event["requestURI"].as_str().unwrap().to_owned();
+    let lists = requests
+        .iter()
+        .filter(|event| event["verb"] == "list")
+        .map(uri);
+    let pods: Vec<_> = lists
+        .filter(|uri| uri.starts_with("/api/v1/pods?"))
+        .collect();
+    assert!(
+        !pods.is_empty() && pods.iter().all(|uri| uri.contains("limit=100")),
+        "{pods:?}"
+    );
 }
 
 #[test]

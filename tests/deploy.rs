@@ -103,14 +103,7 @@ fn our_own_pod_passes_our_own_scan() {
 /// shipped must be used, and nothing may be listed in one piece.
 #[test]
 fn the_requests_seen_are_the_rights_shipped() {
-    let policy = "apiVersion: audit.k8s.io/v1\nkind: Policy\nomitStages: [RequestReceived]\nrules: [{level: Metadata}]\n";
-    let dir = tempfile::tempdir().unwrap();
-    let (policy_file, log) = (dir.path().join("policy.yaml"), dir.path().join("audit.log"));
-    fs::write(&policy_file, policy).unwrap();
-    let plane = ControlPlane::start(&[
-        &format!("--audit-policy-file={}", policy_file.display()),
-        &format!("--audit-log-path={}", log.display()),
-    ]);
+    let plane = ControlPlane::audited(&[]);
     plane.namespace("shop");
     let controller = plane.controller(&[]);
     plane.kubectl(&["-n", "shop", "run", "web", "--image=nginx"]);
@@ -121,14 +114,7 @@ fn the_requests_seen_are_the_rights_shipped() {
     assert!(status.success());
 
     let mut seen = BTreeSet::new();
-    let audit = fs::read_to_string(&log).unwrap();
-    // The API server still writes: its last line may be half there.
-    let (whole_lines, _) = audit.rsplit_once('\n').unwrap();
-    for line in whole_lines.lines() {
-        let event: Value = serde_json::from_str(line).unwrap();
-        if event["user"]["username"] != "system:serviceaccount:token-exposure:token-exposure" {
-            continue;
-        }
+    for event in plane.own_requests() {
         let uri = event["requestURI"].as_str().unwrap();
         assert_ne!(event["responseStatus"]["code"], 403, "refused: {uri}");
         let object = &event["objectRef"];

@@ -47,13 +47,16 @@ impl ControlPlane {
     /// Starts one with further flags for kube-apiserver, and installs `deploy/install.yaml`.
     pub fn start(flags: &[&str]) -> Self {
         let plane = Self::bare(flags);
-        plane.kubectl(&["apply", "--server-side", "-f", "deploy/install.yaml"]);
+        plane.install();
         plane
     }
 
     /// Starts one without anything of ours.
     pub fn bare(flags: &[&str]) -> Self {
-        let dir = tempfile::tempdir().unwrap();
+        Self::bare_in(tempfile::tempdir().unwrap(), flags)
+    }
+
+    fn bare_in(dir: TempDir, flags: &[&str]) -> Self {
         let mut process = Command::new("tests/control-plane/start.sh")
             .arg(dir.path())
             .args(flags)
@@ -81,6 +84,44 @@ impl ControlPlane {
             stdin,
             api_server: Mutex::default(),
         }
+    }
+
+    /// Starts one that writes an audit log, with `deploy/install.yaml` installed.
+    pub fn audited(flags: &[&str]) -> Self {
+        let rules = "omitStages: [RequestReceived]\nrules: [{level: Metadata}]\n";
+        let content = format!("apiVersion: audit.k8s.io/v1\nkind: Policy\n{rules}");
+        let dir = tempfile::tempdir().unwrap();
+        let policy = dir.path().join("audit-policy.yaml");
+        fs::write(&policy, content).unwrap();
+        let audit = [
+            format!("--audit-policy-file={}", policy.display()),
+            format!(
+                "--audit-log-path={}",
+                dir.path().join("audit.log").display()
+            ),
+        ];
+        let audit: Vec<&str> = audit.iter().map(String::as_str).collect();
+        let plane = Self::bare_in(dir, &[flags, &audit].concat());
+        plane.install();
+        plane
+    }
+
+    /// The requests of our own account, as the API server logged them.
+    pub fn own_requests(&self) -> Vec<Value> {
+        let log = fs::read_to_string(self.file("audit.log")).unwrap();
+        // The API server still writes: its last line may be half there.
+        let (whole_lines, _) = log.rsplit_once('\n').unwrap();
+        let events = whole_lines
+            .lines()
+            .map(|line| serde_json::from_str(line).unwrap());
+        let own = "system:serviceaccount:token-exposure:token-exposure";
+        events
+            .filter(|event: &Value| event["user"]["username"] == own)
+            .collect()
+    }
+
+    fn install(&self) {
+        self.kubectl(&["apply", "--server-side", "-f", "deploy/install.yaml"]);
     }
 
     /// A file of the control plane's folder.

@@ -332,35 +332,40 @@ fn status_noise_writes_nothing() {
     assert_eq!(before, after);
 }
 
+/// The ClusterRole that `deploy/` ships, ready to be put back.
+fn shipped_role(plane: &ControlPlane) -> Value {
+    let mut role = plane.get(&["clusterrole", "token-exposure"]);
+    role["metadata"] = json!({ "name": "token-exposure" });
+    role
+}
+
+/// The role without some words of one list of its rules; a rule that has none left goes.
+fn without(role: &Value, list: &str, words: &[&str]) -> Value {
+    let mut role = role.clone();
+    let rules = role["rules"].as_array_mut().unwrap();
+    for rule in rules.iter_mut() {
+        let kept = rule[list].as_array_mut().unwrap();
+        kept.retain(|word| !words.contains(&word.as_str().unwrap()));
+    }
+    rules.retain(|rule| rule[list] != json!([]));
+    role
+}
+
+fn replace_role(plane: &ControlPlane, role: &Value) {
+    let replaced = plane.try_kubectl(&["replace", "-f", "-"], &role.to_string());
+    let error = String::from_utf8_lossy(&replaced.stderr);
+    assert!(replaced.status.success(), "{error}");
+}
+
 /// What may not be listed makes verdicts `Unknown`, never `Unneeded`, and comes back with the rights.
 #[test]
 fn what_may_not_be_listed_is_unknown() {
     let plane = ControlPlane::start(&[]);
     plane.namespace("shop");
     plane.kubectl(&["-n", "shop", "run", "web", "--image=nginx"]);
-    let roles = plane.kubectl(&["get", "clusterrole", "token-exposure", "-o", "json"]);
-    let without = |resource: &str| {
-        let mut role: Value = serde_json::from_str(&roles).unwrap();
-        role["metadata"] = json!({ "name": "token-exposure" });
-        for rule in role["rules"].as_array_mut().unwrap() {
-            rule["resources"]
-                .as_array_mut()
-                .unwrap()
-                .retain(|known| known != resource);
-        }
-        role["rules"]
-            .as_array_mut()
-            .unwrap()
-            .retain(|rule| rule["resources"] != json!([]));
-        role.to_string()
-    };
+    let shipped = shipped_role(&plane);
     for resource in ["rolebindings", "pods", "serviceaccounts"] {
-        let replaced = plane.try_kubectl(&["replace", "-f", "-"], &without(resource));
-        assert!(
-            replaced.status.success(),
-            "{}",
-            String::from_utf8_lossy(&replaced.stderr)
-        );
+        replace_role(&plane, &without(&shipped, "resources", &[resource]));
         let controller = plane.controller(&[]);
         plane.await_report("shop", "default", Some(("Unknown", "Forbidden")));
         let message = plane.get(&["-n", "shop", "ter", "default"])["status"]["message"]
@@ -426,9 +431,7 @@ fn what_may_not_be_listed_is_unknown() {
         assert_eq!(controller.log().matches("watching again").count(), 0);
 
         // The rights come back: the verdict does within the pause between two tries.
-        let mut role: Value = serde_json::from_str(&roles).unwrap();
-        role["metadata"] = json!({ "name": "token-exposure" });
-        plane.try_kubectl(&["replace", "-f", "-"], &role.to_string());
+        replace_role(&plane, &shipped);
         plane.await_report("shop", "default", Some(("Unneeded", "NoPermissions")));
     }
 }
@@ -495,24 +498,8 @@ fn a_refused_write_is_told_with_the_missing_rule_and_made_good() {
     let plane = ControlPlane::start(&[]);
     plane.namespace("shop");
     plane.kubectl(&["-n", "shop", "run", "web", "--image=nginx"]);
-    let role = plane.kubectl(&["get", "clusterrole", "token-exposure", "-o", "json"]);
-    let mut role: Value = serde_json::from_str(&role).unwrap();
-    role["metadata"] = json!({ "name": "token-exposure" });
-    let whole = role.to_string();
-    for rule in role["rules"].as_array_mut().unwrap() {
-        let verbs = rule["verbs"].as_array_mut().unwrap();
-        verbs.retain(|verb| verb != "patch" && verb != "delete");
-    }
-    role["rules"]
-        .as_array_mut()
-        .unwrap()
-        .retain(|rule| rule["verbs"] != json!([]));
-    let replaced = plane.try_kubectl(&["replace", "-f", "-"], &role.to_string());
-    assert!(
-        replaced.status.success(),
-        "{}",
-        String::from_utf8_lossy(&replaced.stderr)
-    );
+    let shipped = shipped_role(&plane);
+    replace_role(&plane, &without(&shipped, "verbs", &["patch", "delete"]));
 
     let controller = plane.controller(&[]);
     let errors = r#"token_exposure_report_errors_total{cause="forbidden"}"#;
@@ -528,7 +515,7 @@ fn a_refused_write_is_told_with_the_missing_rule_and_made_good() {
     let pods = r#"token_exposure_pods{namespace="shop",verdict="Unneeded"}"#;
     assert!(controller.metric(pods) >= 1.0);
 
-    plane.try_kubectl(&["replace", "-f", "-"], &whole);
+    replace_role(&plane, &shipped);
     plane.await_report("shop", "default", Some(("Unneeded", "NoPermissions")));
 }
 

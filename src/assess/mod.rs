@@ -166,9 +166,9 @@ fn carriers(pod: &PodFacts, evidence: &Evidence<'_>) -> Vec<Carrier> {
     token::carriers(pod, bearer, evidence.audiences)
 }
 
-/// The rows of the table that carriers speak for: the strongest of the pod's own tokens, and legacy
-/// ones besides, which are a finding of their own.
-fn tokens(carriers: &[Carrier]) -> impl Iterator<Item = Token> {
+/// The verdict on what a workload carries: the strongest of its own tokens decides, and each legacy
+/// one is a finding of its own besides.
+fn judge(carriers: &[Carrier], need: Need, known_consumer: bool) -> (Verdict, Reason) {
     let token = |carrier: &Carrier| match (carrier.source, carrier.reach) {
         (TokenSource::LegacySecret, Reach::Api) => Token::Legacy,
         (TokenSource::LegacySecret, Reach::External | Reach::Unknown) => Token::SuspectedLegacy,
@@ -179,9 +179,12 @@ fn tokens(carriers: &[Carrier]) -> impl Iterator<Item = Token> {
     };
     let is_legacy = |token: &Token| matches!(token, Token::Legacy | Token::SuspectedLegacy);
     let (legacy, own): (Vec<_>, Vec<_>) = carriers.iter().map(token).partition(is_legacy);
+    let decide = |token| decide(token, need, known_consumer);
+    let strongest = own.into_iter().max().unwrap_or(Token::Absent);
     legacy
         .into_iter()
-        .chain([own.into_iter().max().unwrap_or(Token::Absent)])
+        .map(decide)
+        .fold(decide(strongest), Ord::min)
 }
 
 /// The pods of one workload, folded.
@@ -202,16 +205,12 @@ fn workloads(evidence: &Evidence<'_>, need: Need) -> Vec<WorkloadExposure> {
         workload.consumers.extend(pod.consumers.iter().cloned());
     }
     let blind = is_blind(&evidence.gaps);
-    let judge = |(workload, folded): (&Workload, Folded)| {
+    let exposure = |(workload, folded): (&Workload, Folded)| {
         let carriers: Vec<_> = folded.carriers.into_iter().collect();
         let (verdict, reason) = if blind {
             (Verdict::Unknown, Reason::Forbidden)
         } else {
-            let known_consumer = !folded.consumers.is_empty();
-            let judged = tokens(&carriers).map(|token| decide(token, need, known_consumer));
-            judged
-                .min()
-                .unwrap_or((Verdict::NoToken, Reason::AutomountDisabled))
+            judge(&carriers, need, !folded.consumers.is_empty())
         };
         WorkloadExposure {
             verdict,
@@ -222,7 +221,7 @@ fn workloads(evidence: &Evidence<'_>, need: Need) -> Vec<WorkloadExposure> {
             consumers: folded.consumers.into_iter().collect(),
         }
     };
-    let mut workloads: Vec<_> = folded.into_iter().map(judge).collect();
+    let mut workloads: Vec<_> = folded.into_iter().map(exposure).collect();
     workloads.sort_unstable();
     workloads
 }

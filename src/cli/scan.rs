@@ -124,7 +124,7 @@ pub(super) async fn run(args: Args) -> anyhow::Result<ExitCode> {
     } else {
         from_files(&args)
     };
-    let mut exposures: Vec<Exposure> = {
+    let exposures: Vec<Exposure> = {
         let index = index.read();
         let subjects = index.accounts().filter(|(_, known)| known.is_subject());
         subjects.map(|(account, _)| index.assess(account)).collect()
@@ -132,7 +132,7 @@ pub(super) async fn run(args: Args) -> anyhow::Result<ExitCode> {
     let failed = exposures
         .iter()
         .any(|exposure| args.fail_on.includes(exposure.verdict));
-    print(&args, &mut exposures)?;
+    print(&args, &exposures)?;
     Ok(match (complete, failed) {
         (false, _) => ExitCode::from(CANNOT),
         (true, true) => ExitCode::from(1),
@@ -183,12 +183,11 @@ fn from_files(args: &Args) -> (Arc<RwLock<Index>>, bool) {
     (Arc::new(RwLock::new(index)), outcome.problems.is_empty())
 }
 
-fn print(args: &Args, exposures: &mut [Exposure]) -> io::Result<()> {
+fn print(args: &Args, exposures: &[Exposure]) -> io::Result<()> {
     let scope = ReportScope::from(args.report_scope);
-    let shown: Vec<Exposure> = exposures
+    let mut shown: Vec<&Exposure> = exposures
         .iter()
         .filter(|exposure| scope.includes(exposure.verdict))
-        .cloned()
         .collect();
     let mut out = io::BufWriter::new(io::stdout().lock());
     match args.output {
@@ -200,11 +199,8 @@ fn print(args: &Args, exposures: &mut [Exposure]) -> io::Result<()> {
             } else {
                 Detail::Normal
             };
-            let mut worst_first = shown;
-            worst_first.sort_by(|one, other| {
-                (one.verdict, &one.account).cmp(&(other.verdict, &other.account))
-            });
-            table::write(&mut out, &worst_first, exposures, detail, terminal_width())?;
+            shown.sort_by_key(|exposure| (exposure.verdict, &exposure.account));
+            table::write(&mut out, &shown, exposures, detail, terminal_width())?;
         }
     }
     out.flush()

@@ -2,6 +2,8 @@
 
 use std::hash::{DefaultHasher, Hash, Hasher};
 
+use serde::Deserialize;
+
 use super::{Kind, Reports, wire};
 use crate::{
     api::{ConditionStatus, EVALUATED, TokenExposureReportSpec, TokenExposureReportStatus},
@@ -56,7 +58,7 @@ fn hash(content: &impl Hash) -> u64 {
 }
 
 /// A report as parsed.
-#[derive(Clone, Debug, Default, serde::Deserialize)]
+#[derive(Clone, Debug, Default, Deserialize)]
 pub struct ReportWire {
     /// `metadata`.
     #[serde(default)]
@@ -80,8 +82,8 @@ impl Kind for Reports {
 
     fn facts(wire: &Self::Wire) -> Self::Facts {
         // What does not fit the schema of today counts as empty, and is written anew.
-        let spec = serde_json::from_value(wire.spec.clone()).unwrap_or_default();
-        let status = serde_json::from_value(wire.status.clone()).unwrap_or_default();
+        let spec = Deserialize::deserialize(&wire.spec).unwrap_or_default();
+        let status = Deserialize::deserialize(&wire.status).unwrap_or_default();
         let owner = wire
             .metadata
             .owner_references

@@ -16,10 +16,7 @@ use std::{
 };
 
 pub use self::{accounts::Account, reports::ReportFacts};
-use self::{
-    bindings::Subjects,
-    table::{Change, Table},
-};
+use self::{bindings::Subjects, table::Table};
 use crate::{
     facts::{
         ClusterRoleBindings, ClusterRoles, Kind, Namespaces, Pods, Reports, RoleBindings, Roles,
@@ -129,8 +126,8 @@ impl Index {
             name: key.name,
         };
         let facts = self.shared(&key, facts);
-        let Change { key, old, new } = self.table().put(key, facts);
-        self.changed(&key, old.as_ref(), new.as_ref());
+        let old = self.table().put(key.clone(), facts.clone());
+        self.changed(&key, old.as_ref(), Some(&facts));
     }
 
     /// An object is gone.
@@ -138,8 +135,8 @@ impl Index {
     where
         Self: Indexed<K>,
     {
-        if let Some(Change { key, old, .. }) = self.table().take(key) {
-            self.changed(&key, old.as_ref(), None);
+        if let Some(old) = self.table().take(key) {
+            self.changed(key, Some(&old), None);
         }
     }
 
@@ -156,8 +153,8 @@ impl Index {
     where
         Self: Indexed<K>,
     {
-        for Change { key, old, .. } in self.table().sweep() {
-            self.changed(&key, old.as_ref(), None);
+        for (key, old) in self.table().sweep() {
+            self.changed(&key, Some(&old), None);
         }
         self.read(K::INPUT, |reading| {
             reading.synced = true;
@@ -259,12 +256,6 @@ impl Index {
         self.readings
             .get(&InputKind::ServiceAccount)
             .is_some_and(|reading| reading.forbidden)
-    }
-
-    /// What the API server accepts.
-    #[must_use]
-    pub fn audiences(&self) -> &ApiAudiences {
-        &self.audiences
     }
 
     fn gaps(&self) -> BTreeSet<Gap> {

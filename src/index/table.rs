@@ -19,14 +19,6 @@ struct Row<F> {
     seen: u32,
 }
 
-/// A row before and after.
-#[derive(Debug)]
-pub(super) struct Change<F> {
-    pub(super) key: ObjectKey,
-    pub(super) old: Option<F>,
-    pub(super) new: Option<F>,
-}
-
 impl<F> Default for Table<F> {
     fn default() -> Self {
         Self {
@@ -36,7 +28,7 @@ impl<F> Default for Table<F> {
     }
 }
 
-impl<F: Clone + PartialEq> Table<F> {
+impl<F: PartialEq> Table<F> {
     /// The facts of a row.
     pub(super) fn get(&self, key: &ObjectKey) -> Option<&F> {
         self.rows.get(key).map(|row| &row.facts)
@@ -58,27 +50,18 @@ impl<F: Clone + PartialEq> Table<F> {
         })
     }
 
-    /// Inserts or replaces a row.
-    pub(super) fn put(&mut self, key: ObjectKey, facts: F) -> Change<F> {
+    /// Inserts or replaces a row; its facts of before.
+    pub(super) fn put(&mut self, key: ObjectKey, facts: F) -> Option<F> {
         let row = Row {
-            facts: facts.clone(),
+            facts,
             seen: self.reading,
         };
-        let old = self.rows.insert(key.clone(), row).map(|row| row.facts);
-        Change {
-            key,
-            old,
-            new: Some(facts),
-        }
+        self.rows.insert(key, row).map(|row| row.facts)
     }
 
-    /// Removes a row.
-    pub(super) fn take(&mut self, key: &ObjectKey) -> Option<Change<F>> {
-        self.rows.remove_entry(key).map(|(key, row)| Change {
-            key,
-            old: Some(row.facts),
-            new: None,
-        })
+    /// Removes a row; its facts.
+    pub(super) fn take(&mut self, key: &ObjectKey) -> Option<F> {
+        self.rows.remove(key).map(|row| row.facts)
     }
 
     /// Begins a reading: no row was seen in it yet.
@@ -87,15 +70,11 @@ impl<F: Clone + PartialEq> Table<F> {
     }
 
     /// Removes the rows that the reading did not see.
-    pub(super) fn sweep(&mut self) -> Vec<Change<F>> {
+    pub(super) fn sweep(&mut self) -> Vec<(ObjectKey, F)> {
         let reading = self.reading;
         self.rows
             .extract_if(|_, row| row.seen != reading)
-            .map(|(key, row)| Change {
-                key,
-                old: Some(row.facts),
-                new: None,
-            })
+            .map(|(key, row)| (key, row.facts))
             .collect()
     }
 }

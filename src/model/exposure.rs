@@ -237,18 +237,6 @@ pub enum TokenSource {
     LegacySecret,
 }
 
-impl TokenSource {
-    /// As the API spells it.
-    #[must_use]
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::Automount => "Automount",
-            Self::Explicit => "Explicit",
-            Self::LegacySecret => "LegacySecret",
-        }
-    }
-}
-
 /// Whom a token convinces.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Reach {

@@ -15,9 +15,13 @@ struct List {
     items: Vec<TokenExposureReport>,
 }
 
-impl From<&[Exposure]> for List {
-    fn from(exposures: &[Exposure]) -> Self {
-        let mut items: Vec<_> = exposures.iter().map(TokenExposureReport::from).collect();
+impl From<&[&Exposure]> for List {
+    fn from(exposures: &[&Exposure]) -> Self {
+        let mut items: Vec<_> = exposures
+            .iter()
+            .copied()
+            .map(TokenExposureReport::from)
+            .collect();
         // The order of the API server, which sorts by the key that it stores an object under.
         items.sort_by_cached_key(|report| {
             let metadata = &report.metadata;
@@ -37,7 +41,7 @@ impl From<&[Exposure]> for List {
 ///
 /// # Errors
 /// When the output cannot be written.
-pub fn write_json(out: &mut impl io::Write, exposures: &[Exposure]) -> io::Result<()> {
+pub fn write_json(out: &mut impl io::Write, exposures: &[&Exposure]) -> io::Result<()> {
     serde_json::to_writer_pretty(&mut *out, &List::from(exposures))?;
     writeln!(out)
 }
@@ -46,7 +50,7 @@ pub fn write_json(out: &mut impl io::Write, exposures: &[Exposure]) -> io::Resul
 ///
 /// # Errors
 /// When the output cannot be written.
-pub fn write_yaml(out: &mut impl io::Write, exposures: &[Exposure]) -> io::Result<()> {
+pub fn write_yaml(out: &mut impl io::Write, exposures: &[&Exposure]) -> io::Result<()> {
     let text = serde_saphyr::to_string(&List::from(exposures)).map_err(io::Error::other)?;
     out.write_all(text.as_bytes())
 }

@@ -21,7 +21,7 @@ pub enum Detail {
 /// When the output cannot be written.
 pub fn write(
     out: &mut impl io::Write,
-    exposures: &[Exposure],
+    exposures: &[&Exposure],
     all: &[Exposure],
     detail: Detail,
     width: Option<u16>,
@@ -33,7 +33,7 @@ pub fn write(
     writeln!(out, "{}", counts(all))
 }
 
-fn rows(exposures: &[Exposure], detail: Detail, width: Option<u16>) -> String {
+fn rows(exposures: &[&Exposure], detail: Detail, width: Option<u16>) -> String {
     let mut table = Table::new();
     table
         .load_style(NOTHING)

@@ -138,14 +138,12 @@ fn yaml_head<'a>(value: &mut serde_json::Value, line: usize) -> Head<'a> {
     }
 }
 
-/// The message of a JSON error without its position, which counts from the object and not the file.
-fn strip_position(error: &serde_json::Error) -> String {
+/// The message of an error without its position, which is told apart, or counts from the object and
+/// not the file.
+fn strip_position(error: &impl ToString) -> String {
     let message = error.to_string();
-    message
-        .split(" at line ")
-        .next()
-        .unwrap_or(&message)
-        .to_owned()
+    let bare = message.split(" at line ").next();
+    bare.unwrap_or_default().to_owned()
 }
 
 /// The objects of a file, up to the first that cannot be parsed.
@@ -205,16 +203,10 @@ fn yaml(text: &str) -> impl Iterator<Item = Result<Manifest<'_>, Malformed>> {
             let position = error
                 .location()
                 .map_or((0, 0), |location| (location.line(), location.column()));
-            let message = error.without_snippet().to_string();
-            let message = message
-                .split(" at line ")
-                .next()
-                .unwrap_or_default()
-                .to_owned();
             Err(Malformed {
                 line: usize::try_from(position.0).unwrap_or_default(),
                 column: usize::try_from(position.1).unwrap_or_default(),
-                message,
+                message: strip_position(error.without_snippet()),
             })
         }
     })

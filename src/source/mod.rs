@@ -9,6 +9,8 @@ pub mod object;
 pub mod probe;
 pub mod watch;
 
+use kube::core::Status;
+
 use crate::model::InputKind;
 
 /// The kinds that the controller watches beside its own reports: those that verdicts are computed
@@ -45,13 +47,17 @@ use each_kind;
 pub fn explain(error: &kube::Error) -> String {
     match error {
         kube::Error::Api(status) if status.is_forbidden() => status.message.clone(),
-        kube::Error::Api(status) => format!(
-            "the API server answered {}: {}",
-            status.code, status.message
-        ),
+        kube::Error::Api(status) => answered(status),
         // The error below says more than its wrapper: "connection refused", "certificate expired".
         other => innermost(other).to_string(),
     }
+}
+
+fn answered(status: &Status) -> String {
+    format!(
+        "the API server answered {}: {}",
+        status.code, status.message
+    )
 }
 
 fn innermost<'a>(

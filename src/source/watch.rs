@@ -17,7 +17,7 @@ use kube::{
 };
 use tokio::sync::Notify;
 
-use super::{each_kind, explain, missing_rule, object::Object};
+use super::{answered, each_kind, explain, missing_rule, object::Object};
 use crate::{
     facts::{Kind, Namespaces, Reports},
     index::{Index, Indexed, SharedIndex},
@@ -203,10 +203,7 @@ fn report<K: Kind>(error: &watcher::Error, known: bool) {
         watcher::Error::InitialListFailed(cause)
         | watcher::Error::WatchStartFailed(cause)
         | watcher::Error::WatchFailed(cause) => explain(cause),
-        watcher::Error::WatchError(status) => format!(
-            "the API server answered {}: {}",
-            status.code, status.message
-        ),
+        watcher::Error::WatchError(status) => answered(status),
         watcher::Error::NoResourceVersion => error.to_string(),
     };
     // 410: the watch fell behind, and begins anew by itself.

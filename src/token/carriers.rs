@@ -107,7 +107,6 @@ struct Sight<'a> {
     volume: &'a str,
     token: &'a TokenProjection,
     mount_path: &'a str,
-    added_by_admission: bool,
 }
 
 /// What one container sees: through its own mounts, then through the one that admission adds.
@@ -125,7 +124,6 @@ fn sights<'a>(pod: &'a PodFacts, container: &'a Container, inject: bool) -> Vec<
                 volume: INJECTED_VOLUME_PREFIX,
                 token: injected_token(),
                 mount_path: TOKEN_MOUNT_PATH,
-                added_by_admission: true,
             }),
         }
     }
@@ -156,12 +154,11 @@ fn visible<'a>(
             volume: &volume.name,
             token,
             mount_path,
-            added_by_admission: false,
         })
 }
 
 fn carrier(pod: &PodFacts, injected: bool, sight: &Sight<'_>, audiences: &ApiAudiences) -> Carrier {
-    let automounted = sight.added_by_admission || is_injected(pod, injected, sight);
+    let automounted = is_injected(pod, injected, sight);
     Carrier {
         source: if automounted {
             TokenSource::Automount
@@ -202,19 +199,20 @@ fn exposes(sub_path: &SubPath, token_path: &str) -> bool {
         SubPath::Expression(expression) if expression.contains("$(") => return true,
         SubPath::Path(path) | SubPath::Expression(path) => path,
     };
-    let parts = |path: &str| -> Vec<String> {
-        path.split('/')
-            .filter(|part| !part.is_empty() && *part != ".")
-            .map(str::to_owned)
-            .collect()
-    };
     let mut shown = parts(sub_path);
-    match shown.first().map(String::as_str) {
-        Some("..data") => drop(shown.remove(0)),
+    match shown.first() {
+        Some(&"..data") => drop(shown.remove(0)),
         Some(first) if first.starts_with("..") => return true,
         _ => {}
     }
     parts(token_path).starts_with(&shown)
+}
+
+/// The names that a path goes through.
+fn parts(path: &str) -> Vec<&str> {
+    path.split('/')
+        .filter(|part| !part.is_empty() && *part != ".")
+        .collect()
 }
 
 #[cfg(test)]

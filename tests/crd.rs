@@ -29,11 +29,8 @@ fn the_crd_is_fresh() {
     if update() {
         fs::write(CRD, generated()).unwrap();
     }
-    assert_eq!(
-        fs::read_to_string(CRD).unwrap(),
-        generated(),
-        "stale: run `make generate`"
-    );
+    let fresh = fs::read_to_string(CRD).unwrap() == generated();
+    assert!(fresh, "{CRD} is stale: run `make generate`");
 }
 
 #[test]
@@ -46,7 +43,8 @@ fn the_manifest_to_install_begins_with_the_crd() {
         fs::write(INSTALL, generated() + &install[rest..]).unwrap();
         return;
     }
-    assert_eq!(install[..rest], generated(), "stale: run `make generate`");
+    let fresh = install[..rest] == generated();
+    assert!(fresh, "{INSTALL} is stale: run `make generate`");
 }
 
 #[test]

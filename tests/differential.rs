@@ -12,25 +12,22 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use futures::{StreamExt, stream};
-use k8s_openapi::api::{
-    authorization::v1::{
-        NonResourceAttributes, ResourceAttributes, SubjectAccessReview, SubjectAccessReviewSpec,
-    },
-    core::v1::Pod,
-};
-use kube::{Api, Client, api::PostParams};
+use k8s_openapi::api::core::v1::Pod;
+use kube::{Api, api::PostParams};
 use serde_json::{Value, json};
 use token_exposure::{
-    facts::{Kind, Pods, wire},
     index::Index,
-    model::{ApiAudiences, Carrier, Level, Rule, ServiceAccountRef, TokenSource},
-    rbac::cover::{Atom, breakdown},
+    model::{Level, Rule, ServiceAccountRef},
     source::files,
-    token::{Bearer, automount::should_automount, carriers},
+    token::automount::should_automount,
 };
 
 mod rig;
-use rig::{ControlPlane, runtime};
+use rig::{
+    ControlPlane,
+    oracle::{carried, comparable, level},
+    runtime,
+};
 
 /// A small generator of numbers that a seed replays (SplitMix64).
 struct Random(u64);
@@ -151,44 +148,6 @@ fn pod(random: &mut Random, n: usize, account: &str) -> Value {
     json!({ "apiVersion": "v1", "kind": "Pod", "metadata": { "name": format!("p{n}"), "namespace": "random" }, "spec": spec })
 }
 
-fn carried(pod: &Value, service_account: Option<bool>) -> Vec<Carrier> {
-    let pod: wire::Pod = serde_json::from_value(pod.clone()).unwrap();
-    let facts = Pods::facts(&pod);
-    let bearer = Bearer {
-        name: facts.service_account.as_deref().unwrap(),
-        automount: service_account,
-        token_secrets: &[],
-    };
-    carriers(&facts, bearer, &ApiAudiences::default())
-}
-
-/// What must be equal; of a live pod, nobody can tell whether its account switched the token off
-/// before or after a volume of the injected shape got into it.
-fn comparable(carriers: Vec<Carrier>, told_apart: bool) -> BTreeSet<Carrier> {
-    // One for each container: those of two sources are not folded into one.
-    let single = carriers.into_iter().flat_map(|carrier| {
-        let containers = carrier.containers.clone().into_iter();
-        containers.map(move |container| Carrier {
-            containers: vec![container],
-            ..carrier.clone()
-        })
-    });
-    let blurred = |carrier: Carrier| Carrier {
-        source: TokenSource::Explicit,
-        drift: None,
-        ..carrier
-    };
-    single
-        .map(|carrier| {
-            if told_apart {
-                carrier
-            } else {
-                blurred(carrier)
-            }
-        })
-        .collect()
-}
-
 #[test]
 fn what_is_predicted_of_a_pod_is_what_admission_makes_of_it() {
     let plane = ControlPlane::bare(&[]);
@@ -203,7 +162,7 @@ fn what_is_predicted_of_a_pod_is_what_admission_makes_of_it() {
     let pods: Vec<_> = (0..count)
         .map(|n| {
             let (name, automount) = *random.pick(&accounts);
-            (pod(&mut random, n, name), automount)
+            (pod(&mut random, n, name), name, automount)
         })
         .collect();
     let admitted = runtime().block_on(async {
@@ -214,7 +173,7 @@ fn what_is_predicted_of_a_pod_is_what_admission_makes_of_it() {
             ..PostParams::default()
         };
         let dry_run = &dry_run;
-        let compare = |(pod, automount): (Value, Option<bool>)| async move {
+        let compare = |(pod, name, automount): (Value, &'static str, Option<bool>)| async move {
             let object: Pod = serde_json::from_value(pod.clone()).unwrap();
             let stored = match api.create(dry_run, &object).await {
                 Ok(stored) => serde_json::to_value(stored).unwrap(),
@@ -224,8 +183,8 @@ fn what_is_predicted_of_a_pod_is_what_admission_makes_of_it() {
             assert!(stored["metadata"]["uid"].is_string());
             let own = pod["spec"]["automountServiceAccountToken"].as_bool();
             let told_apart = own.is_some() || should_automount(own, automount);
-            let predicted = comparable(carried(&pod, automount), told_apart);
-            let found = comparable(carried(&stored, automount), told_apart);
+            let predicted = comparable(carried(&pod, name, automount), told_apart);
+            let found = comparable(carried(&stored, name, automount), told_apart);
             assert_eq!(
                 predicted, found,
                 "account {automount:?}, {pod:#}\nbecame {stored:#}"
@@ -332,98 +291,6 @@ fn world(random: &mut Random) -> Vec<Value> {
     objects
 }
 
-/// Whether RBAC allows one atom to somebody, asked of the API server.
-async fn allowed(
-    client: &Client,
-    user: &str,
-    groups: &[String],
-    atom: &Atom<'_>,
-    namespace: &str,
-) -> bool {
-    let mut spec = SubjectAccessReviewSpec {
-        user: Some(user.to_owned()),
-        groups: Some(groups.to_vec()),
-        ..Default::default()
-    };
-    match *atom {
-        Atom::Resource {
-            verb,
-            group,
-            resource,
-            name,
-        } => {
-            let (resource, subresource) = resource
-                .split_once('/')
-                .map_or((resource, None), |(resource, sub)| (resource, Some(sub)));
-            spec.resource_attributes = Some(ResourceAttributes {
-                verb: Some(verb.to_owned()),
-                group: Some(group.to_owned()),
-                resource: Some(resource.to_owned()),
-                subresource: subresource.map(str::to_owned),
-                // An atom for any name is witnessed by a name that no rule has.
-                name: Some(name.unwrap_or("any-other-name").to_owned()),
-                namespace: Some(namespace.to_owned()),
-                ..Default::default()
-            });
-        }
-        Atom::Url { verb, url } => {
-            spec.non_resource_attributes = Some(NonResourceAttributes {
-                verb: Some(verb.to_owned()),
-                path: Some(url.to_owned()),
-            });
-        }
-    }
-    let review = SubjectAccessReview {
-        spec,
-        ..Default::default()
-    };
-    let review = Api::all(client.clone())
-        .create(&PostParams::default(), &review)
-        .await
-        .unwrap();
-    review.status.unwrap().allowed
-}
-
-/// What the API server says of an account: the highest level at which it allows something that it
-/// does not allow to everybody.
-async fn level(client: &Client, account: &ServiceAccountRef, rules: &[Rule]) -> Level {
-    let group = |name: &str| vec![name.to_owned()];
-    let of_namespace = group(&format!("system:serviceaccounts:{}", account.namespace));
-    let identities = [
-        ("nobody", group("system:authenticated")),
-        ("nobody", group("system:serviceaccounts")),
-        ("nobody", of_namespace),
-        (&*account.username(), Vec::new()),
-    ];
-    let atoms = rules.iter().flat_map(breakdown);
-    let places = atoms.flat_map(|atom| match atom {
-        Atom::Url { .. } => vec![(atom, "")],
-        Atom::Resource { .. } => vec![(atom, ""), (atom, "one"), (atom, "two")],
-    });
-    let identities = &identities;
-    let levels = stream::iter(places).map(|(atom, namespace)| async move {
-        // From wide to narrow: an atom belongs to the widest that has it.
-        for ((user, groups), level) in identities.iter().zip([
-            Level::None,
-            Level::Inherited,
-            Level::Inherited,
-            Level::Direct,
-        ]) {
-            if allowed(client, user, groups, &atom, namespace).await {
-                return level;
-            }
-        }
-        Level::None
-    });
-    levels
-        .buffer_unordered(8)
-        .fold(
-            Level::None,
-            |highest, level| async move { highest.max(level) },
-        )
-        .await
-}
-
 #[test]
 fn what_rbac_gives_is_what_reviews_say() {
     let plane = ControlPlane::bare(&[]);
@@ -458,7 +325,7 @@ fn what_rbac_gives_is_what_reviews_say() {
             {
                 let account = ServiceAccountRef::new(namespace, name);
                 let ours = index.assess(&account).permissions;
-                let theirs = level(&client, &account, &rules).await;
+                let theirs = level(&client, &account, &rules, &NAMESPACES).await;
                 assert_eq!(ours.level, theirs, "{account}: {:#?}\n{list}", ours.grants);
                 *seen.entry(theirs).or_default() += 1;
             }

@@ -17,7 +17,7 @@ const ALLOWED: [(&str, &[&str]); 12] = [
     ("api", &["model"]),
     ("facts", &["api", "model"]),
     ("assess", &["rbac", "token", "model"]),
-    ("index", &["facts", "assess", "rbac", "model"]),
+    ("index", &["facts", "assess", "rbac", "token", "model"]),
     ("source", &["index", "facts", "rbac", "model"]),
     ("controller", &["index", "facts", "api", "model"]),
     ("output", &["api", "model"]),

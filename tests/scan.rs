@@ -447,14 +447,17 @@ fn every_analysed_answer_of_the_corpus_holds() {
 fn every_file_of_the_corpus_is_read_or_gets_a_clear_error() {
     let Some(corpus) = corpus() else { return };
     let (_, _, error) = scan_files(&[&corpus], &[]);
-    // One file has a list where its pod template's spec should be.
+    // One file has a list where its pod template's spec should be, one where its annotations should.
     let problems: Vec<_> = error
         .lines()
         .filter(|line| line.starts_with("error"))
         .collect();
-    assert_eq!(problems.len(), 1, "{error}");
-    assert!(
-        problems[0].contains("ServiceAccountTokensUNKNOWN.yaml:1: Deployment `spec.template.spec"),
-        "{error}"
-    );
+    let expected = [
+        "ServiceAccountTokensUNKNOWN.yaml:1: Deployment `spec.template.spec",
+        "mysecretname.yaml:1: Secret `metadata.annotations`",
+    ];
+    assert_eq!(problems.len(), expected.len(), "{error}");
+    for (problem, expected) in problems.iter().zip(expected) {
+        assert!(problem.contains(expected), "{error}");
+    }
 }

@@ -15,6 +15,8 @@ use crate::model::{
 const MAX_ENTRIES: usize = 50;
 /// How many containers a carrier names, and how many carriers a workload.
 const MAX_INNER_ENTRIES: usize = 20;
+/// How many bindings of everybody: all reports of a cluster say the same of them.
+const MAX_BASELINE_ENTRIES: usize = 10;
 /// How long a name, a path or an audience may be, in characters.
 const MAX_CHARACTERS: usize = 256;
 /// How long a message may be, in characters.
@@ -77,8 +79,14 @@ fn status(exposure: &Exposure, limit: usize) -> TokenExposureReportStatus {
     let inner = shown.clone().map(|workload| {
         left_out(workload.carriers.len(), MAX_INNER_ENTRIES)
             + left_out(containers(workload).len(), MAX_INNER_ENTRIES)
+            + left_out(workload.notes.len(), MAX_INNER_ENTRIES)
     });
-    let truncated = truncated.into_iter().chain(inner).sum::<usize>();
+    let widened = &exposure.permissions.widened;
+    let truncated = truncated
+        .into_iter()
+        .chain(inner)
+        .chain([left_out(widened.len(), MAX_BASELINE_ENTRIES)])
+        .sum::<usize>();
     let grants = |grants: &[&model::Grant]| {
         grants
             .iter()
@@ -99,6 +107,11 @@ fn status(exposure: &Exposure, limit: usize) -> TokenExposureReportStatus {
             level: exposure.permissions.level,
             direct: grants(&direct),
             inherited: grants(&inherited),
+            baseline: widened
+                .iter()
+                .take(MAX_BASELINE_ENTRIES)
+                .map(Grant::from)
+                .collect(),
         },
         consumers: exposure
             .consumers
@@ -168,6 +181,12 @@ impl From<&model::WorkloadExposure> for Workload {
                 .take(MAX_INNER_ENTRIES)
                 .map(Carrier::from)
                 .collect(),
+            notes: exposure
+                .notes
+                .iter()
+                .take(MAX_INNER_ENTRIES)
+                .map(|note| clipped(&note.to_string(), MAX_CHARACTERS))
+                .collect(),
         }
     }
 }
@@ -179,7 +198,8 @@ impl From<&model::Carrier> for Carrier {
             audience: present(&carrier.audience),
             expiration_seconds: carrier.expiration_seconds,
             mount_path: present(&carrier.mount_path),
-            secret: present(&carrier.secret),
+            provider: present(&carrier.provider),
+            verifier: carrier.verifier.map(str::to_owned),
             drift: carrier.drift,
         }
     }
@@ -202,6 +222,7 @@ impl From<&model::Grant> for Grant {
             },
             subject: name(&grant.via.to_string()),
             effect: grant.effect,
+            caveat: grant.caveat,
         }
     }
 }
@@ -209,9 +230,11 @@ impl From<&model::Grant> for Grant {
 impl From<&model::exposure::Patch> for Patch {
     fn from(patch: &model::exposure::Patch) -> Self {
         Self {
+            api_version: patch.api_version.to_owned(),
             kind: name(&patch.target.kind),
             name: name(&patch.target.name),
-            patch: patch.patch.clone(),
+            type_: patch.kind().to_owned(),
+            patch: patch.patch.to_string(),
         }
     }
 }
@@ -256,8 +279,9 @@ mod tests {
             source: TokenSource::Explicit,
             reach: model::Reach::Api,
             audience: "a".repeat(1_000).into(),
+            verifier: None,
             expiration_seconds: Some(3600),
-            secret: "".into(),
+            provider: "".into(),
             mount_path: path.into(),
             containers: (0..30)
                 .map(|n| format!("{n}-{}", "c".repeat(60)).into())
@@ -274,6 +298,7 @@ mod tests {
             pods: 1,
             carriers: vec![carrier.clone(); 30],
             consumers: Vec::new(),
+            notes: Vec::new(),
         };
         Exposure {
             account: ServiceAccountRef::new("ns", "sa"),

@@ -14,7 +14,10 @@ use kube::{CustomResource, KubeSchema};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::model::{Drift, Level, Reason, TokenSource, Verdict, rbac::Effect};
+use crate::model::{
+    Drift, Level, Reason, TokenSource, Verdict,
+    rbac::{Caveat, Effect},
+};
 
 /// The condition that says whether a verdict could be reached.
 pub const EVALUATED: &str = "Evaluated";
@@ -199,6 +202,10 @@ pub struct Workload {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 20), extend("x-kubernetes-list-type" = "atomic"))]
     pub carriers: Vec<Carrier>,
+    /// What else there is to know: no verdict depends on it.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 20), extend("x-kubernetes-list-type" = "atomic"))]
+    pub notes: Vec<String>,
 }
 
 /// One token as containers see it.
@@ -206,11 +213,15 @@ pub struct Workload {
 #[serde(rename_all = "camelCase")]
 pub struct Carrier {
     /// How the token got into the pod: Automount by admission, Explicit by the pod spec,
-    /// LegacySecret from a Secret of a ServiceAccount.
+    /// LegacySecret from a Secret of a ServiceAccount; CsiDriver is a token that the kubelet hands to
+    /// a driver, and PodCertificate a certificate: nothing that the containers could use at the API.
     pub source: TokenSource,
     /// Whom the token is for; absent for the API server itself.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub audience: Option<String>,
+    /// The product that the audience belongs to, where it is known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub verifier: Option<String>,
     /// The lifetime that was asked for, in seconds; absent for a token that never expires.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub expiration_seconds: Option<i64>,
@@ -218,9 +229,10 @@ pub struct Carrier {
     /// environment.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub mount_path: Option<String>,
-    /// The Secret that holds the token; absent for a token of the pod's own.
+    /// The Secret that holds the token, the CSI driver that is given it, or the signer of the
+    /// certificate; absent for a token of the pod's own.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub secret: Option<String>,
+    pub provider: Option<String>,
     /// How the pod differs from one made today: RemovedOnRecreate, the token is switched off by now.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub drift: Option<Drift>,
@@ -242,6 +254,11 @@ pub struct Permissions {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 50), extend("x-kubernetes-list-type" = "atomic"))]
     pub inherited: Vec<Grant>,
+    /// The bindings that give every identity of this cluster more than Kubernetes itself does: the
+    /// level is told beyond them, too.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 10), extend("x-kubernetes-list-type" = "atomic"))]
+    pub baseline: Vec<Grant>,
 }
 
 /// One binding that reaches a ServiceAccount.
@@ -265,6 +282,10 @@ pub struct Grant {
     /// security policies, which needs no token. Latent: its role is missing or empty. Unresolved: its
     /// role lies outside of the input. Covered: every identity may do all of it.
     pub effect: Effect,
+    /// What keeps the grant from being used by a request. Unreachable: no request has what its rules
+    /// name. ThirdParty: its verbs are none of the API server's. It lowers no verdict.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub caveat: Option<Caveat>,
 }
 
 /// What to do about a finding.
@@ -279,14 +300,19 @@ pub struct Remediation {
     pub patches: Vec<Patch>,
 }
 
-/// A patch for `kubectl patch --type=merge`.
+/// A patch that switches a token off.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Patch {
-    /// The kind of the object to patch, in the namespace of this report.
+    /// The apiVersion of the object to patch.
+    pub api_version: String,
+    /// Its kind; it is in the namespace of this report.
     pub kind: String,
     /// Its name.
     pub name: String,
-    /// The JSON merge patch.
+    /// What `kubectl patch --type` takes: merge, or strategic where it adds to lists.
+    #[serde(rename = "type")]
+    pub type_: String,
+    /// The patch as JSON.
     pub patch: String,
 }

@@ -1,8 +1,10 @@
 //! The verdict in one sentence that a person can act on.
 
+use std::collections::BTreeSet;
+
 use crate::model::{
     Exposure, Reason,
-    rbac::{Effect, Grant},
+    rbac::{Caveat, Effect, Grant},
 };
 
 /// "1 pod carries", "2 pods carry".
@@ -52,10 +54,17 @@ pub(super) fn message(exposure: &Exposure) -> String {
             pods_do(exposure.pods, "projects", "project")
         ),
         Reason::KnownConsumer => {
-            let consumers: Vec<_> = exposure.consumers.iter().map(|name| &**name).collect();
+            let concerned = exposure
+                .workloads
+                .iter()
+                .filter(|workload| workload.reason == Reason::KnownConsumer);
+            let consumers: BTreeSet<_> = concerned
+                .flat_map(|workload| &workload.consumers)
+                .map(|name| &**name)
+                .collect();
             format!(
-                "{carry} a token that no permission needs, but {} may take it for an identity: look before you switch it off",
-                consumers.join(" and ")
+                "{carry} a token that no permission needs, but {} may use it as an identity: look before you switch it off",
+                consumers.into_iter().collect::<Vec<_>>().join(" and ")
             )
         }
         Reason::LegacyToken => format!(
@@ -66,8 +75,17 @@ pub(super) fn message(exposure: &Exposure) -> String {
                 .grants
                 .iter()
                 .find(|grant| grant.effect == Effect::Grants && !grant.via.is_group());
+            let granting = grants
+                .grants
+                .iter()
+                .filter(|grant| grant.effect == Effect::Grants && !grant.via.is_group());
+            let doubt = match granting.map(|grant| grant.caveat).min().flatten() {
+                Some(Caveat::Unreachable) => ", though no request can match its rules",
+                Some(Caveat::ThirdParty) => ", whose verbs others than the API server ask for",
+                None => "",
+            };
             format!(
-                "{} the token by {}",
+                "{} the token by {}{doubt}",
                 pods_do(exposure.pods, "may use", "may use"),
                 name(direct)
             )

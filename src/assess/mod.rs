@@ -7,12 +7,12 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use crate::{
     model::{
-        ApiAudiences, Carrier, Exposure, Gap, InputKind, KnownRoles, Level, Permissions, PodFacts,
-        Reach, Reason, ServiceAccountFacts, ServiceAccountRef, TokenSource, Verdict,
-        WorkloadExposure, pod::Workload, rbac::Effect,
+        ApiAudiences, Carrier, CsiDriverFacts, Exposure, Gap, InputKind, KnownRoles, Level, Note,
+        Permissions, PodFacts, Reach, Reason, ServiceAccountFacts, ServiceAccountRef, TokenSource,
+        Verdict, WorkloadExposure, pod::Workload, rbac::Effect,
     },
     rbac::{self, BoundRole},
-    token::{self, Bearer},
+    token::{self, Bearer, legacy::Holding},
 };
 
 /// Everything that the answer for one account is computed from.
@@ -25,6 +25,10 @@ pub struct Evidence<'a> {
     /// The shapes of its pods and templates, and of those that refer to its legacy tokens, with how
     /// many there are of each.
     pub pods: Vec<(&'a PodFacts, u32)>,
+    /// The Secrets that these pods show, where they hold a token of the account, or may.
+    pub secrets: BTreeMap<&'a str, Holding>,
+    /// The CSI drivers of these pods that are known.
+    pub drivers: BTreeMap<&'a str, &'a CsiDriverFacts>,
     /// The bindings that may reach it, those of everybody among them.
     pub bindings: Vec<BoundRole<'a>>,
     /// Whether the roles are all there is.
@@ -77,11 +81,7 @@ pub fn assess(evidence: &Evidence<'_>) -> Exposure {
         reason,
         message: String::new(),
         pods,
-        consumers: workloads
-            .iter()
-            .filter(|workload| workload.verdict != Verdict::NoToken)
-            .flat_map(|workload| workload.consumers.clone())
-            .collect(),
+        consumers: consumers(&workloads),
         remediation: remediation::remediation(verdict, reason, evidence, &workloads),
         workloads,
         permissions,
@@ -89,6 +89,18 @@ pub fn assess(evidence: &Evidence<'_>) -> Exposure {
     };
     exposure.message = message::message(&exposure);
     exposure
+}
+
+/// Who takes a token of the account for an identity: systems that the pods speak of, and those that
+/// tokens are made out to.
+fn consumers(workloads: &[WorkloadExposure]) -> BTreeSet<Box<str>> {
+    let carrying = workloads
+        .iter()
+        .filter(|workload| workload.verdict != Verdict::NoToken);
+    let told = carrying.flat_map(|workload| workload.consumers.clone());
+    let carriers = workloads.iter().flat_map(|workload| &workload.carriers);
+    let verifiers = carriers.filter_map(|carrier| carrier.verifier);
+    told.chain(verifiers.map(Box::from)).collect()
 }
 
 /// The decision table; `known_consumer` where the pod speaks of a system that may take its token as
@@ -147,29 +159,36 @@ fn gaps(evidence: &Evidence<'_>, permissions: &Permissions) -> BTreeSet<Gap> {
 /// Odd audiences, and Secrets that cannot be looked into.
 fn carrier_gaps(workloads: &[WorkloadExposure]) -> impl Iterator<Item = Gap> {
     let carriers = workloads.iter().flat_map(|workload| &workload.carriers);
-    let unknown = carriers.filter(|carrier| carrier.reach == Reach::Unknown);
+    let unknown = carriers.filter(|carrier| {
+        carrier.reach == Reach::Unknown && !carrier.source.is_outside_of_the_pod()
+    });
     unknown.map(|carrier| match carrier.source {
-        TokenSource::LegacySecret => Gap::SuspectedSecret(carrier.secret.clone()),
-        TokenSource::Automount | TokenSource::Explicit => {
-            Gap::UnknownAudience(carrier.audience.clone())
-        }
+        TokenSource::LegacySecret => Gap::SuspectedSecret(carrier.provider.clone()),
+        TokenSource::Automount
+        | TokenSource::Explicit
+        | TokenSource::CsiDriver
+        | TokenSource::PodCertificate => Gap::UnknownAudience(carrier.audience.clone()),
     })
 }
 
-fn carriers(pod: &PodFacts, evidence: &Evidence<'_>) -> Vec<Carrier> {
-    let facts = evidence.service_account;
-    let bearer = Bearer {
-        name: &evidence.account.name,
-        automount: facts.and_then(|facts| facts.automount),
-        token_secrets: facts.map_or(&[], |facts| &facts.token_secrets),
-    };
-    token::carriers(pod, bearer, evidence.audiences)
+impl<'a> Evidence<'a> {
+    fn bearer(&'a self) -> Bearer<'a> {
+        Bearer {
+            name: &self.account.name,
+            is_known: self.service_account.is_some(),
+            automount: self.service_account.and_then(|facts| facts.automount),
+            secrets: &self.secrets,
+            drivers: &self.drivers,
+            audiences: self.audiences,
+        }
+    }
 }
 
 /// The verdict on what a workload carries: the strongest of its own tokens decides, and each legacy
-/// one is a finding of its own besides.
+/// one is a finding of its own besides. What others are given is nothing that the pod could lose.
 fn judge(carriers: &[Carrier], need: Need, known_consumer: bool) -> (Verdict, Reason) {
     let token = |carrier: &Carrier| match (carrier.source, carrier.reach) {
+        (TokenSource::CsiDriver | TokenSource::PodCertificate, _) => Token::Absent,
         (TokenSource::LegacySecret, Reach::Api) => Token::Legacy,
         (TokenSource::LegacySecret, Reach::External | Reach::Unknown) => Token::SuspectedLegacy,
         (_, Reach::External) => Token::External,
@@ -193,16 +212,26 @@ struct Folded {
     pods: u32,
     carriers: BTreeSet<Carrier>,
     consumers: BTreeSet<Box<str>>,
+    notes: BTreeSet<Note>,
 }
 
 /// The workloads of the account, worst first: the pods of each folded into one.
 fn workloads(evidence: &Evidence<'_>, need: Need) -> Vec<WorkloadExposure> {
+    let bearer = evidence.bearer();
     let mut folded: BTreeMap<&Workload, Folded> = BTreeMap::new();
     for (pod, count) in &evidence.pods {
+        let carriers = token::carriers(pod, &bearer);
         let workload = folded.entry(&pod.workload).or_default();
         workload.pods += count;
-        workload.carriers.extend(carriers(pod, evidence));
+        workload.notes.extend(token::notes(pod, &bearer, &carriers));
         workload.consumers.extend(pod.consumers.iter().cloned());
+        let drivers = carriers.iter().filter(|carrier| {
+            carrier.source == TokenSource::CsiDriver && carrier.reach != Reach::External
+        });
+        workload
+            .consumers
+            .extend(drivers.map(|carrier| carrier.provider.clone()));
+        workload.carriers.extend(carriers);
     }
     let blind = is_blind(&evidence.gaps);
     let exposure = |(workload, folded): (&Workload, Folded)| {
@@ -219,6 +248,7 @@ fn workloads(evidence: &Evidence<'_>, need: Need) -> Vec<WorkloadExposure> {
             pods: folded.pods,
             carriers,
             consumers: folded.consumers.into_iter().collect(),
+            notes: folded.notes.into_iter().collect(),
         }
     };
     let mut workloads: Vec<_> = folded.into_iter().map(exposure).collect();

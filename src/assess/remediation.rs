@@ -1,9 +1,14 @@
 //! What to do about a finding: the least change that switches the token off.
 
+use std::collections::BTreeSet;
+
+use serde_json::{Value, json};
+
 use super::Evidence;
 use crate::model::{
-    Carrier, Reason, Remediation, TokenSource, Verdict, WorkloadExposure, exposure::Patch,
-    pod::Workload,
+    Carrier, PodFacts, Reason, Remediation, TokenSource, Verdict, WorkloadExposure,
+    exposure::Patch,
+    pod::{ContainerKind, TOKEN_MOUNT_PATH, Workload},
 };
 
 /// What to do about a finding; `None` where nothing is to be done, or cannot be told.
@@ -62,48 +67,115 @@ fn automounts(workload: &WorkloadExposure) -> impl Iterator<Item = &Carrier> {
 }
 
 /// One patch of the account for all workloads that leave the decision to it, and one for each that
-/// overrides it. Where a system takes the token of one workload for an identity, the others are
-/// patched each by itself, and that one is left alone.
+/// overrides it or reads what lies beside the token. Where a workload must not lose its token, or its
+/// files and cannot be patched, the others are patched each by itself.
 fn patches(evidence: &Evidence<'_>, automounted: &[&WorkloadExposure]) -> Vec<Patch> {
-    let overrides = |workload: &WorkloadExposure| {
-        let mut pods = evidence.pods.iter();
-        pods.any(|(pod, _)| pod.workload == workload.workload && pod.automount == Some(true))
+    let pods_of = |workload: &WorkloadExposure| {
+        let pods = evidence.pods.iter().map(|(pod, _)| *pod);
+        let pods = pods.filter(|pod| pod.workload == workload.workload);
+        pods.collect::<Vec<_>>()
     };
-    let (anonymous, known): (Vec<&WorkloadExposure>, Vec<_>) = automounted
+    let (free, known): (Vec<&WorkloadExposure>, Vec<_>) = automounted
         .iter()
         .copied()
         .partition(|workload| workload.consumers.is_empty());
-    let (single, obeying): (Vec<&WorkloadExposure>, Vec<_>) = anonymous
+    let mut account_is_safe = known.is_empty();
+    let mut obeying = false;
+    let mut patches = Vec::new();
+    for workload in free {
+        let pods = pods_of(workload);
+        let reads_files = pods.iter().any(|pod| pod.reads_files);
+        let overrides = pods.iter().any(|pod| pod.automount == Some(true));
+        let template = template_of(&workload.workload.kind);
+        account_is_safe &= !reads_files || template.is_some();
+        obeying |= !overrides && !reads_files;
+        let (Some(template), spec) = (template, switched_off(workload, &pods, reads_files)) else {
+            continue;
+        };
+        let patch = Patch {
+            target: workload.workload.clone(),
+            api_version: template.api_version,
+            strategic: reads_files,
+            patch: template
+                .path
+                .iter()
+                .rev()
+                .fold(spec, |inner, field| json!({ *field: inner })),
+        };
+        patches.push((overrides || reads_files, patch));
+    }
+    let by_account = account_is_safe && obeying;
+    let needed = patches
         .into_iter()
-        .partition(|workload| !known.is_empty() || overrides(workload));
-    let account = (!obeying.is_empty()).then(|| Patch {
+        .filter(|(alone, _)| *alone || !account_is_safe);
+    let account = by_account.then(|| Patch {
         target: Workload {
             kind: "ServiceAccount".into(),
             name: (&*evidence.account.name).into(),
         },
-        patch: r#"{"automountServiceAccountToken":false}"#.to_owned(),
+        api_version: "v1",
+        strategic: false,
+        patch: json!({ "automountServiceAccountToken": false }),
     });
-    let workloads = single.into_iter().filter_map(|workload| {
-        Some(Patch {
-            target: workload.workload.clone(),
-            patch: workload_patch(&workload.workload.kind)?.to_owned(),
-        })
-    });
-    let mut patches: Vec<_> = account.into_iter().chain(workloads).collect();
-    patches.sort_unstable();
+    let mut patches: Vec<_> = account
+        .into_iter()
+        .chain(needed.map(|(_, patch)| patch))
+        .collect();
+    patches.sort_unstable_by(|one, other| one.target.cmp(&other.target));
     patches
 }
 
-/// The merge patch that switches the token off in a workload's template; `None` where the template
-/// cannot be changed in place (a Pod, a Job) or where its place is not known (a custom kind).
-fn workload_patch(kind: &str) -> Option<&'static str> {
-    match kind {
-        "Deployment" | "StatefulSet" | "DaemonSet" | "ReplicaSet" | "ReplicationController" => {
-            Some(r#"{"spec":{"template":{"spec":{"automountServiceAccountToken":false}}}}"#)
-        }
-        "CronJob" => Some(
-            r#"{"spec":{"jobTemplate":{"spec":{"template":{"spec":{"automountServiceAccountToken":false}}}}}}"#,
-        ),
-        _ => None,
+/// What switches the token off in the spec of a pod. Where files beside it are read, a volume takes
+/// its place that has them and no token; a mount at that very path keeps admission from adding its own.
+fn switched_off(workload: &WorkloadExposure, pods: &[&PodFacts], reads_files: bool) -> Value {
+    const VOLUME: &str = "service-account-files";
+    let mut spec = json!({ "automountServiceAccountToken": false });
+    if !reads_files {
+        return spec;
     }
+    spec["volumes"] = json!([{ "name": VOLUME, "projected": { "sources": [
+        { "configMap": { "name": "kube-root-ca.crt", "items": [{ "key": "ca.crt", "path": "ca.crt" }] } },
+        { "downwardAPI": { "items": [{ "path": "namespace", "fieldRef": { "fieldPath": "metadata.namespace" } }] } },
+    ] } }]);
+    let seeing: BTreeSet<_> = automounts(workload)
+        .flat_map(|carrier| &carrier.containers)
+        .collect();
+    for (list, kind) in [
+        ("initContainers", ContainerKind::Init),
+        ("containers", ContainerKind::Regular),
+    ] {
+        let containers = pods.iter().flat_map(|pod| &pod.containers);
+        let containers = containers.filter(|container| container.kind == kind);
+        let names: BTreeSet<_> = containers
+            .map(|container| &container.name)
+            .filter(|name| seeing.contains(name))
+            .collect();
+        let mount = |name| json!({ "name": name, "volumeMounts": [{ "name": VOLUME, "mountPath": TOKEN_MOUNT_PATH, "readOnly": true }] });
+        if !names.is_empty() {
+            spec[list] = names.into_iter().map(mount).collect();
+        }
+    }
+    spec
+}
+
+/// Where a kind has the spec of its pods.
+struct Template {
+    api_version: &'static str,
+    path: &'static [&'static str],
+}
+
+/// Where a kind has the spec of its pods; `None` where it cannot be changed in place (a Pod, a Job) or
+/// is not known (a custom kind).
+fn template_of(kind: &str) -> Option<Template> {
+    const USUAL: &[&str] = &["spec", "template", "spec"];
+    let (api_version, path) = match kind {
+        "Deployment" | "StatefulSet" | "DaemonSet" | "ReplicaSet" => ("apps/v1", USUAL),
+        "ReplicationController" => ("v1", USUAL),
+        "CronJob" => (
+            "batch/v1",
+            &["spec", "jobTemplate", "spec", "template", "spec"][..],
+        ),
+        _ => return None,
+    };
+    Some(Template { api_version, path })
 }

@@ -11,6 +11,8 @@ use secrecy::ExposeSecret;
 
 use crate::{index::SharedIndex, model::ApiAudiences, source::probe};
 
+/// Who we are in the audit log of an API server.
+const USER_AGENT: &str = concat!("token-exposure/", env!("CARGO_PKG_VERSION"));
 /// How long connecting may take.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 /// How long the API server may be silent: a list of a large cluster takes up to 30 s by its promise.
@@ -25,6 +27,10 @@ pub(super) struct ClusterArgs {
     /// The context of the kubeconfig
     #[arg(long, value_name = "NAME")]
     context: Option<String>,
+    /// Read which Secrets hold tokens that never expire, by their metadata. Needs `list` (a controller
+    /// `watch` too) on Secrets, and RBAC cannot grant metadata alone: who may list Secrets may read them
+    #[arg(long)]
+    pub(super) legacy_tokens: bool,
 }
 
 /// A cluster that can be asked.
@@ -45,6 +51,8 @@ impl ClusterArgs {
         // A silent server; watches have a shorter limit of their own.
         config.read_timeout = Some(READ_TIMEOUT);
         config.reset_reader_on_write = true;
+        let name = http::HeaderValue::from_static(USER_AGENT);
+        config.headers.push((http::header::USER_AGENT, name));
         let own_token = own_token(&config);
         let namespace = config.default_namespace.clone();
         let client = Client::try_from(config).context("the kubeconfig cannot be used")?;

@@ -20,7 +20,7 @@ use crate::{
     },
     index::Index,
     model::InputKind,
-    source::{explain, probe, watch},
+    source::{self, explain, probe, watch},
 };
 
 /// How long the API server may take to answer at the start.
@@ -65,7 +65,10 @@ pub(super) async fn run(args: Args) -> anyhow::Result<ExitCode> {
     };
     let stop = stop.shared();
     let cluster = args.cluster.connect().await?;
-    let index = Arc::new(RwLock::new(Index::new(&InputKind::ALL)));
+    let legacy_tokens = args.cluster.legacy_tokens;
+    let mut kinds = source::kinds(legacy_tokens);
+    kinds.push(InputKind::TokenExposureReport);
+    let index = Arc::new(RwLock::new(Index::new(&kinds)));
     let registry = Arc::new(Registry::new());
     let instruments = Arc::new(Instruments::register(&registry)?);
     registry.register(Box::new(IndexCollector::new(
@@ -96,7 +99,7 @@ pub(super) async fn run(args: Args) -> anyhow::Result<ExitCode> {
         };
         tracing::debug!(?initial_list, "watching");
         tokio::select! {
-            () = watch::watch_all(&cluster.client, &feed, initial_list) => {}
+            () = watch::watch_all(&cluster.client, &feed, initial_list, legacy_tokens) => {}
             () = controller::run(reconciling, feed.dirty(), stop.clone()) => {}
         }
         Ok(())

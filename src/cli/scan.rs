@@ -21,7 +21,7 @@ use crate::{
         objects,
         table::{self, Detail},
     },
-    source::{KINDS, files, list},
+    source::{self, files, list},
 };
 
 /// What to scan, and how to tell.
@@ -142,14 +142,15 @@ pub(super) async fn run(args: Args) -> anyhow::Result<ExitCode> {
 
 /// Lists the live cluster; whether all of it could be.
 async fn live(args: &Args) -> anyhow::Result<(Arc<RwLock<Index>>, bool)> {
+    let legacy_tokens = args.cluster.legacy_tokens;
     let cluster = args.cluster.connect().await?;
-    let index = Arc::new(RwLock::new(Index::new(&KINDS)));
+    let index = Arc::new(RwLock::new(Index::new(&source::kinds(legacy_tokens))));
     let namespace = match (&args.namespace, args.all_namespaces) {
         (_, true) => None,
         (Some(namespace), false) => Some(namespace.as_str()),
         (None, false) => Some(cluster.namespace.as_str()),
     };
-    let errors = list::list_all(&cluster.client, &index, namespace).await;
+    let errors = list::list_all(&cluster.client, &index, namespace, legacy_tokens).await;
     // What fails for one kind fails for all, mostly: it is told once.
     if let Some(error) = errors.iter().find(|error| error.is_fatal()) {
         anyhow::bail!("the cluster cannot be read: {error}");
@@ -172,6 +173,12 @@ fn from_files(args: &Args) -> (Arc<RwLock<Index>>, bool) {
     );
     for problem in &outcome.problems {
         complain(&format!("error: {}", table::visible(&problem.to_string())));
+    }
+    for warning in &outcome.warnings {
+        complain(&format!(
+            "warning: {}",
+            table::visible(&warning.to_string())
+        ));
     }
     if outcome.objects == 0 && outcome.problems.is_empty() {
         complain("note: no Kubernetes object that matters here was found");

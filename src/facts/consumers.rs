@@ -1,61 +1,233 @@
-//! Who else may verify a pod's token? Systems that take the token of a pod as its identity leave no
-//! trace in RBAC; they are recognised by what a pod says of them.
+//! Who else may use a pod's token? Systems that take the token of a pod as its identity leave no trace
+//! in RBAC, and neither does a client that only asks what everybody may ask. They are recognised by
+//! what a pod says of itself.
 
-use super::wire::{Annotations, PodSpec};
+use super::wire::{Annotations, Container, PodSpec, Word};
+use crate::model::pod::TOKEN_MOUNT_PATH;
 
-/// Environment variables that tell a client of such a system, and the system.
-const VARIABLES: [(&str, &str); 6] = [
-    // Vault's own client and agent: developer.hashicorp.com/vault/docs/commands
+/// What an annotation must say to count.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Says {
+    Anything,
+    Yes,
+}
+
+/// Annotations that make a webhook add a client, and the system that it logs in to with the pod's
+/// token.
+const ANNOTATIONS: [(&str, Says, &str); 14] = [
+    // hashicorp/vault-k8s: agent-inject/agent/annotations.go
+    ("vault.hashicorp.com/agent-inject", Says::Yes, "Vault"),
+    // openbao/openbao-k8s: agent-inject/agent/annotations.go
+    ("openbao.openbao.org/agent-inject", Says::Yes, "OpenBao"),
+    // bank-vaults/vault-secrets-webhook: pkg/common/common.go
+    (
+        "vault.security.banzaicloud.io/vault-addr",
+        Says::Anything,
+        "Vault",
+    ),
+    (
+        "vault.security.banzaicloud.io/vault-role",
+        Says::Anything,
+        "Vault",
+    ),
+    // bank-vaults/secrets-webhook: pkg/common/common.go
+    (
+        "secrets-webhook.security.bank-vaults.io/vault-addr",
+        Says::Anything,
+        "Vault",
+    ),
+    (
+        "secrets-webhook.security.bank-vaults.io/vault-role",
+        Says::Anything,
+        "Vault",
+    ),
+    (
+        "secrets-webhook.security.bank-vaults.io/bao-addr",
+        Says::Anything,
+        "OpenBao",
+    ),
+    // ot-container-kit/k8s-vault-webhook: guide/annotations
+    ("vault.opstree.secret.manager/enabled", Says::Yes, "Vault"),
+    // hashicorp/consul-k8s: control-plane/connect-inject/constants/annotations_and_labels.go
+    ("consul.hashicorp.com/connect-inject", Says::Yes, "Consul"),
+    (
+        "consul.hashicorp.com/gateway-kind",
+        Says::Anything,
+        "Consul",
+    ),
+    // Infisical/infisical-agent-injector: pkg/util/constants.go
+    ("org.infisical.com/inject", Says::Yes, "Infisical"),
+    // docs.akeyless.io/docs/kubernetes-auth
+    ("akeyless/enabled", Says::Yes, "Akeyless"),
+    // cyberark/secrets-provider-for-k8s
+    ("conjur.org/authn-identity", Says::Anything, "Conjur"),
+    ("conjur.org/inject", Says::Yes, "Conjur"),
+];
+
+/// Environment variables of clients, and the system that they log in to.
+const VARIABLES: [(&str, &str); 17] = [
+    // developer.hashicorp.com/vault/docs/commands
     ("VAULT_ADDR", "Vault"),
+    // openbao.org/docs/commands
+    ("BAO_ADDR", "OpenBao"),
     // Spring Cloud Vault: spring.cloud.vault.* by relaxed binding
     ("SPRING_CLOUD_VAULT_URI", "Vault"),
     ("SPRING_CLOUD_VAULT_HOST", "Vault"),
-    // Conjur's Kubernetes authenticator clients: cyberark/conjur-authn-k8s-client
+    ("SPRING_CLOUD_VAULT_KUBERNETES_ROLE", "Vault"),
+    // Quarkus: quarkus.vault.authentication.kubernetes.role
+    ("QUARKUS_VAULT_AUTHENTICATION_KUBERNETES_ROLE", "Vault"),
+    // argoproj-labs/argocd-vault-plugin: pkg/types/constants.go
+    ("AVP_K8S_ROLE", "Vault"),
+    // hashicorp/consul-k8s and consul-dataplane
+    ("CONSUL_LOGIN_AUTH_METHOD", "Consul"),
+    ("CONSUL_LOGIN_BEARER_TOKEN_FILE", "Consul"),
+    ("DP_CREDENTIAL_LOGIN_AUTH_METHOD", "Consul"),
+    // kumahq/kuma: the injector sets it to the path of the token
+    ("KUMA_DATAPLANE_RUNTIME_TOKEN_PATH", "Kuma"),
+    // cyberark/conjur-authn-k8s-client: pkg/authenticator
     ("CONJUR_AUTHN_URL", "Conjur"),
     ("CONJUR_APPLIANCE_URL", "Conjur"),
-    // Istio before tokens of its own audience: pilot-agent's --jwt-policy
-    ("JWT_POLICY", "Istio"),
+    // Infisical's SDK and command line
+    ("INFISICAL_KUBERNETES_IDENTITY_ID", "Infisical"),
+    (
+        "INFISICAL_KUBERNETES_SERVICE_ACCOUNT_TOKEN_PATH",
+        "Infisical",
+    ),
+    // oracle/oci-python-sdk: OKE workload identity reads the token at its usual place
+    ("OCI_RESOURCE_PRINCIPAL_VERSION", "Oracle Cloud"),
+    ("OCI_KUBERNETES_SERVICE_ACCOUNT_CERT_PATH", "Oracle Cloud"),
 ];
+
+/// What a command line or the value of a variable holds, and who uses the token then.
+const WORDS: [(&str, &str); 7] = [
+    // istio/istio: JWT_POLICY, before tokens of its own audience
+    ("first-party-jwt", "Istio"),
+    // A login by hand: developer.hashicorp.com/vault/docs/auth/kubernetes
+    ("auth/kubernetes/login", "Vault"),
+    // hashicorp/consul-dataplane
+    ("-login-auth-method", "Consul"),
+    // openshift/oauth-proxy: the account is an OAuth client, and its token the client's secret
+    ("-openshift-service-account", "OpenShift OAuth"),
+    // The keys of the API server, which every account may read
+    ("/openid/v1/jwks", "OpenID discovery"),
+    // The token file itself: whoever is told of it reads it
+    ("kubernetes.io/serviceaccount/token", "its own command line"),
+    // OpenShift puts one file more beside the token
+    (
+        "kubernetes.io/serviceaccount/service-ca.crt",
+        "its own command line",
+    ),
+];
+
+/// CSI drivers whose charts ask for tokens of the pod's account (`CSIDriver.spec.tokenRequests`).
+const DRIVERS: [&str; 3] = [
+    // kubernetes-sigs/secrets-store-csi-driver: for Vault and clouds
+    "secrets-store.csi.k8s.io",
+    // cert-manager/csi-driver and csi-driver-spiffe: for the API server
+    "csi.cert-manager.io",
+    "spiffe.csi.cert-manager.io",
+];
+
+/// The program that talks to the API server whatever it may do there, as `kubectl proxy` does.
+const KUBECTL: &str = "kubectl";
+
+/// What a word tells of the pod's use of the files that admission mounts.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Hint {
+    /// Who uses the token.
+    pub system: Option<&'static str>,
+    /// `ca.crt` or `namespace` is read where admission mounts it.
+    pub reads_files: bool,
+}
+
+/// The keys of the annotations that are looked at.
+pub(super) fn annotations() -> impl Iterator<Item = &'static str> {
+    ANNOTATIONS.iter().map(|(key, _, _)| *key)
+}
 
 /// The system whose clients have a variable of this name.
 pub(super) fn of_variable(name: &str) -> Option<&'static str> {
-    VARIABLES
-        .iter()
-        .find(|(variable, _)| *variable == name)
-        .map(|(_, system)| *system)
+    let found = VARIABLES.iter().find(|(known, _)| *known == name);
+    found.map(|(_, system)| *system)
+}
+
+/// What a word of a command line, or the value of a variable, tells.
+pub(super) fn of_word(word: &str) -> Hint {
+    let known = WORDS.iter().find(|(part, _)| word.contains(part));
+    let system = known.map(|(_, system)| *system);
+    let files = ["ca.crt", "namespace"];
+    let mut mentions = word.match_indices(TOKEN_MOUNT_PATH);
+    Hint {
+        system: system.or_else(|| runs_kubectl(word).then_some(KUBECTL)),
+        reads_files: mentions.any(|(place, path)| {
+            let rest = word[place + path.len()..].strip_prefix('/');
+            rest.is_some_and(|rest| files.iter().any(|file| rest.starts_with(file)))
+        }),
+    }
+}
+
+/// Whether a word is, or a script has, a call of kubectl.
+fn runs_kubectl(word: &str) -> bool {
+    let mut words =
+        word.split(|character: char| character.is_whitespace() || ";|&()`$\"'".contains(character));
+    words.any(|word| word.rsplit('/').next() == Some(KUBECTL))
+}
+
+impl Says {
+    fn accepts(self, value: &str) -> bool {
+        match self {
+            Self::Anything => true,
+            Self::Yes => ["true", "yes", "enabled", "1"]
+                .iter()
+                .any(|yes| value.eq_ignore_ascii_case(yes)),
+        }
+    }
+}
+
+/// The containers that a template may have.
+fn containers(spec: &PodSpec) -> impl Iterator<Item = &Container> {
+    spec.init_containers.iter().chain(&spec.containers)
+}
+
+/// The words of a container's command line, and the values of its variables.
+fn words(container: &Container) -> impl Iterator<Item = Word> {
+    let values = container.env.iter().map(|variable| variable.value);
+    let line = container.command.iter().chain(&container.args).copied();
+    line.chain(values)
 }
 
 /// The systems that a pod speaks of, sorted.
-pub(super) fn consumers(annotations: &Annotations, spec: &PodSpec) -> Box<[Box<str>]> {
-    let is_true = |value: &Option<String>| {
-        value
-            .as_deref()
-            .is_some_and(|value| value.eq_ignore_ascii_case("true"))
+pub(super) fn systems(annotations: &Annotations, spec: &PodSpec) -> Box<[Box<str>]> {
+    let said = |key, says: Says| {
+        annotations
+            .get(key)
+            .is_some_and(|value| says.accepts(value))
     };
-    let annotated = [
-        // Vault's injector: the agent logs in with the pod's token unless told of another
-        (is_true(&annotations.vault_agent_inject), "Vault"),
-        // Consul's sidecar logs in with the pod's token: hashicorp/consul-k8s, connect-init
-        (is_true(&annotations.consul_connect_inject), "Consul"),
-        // Bank-Vaults' webhook: vault-env logs in with the pod's token
-        (
-            annotations.bank_vaults_address.is_some()
-                || annotations.bank_vaults_address_old.is_some(),
-            "Vault",
-        ),
-    ];
-    let annotated = annotated
-        .into_iter()
-        .filter(|(present, _)| *present)
-        .map(|(_, system)| system);
-    let containers = [&spec.init_containers, &spec.containers]
-        .into_iter()
-        .flatten();
-    let variables = containers
-        .flat_map(|container| &container.env)
-        .filter_map(|variable| variable.name.0);
-    let mut systems: Vec<Box<str>> = annotated.chain(variables).map(Box::from).collect();
+    let annotated = ANNOTATIONS.iter().filter(|(key, says, _)| said(key, *says));
+    let annotated = annotated.map(|(_, _, system)| *system);
+    let told = containers(spec).flat_map(|container| {
+        let variables = container.env.iter().filter_map(|variable| variable.name.0);
+        let words = words(container).filter_map(|word| word.0.system);
+        variables.chain(words)
+    });
+    let volumes = spec.volumes.iter().filter_map(|volume| volume.csi.as_ref());
+    let drivers = volumes.filter_map(|csi| {
+        let mut drivers = DRIVERS.into_iter();
+        drivers.find(|driver| *driver == csi.driver)
+    });
+    let mut systems: Vec<Box<str>> = annotated
+        .chain(told)
+        .chain(drivers)
+        .map(Box::from)
+        .collect();
     systems.sort_unstable();
     systems.dedup();
     systems.into()
+}
+
+/// Whether a pod speaks of `ca.crt` or `namespace` where admission mounts them.
+pub(super) fn reads_files(spec: &PodSpec) -> bool {
+    containers(spec)
+        .flat_map(words)
+        .any(|word| word.0.reads_files)
 }

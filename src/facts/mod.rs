@@ -5,7 +5,9 @@ mod consumers;
 pub mod owner;
 pub mod pod;
 pub mod rbac;
+pub mod refused;
 pub mod report;
+pub mod secret;
 pub mod service_account;
 pub mod wire;
 
@@ -58,6 +60,12 @@ pub struct RoleBindings;
 /// ClusterRoleBindings.
 #[derive(Clone, Copy, Debug)]
 pub struct ClusterRoleBindings;
+/// Secrets, without what is in them.
+#[derive(Clone, Copy, Debug)]
+pub struct Secrets;
+/// CSIDrivers.
+#[derive(Clone, Copy, Debug)]
+pub struct CsiDrivers;
 /// Our own TokenExposureReports.
 #[derive(Clone, Copy, Debug)]
 pub struct Reports;

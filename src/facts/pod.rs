@@ -6,16 +6,26 @@ use super::{Kind, Pods, consumers, owner, wire};
 use crate::model::{
     InputKind,
     pod::{
-        Container, ContainerKind, INJECTED_VOLUME_PREFIX, Mount, Origin, PodFacts, SecretToken,
-        SecretVariable, SubPath, TOKEN_MOUNT_PATH, TokenProjection, Volume, Workload,
-        legacy_token_owner,
+        Container, ContainerKind, Delegation, HostAccess, INJECTED_VOLUME_PREFIX, Mount, Origin,
+        PodFacts, SecretKeys, SecretToken, SecretVariable, SubPath, TOKEN_MOUNT_PATH,
+        TokenProjection, Volume, Workload,
     },
 };
 
 /// The key of a legacy token Secret that holds the token (`ServiceAccountTokenKey`).
 const TOKEN_KEY: &str = "token";
+/// Its other keys.
+const FILE_KEYS: [&str; 2] = ["ca.crt", "namespace"];
 /// What the API fills in for a missing `expirationSeconds` (`SetDefaults_ServiceAccountTokenProjection`).
 const DEFAULT_EXPIRATION_SECONDS: i64 = 3600;
+/// What the API fills in for a missing `maxExpirationSeconds` (`SetDefaults_PodCertificateProjection`).
+const DEFAULT_CERTIFICATE_SECONDS: i64 = 86_400;
+/// Where kubelets keep the volumes of pods, by default and in k0s and MicroK8s.
+const KUBELET_FOLDERS: [&str; 3] = [
+    "/var/lib/kubelet/pods",
+    "/var/lib/k0s/kubelet/pods",
+    "/var/snap/microk8s/common/var/lib/kubelet/pods",
+];
 
 impl Kind for Pods {
     type Wire = wire::Pod;
@@ -36,7 +46,7 @@ impl Kind for Pods {
         let workload = owner::workload(&wire.metadata);
         let mut facts = template(&wire.metadata, &wire.spec, workload);
         facts.origin = origin;
-        if wire.metadata.annotations.mirror.is_some() {
+        if wire.metadata.annotations.get(wire::MIRROR).is_some() {
             facts.service_account = None;
         }
         if origin == Origin::Live {
@@ -64,10 +74,84 @@ pub fn template(metadata: &wire::Metadata, spec: &wire::PodSpec, workload: Workl
         workload,
         origin: Origin::Template,
         automount: spec.automount_service_account_token,
-        consumers: consumers::consumers(&metadata.annotations, spec),
+        consumers: consumers::systems(&metadata.annotations, spec),
+        reads_files: consumers::reads_files(spec),
+        shares_processes: spec.share_process_namespace,
+        host_access: host_access(spec),
+        delegations: delegations(spec),
         volumes,
         containers,
     }
+}
+
+fn all_containers(spec: &wire::PodSpec) -> impl Iterator<Item = &wire::Container> {
+    let lists = [
+        &spec.init_containers,
+        &spec.containers,
+        &spec.ephemeral_containers,
+    ];
+    lists.into_iter().flatten()
+}
+
+/// The volumes that a container mounts: the kubelet skips all others.
+fn mounted_volumes(spec: &wire::PodSpec) -> impl Iterator<Item = &wire::Volume> {
+    spec.volumes.iter().filter(|volume| {
+        let mut mounts = all_containers(spec).flat_map(|container| &container.volume_mounts);
+        mounts.any(|mount| mount.name == volume.name)
+    })
+}
+
+fn host_access(spec: &wire::PodSpec) -> Box<[HostAccess]> {
+    let paths = mounted_volumes(spec).filter_map(|volume| volume.host_path.as_ref());
+    let paths = paths.filter(|host| reaches_volumes(&host.path));
+    let mut access: Vec<_> = paths
+        .map(|host| HostAccess::Path(host.path.as_str().into()))
+        .collect();
+    if spec.host_pid {
+        access.push(HostAccess::Processes);
+    }
+    if all_containers(spec).any(|container| container.security_context.privileged) {
+        access.push(HostAccess::Privileged);
+    }
+    access.sort_unstable();
+    access.dedup();
+    access.into()
+}
+
+/// Whether a path of the host holds a kubelet's volumes, or lies among them.
+fn reaches_volumes(path: &str) -> bool {
+    let parts = |path: &str| -> Vec<String> {
+        let parts = path.split('/').filter(|part| !matches!(*part, "" | "."));
+        parts.map(str::to_owned).collect()
+    };
+    let path = parts(path);
+    KUBELET_FOLDERS.iter().any(|folder| {
+        let folder = parts(folder);
+        folder.starts_with(&path) || path.starts_with(&folder)
+    })
+}
+
+fn delegations(spec: &wire::PodSpec) -> Box<[Delegation]> {
+    let of_volume = |volume: &wire::Volume| {
+        let driver = volume.csi.iter();
+        let driver = driver.map(|csi| Delegation::CsiDriver(csi.driver.as_str().into()));
+        let sources = volume
+            .projected
+            .iter()
+            .flat_map(|projected| &projected.sources);
+        let certificates = sources.filter_map(|source| source.pod_certificate.as_ref());
+        let certificates = certificates.map(|certificate| Delegation::PodCertificate {
+            signer: certificate.signer_name.as_str().into(),
+            expiration_seconds: certificate
+                .max_expiration_seconds
+                .unwrap_or(DEFAULT_CERTIFICATE_SECONDS),
+        });
+        driver.chain(certificates).collect::<Vec<_>>()
+    };
+    let mut delegations: Vec<_> = mounted_volumes(spec).flat_map(of_volume).collect();
+    delegations.sort_unstable();
+    delegations.dedup();
+    delegations.into()
 }
 
 /// Mirrors `Convert_v1_PodSpec_To_core_PodSpec`: the deprecated field counts only where the other
@@ -110,39 +194,60 @@ fn volume(wire: &wire::Volume) -> Option<Volume> {
     })
 }
 
-/// The token of a legacy token Secret, if the volume shows its key `token`; without items it shows all.
+/// The key `token` of a Secret, if the volume shows it; without items it shows all keys.
 fn secret_token(secret: &str, items: &[wire::KeyToPath]) -> Option<SecretToken> {
-    legacy_token_owner(secret)?;
-    let path = if items.is_empty() {
-        TOKEN_KEY
+    let takes_file = || items.iter().any(|item| is_file_key(&item.key));
+    let (path, keys) = if items.is_empty() {
+        (TOKEN_KEY, SecretKeys::All)
     } else {
-        &items.iter().find(|item| item.key == TOKEN_KEY)?.path
+        let token = items.iter().find(|item| item.key == TOKEN_KEY)?;
+        let keys = if takes_file() {
+            SecretKeys::TokenAndFiles
+        } else {
+            SecretKeys::Token
+        };
+        (token.path.as_str(), keys)
     };
-    Some(SecretToken {
+    (!secret.is_empty()).then(|| SecretToken {
         secret: secret.into(),
         path: path.into(),
+        keys,
     })
 }
 
-/// The environment variables of a container that hold the token of a legacy token Secret.
+/// The environment variables of a container that hold the key `token` of a Secret.
 fn variables(wire: &wire::Container) -> Box<[SecretVariable]> {
-    let single = wire
-        .env
-        .iter()
-        .filter_map(|variable| variable.value_from.as_ref());
-    let single = single.filter_map(|from| from.secret_key_ref.as_ref());
-    let single = single.filter(|reference| reference.key == TOKEN_KEY);
-    let all = wire
-        .env_from
-        .iter()
-        .filter_map(|from| from.secret_ref.as_ref());
-    single
+    let references = || {
+        let values = wire.env.iter();
+        let values = values.filter_map(|variable| variable.value_from.as_ref());
+        values.filter_map(|from| from.secret_key_ref.as_ref())
+    };
+    let takes_file = |secret: &str| {
+        references().any(|reference| reference.name == secret && is_file_key(&reference.key))
+    };
+    let tokens = references().filter(|reference| reference.key == TOKEN_KEY);
+    let tokens = tokens.map(|reference| {
+        let keys = if takes_file(&reference.name) {
+            SecretKeys::TokenAndFiles
+        } else {
+            SecretKeys::Token
+        };
+        (&reference.name, keys)
+    });
+    let all = wire.env_from.iter();
+    let all = all.filter_map(|from| from.secret_ref.as_ref());
+    let all = all.map(|reference| (&reference.name, SecretKeys::All));
+    tokens
         .chain(all)
-        .filter(|reference| legacy_token_owner(&reference.name).is_some())
-        .map(|reference| SecretVariable {
-            secret: reference.name.as_str().into(),
+        .map(|(secret, keys)| SecretVariable {
+            secret: secret.as_str().into(),
+            keys,
         })
         .collect()
+}
+
+fn is_file_key(key: &str) -> bool {
+    FILE_KEYS.contains(&key)
 }
 
 fn token(wire: &wire::TokenProjection) -> TokenProjection {
@@ -192,10 +297,14 @@ fn mount(wire: &wire::VolumeMount) -> Mount {
 /// and containers that see no token.
 fn forget_random_names(facts: &mut PodFacts) {
     let volumes = &facts.volumes;
+    // Where processes are shared, those that mount no token are told of too.
+    let all = facts.shares_processes;
     let shown = |mount: &Mount| volumes.iter().any(|volume| volume.name == mount.volume);
     facts.containers = std::mem::take(&mut facts.containers)
         .into_iter()
-        .filter(|container| !container.variables.is_empty() || container.mounts.iter().any(shown))
+        .filter(|container| {
+            all || !container.variables.is_empty() || container.mounts.iter().any(shown)
+        })
         .collect();
     let mut injected = facts
         .volumes

@@ -1,6 +1,6 @@
 //! What is kept of roles and bindings.
 
-use super::{ClusterRoleBindings, ClusterRoles, Kind, RoleBindings, Roles, wire};
+use super::{ClusterRoleBindings, ClusterRoles, Kind, RoleBindings, Roles, refused, wire};
 use crate::model::{Binding, InputKind, Role, RoleRef, Rule, Subject, rbac::RoleKind};
 
 /// Implements [`Kind`] for a kind of role.
@@ -17,7 +17,7 @@ macro_rules! role {
 
             fn facts(wire: &Self::Wire) -> Self::Facts {
                 Role {
-                    rules: wire.rules.iter().map(rule).collect(),
+                    rules: rules(&wire.rules, $input.is_namespaced()).collect(),
                 }
             }
         }
@@ -61,16 +61,24 @@ pub fn rule(wire: &wire::PolicyRule) -> Rule {
     }
 }
 
-/// A binding with the subjects that can reach a ServiceAccount. One whose `roleRef` the API server
-/// would refuse (another kind, or a Role for the whole cluster) reaches nobody.
+/// The rules of a role without those that the API server would refuse.
+pub fn rules(wire: &[wire::PolicyRule], namespaced: bool) -> impl Iterator<Item = Rule> {
+    let valid = move |wire: &&wire::PolicyRule| refused::rule(wire, namespaced).is_none();
+    wire.iter().filter(valid).map(rule)
+}
+
+/// A binding with the subjects that can reach a ServiceAccount; what the API server would refuse
+/// reaches nobody.
 fn binding(wire: &wire::Binding) -> Binding {
     let namespace = wire.metadata.namespace.as_str();
-    let kind = match wire.role_ref.kind.as_str() {
-        "ClusterRole" => Some(RoleKind::ClusterRole),
-        "Role" if !namespace.is_empty() => Some(RoleKind::Role),
-        _ => None,
+    let kind = if wire.role_ref.kind == "Role" {
+        RoleKind::Role
+    } else {
+        RoleKind::ClusterRole
     };
-    let subjects = wire.subjects.iter().filter(|_| kind.is_some());
+    let valid = |subject: &&wire::Subject| refused::subject(subject, namespace).is_none();
+    let subjects = wire.subjects.iter().filter(valid);
+    let subjects = subjects.filter(|_| refused::role_ref(wire).is_none());
     let mut subjects: Vec<_> = subjects
         .filter_map(|subject| {
             Subject::of(&subject.kind, &subject.namespace, &subject.name, namespace)
@@ -80,7 +88,7 @@ fn binding(wire: &wire::Binding) -> Binding {
     subjects.dedup();
     Binding {
         role_ref: RoleRef {
-            kind: kind.unwrap_or(RoleKind::ClusterRole),
+            kind,
             name: wire.role_ref.name.as_str().into(),
         },
         subjects: subjects.into(),

@@ -1,7 +1,7 @@
-//! What is kept of a ServiceAccount and of a Namespace.
+//! What is kept of a ServiceAccount, of a Namespace and of a CSIDriver.
 
-use super::{Kind, Namespaces, ServiceAccounts, wire};
-use crate::model::{InputKind, NamespaceFacts, ServiceAccountFacts, pod::legacy_token_owner};
+use super::{CsiDrivers, Kind, Namespaces, ServiceAccounts, wire};
+use crate::model::{CsiDriverFacts, InputKind, NamespaceFacts, ServiceAccountFacts, TokenRequest};
 
 impl Kind for ServiceAccounts {
     type Wire = wire::ServiceAccount;
@@ -16,10 +16,9 @@ impl Kind for ServiceAccounts {
         ServiceAccountFacts {
             uid: wire.metadata.uid.as_str().into(),
             automount: wire.automount_service_account_token,
-            token_secrets: wire
+            secrets: wire
                 .secrets
                 .iter()
-                .filter(|secret| legacy_token_owner(&secret.name).is_some())
                 .map(|secret| secret.name.as_str().into())
                 .collect(),
         }
@@ -38,6 +37,31 @@ impl Kind for Namespaces {
     fn facts(wire: &Self::Wire) -> Self::Facts {
         NamespaceFacts {
             terminating: wire.metadata.deletion_timestamp.is_some(),
+        }
+    }
+}
+
+/// What the API fills in for a missing `expirationSeconds` of a token request.
+const DEFAULT_EXPIRATION_SECONDS: i64 = 3600;
+
+impl Kind for CsiDrivers {
+    type Wire = wire::CsiDriver;
+    type Facts = CsiDriverFacts;
+    const INPUT: InputKind = InputKind::CsiDriver;
+
+    fn metadata(wire: &Self::Wire) -> &wire::Metadata {
+        &wire.metadata
+    }
+
+    fn facts(wire: &Self::Wire) -> Self::Facts {
+        let request = |request: &wire::TokenRequest| TokenRequest {
+            audience: request.audience.as_str().into(),
+            expiration_seconds: request
+                .expiration_seconds
+                .unwrap_or(DEFAULT_EXPIRATION_SECONDS),
+        };
+        CsiDriverFacts {
+            token_requests: wire.spec.token_requests.iter().map(request).collect(),
         }
     }
 }

@@ -3,9 +3,12 @@
 
 use std::fmt;
 
-use serde::{Deserialize, Deserializer, de::Visitor};
+use serde::{
+    Deserialize, Deserializer,
+    de::{IgnoredAny, MapAccess, SeqAccess, Visitor},
+};
 
-use super::consumers::of_variable;
+use super::consumers::{self, Hint};
 
 /// Reads `null` as the default value.
 fn lenient<'de, D: Deserializer<'de>, T: Deserialize<'de> + Default>(
@@ -67,7 +70,7 @@ wire! {
         controller: bool,
     }
 
-    /// The labels that tell a pod's owner's owner.
+    /// The labels that are read.
     Labels {
         /// What a Deployment appends to the names of its ReplicaSets.
         #[serde(rename = "pod-template-hash")]
@@ -75,25 +78,9 @@ wire! {
         /// What an Argo Rollout appends to the names of its ReplicaSets.
         #[serde(rename = "rollouts-pod-template-hash")]
         rollouts_pod_template_hash: String,
-    }
-
-    /// The annotations that are read.
-    Annotations {
-        /// Present on the mirror of a static pod, with any value.
-        #[serde(rename = "kubernetes.io/config.mirror")]
-        mirror: Option<String>,
-        /// Vault's injector adds an agent.
-        #[serde(rename = "vault.hashicorp.com/agent-inject")]
-        vault_agent_inject: Option<String>,
-        /// Consul's injector adds a sidecar.
-        #[serde(rename = "consul.hashicorp.com/connect-inject")]
-        consul_connect_inject: Option<String>,
-        /// Bank-Vaults' webhook adds its client.
-        #[serde(rename = "vault.security.bank-vaults.io/vault-addr")]
-        bank_vaults_address: Option<String>,
-        /// The same before the project changed its name.
-        #[serde(rename = "vault.security.banzaicloud.io/vault-addr")]
-        bank_vaults_address_old: Option<String>,
+        /// Since when the API server refuses the token of a Secret.
+        #[serde(rename = "kubernetes.io/legacy-token-invalid-since")]
+        legacy_token_invalid_since: Option<String>,
     }
 
     /// A Pod.
@@ -112,6 +99,11 @@ wire! {
         service_account: String,
         /// `automountServiceAccountToken`.
         automount_service_account_token: Option<bool>,
+        /// `hostPID`.
+        #[serde(rename = "hostPID")]
+        host_pid: bool,
+        /// `shareProcessNamespace`.
+        share_process_namespace: bool,
         /// `volumes`.
         volumes: Vec<Volume>,
         /// `initContainers`.
@@ -130,6 +122,22 @@ wire! {
         projected: Option<Projected>,
         /// `secret`.
         secret: Option<SecretVolume>,
+        /// `csi`.
+        csi: Option<CsiVolume>,
+        /// `hostPath`.
+        host_path: Option<HostPath>,
+    }
+
+    /// A volume that a CSI driver provides.
+    CsiVolume {
+        /// `driver`.
+        driver: String,
+    }
+
+    /// A folder or file of the node.
+    HostPath {
+        /// `path`.
+        path: String,
     }
 
     /// A Secret as a volume.
@@ -168,6 +176,16 @@ wire! {
         service_account_token: Option<TokenProjection>,
         /// `secret`.
         secret: Option<SecretProjection>,
+        /// `podCertificate`.
+        pod_certificate: Option<PodCertificate>,
+    }
+
+    /// A projected certificate.
+    PodCertificate {
+        /// `signerName`.
+        signer_name: String,
+        /// `maxExpirationSeconds`.
+        max_expiration_seconds: Option<i64>,
     }
 
     /// A projected token.
@@ -190,6 +208,18 @@ wire! {
         env: Vec<Variable>,
         /// `envFrom`.
         env_from: Vec<VariableSource>,
+        /// `command`.
+        command: Vec<Word>,
+        /// `args`.
+        args: Vec<Word>,
+        /// `securityContext`.
+        security_context: SecurityContext,
+    }
+
+    /// The `securityContext` of a container.
+    SecurityContext {
+        /// `privileged`.
+        privileged: bool,
     }
 
     /// A source of many environment variables.
@@ -216,6 +246,8 @@ wire! {
     Variable {
         /// `name`, where it tells something.
         name: VariableName,
+        /// `value`.
+        value: Word,
         /// `valueFrom`.
         value_from: Option<ValueFrom>,
     }
@@ -280,6 +312,39 @@ wire! {
         automount_service_account_token: Option<bool>,
     }
 
+    /// A Secret, without what is in it.
+    Secret {
+        /// `kind`, which tells where only metadata was asked for.
+        kind: String,
+        /// `metadata`.
+        metadata: Metadata,
+        /// `type`.
+        #[serde(rename = "type")]
+        type_: String,
+    }
+
+    /// A CSIDriver.
+    CsiDriver {
+        /// `metadata`.
+        metadata: Metadata,
+        /// `spec`.
+        spec: CsiDriverSpec,
+    }
+
+    /// The spec of a CSIDriver.
+    CsiDriverSpec {
+        /// `tokenRequests`.
+        token_requests: Vec<TokenRequest>,
+    }
+
+    /// One entry of `tokenRequests`.
+    TokenRequest {
+        /// `audience`.
+        audience: String,
+        /// `expirationSeconds`.
+        expiration_seconds: Option<i64>,
+    }
+
     /// A Namespace.
     Namespace {
         /// `metadata`.
@@ -321,6 +386,8 @@ wire! {
 
     /// `roleRef`.
     RoleRef {
+        /// `apiGroup`.
+        api_group: String,
         /// `kind`.
         kind: String,
         /// `name`.
@@ -329,6 +396,8 @@ wire! {
 
     /// One subject of a binding.
     Subject {
+        /// `apiGroup`.
+        api_group: String,
         /// `kind`.
         kind: String,
         /// `name`.
@@ -338,25 +407,130 @@ wire! {
     }
 }
 
-/// The name of an environment variable, kept only as the system that its presence tells of.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct VariableName(pub Option<&'static str>);
+/// The annotations that somebody reads; all others are dropped while parsing.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Annotations(Vec<(&'static str, String)>);
 
-impl<'de> Deserialize<'de> for VariableName {
+/// Present on the mirror of a static pod, with any value.
+pub(super) const MIRROR: &str = "kubernetes.io/config.mirror";
+/// The account whose token a Secret is made to hold.
+pub(super) const TOKEN_OWNER: &str = "kubernetes.io/service-account.name";
+/// The uid of that account.
+pub(super) const TOKEN_OWNER_UID: &str = "kubernetes.io/service-account.uid";
+
+impl Annotations {
+    /// The value of an annotation that somebody reads.
+    #[must_use]
+    pub fn get(&self, key: &str) -> Option<&str> {
+        let found = self.0.iter().find(|(known, _)| *known == key);
+        found.map(|(_, value)| value.as_str())
+    }
+
+    /// The annotation of this key, if somebody reads it.
+    fn known(key: &str) -> Option<&'static str> {
+        [MIRROR, TOKEN_OWNER, TOKEN_OWNER_UID]
+            .into_iter()
+            .chain(consumers::annotations())
+            .find(|known| *known == key)
+    }
+}
+
+impl<'de> Deserialize<'de> for Annotations {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct Name;
-        impl Visitor<'_> for Name {
-            type Value = VariableName;
+        struct Known;
+        impl<'de> Visitor<'de> for Known {
+            type Value = Annotations;
 
             fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-                formatter.write_str("a string")
+                formatter.write_str("a map of strings")
             }
 
-            fn visit_str<E>(self, name: &str) -> Result<VariableName, E> {
-                Ok(VariableName(of_variable(name)))
+            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Annotations, A::Error> {
+                let mut known = Vec::new();
+                while let Some(AnnotationKey(key)) = map.next_key()? {
+                    match key {
+                        Some(key) => {
+                            let value: Option<String> = map.next_value()?;
+                            known.push((key, value.unwrap_or_default()));
+                        }
+                        None => drop(map.next_value::<IgnoredAny>()?),
+                    }
+                }
+                Ok(Annotations(known))
             }
         }
-        deserializer.deserialize_str(Name)
+        deserializer.deserialize_map(Known)
+    }
+}
+
+/// Declares a string that is kept only as what it tells.
+macro_rules! hinting {
+    ($($(#[$doc:meta])* $name:ident($kept:ty) = $read:expr;)*) => {
+        $(
+            $(#[$doc])*
+            #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+            pub struct $name(pub $kept);
+
+            impl<'de> Deserialize<'de> for $name {
+                fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+                    deserializer.deserialize_any(Text($read)).map(Self)
+                }
+            }
+        )*
+    };
+}
+
+hinting! {
+    /// The name of an environment variable.
+    VariableName(Option<&'static str>) = consumers::of_variable;
+    /// A word of a command line, or the value of an environment variable.
+    Word(Hint) = consumers::of_word;
+    /// The key of an annotation.
+    AnnotationKey(Option<&'static str>) = Annotations::known;
+}
+
+/// Reads a string as what it tells; anything else tells nothing.
+struct Text<T>(fn(&str) -> T);
+
+impl<'de, T: Default> Visitor<'de> for Text<T> {
+    type Value = T;
+
+    fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str("a string")
+    }
+
+    fn visit_str<E>(self, text: &str) -> Result<T, E> {
+        Ok(self.0(text))
+    }
+
+    fn visit_bool<E>(self, _: bool) -> Result<T, E> {
+        Ok(T::default())
+    }
+
+    fn visit_i64<E>(self, _: i64) -> Result<T, E> {
+        Ok(T::default())
+    }
+
+    fn visit_u64<E>(self, _: u64) -> Result<T, E> {
+        Ok(T::default())
+    }
+
+    fn visit_f64<E>(self, _: f64) -> Result<T, E> {
+        Ok(T::default())
+    }
+
+    fn visit_unit<E>(self) -> Result<T, E> {
+        Ok(T::default())
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<T, A::Error> {
+        while map.next_entry::<IgnoredAny, IgnoredAny>()?.is_some() {}
+        Ok(T::default())
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<T, A::Error> {
+        while list.next_element::<IgnoredAny>()?.is_some() {}
+        Ok(T::default())
     }
 }
 

@@ -20,13 +20,11 @@ pub struct Account {
     pub(super) reported: bool,
     /// The distinct shapes of its pods, and how many pods have each.
     pub(super) pods: Shapes,
-    /// Pods of other accounts that refer to a legacy token of this one.
-    pub(super) holders: Shapes,
     pub(super) summary: Option<Summary>,
 }
 
 impl Account {
-    /// The last verdict on it; none for a name that only a Secret or an old report speaks of.
+    /// The last verdict on it; none for a name that only an old report speaks of.
     #[must_use]
     pub fn summary(&self) -> Option<&Summary> {
         self.summary.as_ref().filter(|_| self.is_subject())
@@ -39,7 +37,7 @@ impl Account {
     }
 
     fn is_forgotten(&self) -> bool {
-        !self.exists && !self.reported && self.pods.is_empty() && self.holders.is_empty()
+        !self.exists && !self.reported && self.pods.is_empty()
     }
 }
 
@@ -79,10 +77,12 @@ impl Indexed<ServiceAccounts> for Index {
     fn changed(
         &mut self,
         key: &ObjectKey,
-        _old: Option<&<ServiceAccounts as Kind>::Facts>,
+        old: Option<&<ServiceAccounts as Kind>::Facts>,
         new: Option<&<ServiceAccounts as Kind>::Facts>,
     ) {
+        let account = key.clone().into();
         let exists = new.is_some();
-        self.touch(&key.clone().into(), |account| account.exists = exists);
+        self.touch(&account, |known| known.exists = exists);
+        self.link_account(&account, old, new);
     }
 }

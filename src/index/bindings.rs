@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeSet, HashMap};
 
-use super::{Index, Indexed, Table};
+use super::{Index, Indexed, Table, table::unlink};
 use crate::{
     facts::{ClusterRoleBindings, RoleBindings},
     model::{Binding, ObjectKey, ServiceAccountRef, Subject},
@@ -102,20 +102,6 @@ impl Index {
         }
         self.mark_subjects(&before);
         self.mark_subjects(&after);
-    }
-}
-
-/// Takes a binding out of a reverse key, and the key away with its last binding.
-fn unlink<Q: std::hash::Hash + Eq>(
-    reverse: &mut HashMap<Q, BTreeSet<ObjectKey>>,
-    from: &Q,
-    binding: &ObjectKey,
-) {
-    if let Some(bindings) = reverse.get_mut(from) {
-        bindings.remove(binding);
-        if bindings.is_empty() {
-            reverse.remove(from);
-        }
     }
 }
 

@@ -23,20 +23,26 @@ impl Index {
     /// All that the answer for one account is computed from, borrowed.
     #[must_use]
     pub fn evidence<'a>(&'a self, account: &'a ServiceAccountRef) -> Evidence<'a> {
-        let known = self.accounts.get(account);
         let service_account = self.service_account(account);
+        let own = self.accounts.get(account).into_iter();
+        let own = own.flat_map(|known| &known.pods);
+        let own = own.map(|(facts, count)| (facts, *count));
         // A Secret of a name alone makes no account.
-        let holders = known
-            .filter(|_| service_account.is_some())
-            .map(|known| &known.holders);
-        let shapes = known
-            .map(|known| &known.pods)
-            .into_iter()
-            .chain(holders)
-            .flatten();
-        let mut pods: Vec<(&PodFacts, u32)> =
-            shapes.map(|(facts, count)| (&**facts, *count)).collect();
+        let foreign = service_account
+            .is_some()
+            .then(|| self.foreign_holders(account));
+        let mut pods: Vec<(&PodFacts, u32)> = own
+            .chain(foreign.into_iter().flatten())
+            .map(|(facts, count)| (&**facts, count))
+            .collect();
         pods.sort_unstable();
+        let shapes = || pods.iter().map(|(facts, _)| *facts);
+        let secrets = shapes().flat_map(PodFacts::token_secrets);
+        let secrets = secrets.filter_map(|secret| Some((secret, self.holding(account, secret)?)));
+        let secrets = secrets.collect();
+        let drivers = shapes().flat_map(PodFacts::csi_drivers);
+        let drivers = drivers.filter_map(|driver| Some((driver, self.csi_driver(driver)?)));
+        let drivers = drivers.collect();
         let bindings = self
             .bindings_of(account)
             .map(|(key, binding)| BoundRole {
@@ -49,6 +55,8 @@ impl Index {
             account,
             service_account,
             pods,
+            secrets,
+            drivers,
             bindings,
             roles: self.known_roles,
             gaps: self.gaps(),

@@ -8,6 +8,7 @@ mod namespaces;
 mod pods;
 mod reports;
 mod roles;
+mod secrets;
 mod table;
 
 use std::{
@@ -16,11 +17,11 @@ use std::{
 };
 
 pub use self::{accounts::Account, reports::ReportFacts};
-use self::{bindings::Subjects, table::Table};
+use self::{bindings::Subjects, secrets::SecretLinks, table::Table};
 use crate::{
     facts::{
-        ClusterRoleBindings, ClusterRoles, Kind, Namespaces, Pods, Reports, RoleBindings, Roles,
-        ServiceAccounts,
+        ClusterRoleBindings, ClusterRoles, CsiDrivers, Kind, Namespaces, Pods, Reports,
+        RoleBindings, Roles, Secrets, ServiceAccounts,
     },
     model::{
         ApiAudiences, Gap, InputKind, KnownRoles, ObjectKey, Reason, ServiceAccountRef, Verdict,
@@ -68,6 +69,8 @@ pub struct Index {
     cluster_roles: Table<<ClusterRoles as Kind>::Facts>,
     role_bindings: Table<<RoleBindings as Kind>::Facts>,
     cluster_role_bindings: Table<<ClusterRoleBindings as Kind>::Facts>,
+    secrets: Table<<Secrets as Kind>::Facts>,
+    csi_drivers: Table<<CsiDrivers as Kind>::Facts>,
     reports: Table<<Reports as Kind>::Facts>,
 
     /// Every account that exists, that a pod names or that has a report.
@@ -75,6 +78,7 @@ pub struct Index {
     namespace_names: HashSet<Arc<str>>,
     subjects: Subjects,
     bindings_of_role: HashMap<ObjectKey, BTreeSet<ObjectKey>>,
+    secret_links: SecretLinks,
 
     readings: BTreeMap<InputKind, Reading>,
     rbac_enforced: bool,
@@ -95,11 +99,14 @@ impl Index {
             cluster_roles: Table::default(),
             role_bindings: Table::default(),
             cluster_role_bindings: Table::default(),
+            secrets: Table::default(),
+            csi_drivers: Table::default(),
             reports: Table::default(),
             accounts: BTreeMap::new(),
             namespace_names: HashSet::new(),
             subjects: Subjects::default(),
             bindings_of_role: HashMap::new(),
+            secret_links: SecretLinks::default(),
             readings: expected
                 .iter()
                 .map(|kind| (*kind, Reading::default()))

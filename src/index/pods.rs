@@ -1,6 +1,6 @@
 //! Pods, folded by account and shape.
 
-use std::{collections::BTreeSet, sync::Arc};
+use std::sync::Arc;
 
 use super::{Index, Indexed, Table, accounts::Shapes};
 use crate::{
@@ -14,25 +14,13 @@ fn account(key: &ObjectKey, facts: &PodFacts) -> Option<ServiceAccountRef> {
     Some(ServiceAccountRef::new(key.namespace.clone(), name.clone()))
 }
 
-/// The other accounts whose legacy tokens a pod refers to.
-fn lenders(key: &ObjectKey, facts: &PodFacts) -> BTreeSet<ServiceAccountRef> {
-    let own = facts.service_account.as_deref();
-    facts
-        .legacy_token_owners()
-        .filter(|owner| Some(*owner) != own)
-        .map(|owner| ServiceAccountRef::new(key.namespace.clone(), owner))
-        .collect()
-}
-
 impl Index {
-    /// Changes the shapes of a pod's account, and of those whose tokens it has besides.
+    /// Changes the shapes of a pod's account, and of the Secrets that it shows.
     fn file(&mut self, key: &ObjectKey, facts: &PodFacts, change: impl Fn(&mut Shapes)) {
         if let Some(account) = account(key, facts) {
             self.touch(&account, |known| change(&mut known.pods));
         }
-        for lender in lenders(key, facts) {
-            self.touch(&lender, |known| change(&mut known.holders));
-        }
+        self.link_pod(key, facts, change);
     }
 }
 

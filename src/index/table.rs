@@ -1,7 +1,10 @@
 //! The rows of one kind. A relist is applied in place: rows are marked as they are seen again, and
 //! the unmarked ones are swept at its end, so that nothing is ever kept twice.
 
-use std::collections::HashMap;
+use std::{
+    collections::{BTreeSet, HashMap},
+    hash::Hash,
+};
 
 use crate::model::ObjectKey;
 
@@ -76,5 +79,19 @@ impl<F: PartialEq> Table<F> {
             .extract_if(|_, row| row.seen != reading)
             .map(|(key, row)| (key, row.facts))
             .collect()
+    }
+}
+
+/// Takes an entry out of a reverse key, and the key away with its last entry.
+pub(super) fn unlink<Q: Hash + Eq, E: Ord>(
+    reverse: &mut HashMap<Q, BTreeSet<E>>,
+    from: &Q,
+    entry: &E,
+) {
+    if let Some(entries) = reverse.get_mut(from) {
+        entries.remove(entry);
+        if entries.is_empty() {
+            reverse.remove(from);
+        }
     }
 }

@@ -59,11 +59,12 @@ fn binding(namespace: &str, role_kind: &str, role: &str, subjects: &[&str]) -> B
             kind: "ServiceAccount".into(),
             name: name.into(),
             namespace: namespace.into(),
+            ..Default::default()
         },
         None => wire::Subject {
             kind: "Group".into(),
             name: (*subject).into(),
-            namespace: String::new(),
+            ..Default::default()
         },
     };
     RoleBindings::facts(&wire::Binding {
@@ -74,6 +75,7 @@ fn binding(namespace: &str, role_kind: &str, role: &str, subjects: &[&str]) -> B
         role_ref: wire::RoleRef {
             kind: role_kind.into(),
             name: role.into(),
+            ..Default::default()
         },
         subjects: subjects.iter().map(subject).collect(),
     })

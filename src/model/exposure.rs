@@ -5,11 +5,12 @@ use std::{collections::BTreeSet, fmt};
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
 
 use super::{
     InputKind,
     identity::ServiceAccountRef,
-    pod::Workload,
+    pod::{HostAccess, Workload},
     rbac::{Permissions, RoleRef},
 };
 
@@ -201,6 +202,60 @@ pub struct WorkloadExposure {
     pub carriers: Vec<Carrier>,
     /// Systems that may take the token for the pod's identity, sorted.
     pub consumers: Vec<Box<str>>,
+    /// What else there is to know, sorted; no verdict depends on it.
+    pub notes: Vec<Note>,
+}
+
+/// Something about a workload that no verdict depends on, and that a person should know.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Note {
+    /// A container sees tokens of other pods on its node.
+    HostAccess(HostAccess),
+    /// A container that mounts no token can read those that others mount.
+    SharedProcesses,
+    /// A token is mounted by its file name, and never renewed there.
+    Pinned(Box<str>),
+    /// A volume projects a token, and no container mounts it.
+    Unmounted(Box<str>),
+    /// The API server refuses the token of this Secret by now.
+    Invalidated(Box<str>),
+    /// The account's object was not seen: that it does not switch the token off is assumed.
+    AssumedServiceAccount,
+}
+
+impl fmt::Display for Note {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::HostAccess(HostAccess::Path(path)) => write!(
+                f,
+                "mounts {path} of the host, where tokens of every pod on the node can be read"
+            ),
+            Self::HostAccess(HostAccess::Processes) => f.write_str(
+                "hostPID: tokens of every pod on the node can be read through /proc",
+            ),
+            Self::HostAccess(HostAccess::Privileged) => {
+                f.write_str("a privileged container can read tokens of every pod on the node")
+            }
+            Self::SharedProcesses => f.write_str(
+                "shareProcessNamespace: containers without the token can read it from those that mount it, through /proc",
+            ),
+            Self::Pinned(path) => write!(
+                f,
+                "the token at {path} is mounted by subPath: it is never renewed and stops working when it expires"
+            ),
+            Self::Unmounted(volume) => write!(
+                f,
+                "volume {volume} projects a token that no container mounts; an ephemeral container could"
+            ),
+            Self::Invalidated(secret) => write!(
+                f,
+                "the token of Secret {secret} is marked invalid: the API server answers 401 until the label kubernetes.io/legacy-token-invalid-since is taken away"
+            ),
+            Self::AssumedServiceAccount => f.write_str(
+                "the ServiceAccount is not in the input: taken as one that does not switch the token off",
+            ),
+        }
+    }
 }
 
 /// One token as containers see it.
@@ -212,13 +267,16 @@ pub struct Carrier {
     pub reach: Reach,
     /// Its audience; empty for the API server's own.
     pub audience: Box<str>,
+    /// The product that the audience belongs to, where it is known.
+    pub verifier: Option<&'static str>,
     /// The lifetime that was asked for, in seconds; `None` for one that never ends.
     pub expiration_seconds: Option<i64>,
     /// Where it is mounted; empty for one in the environment.
     pub mount_path: Box<str>,
-    /// The Secret that holds it; empty for one of the pod's own.
-    pub secret: Box<str>,
-    /// The containers that see it, in the order of the pod.
+    /// The Secret that holds it, the CSI driver that is given it, or the signer of a certificate;
+    /// empty for one of the pod's own.
+    pub provider: Box<str>,
+    /// The containers that see it, in the order of the pod; none for one that others are given.
     pub containers: Vec<Box<str>>,
     /// How the pod differs from one made today.
     pub drift: Option<Drift>,
@@ -235,6 +293,21 @@ pub enum TokenSource {
     Explicit,
     /// It comes from a legacy token Secret, and never expires.
     LegacySecret,
+    /// The kubelet hands it to a CSI driver, outside of the pod.
+    CsiDriver,
+    /// Not a token: a certificate for the pod's account, which some signer vouches for.
+    PodCertificate,
+}
+
+impl TokenSource {
+    /// Whether others are given it for the pod: its containers never see it.
+    #[must_use]
+    pub const fn is_outside_of_the_pod(self) -> bool {
+        match self {
+            Self::Automount | Self::Explicit | Self::LegacySecret => false,
+            Self::CsiDriver | Self::PodCertificate => true,
+        }
+    }
 }
 
 /// Whom a token convinces.
@@ -271,17 +344,40 @@ pub enum Drift {
 pub struct Remediation {
     /// One sentence.
     pub summary: String,
-    /// Ready patches, for `kubectl patch --type=merge`.
+    /// Ready patches.
     pub patches: Vec<Patch>,
 }
 
-/// A JSON merge patch for one object in the namespace of the account.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+/// A patch for one object in the namespace of the account.
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Patch {
     /// The object to patch.
     pub target: Workload,
+    /// Its `apiVersion`.
+    pub api_version: &'static str,
+    /// Whether it is for `kubectl patch --type=strategic`, since it adds to lists; else a JSON merge
+    /// patch will do.
+    pub strategic: bool,
     /// The patch.
-    pub patch: String,
+    pub patch: Value,
+}
+
+impl Patch {
+    /// `merge` or `strategic`, as `kubectl patch --type` takes it.
+    #[must_use]
+    pub const fn kind(&self) -> &'static str {
+        if self.strategic { "strategic" } else { "merge" }
+    }
+
+    /// The patch with the name of its object, as kustomize takes it.
+    #[must_use]
+    pub fn for_kustomize(&self, namespace: &str) -> Value {
+        let mut patch = self.patch.clone();
+        patch["apiVersion"] = self.api_version.into();
+        patch["kind"] = (*self.target.kind).into();
+        patch["metadata"] = json!({ "name": *self.target.name, "namespace": namespace });
+        patch
+    }
 }
 
 /// Something that the answer depends on and that could not be known.

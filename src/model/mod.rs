@@ -4,10 +4,11 @@ pub mod exposure;
 pub mod identity;
 pub mod pod;
 pub mod rbac;
+pub mod secret;
 pub mod service_account;
 
 pub use exposure::{
-    ApiAudiences, Carrier, Drift, Exposure, Gap, Reach, Reason, Remediation, ReportScope,
+    ApiAudiences, Carrier, Drift, Exposure, Gap, Note, Reach, Reason, Remediation, ReportScope,
     TokenSource, Verdict, WorkloadExposure,
 };
 pub use identity::{ObjectKey, ServiceAccountRef};
@@ -15,7 +16,8 @@ pub use pod::PodFacts;
 pub use rbac::{
     Binding, Grant, KnownRoles, Level, Permissions, Role, RoleRef, Rule, Scope, Subject,
 };
-pub use service_account::{NamespaceFacts, ServiceAccountFacts};
+pub use secret::SecretFacts;
+pub use service_account::{CsiDriverFacts, NamespaceFacts, ServiceAccountFacts, TokenRequest};
 
 /// A kind that the answer is computed from, or written as.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -34,23 +36,15 @@ pub enum InputKind {
     RoleBinding,
     /// `ClusterRoleBinding`, rbac.authorization.k8s.io/v1.
     ClusterRoleBinding,
+    /// `Secret`, core/v1: its metadata, and only where that is asked for.
+    Secret,
+    /// `CSIDriver`, storage.k8s.io/v1: only read from files.
+    CsiDriver,
     /// `TokenExposureReport`, tokenexposure.io/v1alpha1: our own.
     TokenExposureReport,
 }
 
 impl InputKind {
-    /// Every kind, in the order of the declaration.
-    pub const ALL: [Self; 8] = [
-        Self::Pod,
-        Self::ServiceAccount,
-        Self::Namespace,
-        Self::Role,
-        Self::ClusterRole,
-        Self::RoleBinding,
-        Self::ClusterRoleBinding,
-        Self::TokenExposureReport,
-    ];
-
     /// The `kind` as manifests spell it.
     #[must_use]
     pub const fn name(self) -> &'static str {
@@ -62,6 +56,8 @@ impl InputKind {
             Self::ClusterRole => "ClusterRole",
             Self::RoleBinding => "RoleBinding",
             Self::ClusterRoleBinding => "ClusterRoleBinding",
+            Self::Secret => "Secret",
+            Self::CsiDriver => "CSIDriver",
             Self::TokenExposureReport => "TokenExposureReport",
         }
     }
@@ -77,6 +73,8 @@ impl InputKind {
             Self::ClusterRole => "clusterroles",
             Self::RoleBinding => "rolebindings",
             Self::ClusterRoleBinding => "clusterrolebindings",
+            Self::Secret => "secrets",
+            Self::CsiDriver => "csidrivers",
             Self::TokenExposureReport => "tokenexposurereports",
         }
     }
@@ -85,7 +83,8 @@ impl InputKind {
     #[must_use]
     pub const fn group(self) -> &'static str {
         match self {
-            Self::Pod | Self::ServiceAccount | Self::Namespace => "",
+            Self::Pod | Self::ServiceAccount | Self::Namespace | Self::Secret => "",
+            Self::CsiDriver => "storage.k8s.io",
             Self::Role | Self::ClusterRole | Self::RoleBinding | Self::ClusterRoleBinding => {
                 "rbac.authorization.k8s.io"
             }
@@ -107,7 +106,7 @@ impl InputKind {
     pub const fn is_namespaced(self) -> bool {
         !matches!(
             self,
-            Self::Namespace | Self::ClusterRole | Self::ClusterRoleBinding
+            Self::Namespace | Self::ClusterRole | Self::ClusterRoleBinding | Self::CsiDriver
         )
     }
 

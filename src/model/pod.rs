@@ -24,6 +24,14 @@ pub struct PodFacts {
     pub automount: Option<bool>,
     /// Systems that may take the token for the pod's identity, without any RBAC; sorted.
     pub consumers: Box<[Box<str>]>,
+    /// Its commands or variables speak of `ca.crt` or `namespace` where admission mounts them.
+    pub reads_files: bool,
+    /// `spec.shareProcessNamespace`: a container reads what another one has mounted.
+    pub shares_processes: bool,
+    /// Ways from its containers to tokens of other pods on the node; sorted.
+    pub host_access: Box<[HostAccess]>,
+    /// Credentials of the pod's account that others are given for it; sorted.
+    pub delegations: Box<[Delegation]>,
     /// The volumes that matter for tokens, in the order of the pod.
     pub volumes: Box<[Volume]>,
     /// All containers, init containers first, in the order of the pod.
@@ -45,6 +53,31 @@ impl fmt::Display for Workload {
     }
 }
 
+/// A way from a container to the tokens of other pods on its node.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum HostAccess {
+    /// A mounted `hostPath` that holds, or lies in, the folder where the kubelet keeps volumes.
+    Path(Box<str>),
+    /// `hostPID`: the files of every process on the node.
+    Processes,
+    /// A privileged container.
+    Privileged,
+}
+
+/// A credential for the pod's account that is no file of the pod's making.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Delegation {
+    /// The kubelet may hand tokens to this CSI driver (`CSIDriver.spec.tokenRequests`).
+    CsiDriver(Box<str>),
+    /// A projected `podCertificate` of this signer.
+    PodCertificate {
+        /// `signerName`.
+        signer: Box<str>,
+        /// `maxExpirationSeconds`, with the API's default of a day filled in.
+        expiration_seconds: i64,
+    },
+}
+
 /// Whether admission has seen the pod.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Origin {
@@ -61,27 +94,30 @@ pub struct Volume {
     pub name: Box<str>,
     /// The projected tokens in it.
     pub tokens: Box<[TokenProjection]>,
-    /// The Secrets in it that may hold a token of a ServiceAccount.
+    /// The Secrets in it whose key `token` it shows.
     pub secrets: Box<[SecretToken]>,
 }
 
-/// A Secret in a volume that by its name holds a token of a ServiceAccount.
+/// A Secret in a volume whose key `token` the volume shows.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct SecretToken {
     /// The name of the Secret.
     pub secret: Box<str>,
     /// Where in the volume its key `token` is.
     pub path: Box<str>,
+    /// What the volume takes of it.
+    pub keys: SecretKeys,
 }
 
-/// The ServiceAccount whose token a Secret holds, by its name: before Kubernetes 1.24 one was made for
-/// every account, called `<account>-token-` and five random characters
-/// (`ensureReferencedToken` of the tokens controller).
-#[must_use]
-pub fn legacy_token_owner(secret: &str) -> Option<&str> {
-    let (owner, random) = secret.rsplit_once("-token-")?;
-    let generated = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit();
-    (!owner.is_empty() && random.len() == 5 && random.bytes().all(generated)).then_some(owner)
+/// What a pod takes of a Secret: that tells something of what is in it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum SecretKeys {
+    /// All there is.
+    All,
+    /// The key `token`, by its name.
+    Token,
+    /// The key `token`, and `ca.crt` or `namespace` besides, as only the Secret of an account has them.
+    TokenAndFiles,
 }
 
 /// One `serviceAccountToken` source of a projected volume.
@@ -104,29 +140,40 @@ pub struct Container {
     pub kind: ContainerKind,
     /// Mounts of the kept volumes, and any mount at the path that admission uses.
     pub mounts: Box<[Mount]>,
-    /// Environment variables that hold such a Secret's token.
+    /// Environment variables that hold the key `token` of a Secret.
     pub variables: Box<[SecretVariable]>,
 }
 
-/// An environment variable that holds the token of a Secret.
+/// An environment variable that holds the key `token` of a Secret.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct SecretVariable {
     /// The name of the Secret.
     pub secret: Box<str>,
+    /// What the container's environment takes of it.
+    pub keys: SecretKeys,
 }
 
 impl PodFacts {
-    /// The accounts whose legacy tokens the pod refers to, by the names of the Secrets.
-    pub fn legacy_token_owners(&self) -> impl Iterator<Item = &str> {
+    /// The Secrets whose key `token` the pod shows to its containers; some may repeat.
+    pub fn token_secrets(&self) -> impl Iterator<Item = &str> {
         let volumes = self.volumes.iter().flat_map(|volume| &volume.secrets);
         let variables = self
             .containers
             .iter()
             .flat_map(|container| &container.variables);
-        let secrets = volumes
-            .map(|token| &token.secret)
-            .chain(variables.map(|variable| &variable.secret));
-        secrets.filter_map(|secret| legacy_token_owner(secret))
+        volumes
+            .map(|token| &*token.secret)
+            .chain(variables.map(|variable| &*variable.secret))
+    }
+
+    /// The CSI drivers that provide volumes of the pod.
+    pub fn csi_drivers(&self) -> impl Iterator<Item = &str> {
+        self.delegations
+            .iter()
+            .filter_map(|delegation| match delegation {
+                Delegation::CsiDriver(driver) => Some(&**driver),
+                Delegation::PodCertificate { .. } => None,
+            })
     }
 }
 

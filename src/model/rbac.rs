@@ -210,11 +210,25 @@ pub enum Effect {
     Covered,
 }
 
+/// What keeps a grant from being used by a request to this API server. It is told, and lowers no
+/// verdict.
+#[derive(
+    Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema,
+)]
+pub enum Caveat {
+    /// No request has what its rules name, such as `pods/*`, the group `core`, or nodes in a namespace.
+    Unreachable,
+    /// Its verbs are none of this API server's: others may ask for them by a review.
+    ThirdParty,
+}
+
 /// One binding that reaches an account, with its provenance.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Grant {
     /// What it comes to.
     pub effect: Effect,
+    /// What keeps all that it grants from being used; `None` when something can be.
+    pub caveat: Option<Caveat>,
     /// The RoleBinding, or with an empty namespace the ClusterRoleBinding.
     pub binding: ObjectKey,
     /// The role that it refers to.
@@ -244,6 +258,8 @@ pub struct Permissions {
     pub level: Level,
     /// Every binding that reaches the account other than through `system:authenticated`, sorted.
     pub grants: Vec<Grant>,
+    /// The bindings that give `system:authenticated` more than upstream does: a widened baseline.
+    pub widened: Vec<Grant>,
 }
 
 impl Permissions {

@@ -1,4 +1,4 @@
-//! What is kept of a ServiceAccount and of a Namespace.
+//! What is kept of a ServiceAccount, of a Namespace and of a CSIDriver.
 
 /// What is kept of a ServiceAccount.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -7,8 +7,8 @@ pub struct ServiceAccountFacts {
     pub uid: Box<str>,
     /// `automountServiceAccountToken`; `None` when unset or null.
     pub automount: Option<bool>,
-    /// The legacy token Secrets that it names in `secrets`, by the form of their names.
-    pub token_secrets: Box<[Box<str>]>,
+    /// The Secrets that it names in `secrets`.
+    pub secrets: Box<[Box<str>]>,
 }
 
 /// What is kept of a Namespace.
@@ -16,4 +16,20 @@ pub struct ServiceAccountFacts {
 pub struct NamespaceFacts {
     /// It is being deleted: nothing new can be created in it.
     pub terminating: bool,
+}
+
+/// What is kept of a CSIDriver.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct CsiDriverFacts {
+    /// `spec.tokenRequests`: the tokens of a pod's account that the kubelet hands to it.
+    pub token_requests: Box<[TokenRequest]>,
+}
+
+/// One entry of `spec.tokenRequests` of a CSIDriver.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TokenRequest {
+    /// Empty for the audiences of the API server itself.
+    pub audience: Box<str>,
+    /// `expirationSeconds`, with the API's default of 3600 filled in.
+    pub expiration_seconds: i64,
 }

@@ -1,6 +1,6 @@
 //! What would the aggregation controller fill into aggregated ClusterRoles? Only asked of files: a
-//! live cluster stores the answer. Mirrors `syncClusterRole` (clusterroleaggregation_controller.go)
-//! as a least fixpoint.
+//! live cluster stores the answer. Mirrors `syncClusterRole` (clusterroleaggregation_controller.go),
+//! as a fixpoint.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -65,41 +65,58 @@ impl Requirement {
 }
 
 /// Fills in the rules of every aggregated role: the union of those that it selects, itself left out.
+/// One for which that is nothing keeps its own, as the controller leaves them; where such roles select
+/// each other, a cluster keeps some of both, and each gets them all here.
 pub fn aggregate(roles: &mut BTreeMap<String, AggregatedRole>) {
-    let selected: Vec<(String, Vec<String>)> = roles
-        .iter()
-        .filter_map(|(name, role)| Some((name, role.selectors.as_ref()?)))
-        .map(|(name, selectors)| {
-            let matching = roles.iter().filter(|(other, role)| {
-                *other != name
-                    && selectors
-                        .iter()
-                        .any(|selector| selector.matches(&role.labels))
-            });
-            (
-                name.clone(),
-                matching.map(|(other, _)| other.clone()).collect(),
-            )
-        })
-        .collect();
-    for (name, _) in &selected {
+    let selected = selections(roles);
+    let mut own: BTreeMap<&str, Vec<Rule>> = BTreeMap::new();
+    for name in selected.keys() {
         if let Some(role) = roles.get_mut(name) {
-            role.rules.clear();
+            own.insert(name, std::mem::take(&mut role.rules));
         }
     }
-    // Rules only ever get more, and there are finitely many: this ends, cycles or not.
+    grow(roles, &selected);
+    for (name, rules) in own {
+        if let Some(role) = roles.get_mut(name).filter(|role| role.rules.is_empty()) {
+            role.rules = rules;
+        }
+    }
+    grow(roles, &selected);
+}
+
+/// Which roles each aggregated role selects.
+fn selections(roles: &BTreeMap<String, AggregatedRole>) -> BTreeMap<String, Vec<String>> {
+    let aggregated = roles
+        .iter()
+        .filter_map(|(name, role)| Some((name, role.selectors.as_ref()?)));
+    let matching = aggregated.map(|(name, selectors)| {
+        let others = roles.iter().filter(|(other, role)| {
+            let mut selectors = selectors.iter();
+            *other != name && selectors.any(|selector| selector.matches(&role.labels))
+        });
+        (
+            name.clone(),
+            others.map(|(other, _)| other.clone()).collect(),
+        )
+    });
+    matching.collect()
+}
+
+/// Adds the rules of the selected to each, until nothing is new. Rules only ever get more, and there are
+/// finitely many: this ends, cycles or not.
+fn grow(roles: &mut BTreeMap<String, AggregatedRole>, selected: &BTreeMap<String, Vec<String>>) {
     loop {
         let mut grown = false;
-        for (name, sources) in &selected {
+        for (name, sources) in selected {
+            let sources = sources.iter().chain([name]);
             let union: BTreeSet<Rule> = sources
-                .iter()
                 .filter_map(|source| roles.get(source))
                 .flat_map(|role| role.rules.clone())
                 .collect();
-            if let Some(role) = roles
+            let smaller = roles
                 .get_mut(name)
-                .filter(|role| role.rules.len() < union.len())
-            {
+                .filter(|role| role.rules.len() < union.len());
+            if let Some(role) = smaller {
                 role.rules = union.into_iter().collect();
                 grown = true;
             }
@@ -159,11 +176,14 @@ mod tests {
     }
 
     #[test]
-    fn roles_that_aggregate_each_other_have_nothing_of_their_own() {
+    fn a_role_that_selects_nothing_keeps_its_own_rules() {
         let roles = [
             ("a", role(&["to-b"], &["to-a"], &["x"])),
             ("b", role(&["to-a"], &["to-b"], &["y"])),
         ];
-        assert_eq!(aggregated(&roles, "a"), []);
+        assert_eq!(aggregated(&roles, "a"), [rule("x"), rule("y")]);
+        let alone = [("a", role(&[], &["to-a"], &["x"]))];
+        assert_eq!(aggregated(&alone, "a"), [rule("x")]);
+        assert_eq!(aggregated(&[("a", role(&[], &["to-a"], &[]))], "a"), []);
     }
 }

@@ -1,11 +1,54 @@
-//! What does upstream Kubernetes give to every ServiceAccount?
+//! What does upstream Kubernetes give to everybody, and to every ServiceAccount?
 //!
 //! What everybody has is read from the bindings of `system:authenticated`, live or from the bootstrap
 //! objects that files are scanned with. Besides, two bootstrap ClusterRoles are bound to
 //! `system:serviceaccounts`; they are told by their rules, since labels prove nothing.
 
+use std::sync::LazyLock;
+
 use super::cover::{Atom, breakdown};
 use crate::model::Rule;
+
+/// What Kubernetes itself gives to everybody: the ClusterRoles `system:basic-user`, `system:discovery`
+/// and `system:public-info-viewer` (bootstrappolicy/policy.go), as of the newest version; older ones
+/// give less.
+#[must_use]
+pub fn upstream_rules() -> &'static [Rule] {
+    static RULES: LazyLock<[Rule; 3]> = LazyLock::new(|| {
+        let list = |words: &[&str]| words.iter().map(|word| Box::from(*word)).collect();
+        let create = |group, resources: &[&str]| Rule {
+            verbs: list(&["create"]),
+            api_groups: list(&[group]),
+            resources: list(resources),
+            ..Rule::default()
+        };
+        [
+            create(
+                "authorization.k8s.io",
+                &["selfsubjectaccessreviews", "selfsubjectrulesreviews"],
+            ),
+            create("authentication.k8s.io", &["selfsubjectreviews"]),
+            Rule {
+                verbs: list(&["get"]),
+                non_resource_urls: list(&[
+                    "/api",
+                    "/api/*",
+                    "/apis",
+                    "/apis/*",
+                    "/healthz",
+                    "/livez",
+                    "/openapi",
+                    "/openapi/*",
+                    "/readyz",
+                    "/version",
+                    "/version/",
+                ]),
+                ..Rule::default()
+            },
+        ]
+    });
+    &*RULES
+}
 
 /// Whether a rule gives no more than the ClusterRoles `system:service-account-issuer-discovery` and
 /// `system:cluster-trust-bundle-discovery` do (bootstrappolicy/policy.go): public keys and public

@@ -3,6 +3,7 @@
 pub mod aggregate;
 pub mod baseline;
 pub mod cover;
+pub mod reachable;
 pub mod resolve;
 
 pub use resolve::{BoundRole, permissions};

@@ -2,12 +2,14 @@
 //! Mirrors `DefaultRuleResolver.VisitRulesFor` (pkg/registry/rbac/validation/rule.go).
 
 use super::{
-    baseline::is_upstream_account_rule,
+    baseline::{is_upstream_account_rule, upstream_rules},
     cover::{Atom, breakdown, covers},
+    reachable,
 };
 use crate::model::{
     Binding, Grant, KnownRoles, Level, ObjectKey, Permissions, Role, Rule, Scope,
-    ServiceAccountRef, Subject, rbac::Effect,
+    ServiceAccountRef, Subject,
+    rbac::{Caveat, Effect},
 };
 
 /// A binding with the role that its `roleRef` leads to.
@@ -67,7 +69,10 @@ pub fn permissions(
     reaching.sort_by_key(|(via, bound)| (*via, bound.key));
 
     let mut covering = baseline(&reaching);
-    let mut permissions = Permissions::default();
+    let mut permissions = Permissions {
+        widened: widened(&reaching),
+        ..Permissions::default()
+    };
     let beyond_baseline = reaching
         .iter()
         .filter(|(via, _)| **via != Subject::Authenticated);
@@ -76,8 +81,8 @@ pub fn permissions(
         .chunk_by(|(one, _), (other, _)| width(one) == width(other))
     {
         for (via, bound) in group {
-            let effect = effect(bound, &covering, roles);
-            if effect == Effect::Grants {
+            let grant = grant(via, bound, &covering, roles);
+            if grant.effect == Effect::Grants {
                 let level = if via.is_group() {
                     Level::Inherited
                 } else {
@@ -85,18 +90,47 @@ pub fn permissions(
                 };
                 permissions.level = permissions.level.max(level);
             }
-            permissions.grants.push(Grant {
-                effect,
-                binding: bound.key.clone(),
-                role_ref: bound.binding.role_ref.clone(),
-                scope: bound.scope(),
-                via: (*via).clone(),
-            });
+            permissions.grants.push(grant);
         }
         covering.extend(group.iter().flat_map(|(_, bound)| covering_rules(bound)));
     }
     permissions.grants.sort_unstable();
     permissions
+}
+
+fn grant(
+    via: &Subject,
+    bound: &BoundRole<'_>,
+    covering: &[Covering<'_>],
+    roles: KnownRoles,
+) -> Grant {
+    let (effect, caveat) = effect(bound, covering, roles);
+    Grant {
+        effect,
+        caveat,
+        binding: bound.key.clone(),
+        role_ref: bound.binding.role_ref.clone(),
+        scope: bound.scope(),
+        via: via.clone(),
+    }
+}
+
+/// The bindings that give everybody more than upstream does.
+fn widened(reaching: &[(&Subject, &BoundRole<'_>)]) -> Vec<Grant> {
+    let upstream: Vec<_> = upstream_rules()
+        .iter()
+        .map(|rule| Covering {
+            scope: Scope::Cluster,
+            rule,
+        })
+        .collect();
+    let everybody = reaching
+        .iter()
+        .filter(|(via, _)| **via == Subject::Authenticated);
+    everybody
+        .map(|(via, bound)| grant(via, bound, &upstream, KnownRoles::Complete))
+        .filter(|grant| matches!(grant.effect, Effect::Grants | Effect::AdmissionOnly))
+        .collect()
 }
 
 /// How wide a subject is: 0 everybody, 1 all accounts, 2 those of a namespace, 3 one account.
@@ -135,16 +169,22 @@ fn baseline<'a>(reaching: &[(&Subject, &BoundRole<'a>)]) -> Vec<Covering<'a>> {
     of(Subject::Authenticated).chain(upstream).collect()
 }
 
-/// What a binding comes to beyond the covering rules. Stops at the first atom that settles it.
-fn effect(bound: &BoundRole<'_>, covering: &[Covering<'_>], roles: KnownRoles) -> Effect {
+/// What a binding comes to beyond the covering rules, and what keeps all of it from being used. Stops
+/// at the first atom that settles both.
+fn effect(
+    bound: &BoundRole<'_>,
+    covering: &[Covering<'_>],
+    roles: KnownRoles,
+) -> (Effect, Option<Caveat>) {
     let Some(role) = bound.role else {
-        return match roles {
+        let effect = match roles {
             KnownRoles::Complete => Effect::Latent,
             KnownRoles::Partial => Effect::Unresolved,
         };
+        return (effect, None);
     };
     if role.rules.is_empty() {
-        return Effect::Latent;
+        return (Effect::Latent, None);
     }
     let scope = bound.scope();
     let covering: Vec<_> = covering
@@ -152,17 +192,23 @@ fn effect(bound: &BoundRole<'_>, covering: &[Covering<'_>], roles: KnownRoles) -
         .filter(|covering| covering.scope == Scope::Cluster || covering.scope == scope)
         .map(|covering| covering.rule)
         .collect();
-    let mut effect = Effect::Covered;
+    let mut found = (Effect::Covered, None);
     for atom in role.rules.iter().flat_map(breakdown) {
         // A request for a URL has no namespace: no RoleBinding is asked.
         let inert = scope != Scope::Cluster && matches!(atom, Atom::Url { .. });
         if inert || covering.iter().any(|rule| covers(rule, &atom)) {
             continue;
         }
-        if !atom.is_admission_only() {
-            return Effect::Grants;
+        if atom.is_admission_only() {
+            if found.0 == Effect::Covered {
+                found.0 = Effect::AdmissionOnly;
+            }
+            continue;
         }
-        effect = Effect::AdmissionOnly;
+        let Some(caveat) = reachable::caveat(&atom, &scope) else {
+            return (Effect::Grants, None);
+        };
+        found = (Effect::Grants, found.1.max(Some(caveat)));
     }
-    effect
+    found
 }

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use serde::Deserialize;
 
 use crate::{
-    facts::{rbac::rule, wire},
+    facts::{rbac::rules, wire},
     rbac::aggregate::{AggregatedRole, Requirement, Selector},
 };
 
@@ -46,6 +46,12 @@ struct LabelSelectorRequirement {
     values: Option<Vec<String>>,
 }
 
+impl ClusterRole {
+    pub(super) fn rules(&self) -> &[wire::PolicyRule] {
+        self.rules.as_deref().unwrap_or_default()
+    }
+}
+
 impl From<ClusterRole> for AggregatedRole {
     fn from(wire: ClusterRole) -> Self {
         let requirement = |wire: LabelSelectorRequirement| Requirement {
@@ -62,10 +68,10 @@ impl From<ClusterRole> for AggregatedRole {
                 .map(requirement)
                 .collect(),
         };
+        let rules: Vec<_> = rules(wire.rules(), false).collect();
         let selectors = wire
             .aggregation_rule
             .map(|rule| rule.cluster_role_selectors.unwrap_or_default());
-        let rules = wire.rules.iter().flatten().map(rule).collect();
         Self {
             labels: wire.metadata.labels.unwrap_or_default(),
             selectors: selectors.map(|selectors| selectors.into_iter().map(selector).collect()),

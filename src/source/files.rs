@@ -19,8 +19,8 @@ use super::{
 };
 use crate::{
     facts::{
-        self, ClusterRoleBindings, ClusterRoles, Kind, Namespaces, Pods, RoleBindings, Roles,
-        ServiceAccounts, wire,
+        self, ClusterRoleBindings, ClusterRoles, CsiDrivers, Kind, Namespaces, Pods, RoleBindings,
+        Roles, Secrets, ServiceAccounts, refused, wire,
     },
     index::{Index, Indexed},
     model::{
@@ -56,6 +56,8 @@ impl fmt::Display for Problem {
 pub struct Outcome {
     /// What could not be read; the rest was.
     pub problems: Vec<Problem>,
+    /// What the API server would refuse, and grants nothing therefore.
+    pub warnings: Vec<Problem>,
     /// How many objects were understood.
     pub objects: usize,
     /// Whether the input has any RBAC object.
@@ -73,6 +75,7 @@ pub fn load(paths: &[PathBuf], default_namespace: &str, index: &mut Index) -> Ou
         live: BTreeSet::new(),
         cluster_roles: BTreeMap::new(),
         filling: false,
+        refused: Vec::new(),
     };
     for path in paths {
         loader.path(path);
@@ -91,6 +94,8 @@ struct Loader<'a> {
     cluster_roles: BTreeMap<String, AggregatedRole>,
     /// What the input has already is left as it is.
     filling: bool,
+    /// What the API server would refuse of the object that is being read.
+    refused: Vec<String>,
 }
 
 /// The key of a workload's template: no pod can have such a name.
@@ -185,12 +190,23 @@ impl Loader<'_> {
                 .clone_into(&mut head.kind);
             list.api_version.clone_into(&mut head.api_version);
         }
-        if let Err(message) = self.object(&head, &manifest) {
-            let place = if manifest.line > 0 {
-                format!("{place}:{}", manifest.line)
-            } else {
-                place.to_owned()
-            };
+        let result = self.object(&head, &manifest);
+        let refused = std::mem::take(&mut self.refused);
+        if result.is_ok() && refused.is_empty() {
+            return;
+        }
+        let place = if manifest.line > 0 {
+            format!("{place}:{}", manifest.line)
+        } else {
+            place.to_owned()
+        };
+        self.outcome
+            .warnings
+            .extend(refused.into_iter().map(|why| Problem {
+                place: place.clone(),
+                message: format!("the API server would refuse {} {why}", head.kind),
+            }));
+        if let Err(message) = result {
             self.problem(place, format!("{} {message}", head.kind));
         }
     }
@@ -200,6 +216,8 @@ impl Loader<'_> {
             ("", "Pod") => self.pod(manifest)?,
             ("", "ServiceAccount") => self.apply::<ServiceAccounts>(manifest)?,
             ("", "Namespace") => self.apply::<Namespaces>(manifest)?,
+            ("", "Secret") => self.apply::<Secrets>(manifest)?,
+            ("storage.k8s.io", "CSIDriver") => self.apply::<CsiDrivers>(manifest)?,
             ("rbac.authorization.k8s.io", "Role") => self.rbac::<Roles>(manifest)?,
             ("rbac.authorization.k8s.io", "RoleBinding") => self.rbac::<RoleBindings>(manifest)?,
             ("rbac.authorization.k8s.io", "ClusterRoleBinding") => {
@@ -229,6 +247,11 @@ impl Loader<'_> {
         let mut wire: K::Wire = manifest.read()?;
         self.place(wire.metadata_mut(), K::INPUT.is_namespaced());
         let key = K::key(&wire);
+        self.refused.extend(
+            wire.refused()
+                .into_iter()
+                .map(|why| format!("{}: {why}", key.name)),
+        );
         if !(self.filling && self.index.contains::<K>(&key)) {
             self.index.apply::<K>(key, K::facts(&wire));
         }
@@ -303,6 +326,9 @@ impl Loader<'_> {
         self.outcome.has_rbac = true;
         let wire: ClusterRole = manifest.read()?;
         let name = wire.metadata.name.clone();
+        let refused = refused::in_rules(wire.rules(), false);
+        self.refused
+            .extend(refused.into_iter().map(|why| format!("{name}: {why}")));
         if !(self.filling && self.cluster_roles.contains_key(&name)) {
             self.cluster_roles.insert(name, wire.into());
         }
@@ -379,20 +405,30 @@ fn read(from: &mut impl Read) -> io::Result<String> {
 /// An object whose namespace can be filled in.
 trait Placed: DeserializeOwned {
     fn metadata_mut(&mut self) -> &mut wire::Metadata;
+
+    /// What the API server would refuse of it.
+    fn refused(&self) -> Vec<String>;
 }
 
 macro_rules! placed {
-    ($($type:ty),*) => {
+    ($($type:ty: $refused:expr;)*) => {
         $(impl Placed for $type {
             fn metadata_mut(&mut self) -> &mut wire::Metadata {
                 &mut self.metadata
             }
+
+            fn refused(&self) -> Vec<String> {
+                let refused: fn(&Self) -> Vec<String> = $refused;
+                refused(self)
+            }
         })*
     };
 }
-placed!(
-    wire::ServiceAccount,
-    wire::Namespace,
-    wire::Role,
-    wire::Binding
-);
+placed! {
+    wire::ServiceAccount: |_| Vec::new();
+    wire::Namespace: |_| Vec::new();
+    wire::Secret: |_| Vec::new();
+    wire::CsiDriver: |_| Vec::new();
+    wire::Role: |role| refused::in_rules(&role.rules, true);
+    wire::Binding: refused::in_binding;
+}

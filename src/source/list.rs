@@ -2,7 +2,10 @@
 
 use kube::{Api, Client, api::ListParams, core::Status};
 
-use super::{each_kind, explain, missing_rule, object::Object};
+use super::{
+    each_kind, explain, missing_rule,
+    object::{Object, field_selector},
+};
 use crate::{
     facts::Kind,
     index::{Index, Indexed, SharedIndex},
@@ -42,16 +45,21 @@ impl Error {
 }
 
 /// Lists every kind that verdicts are computed from once, side by side; what fails is told at the end.
-pub async fn list_all(client: &Client, index: &SharedIndex, namespace: Option<&str>) -> Vec<Error> {
-    each_kind!(list(client, index, namespace))
+pub async fn list_all(
+    client: &Client,
+    index: &SharedIndex,
+    namespace: Option<&str>,
+    legacy_tokens: bool,
+) -> Vec<Error> {
+    each_kind!(legacy_tokens, list(client, index, namespace))
         .await
         .into_iter()
         .filter_map(Result::err)
         .collect()
 }
 
-/// Lists one kind once. `namespace` narrows Pods and ServiceAccounts; what grants them anything may
-/// lie in any namespace. What is refused is noted in the index too.
+/// Lists one kind once. `namespace` narrows Pods, ServiceAccounts and Secrets; what grants them anything
+/// may lie in any namespace. What is refused is noted in the index too.
 /// An expired page token begins the list anew, once.
 async fn list<K: Kind + Clone + std::fmt::Debug>(
     client: &Client,
@@ -63,7 +71,12 @@ where
 {
     let kind = K::INPUT;
     let api: Api<Object<K>> = match namespace {
-        Some(namespace) if matches!(kind, InputKind::Pod | InputKind::ServiceAccount) => {
+        Some(namespace)
+            if matches!(
+                kind,
+                InputKind::Pod | InputKind::ServiceAccount | InputKind::Secret
+            ) =>
+        {
             Api::namespaced_with(client.clone(), namespace, &())
         }
         _ => Api::all(client.clone()),
@@ -95,6 +108,9 @@ where
 {
     index.write().begin::<K>();
     let mut params = ListParams::default().limit(PAGE_SIZE);
+    if let Some(fields) = field_selector(K::INPUT) {
+        params = params.fields(fields);
+    }
     loop {
         let page = api.list(&params).await?;
         let mut index = index.write();

@@ -26,10 +26,17 @@ pub const KINDS: [InputKind; 7] = [
     InputKind::ClusterRoleBinding,
 ];
 
-/// Calls an async function for each kind that verdicts are computed from, with the marker type of the
-/// kind; the futures run side by side.
+/// The kinds that are read: [`KINDS`], and Secrets where the user says so.
+#[must_use]
+pub fn kinds(legacy_tokens: bool) -> Vec<InputKind> {
+    let secrets = legacy_tokens.then_some(InputKind::Secret);
+    KINDS.into_iter().chain(secrets).collect()
+}
+
+/// Calls an async function for each kind that verdicts are computed from, and for Secrets if
+/// `legacy_tokens`, with the marker type of the kind; the futures run side by side.
 macro_rules! each_kind {
-    ($call:ident($($argument:expr),*)) => {
+    ($legacy_tokens:expr, $call:ident($($argument:expr),*)) => {
         futures::future::join_all([
             Box::pin($call::<crate::facts::Pods>($($argument),*)) as futures::future::LocalBoxFuture<'_, _>,
             Box::pin($call::<crate::facts::ServiceAccounts>($($argument),*)),
@@ -37,7 +44,9 @@ macro_rules! each_kind {
             Box::pin($call::<crate::facts::ClusterRoles>($($argument),*)),
             Box::pin($call::<crate::facts::RoleBindings>($($argument),*)),
             Box::pin($call::<crate::facts::ClusterRoleBindings>($($argument),*)),
-        ])
+        ].into_iter().chain($legacy_tokens.then(|| {
+            Box::pin($call::<crate::facts::Secrets>($($argument),*)) as futures::future::LocalBoxFuture<'_, _>
+        })))
     };
 }
 use each_kind;
@@ -78,8 +87,14 @@ pub fn missing_rule(kind: InputKind) -> String {
     } else {
         kind.group()
     };
+    let example = match kind {
+        InputKind::Secret => {
+            ", which lets it read what is in them too, or leave --legacy-tokens out"
+        }
+        _ => ", as the ClusterRole in deploy/install.yaml does",
+    };
     format!(
-        "grant `list` and `watch` on `{}` (apiGroup {group}) to this identity, as the ClusterRole in deploy/install.yaml does",
+        "grant `list` and `watch` on `{}` (apiGroup {group}) to this identity{example}",
         kind.plural()
     )
 }

@@ -5,7 +5,19 @@ use std::borrow::Cow;
 use kube::{Resource, api::ObjectMeta, core::DynamicResourceScope};
 use serde::{Deserialize, Deserializer};
 
-use crate::{facts::Kind, model::ObjectKey};
+use crate::{
+    facts::Kind,
+    model::{InputKind, ObjectKey},
+};
+
+/// Which objects of a kind are asked for. Of Secrets, those with a token of an account; the API server
+/// sends nothing of any other.
+pub(super) const fn field_selector(kind: InputKind) -> Option<&'static str> {
+    match kind {
+        InputKind::Secret => Some("type=kubernetes.io/service-account-token"),
+        _ => None,
+    }
+}
 
 /// An object of a kind, reduced to its facts while it is parsed.
 #[derive(Clone, Debug)]
@@ -47,6 +59,11 @@ impl<K: Kind> Resource for Object<K> {
 
     fn version((): &()) -> Cow<'_, str> {
         K::INPUT.version().into()
+    }
+
+    /// Of Secrets only the metadata is asked for.
+    fn metadata_api() -> bool {
+        K::INPUT == InputKind::Secret
     }
 
     fn plural((): &()) -> Cow<'_, str> {

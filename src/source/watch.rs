@@ -17,7 +17,10 @@ use kube::{
 };
 use tokio::sync::Notify;
 
-use super::{answered, each_kind, explain, missing_rule, object::Object};
+use super::{
+    answered, each_kind, explain, missing_rule,
+    object::{Object, field_selector},
+};
 use crate::{
     facts::{Kind, Namespaces, Reports},
     index::{Index, Indexed, SharedIndex},
@@ -37,6 +40,8 @@ const fn watch_seconds(kind: InputKind) -> u32 {
         | InputKind::ClusterRole
         | InputKind::RoleBinding
         | InputKind::ClusterRoleBinding
+        | InputKind::Secret
+        | InputKind::CsiDriver
         | InputKind::TokenExposureReport => 60,
     }
 }
@@ -94,7 +99,10 @@ pub enum InitialList {
 
 impl InitialList {
     fn config(self, kind: InputKind) -> watcher::Config {
-        let config = watcher::Config::default().timeout(watch_seconds(kind));
+        let mut config = watcher::Config::default().timeout(watch_seconds(kind));
+        if let Some(fields) = field_selector(kind) {
+            config = config.fields(fields);
+        }
         match self {
             Self::Streamed => config.streaming_lists(),
             Self::Paged => config.page_size(PAGE_SIZE),
@@ -102,12 +110,17 @@ impl InitialList {
     }
 }
 
-/// Watches every kind of [`KINDS`](super::KINDS), and our own reports, for ever.
-pub async fn watch_all(client: &Client, feed: &Feed, initial_list: InitialList) {
+/// Watches every kind of [`kinds`](super::kinds), and our own reports, for ever.
+pub async fn watch_all(
+    client: &Client,
+    feed: &Feed,
+    initial_list: InitialList,
+    legacy_tokens: bool,
+) {
     let client = || client.clone();
     let feed = || feed.clone();
     futures::future::join3(
-        each_kind!(watch(client(), feed(), initial_list)),
+        each_kind!(legacy_tokens, watch(client(), feed(), initial_list)),
         watch::<Namespaces>(client(), feed(), initial_list),
         watch::<Reports>(client(), feed(), initial_list),
     )

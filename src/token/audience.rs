@@ -7,33 +7,69 @@ use crate::model::{ApiAudiences, Reach};
 pub fn reach(audience: &str, known: &ApiAudiences) -> Reach {
     if audience.is_empty() || known.names.contains(audience) {
         Reach::Api
-    } else if known.complete || is_well_known_elsewhere(audience) {
+    } else if known.complete || product(audience).is_some() {
         Reach::External
     } else {
         Reach::Unknown
     }
 }
 
-/// Audiences that products define for their own servers.
-fn is_well_known_elsewhere(audience: &str) -> bool {
-    const EXACT: [&str; 12] = [
-        "sts.amazonaws.com",          // AWS IRSA: amazon-eks-pod-identity-webhook
-        "pods.eks.amazonaws.com",     // EKS Pod Identity: the same webhook
-        "api://AzureADTokenExchange", // Azure Workload Identity: pkg/webhook/consts.go
-        "api://AzureADTokenExchangeUSGov",
-        "api://AzureADTokenExchangeChina",
-        "istio-ca",               // Istio: istio-token volume
-        "identity.l5d.io",        // Linkerd: linkerd-identity-token volume
-        "spire-server",           // SPIRE agent: spire-token volume
-        "vault",                  // Vault Kubernetes and JWT auth
-        "pipelines.kubeflow.org", // Kubeflow Pipelines
-        "sigstore",               // Sigstore Fulcio
-        "sts.aliyuncs.com",       // Alibaba Cloud RRSA
+/// The product that verifies a token with this audience, where it is known.
+#[must_use]
+pub fn verifier(audience: &str, reach: Reach) -> Option<&'static str> {
+    match reach {
+        Reach::External => product(audience),
+        Reach::Api | Reach::Unknown => None,
+    }
+}
+
+/// The product that defines an audience for its own servers.
+fn product(audience: &str) -> Option<&'static str> {
+    const EXACT: [(&str, &str); 17] = [
+        // amazon-eks-pod-identity-webhook: main.go
+        ("sts.amazonaws.com", "AWS IRSA"),
+        ("pods.eks.amazonaws.com", "EKS Pod Identity"),
+        // azure-workload-identity: pkg/webhook/consts.go
+        ("api://AzureADTokenExchange", "Azure Workload Identity"),
+        ("api://AzureADTokenExchangeUSGov", "Azure Workload Identity"),
+        ("api://AzureADTokenExchangeChina", "Azure Workload Identity"),
+        // istio: the volume istio-token
+        ("istio-ca", "Istio"),
+        // linkerd2: charts/partials/_volumes.tpl
+        ("identity.l5d.io", "Linkerd"),
+        // spire: doc/plugin_agent_nodeattestor_k8s_psat.md
+        ("spire-server", "SPIRE"),
+        // Vault's Kubernetes and JWT auth
+        ("vault", "Vault"),
+        // dapr, before 1.15
+        ("dapr.io/sentry", "Dapr"),
+        // kubeflow/pipelines: sdk/python/kfp/client
+        ("pipelines.kubeflow.org", "Kubeflow Pipelines"),
+        // Sigstore's Fulcio
+        ("sigstore", "Sigstore"),
+        // minio/operator
+        ("sts.min.io", "MinIO"),
+        ("sts.aliyuncs.com", "Alibaba Cloud RRSA"),
+        ("sts.cloud.tencent.com", "Tencent Cloud"),
+        ("snowflakecomputing.com", "Snowflake"),
+        ("https://api.openai.com/v1", "OpenAI"),
     ];
-    EXACT.contains(&audience)
-        || audience.starts_with("//iam.googleapis.com/") // Google workload identity federation
-        || audience.starts_with("https://iam.googleapis.com/")
-        || audience.ends_with(".svc.id.goog") // Google fleet workload identity
+    const BEGINS: [(&str, &str); 3] = [
+        ("//iam.googleapis.com/", "Google Workload Identity"),
+        ("https://iam.googleapis.com/", "Google Workload Identity"),
+        ("api.tailscale.com/", "Tailscale"),
+    ];
+    const ENDS: [(&str, &str); 2] = [
+        (".svc.id.goog", "Google Workload Identity"),
+        ("/dapr-sentry", "Dapr"),
+    ];
+    let exact = EXACT.iter().find(|(known, _)| *known == audience);
+    let begins = || BEGINS.iter().find(|(known, _)| audience.starts_with(known));
+    let ends = || ENDS.iter().find(|(known, _)| audience.ends_with(known));
+    exact
+        .or_else(begins)
+        .or_else(ends)
+        .map(|(_, product)| *product)
 }
 
 #[cfg(test)]

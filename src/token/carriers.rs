@@ -4,34 +4,42 @@
 use std::collections::BTreeMap;
 
 use super::{
-    audience::reach,
+    audience::{reach, verifier},
     automount::{receives_mount, reused_volume, should_automount},
+    legacy::Holding,
 };
 use crate::model::{
-    ApiAudiences, Carrier, Drift, Reach, TokenSource,
+    ApiAudiences, Carrier, CsiDriverFacts, Drift, Reach, TokenRequest, TokenSource,
     pod::{
-        Container, INJECTED_EXPIRATION_SECONDS, INJECTED_VOLUME_PREFIX, Mount, Origin, PodFacts,
-        SubPath, TOKEN_MOUNT_PATH, TokenProjection, Volume, legacy_token_owner,
+        Container, Delegation, INJECTED_EXPIRATION_SECONDS, INJECTED_VOLUME_PREFIX, Mount, Origin,
+        PodFacts, SubPath, TOKEN_MOUNT_PATH, TokenProjection, Volume,
     },
 };
 
-/// The account that tokens speak for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// The account that tokens speak for, with what surrounds it.
+#[derive(Clone, Copy, Debug)]
 pub struct Bearer<'a> {
     /// Its name, in the namespace of the pod.
     pub name: &'a str,
+    /// Whether its object was seen.
+    pub is_known: bool,
     /// Its `automountServiceAccountToken`.
     pub automount: Option<bool>,
-    /// The legacy token Secrets that it names in `secrets`.
-    pub token_secrets: &'a [Box<str>],
+    /// The Secrets that hold a token of it, or may.
+    pub secrets: &'a BTreeMap<&'a str, Holding>,
+    /// The CSI drivers that are known.
+    pub drivers: &'a BTreeMap<&'a str, &'a CsiDriverFacts>,
+    /// What the API server accepts.
+    pub audiences: &'a ApiAudiences,
 }
 
-/// The tokens of an account that a pod carries, sorted, each with the containers that see it.
+/// The tokens of an account that a pod carries, sorted, each with the containers that see it; those
+/// that others are given for it have none.
 ///
 /// A pod carries projected tokens of its own account, and tokens from Secrets of any account of its
 /// namespace. Volumes that no container mounts carry nothing: the kubelet skips them.
 #[must_use]
-pub fn carriers(pod: &PodFacts, bearer: Bearer<'_>, audiences: &ApiAudiences) -> Vec<Carrier> {
+pub fn carriers(pod: &PodFacts, bearer: &Bearer<'_>) -> Vec<Carrier> {
     let own = pod.service_account.as_deref() == Some(bearer.name);
     let injected = should_automount(pod.automount, bearer.automount);
     let mut found: BTreeMap<Carrier, Vec<Box<str>>> = BTreeMap::new();
@@ -39,13 +47,16 @@ pub fn carriers(pod: &PodFacts, bearer: Bearer<'_>, audiences: &ApiAudiences) ->
         let sights =
             own.then(|| sights(pod, container, injected && pod.origin == Origin::Template));
         let projected = sights.into_iter().flatten();
-        let projected = projected.map(|sight| carrier(pod, injected, &sight, audiences));
-        for carrier in projected.chain(legacy(pod, container, bearer)) {
+        let projected = projected.map(|sight| carrier(pod, injected, &sight, bearer.audiences));
+        for carrier in projected.chain(legacy(pod, container, bearer, own)) {
             let containers = found.entry(carrier).or_default();
             if containers.last() != Some(&container.name) {
                 containers.push(container.name.clone());
             }
         }
+    }
+    if own {
+        found.extend(delegated(pod, bearer).map(|carrier| (carrier, Vec::new())));
     }
     found
         .into_iter()
@@ -60,39 +71,80 @@ pub fn carriers(pod: &PodFacts, bearer: Bearer<'_>, audiences: &ApiAudiences) ->
 fn legacy<'a>(
     pod: &'a PodFacts,
     container: &'a Container,
-    bearer: Bearer<'a>,
+    bearer: &'a Bearer<'a>,
+    own: bool,
 ) -> impl Iterator<Item = Carrier> {
     let mounted = container.mounts.iter().flat_map(move |mount| {
         let secrets = volume_of(pod, mount)
             .into_iter()
             .flat_map(|volume| &volume.secrets);
         let shown = secrets.filter(|token| exposes(&mount.sub_path, &token.path));
-        shown.map(|token| (&*token.secret, &*mount.path))
+        shown.map(|token| (&*token.secret, token.keys, &*mount.path))
     });
-    let variables = container
-        .variables
-        .iter()
-        .map(|variable| (&*variable.secret, ""));
-    let of_bearer =
-        move |(secret, _): &(&str, &str)| legacy_token_owner(secret) == Some(bearer.name);
+    let variables = container.variables.iter();
+    let variables = variables.map(|variable| (&*variable.secret, variable.keys, ""));
     mounted
         .chain(variables)
-        .filter(of_bearer)
-        .map(move |(secret, mount_path)| Carrier {
-            source: TokenSource::LegacySecret,
-            // Only the account's own word tells that a Secret of such a name is one.
-            reach: if bearer.token_secrets.iter().any(|known| **known == *secret) {
-                Reach::Api
-            } else {
-                Reach::Unknown
-            },
-            audience: "".into(),
-            expiration_seconds: None,
-            mount_path: mount_path.into(),
-            secret: secret.into(),
-            containers: Vec::new(),
-            drift: None,
+        .filter_map(move |(secret, keys, mount_path)| {
+            let holding = bearer.secrets.get(secret)?;
+            Some(Carrier {
+                source: TokenSource::LegacySecret,
+                reach: holding.reach(keys, mount_path, own)?,
+                audience: "".into(),
+                verifier: None,
+                expiration_seconds: None,
+                mount_path: mount_path.into(),
+                provider: secret.into(),
+                containers: Vec::new(),
+                drift: None,
+            })
         })
+}
+
+/// What others are given for the pod: tokens that a CSI driver asks for, and certificates.
+fn delegated(pod: &PodFacts, bearer: &Bearer<'_>) -> impl Iterator<Item = Carrier> {
+    let carrier = |source, provider: &str, audience: &str, reach, seconds| Carrier {
+        source,
+        reach,
+        audience: audience.into(),
+        verifier: verifier(audience, reach),
+        expiration_seconds: Some(seconds),
+        mount_path: "".into(),
+        provider: provider.into(),
+        containers: Vec::new(),
+        drift: None,
+    };
+    pod.delegations.iter().flat_map(move |delegation| {
+        let carriers: Vec<_> = match delegation {
+            Delegation::CsiDriver(driver) => {
+                let facts = bearer.drivers.get(&**driver);
+                let requests = facts.into_iter().flat_map(|facts| &facts.token_requests);
+                let token = |request: &TokenRequest| {
+                    let reach = reach(&request.audience, bearer.audiences);
+                    carrier(
+                        TokenSource::CsiDriver,
+                        driver,
+                        &request.audience,
+                        reach,
+                        request.expiration_seconds,
+                    )
+                };
+                requests.map(token).collect()
+            }
+            // No signer that the API server trusts comes with Kubernetes (KEP-4317).
+            Delegation::PodCertificate {
+                signer,
+                expiration_seconds,
+            } => vec![carrier(
+                TokenSource::PodCertificate,
+                signer,
+                "",
+                Reach::External,
+                *expiration_seconds,
+            )],
+        };
+        carriers
+    })
 }
 
 /// The volume that a mount shows, if it matters for tokens.
@@ -159,17 +211,19 @@ fn visible<'a>(
 
 fn carrier(pod: &PodFacts, injected: bool, sight: &Sight<'_>, audiences: &ApiAudiences) -> Carrier {
     let automounted = is_injected(pod, injected, sight);
+    let reach = reach(&sight.token.audience, audiences);
     Carrier {
         source: if automounted {
             TokenSource::Automount
         } else {
             TokenSource::Explicit
         },
-        reach: reach(&sight.token.audience, audiences),
+        reach,
         audience: sight.token.audience.clone(),
+        verifier: verifier(&sight.token.audience, reach),
         expiration_seconds: Some(sight.token.expiration_seconds),
         mount_path: sight.mount_path.into(),
-        secret: "".into(),
+        provider: "".into(),
         containers: Vec::new(),
         drift: (automounted && !injected).then_some(Drift::RemovedOnRecreate),
     }
@@ -193,7 +247,7 @@ fn is_injected(pod: &PodFacts, injected: bool, sight: &Sight<'_>) -> bool {
 ///
 /// A part that is only known when the container starts counts as yes. `..data` is the kubelet's own
 /// link to the current files, and so is each of its dated siblings.
-fn exposes(sub_path: &SubPath, token_path: &str) -> bool {
+pub(super) fn exposes(sub_path: &SubPath, token_path: &str) -> bool {
     let sub_path = match sub_path {
         SubPath::Whole => return true,
         SubPath::Expression(expression) if expression.contains("$(") => return true,

@@ -3,5 +3,8 @@
 pub mod audience;
 pub mod automount;
 pub mod carriers;
+pub mod legacy;
+mod notes;
 
 pub use carriers::{Bearer, carriers};
+pub use notes::notes;

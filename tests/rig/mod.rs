@@ -11,6 +11,8 @@
     reason = "a test that cannot go on fails"
 )]
 
+pub mod oracle;
+
 use std::{
     fs,
     io::{BufRead, BufReader, Read, Write},
@@ -88,7 +90,10 @@ impl ControlPlane {
 
     /// Starts one that writes an audit log, with `deploy/install.yaml` installed.
     pub fn audited(flags: &[&str]) -> Self {
-        let rules = "omitStages: [RequestReceived]\nrules: [{level: Metadata}]\n";
+        // Of what is answered to requests for Secrets, all is logged.
+        let secrets = "{level: RequestResponse, resources: [{resources: [secrets]}]}";
+        let rules =
+            format!("omitStages: [RequestReceived]\nrules: [{secrets}, {{level: Metadata}}]\n");
         let content = format!("apiVersion: audit.k8s.io/v1\nkind: Policy\n{rules}");
         let dir = tempfile::tempdir().unwrap();
         let policy = dir.path().join("audit-policy.yaml");
@@ -108,16 +113,21 @@ impl ControlPlane {
 
     /// The requests of our own account, as the API server logged them.
     pub fn own_requests(&self) -> Vec<Value> {
+        let own = "system:serviceaccount:token-exposure:token-exposure";
+        let mut requests = self.requests();
+        requests.retain(|event| event["user"]["username"] == own);
+        requests
+    }
+
+    /// All requests, as the API server logged them.
+    pub fn requests(&self) -> Vec<Value> {
         let log = fs::read_to_string(self.file("audit.log")).unwrap();
         // The API server still writes: its last line may be half there.
         let (whole_lines, _) = log.rsplit_once('\n').unwrap();
         let events = whole_lines
             .lines()
             .map(|line| serde_json::from_str(line).unwrap());
-        let own = "system:serviceaccount:token-exposure:token-exposure";
-        events
-            .filter(|event: &Value| event["user"]["username"] == own)
-            .collect()
+        events.collect()
     }
 
     fn install(&self) {

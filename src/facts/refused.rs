@@ -1,0 +1,92 @@
+//! What in a role or binding would the API server refuse? Only manifests can have it: it grants
+//! nothing, and whoever wrote it is told. Mirrors pkg/apis/rbac/validation/validation.go.
+
+use super::wire;
+
+/// The API group of roles, bindings, users and groups; filled in where it is left out
+/// (`SetDefaults_RoleBinding`, `SetDefaults_Subject`).
+const GROUP: &str = "rbac.authorization.k8s.io";
+
+/// Why a rule is refused. Mirrors `ValidatePolicyRule`.
+#[must_use]
+pub fn rule(rule: &wire::PolicyRule, namespaced: bool) -> Option<&'static str> {
+    let urls = !rule.non_resource_urls.is_empty();
+    let resources = !rule.resources.is_empty()
+        || !rule.api_groups.is_empty()
+        || !rule.resource_names.is_empty();
+    if rule.verbs.is_empty() {
+        Some("has no `verbs`")
+    } else if urls && namespaced {
+        Some("has `nonResourceURLs`, which only a ClusterRole may have")
+    } else if urls && resources {
+        Some("has both `nonResourceURLs` and `resources`: make two rules of it")
+    } else if urls {
+        None
+    } else if rule.api_groups.is_empty() {
+        Some("has no `apiGroups`: the core group is `\"\"`")
+    } else if rule.resources.is_empty() {
+        Some("has no `resources`")
+    } else {
+        None
+    }
+}
+
+/// Why the role that a binding refers to is refused. Mirrors `ValidateRoleBinding` and
+/// `ValidateClusterRoleBinding`.
+#[must_use]
+pub fn role_ref(binding: &wire::Binding) -> Option<&'static str> {
+    let role_ref = &binding.role_ref;
+    let namespaced = !binding.metadata.namespace.is_empty();
+    match role_ref.kind.as_str() {
+        _ if !matches!(role_ref.api_group.as_str(), "" | GROUP) => {
+            Some("has a `roleRef.apiGroup` other than rbac.authorization.k8s.io")
+        }
+        _ if role_ref.name.is_empty() => Some("has no `roleRef.name`"),
+        "ClusterRole" => None,
+        "Role" if namespaced => None,
+        "Role" => Some("refers to a Role: a ClusterRoleBinding can only refer to a ClusterRole"),
+        _ => Some("has a `roleRef.kind` that is neither Role nor ClusterRole"),
+    }
+}
+
+/// Why a subject of a binding is refused. Mirrors `ValidateRoleBindingSubject`.
+#[must_use]
+pub fn subject(subject: &wire::Subject, binding_namespace: &str) -> Option<&'static str> {
+    let group = subject.api_group.as_str();
+    match subject.kind.as_str() {
+        _ if subject.name.is_empty() => Some("has no `name`"),
+        "ServiceAccount" if !group.is_empty() => {
+            Some("has an `apiGroup`: that of a ServiceAccount is `\"\"`")
+        }
+        "ServiceAccount" if subject.namespace.is_empty() && binding_namespace.is_empty() => {
+            Some("has no `namespace`, which a ServiceAccount needs in a ClusterRoleBinding")
+        }
+        "User" | "Group" if !matches!(group, "" | GROUP) => {
+            Some("has an `apiGroup` other than rbac.authorization.k8s.io")
+        }
+        "ServiceAccount" | "User" | "Group" => None,
+        _ => Some("has a `kind` that is none of ServiceAccount, User and Group"),
+    }
+}
+
+/// Everything in the rules of a role that is refused, with its place.
+#[must_use]
+pub fn in_rules(rules: &[wire::PolicyRule], namespaced: bool) -> Vec<String> {
+    let refused = |(place, wire): (usize, &wire::PolicyRule)| {
+        let why = rule(wire, namespaced)?;
+        Some(format!("`rules[{place}]` {why}"))
+    };
+    rules.iter().enumerate().filter_map(refused).collect()
+}
+
+/// Everything in a binding that is refused, with its place.
+#[must_use]
+pub fn in_binding(binding: &wire::Binding) -> Vec<String> {
+    let refused = |(place, wire): (usize, &wire::Subject)| {
+        let why = subject(wire, &binding.metadata.namespace)?;
+        Some(format!("`subjects[{place}]` ({}) {why}", wire.name))
+    };
+    let subjects = binding.subjects.iter().enumerate().filter_map(refused);
+    let role_ref = role_ref(binding).map(str::to_owned);
+    role_ref.into_iter().chain(subjects).collect()
+}

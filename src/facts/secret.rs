@@ -1,0 +1,32 @@
+//! What is kept of a Secret: whose token it holds, as its metadata says.
+
+use super::{Kind, Secrets, wire};
+use crate::model::{InputKind, SecretFacts};
+
+/// The type of a Secret that holds the token of a ServiceAccount (`SecretTypeServiceAccountToken`).
+const TOKEN_TYPE: &str = "kubernetes.io/service-account-token";
+/// What an object is called that comes without its type: only Secrets of that type are asked for so.
+const METADATA_ONLY: &str = "PartialObjectMetadata";
+
+impl Kind for Secrets {
+    type Wire = wire::Secret;
+    type Facts = SecretFacts;
+    const INPUT: InputKind = InputKind::Secret;
+
+    fn metadata(wire: &Self::Wire) -> &wire::Metadata {
+        &wire.metadata
+    }
+
+    fn facts(wire: &Self::Wire) -> Self::Facts {
+        // Others may have the annotations too: OpenShift's passwords for its registry have.
+        if wire.type_ != TOKEN_TYPE && wire.kind != METADATA_ONLY {
+            return SecretFacts::default();
+        }
+        let annotation = |key| wire.metadata.annotations.get(key).unwrap_or_default();
+        SecretFacts {
+            owner: Some(annotation(wire::TOKEN_OWNER).into()),
+            owner_uid: annotation(wire::TOKEN_OWNER_UID).into(),
+            invalidated: wire.metadata.labels.legacy_token_invalid_since.is_some(),
+        }
+    }
+}

@@ -1,0 +1,213 @@
+//! Secrets, and whose token each may hold: found by the Secret that pods refer to, and by the account
+//! that it belongs to.
+
+use std::{
+    collections::{BTreeMap, BTreeSet, HashMap},
+    sync::Arc,
+};
+
+use super::{Index, Indexed, Table, accounts::Shapes, table::unlink};
+use crate::{
+    facts::{CsiDrivers, Secrets},
+    model::{
+        CsiDriverFacts, InputKind, ObjectKey, PodFacts, SecretFacts, ServiceAccountFacts,
+        ServiceAccountRef, secret::generated_for,
+    },
+    token::legacy::{Clues, Holding, holding},
+};
+
+/// Who may have to do with a Secret.
+#[derive(Debug, Default)]
+pub(super) struct SecretLinks {
+    /// The shapes of the pods that show its key `token`, by namespace and name.
+    holders: BTreeMap<ObjectKey, Shapes>,
+    /// The accounts that name it in their `secrets`.
+    named_by: HashMap<ObjectKey, BTreeSet<ServiceAccountRef>>,
+    /// The Secrets whose object says that they hold a token of an account.
+    owned: HashMap<ServiceAccountRef, BTreeSet<ObjectKey>>,
+}
+
+impl Index {
+    /// Changes the shapes of the pods that show the Secrets of one pod, and marks whom that touches.
+    pub(super) fn link_pod(
+        &mut self,
+        key: &ObjectKey,
+        facts: &PodFacts,
+        change: impl Fn(&mut Shapes),
+    ) {
+        let secrets: BTreeSet<&str> = facts.token_secrets().collect();
+        for secret in secrets {
+            let secret = ObjectKey::new(key.namespace.clone(), secret);
+            let shapes = self.secret_links.holders.entry(secret.clone()).or_default();
+            change(shapes);
+            if shapes.is_empty() {
+                self.secret_links.holders.remove(&secret);
+            }
+            self.mark_claimants(&secret);
+        }
+    }
+
+    /// Links and marks whom a change of an account touches through Secrets.
+    pub(super) fn link_account(
+        &mut self,
+        account: &ServiceAccountRef,
+        old: Option<&ServiceAccountFacts>,
+        new: Option<&ServiceAccountFacts>,
+    ) {
+        let secrets = |facts: Option<&ServiceAccountFacts>| -> BTreeSet<ObjectKey> {
+            let secrets = facts.into_iter().flat_map(|facts| &facts.secrets);
+            secrets
+                .map(|name| ObjectKey::new(account.namespace.clone(), &**name))
+                .collect()
+        };
+        let (before, after) = (secrets(old), secrets(new));
+        for secret in before.difference(&after) {
+            unlink(&mut self.secret_links.named_by, secret, account);
+        }
+        for secret in &after {
+            let accounts = self.secret_links.named_by.entry(secret.clone());
+            accounts.or_default().insert(account.clone());
+        }
+        let mut touched: BTreeSet<ObjectKey> =
+            before.symmetric_difference(&after).cloned().collect();
+        if old.is_some() != new.is_some() {
+            touched.extend(self.generated_secrets(account).cloned());
+        }
+        for secret in touched {
+            self.mark_holders(&secret);
+        }
+    }
+
+    /// The Secrets that pods show and whose names were generated for an account.
+    fn generated_secrets(&self, account: &ServiceAccountRef) -> impl Iterator<Item = &ObjectKey> {
+        let prefix = format!("{}-token-", account.name);
+        let first = ObjectKey::new(account.namespace.clone(), &*prefix);
+        let namespace = account.namespace.clone();
+        let from = self.secret_links.holders.range(first..);
+        from.map(|(secret, _)| secret).take_while(move |secret| {
+            secret.namespace == namespace && secret.name.starts_with(&prefix)
+        })
+    }
+
+    /// Marks the accounts whose token a Secret may hold.
+    fn mark_claimants(&mut self, secret: &ObjectKey) {
+        let namespace = &secret.namespace;
+        let owner = self.secrets.get(secret);
+        let owner = owner.and_then(|facts| facts.owner.as_deref());
+        let names = owner.into_iter().chain(generated_for(&secret.name));
+        let mut claimants: Vec<_> = names
+            .map(|name| ServiceAccountRef::new(namespace.clone(), name))
+            .collect();
+        let named_by = self.secret_links.named_by.get(secret);
+        claimants.extend(named_by.into_iter().flatten().cloned());
+        for account in claimants {
+            self.mark(&account);
+        }
+    }
+
+    /// Marks the accounts whose pods show a Secret.
+    fn mark_holders(&mut self, secret: &ObjectKey) {
+        let shapes = self.secret_links.holders.get(secret);
+        let names = shapes.into_iter().flat_map(Shapes::keys);
+        let names = names.filter_map(|shape| shape.service_account.clone());
+        let accounts: BTreeSet<_> = names
+            .map(|name| ServiceAccountRef::new(secret.namespace.clone(), name))
+            .collect();
+        for account in accounts {
+            self.mark(&account);
+        }
+    }
+
+    /// How sure it is that a Secret holds a token of an account.
+    pub(super) fn holding(&self, account: &ServiceAccountRef, secret: &str) -> Option<Holding> {
+        let key = ObjectKey::new(account.namespace.clone(), secret);
+        let named_by = self.secret_links.named_by.get(&key);
+        let named_elsewhere = named_by.into_iter().flatten().any(|other| other != account);
+        let generated_elsewhere = generated_for(secret).is_some_and(|other| {
+            let other = ServiceAccountRef::new(account.namespace.clone(), other);
+            other != *account && self.service_account(&other).is_some()
+        });
+        holding(&Clues {
+            account: &account.name,
+            service_account: self.service_account(account),
+            secret,
+            object: self.secrets.get(&key),
+            complete: self
+                .readings
+                .get(&InputKind::Secret)
+                .is_some_and(|reading| reading.synced && !reading.forbidden),
+            elsewhere: named_elsewhere || generated_elsewhere,
+        })
+    }
+
+    /// The pods of other accounts that show a token of this one.
+    pub(super) fn foreign_holders<'a>(
+        &'a self,
+        account: &'a ServiceAccountRef,
+    ) -> impl Iterator<Item = (&'a Arc<PodFacts>, u32)> {
+        let owned = self.secret_links.owned.get(account).into_iter().flatten();
+        let named = self.service_account(account);
+        let named = named.into_iter().flat_map(|facts| &facts.secrets);
+        let named = named.map(|name| ObjectKey::new(account.namespace.clone(), &**name));
+        let secrets: BTreeSet<ObjectKey> = self
+            .generated_secrets(account)
+            .chain(owned)
+            .cloned()
+            .chain(named)
+            .filter(|secret| self.holding(account, &secret.name).is_some())
+            .collect();
+        let mut shapes: HashMap<&Arc<PodFacts>, u32> = HashMap::new();
+        for secret in &secrets {
+            let holders = self.secret_links.holders.get(secret).into_iter().flatten();
+            // A pod that shows two Secrets of the account is one pod.
+            shapes.extend(holders.map(|(shape, count)| (shape, *count)));
+        }
+        let own = Some(&account.name);
+        shapes
+            .into_iter()
+            .filter(move |(shape, _)| shape.service_account.as_ref() != own)
+    }
+
+    /// The CSIDriver of a name.
+    pub(super) fn csi_driver(&self, name: &str) -> Option<&CsiDriverFacts> {
+        self.csi_drivers.get(&ObjectKey::cluster(name))
+    }
+}
+
+impl Indexed<Secrets> for Index {
+    fn table(&mut self) -> &mut Table<SecretFacts> {
+        &mut self.secrets
+    }
+
+    fn changed(&mut self, key: &ObjectKey, old: Option<&SecretFacts>, new: Option<&SecretFacts>) {
+        let owner = |facts: Option<&SecretFacts>| {
+            let name = facts?.owner.as_deref()?;
+            Some(ServiceAccountRef::new(key.namespace.clone(), name))
+        };
+        if let Some(owner) = owner(old) {
+            unlink(&mut self.secret_links.owned, &owner, key);
+            self.mark(&owner);
+        }
+        if let Some(owner) = owner(new) {
+            let secrets = self.secret_links.owned.entry(owner).or_default();
+            secrets.insert(key.clone());
+        }
+        self.mark_claimants(key);
+        self.mark_holders(key);
+    }
+}
+
+impl Indexed<CsiDrivers> for Index {
+    fn table(&mut self) -> &mut Table<CsiDriverFacts> {
+        &mut self.csi_drivers
+    }
+
+    fn changed(
+        &mut self,
+        _key: &ObjectKey,
+        _old: Option<&CsiDriverFacts>,
+        _new: Option<&CsiDriverFacts>,
+    ) {
+        self.mark_all();
+    }
+}

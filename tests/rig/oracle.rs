@@ -1,0 +1,167 @@
+//! What the real API server says, in our words: what a pod carries after admission, and how far the
+//! permissions of an account go.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use futures::{StreamExt, stream};
+use k8s_openapi::api::authorization::v1::{
+    NonResourceAttributes, ResourceAttributes, SubjectAccessReview, SubjectAccessReviewSpec,
+};
+use kube::{Api, Client, api::PostParams};
+use serde_json::Value;
+use token_exposure::{
+    facts::{Kind, Pods, wire},
+    model::{ApiAudiences, Carrier, Level, Rule, ServiceAccountRef, TokenSource},
+    rbac::cover::{Atom, breakdown},
+    token::{Bearer, carriers},
+};
+
+/// What we say that a pod carries for its own account; predicted where it has no uid yet.
+pub fn carried(pod: &Value, account: &str, automount: Option<bool>) -> Vec<Carrier> {
+    let pod: wire::Pod = serde_json::from_value(pod.clone()).unwrap();
+    let bearer = Bearer {
+        name: account,
+        is_known: true,
+        automount,
+        secrets: &BTreeMap::new(),
+        drivers: &BTreeMap::new(),
+        audiences: &ApiAudiences::default(),
+    };
+    carriers(&Pods::facts(&pod), &bearer)
+}
+
+/// What must be equal; of a live pod, nobody can tell whether its account switched the token off
+/// before or after a volume of the injected shape got into it.
+pub fn comparable(carriers: Vec<Carrier>, told_apart: bool) -> BTreeSet<Carrier> {
+    // One for each container: those of two sources are not folded into one.
+    let single = carriers.into_iter().flat_map(|carrier| {
+        let containers = carrier.containers.clone().into_iter();
+        containers.map(move |container| Carrier {
+            containers: vec![container],
+            ..carrier.clone()
+        })
+    });
+    let blurred = |carrier: Carrier| Carrier {
+        source: TokenSource::Explicit,
+        drift: None,
+        ..carrier
+    };
+    single
+        .map(|carrier| {
+            if told_apart {
+                carrier
+            } else {
+                blurred(carrier)
+            }
+        })
+        .collect()
+}
+
+/// The groups that every ServiceAccount of a namespace is in.
+pub fn groups(namespace: &str) -> Vec<String> {
+    vec![
+        "system:serviceaccounts".to_owned(),
+        format!("system:serviceaccounts:{namespace}"),
+        "system:authenticated".to_owned(),
+    ]
+}
+
+/// Whether RBAC allows one atom to somebody, asked of the API server.
+pub async fn allowed(
+    client: &Client,
+    user: &str,
+    groups: &[String],
+    atom: &Atom<'_>,
+    namespace: &str,
+) -> bool {
+    let mut spec = SubjectAccessReviewSpec {
+        user: Some(user.to_owned()),
+        groups: Some(groups.to_vec()),
+        ..Default::default()
+    };
+    match *atom {
+        Atom::Resource {
+            verb,
+            group,
+            resource,
+            name,
+        } => {
+            let (resource, subresource) = resource
+                .split_once('/')
+                .map_or((resource, None), |(resource, sub)| (resource, Some(sub)));
+            spec.resource_attributes = Some(ResourceAttributes {
+                verb: Some(verb.to_owned()),
+                group: Some(group.to_owned()),
+                resource: Some(resource.to_owned()),
+                subresource: subresource.map(str::to_owned),
+                // An atom for any name is witnessed by a name that no rule has.
+                name: Some(name.unwrap_or("any-other-name").to_owned()),
+                namespace: Some(namespace.to_owned()),
+                ..Default::default()
+            });
+        }
+        Atom::Url { verb, url } => {
+            spec.non_resource_attributes = Some(NonResourceAttributes {
+                verb: Some(verb.to_owned()),
+                path: Some(url.to_owned()),
+            });
+        }
+    }
+    let review = SubjectAccessReview {
+        spec,
+        ..Default::default()
+    };
+    let review = Api::all(client.clone())
+        .create(&PostParams::default(), &review)
+        .await
+        .unwrap();
+    review.status.unwrap().allowed
+}
+
+/// What the API server says of an account: the highest level at which it allows something of these
+/// rules, anywhere, that it does not allow to everybody.
+pub async fn level(
+    client: &Client,
+    account: &ServiceAccountRef,
+    rules: &[Rule],
+    namespaces: &[&str],
+) -> Level {
+    let group = |name: &str| vec![name.to_owned()];
+    let of_namespace = group(&format!("system:serviceaccounts:{}", account.namespace));
+    let identities = [
+        ("nobody", group("system:authenticated")),
+        ("nobody", group("system:serviceaccounts")),
+        ("nobody", of_namespace),
+        (&*account.username(), Vec::new()),
+    ];
+    let atoms = rules.iter().flat_map(breakdown);
+    let places = atoms.flat_map(|atom| match atom {
+        Atom::Url { .. } => vec![(atom, "")],
+        Atom::Resource { .. } => {
+            let everywhere = namespaces.iter().chain([&""]);
+            everywhere.map(|namespace| (atom, *namespace)).collect()
+        }
+    });
+    let identities = &identities;
+    let levels = stream::iter(places).map(|(atom, namespace)| async move {
+        // From wide to narrow: an atom belongs to the widest that has it.
+        for ((user, groups), level) in identities.iter().zip([
+            Level::None,
+            Level::Inherited,
+            Level::Inherited,
+            Level::Direct,
+        ]) {
+            if allowed(client, user, groups, &atom, namespace).await {
+                return level;
+            }
+        }
+        Level::None
+    });
+    levels
+        .buffer_unordered(8)
+        .fold(
+            Level::None,
+            |highest, level| async move { highest.max(level) },
+        )
+        .await
+}

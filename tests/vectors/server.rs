@@ -1,0 +1,494 @@
+//! The same cases, asked of the real API server: what admission makes of their pods, what their
+//! accounts may do, and which objects it refuses. So no case can be wrong unnoticed.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::{Arc, Mutex},
+    time::Duration,
+};
+
+use kube::{
+    Api, Client,
+    api::{ApiResource, DeleteParams, DynamicObject, GroupVersionKind, PostParams},
+};
+use libtest_mimic::{Failed, Trial};
+use serde_json::{Value, json};
+use token_exposure::{
+    facts::rbac,
+    model::{Exposure, Level, Rule, rbac::Effect},
+    rbac::{
+        baseline::is_upstream_account_rule,
+        cover::{Atom, covers},
+        resolve::applies_to,
+    },
+    token::automount::should_automount,
+};
+
+use super::{
+    Asked, Case, account, equal,
+    rig::{
+        ControlPlane,
+        oracle::{allowed, carried, comparable, groups, level},
+        runtime,
+    },
+};
+
+/// The control plane that the cases share, one after the other.
+pub(crate) type Server = Arc<Mutex<Option<ControlPlane>>>;
+
+const GROUP: &str = "rbac.authorization.k8s.io";
+
+/// The case as a question to the API server; none for objects that have lived already.
+pub(crate) fn trial(server: &Server, case: &Arc<Case>, common: &Arc<Vec<Value>>) -> Option<Trial> {
+    let objects: Vec<_> = case.objects(common);
+    let lived = |object: &Value| object["metadata"]["uid"].is_string();
+    let asks = case.server == Asked::Refuses
+        || objects.iter().any(|object| !template(object).is_null())
+        || case
+            .expect
+            .values()
+            .any(|expected| expected.level.is_some());
+    if objects.iter().any(lived) || !asks {
+        return None;
+    }
+    let (server, case, common) = (server.clone(), case.clone(), common.clone());
+    let name = format!("server::{}", case.id);
+    Some(Trial::test(name, move || {
+        on(&server, |plane| {
+            runtime().block_on(World::ask(plane, &case, &common))
+        })
+    }))
+}
+
+fn on(
+    server: &Server,
+    ask: impl FnOnce(&ControlPlane) -> Result<(), Failed>,
+) -> Result<(), Failed> {
+    let mut server = server.lock().unwrap_or_else(|poisoned| {
+        server.clear_poison();
+        poisoned.into_inner()
+    });
+    ask(server.get_or_insert_with(|| ControlPlane::bare(&[])))
+}
+
+/// The spec of the pods of an object; null where it has none.
+fn template(object: &Value) -> &Value {
+    let paths = [
+        "/spec/containers",
+        "/spec/template/spec/containers",
+        "/spec/jobTemplate/spec/template/spec/containers",
+        "/template/spec/containers",
+    ];
+    let found = paths.iter().find(|path| object.pointer(path).is_some());
+    found.map_or(&Value::Null, |path| {
+        let spec = path.trim_end_matches("/containers");
+        object.pointer(spec).unwrap()
+    })
+}
+
+/// What one case has put into the API server.
+struct World {
+    client: Client,
+    created: Vec<(Api<DynamicObject>, String)>,
+    namespaces: BTreeSet<String>,
+}
+
+impl World {
+    async fn ask(plane: &ControlPlane, case: &Case, common: &[Value]) -> Result<(), Failed> {
+        let mut world = Self {
+            client: plane.client().await,
+            created: Vec::new(),
+            namespaces: BTreeSet::new(),
+        };
+        let result = world.case(case, common).await;
+        for (api, name) in world.created {
+            let _ = api.delete(&name, &DeleteParams::background()).await;
+        }
+        result
+    }
+
+    async fn case(&mut self, case: &Case, common: &[Value]) -> Result<(), Failed> {
+        let mut objects = case.objects(common);
+        if case.dump {
+            // Every cluster has them.
+            objects.retain(|object| object["metadata"]["name"] != "cluster-admin");
+        }
+        // Nobody serves the kinds of others here.
+        objects.retain(|object| {
+            let version = object["apiVersion"].as_str().unwrap_or("v1");
+            !version.contains("example.com") && !version.contains("argoproj.io")
+        });
+        let of_cluster = ["ClusterRole", "ClusterRoleBinding", "CSIDriver"];
+        for object in &mut objects {
+            let kind = object["kind"].as_str().unwrap();
+            let namespace = &object["metadata"]["namespace"];
+            if namespace.is_null() && !of_cluster.contains(&kind) {
+                object["metadata"]["namespace"] = json!("default");
+            }
+            if object["apiVersion"].is_null() {
+                object["apiVersion"] = json!("v1");
+            }
+        }
+        self.ground(case, &objects).await;
+        let mut refusals = 0;
+        let (pods, others): (Vec<_>, Vec<_>) = objects
+            .iter()
+            .partition(|object| !template(object).is_null());
+        let wanted: Vec<&Value> = match case.server {
+            Asked::All | Asked::Refuses => others,
+            Asked::Pods => others
+                .into_iter()
+                .filter(|object| object["kind"] == "ServiceAccount")
+                .collect(),
+        };
+        for object in wanted {
+            refusals += usize::from(!self.create(object).await?);
+        }
+        for pod in pods {
+            refusals += usize::from(!self.pod(pod, &objects).await?);
+        }
+        let refuses = case.server == Asked::Refuses;
+        equal(&(refusals > 0), &refuses, "refusal", &case.says)?;
+        if case.server == Asked::All {
+            self.permissions(case, common, &objects).await?;
+        }
+        Ok(())
+    }
+
+    /// The namespaces and accounts that the objects need.
+    async fn ground(&mut self, case: &Case, objects: &[Value]) {
+        let of_objects = objects.iter().filter_map(|object| {
+            let namespace = object["metadata"]["namespace"].as_str();
+            namespace.map(str::to_owned)
+        });
+        let of_accounts = case
+            .expect
+            .keys()
+            .map(|name| name.split('/').next().unwrap());
+        self.namespaces = of_objects.chain(of_accounts.map(str::to_owned)).collect();
+        for namespace in &self.namespaces.clone() {
+            let object = json!({ "apiVersion": "v1", "kind": "Namespace", "metadata": { "name": namespace } });
+            // It stays: a namespace takes long to go.
+            let _ = self
+                .api(&object)
+                .create(&PostParams::default(), &parse(&object))
+                .await;
+        }
+        let named = objects
+            .iter()
+            .filter(|object| object["kind"] == "ServiceAccount");
+        let named: BTreeSet<_> = named.map(name_of).collect();
+        for pod in objects.iter().filter(|object| !template(object).is_null()) {
+            let (_, account) = account_of(pod);
+            let namespace = pod["metadata"]["namespace"].as_str().unwrap();
+            let key = (namespace.to_owned(), account.to_owned());
+            // The one that must be missing is called so.
+            if !named.contains(&key) && account != "ghost" {
+                let object = json!({ "apiVersion": "v1", "kind": "ServiceAccount", "metadata": { "name": account, "namespace": namespace } });
+                let _ = self.create(&object).await;
+            }
+        }
+    }
+
+    fn api(&self, object: &Value) -> Api<DynamicObject> {
+        let version = object["apiVersion"].as_str().unwrap();
+        let (group, version) = version.rsplit_once('/').unwrap_or(("", version));
+        let kind = object["kind"].as_str().unwrap();
+        let resource = ApiResource::from_gvk(&GroupVersionKind::gvk(group, version, kind));
+        match object["metadata"]["namespace"].as_str() {
+            Some(namespace) => Api::namespaced_with(self.client.clone(), namespace, &resource),
+            None => Api::all_with(self.client.clone(), &resource),
+        }
+    }
+
+    /// Creates an object, in place of one that another case or the cluster had; whether the API
+    /// server took it.
+    async fn create(&mut self, object: &Value) -> Result<bool, Failed> {
+        let (api, name) = (self.api(object), name_of(object).1);
+        let create = async || api.create(&PostParams::default(), &parse(object)).await;
+        let mut result = create().await;
+        for _ in 0..50 {
+            if !matches!(&result, Err(kube::Error::Api(status)) if status.code == 409) {
+                break;
+            }
+            let _ = api.delete(&name, &DeleteParams::default()).await;
+            tokio::time::sleep(Duration::from_millis(20)).await;
+            result = create().await;
+        }
+        match result {
+            Ok(_) => {
+                self.created.push((api, name));
+                Ok(true)
+            }
+            Err(kube::Error::Api(status)) if matches!(status.code, 400 | 403 | 422) => Ok(false),
+            Err(error) => Err(format!("{error}: {object}").into()),
+        }
+    }
+
+    /// Compares what admission makes of a pod with what is predicted; whether it was admitted.
+    async fn pod(&self, object: &Value, objects: &[Value]) -> Result<bool, Failed> {
+        let (own, account) = account_of(object);
+        let namespace = object["metadata"]["namespace"].as_str().unwrap();
+        let key = (namespace.to_owned(), account.to_owned());
+        let mut accounts = objects
+            .iter()
+            .filter(|object| object["kind"] == "ServiceAccount");
+        let object_of_account = accounts.find(|object| name_of(object) == key);
+        let automount =
+            object_of_account.and_then(|account| account["automountServiceAccountToken"].as_bool());
+        let mut metadata = object["metadata"].clone();
+        if object["kind"] != "Pod" {
+            metadata = json!({ "name": "of-template", "namespace": namespace });
+        }
+        let mut pod = json!({ "apiVersion": "v1", "kind": "Pod", "metadata": metadata, "spec": template(object) });
+        for list in ["containers", "initContainers"] {
+            for container in pod["spec"][list].as_array_mut().into_iter().flatten() {
+                container["image"] = json!("i");
+                for word in container["args"].as_array_mut().into_iter().flatten() {
+                    *word = word
+                        .as_str()
+                        .map_or_else(|| json!(word.to_string()), |word| json!(word));
+                }
+            }
+        }
+        let dry_run = PostParams {
+            dry_run: true,
+            ..PostParams::default()
+        };
+        let stored = match self.api(&pod).create(&dry_run, &parse(&pod)).await {
+            Ok(stored) => serde_json::to_value(stored).unwrap(),
+            Err(kube::Error::Api(status)) if matches!(status.code, 400 | 403 | 422) => {
+                return Ok(false);
+            }
+            Err(error) => return Err(format!("{error}: {pod}").into()),
+        };
+        let told_apart = own.is_some() || should_automount(own, automount);
+        let carried = |pod: &Value| comparable(carried(pod, account, automount), told_apart);
+        equal(
+            &carried(&pod),
+            &carried(&stored),
+            "admission",
+            &stored.to_string(),
+        )?;
+        Ok(true)
+    }
+
+    /// Compares levels, and single requests, with what reviews say.
+    async fn permissions(
+        &mut self,
+        case: &Case,
+        common: &[Value],
+        objects: &[Value],
+    ) -> Result<(), Failed> {
+        self.await_caches().await;
+        let rules = self.rules(objects).await;
+        let namespaces: Vec<_> = self.namespaces.iter().map(String::as_str).collect();
+        let (index, _) = case.read(common);
+        for (name, exposure) in case.assess(&index) {
+            let account = account(&name);
+            let ours = reviewed(&exposure, &rules);
+            let mut theirs = Level::None;
+            // An aggregated role is filled in by a controller.
+            for _ in 0..50 {
+                theirs = level(&self.client, &account, &rules, &namespaces).await;
+                if theirs == ours {
+                    break;
+                }
+                tokio::time::sleep(Duration::from_millis(100)).await;
+            }
+            equal(&ours, &theirs, "level", &name)?;
+        }
+        for ask in &case.asks {
+            let atom = Atom::Resource {
+                verb: "get",
+                group: &ask.group,
+                resource: &ask.get,
+                name: None,
+            };
+            let who = account("vb/s");
+            let bindings = index.evidence(&who).bindings;
+            let ours = bindings
+                .iter()
+                .filter(|bound| applies_to(&who, &bound.binding.subjects).is_some())
+                .flat_map(|bound| &bound.role.unwrap().rules)
+                .any(|rule| covers(rule, &atom) || covers(rule, &url(&ask.get)));
+            equal(&ours, &ask.allowed, "request", &ask.get)?;
+            let user = "system:serviceaccount:vb:s";
+            let theirs = if ask.get.starts_with('/') {
+                allowed(&self.client, user, &groups("vb"), &url(&ask.get), "").await
+            } else {
+                allowed(&self.client, user, &groups("vb"), &atom, "vb").await
+            };
+            equal(&theirs, &ask.allowed, "review", &ask.get)?;
+        }
+        Ok(())
+    }
+
+    /// The rules of the case: of its own roles, and some of those of the cluster that it binds.
+    async fn rules(&self, objects: &[Value]) -> Vec<Rule> {
+        let own = objects.iter().filter(|object| object["rules"].is_array());
+        let mut found_roles: Vec<Value> = own.cloned().collect();
+        for binding in objects
+            .iter()
+            .filter(|object| object["roleRef"].is_object())
+        {
+            let role_ref = &binding["roleRef"];
+            let key = json!({ "apiVersion": format!("{GROUP}/v1"), "kind": role_ref["kind"], "metadata": { "name": role_ref["name"], "namespace": match role_ref["kind"].as_str() {
+                Some("Role") => binding["metadata"]["namespace"].clone(),
+                _ => Value::Null,
+            } } });
+            let found = self.api(&key).get(role_ref["name"].as_str().unwrap()).await;
+            let mut role = found.map_or(Value::Null, |role| role.data);
+            // Two of them tell as much as all.
+            role["rules"]
+                .as_array_mut()
+                .into_iter()
+                .for_each(|rules| rules.truncate(2));
+            found_roles.push(role);
+        }
+        let rules = found_roles
+            .iter()
+            .filter_map(|role| role["rules"].as_array())
+            .flatten();
+        let rules = rules.map(|rule| rbac::rule(&serde_json::from_value(rule.clone()).unwrap()));
+        // What upstream gives to all accounts is no level of its own.
+        rules
+            .filter(|rule| !is_upstream_account_rule(rule))
+            .collect()
+    }
+
+    /// Waits until the authorizer has seen the objects: it sees those of one kind in order, so one
+    /// more of each kind tells.
+    async fn await_caches(&mut self) {
+        let version = format!("{GROUP}/v1");
+        let namespace = "default";
+        let rules = json!([{ "apiGroups": ["case.invalid"], "resources": ["sentinels"], "verbs": ["get"] }]);
+        let user = format!(
+            "sentinel-{}",
+            std::time::UNIX_EPOCH.elapsed().unwrap().as_nanos()
+        );
+        let subjects = |name: &str| json!([{ "kind": "User", "apiGroup": GROUP, "name": format!("{user}-{name}") }]);
+        for (kind, role, namespace) in [
+            ("ClusterRoleBinding", "ClusterRole", Value::Null),
+            ("RoleBinding", "Role", json!(namespace)),
+        ] {
+            let metadata = json!({ "name": user, "namespace": namespace });
+            let object = json!({ "apiVersion": version, "kind": role, "metadata": metadata, "rules": rules });
+            self.create(&object).await.unwrap();
+            let role_ref = json!({ "apiGroup": GROUP, "kind": role, "name": user });
+            let object = json!({ "apiVersion": version, "kind": kind, "metadata": metadata, "roleRef": role_ref, "subjects": subjects(kind) });
+            self.create(&object).await.unwrap();
+        }
+        let atom = Atom::Resource {
+            verb: "get",
+            group: "case.invalid",
+            resource: "sentinels",
+            name: None,
+        };
+        for kind in ["ClusterRoleBinding", "RoleBinding"] {
+            while !allowed(
+                &self.client,
+                &format!("{user}-{kind}"),
+                &[],
+                &atom,
+                namespace,
+            )
+            .await
+            {
+                tokio::time::sleep(Duration::from_millis(10)).await;
+            }
+        }
+    }
+}
+
+fn url(url: &str) -> Atom<'_> {
+    Atom::Url { verb: "get", url }
+}
+
+fn parse(object: &Value) -> DynamicObject {
+    serde_json::from_value(object.clone()).unwrap()
+}
+
+fn name_of(object: &Value) -> (String, String) {
+    let metadata = &object["metadata"];
+    let string = |value: &Value| value.as_str().unwrap_or_default().to_owned();
+    (string(&metadata["namespace"]), string(&metadata["name"]))
+}
+
+/// The `automountServiceAccountToken` of a pod, and its account.
+fn account_of(object: &Value) -> (Option<bool>, &str) {
+    let spec = template(object);
+    let names = [&spec["serviceAccountName"], &spec["serviceAccount"]];
+    let name = names.iter().find_map(|name| name.as_str());
+    let automount = spec["automountServiceAccountToken"].as_bool();
+    (automount, name.unwrap_or("default"))
+}
+
+/// The level as reviews tell it: they know nothing of what only admission asks for, and speak of the
+/// rules of the case alone.
+fn reviewed(exposure: &Exposure, rules: &[Rule]) -> Level {
+    if rules.is_empty() {
+        return Level::None;
+    }
+    let grants = exposure.permissions.grants.iter();
+    let admission = grants.filter(|grant| grant.effect == Effect::AdmissionOnly);
+    let levels = admission.map(|grant| {
+        if grant.via.is_group() {
+            Level::Inherited
+        } else {
+            Level::Direct
+        }
+    });
+    levels.fold(exposure.permissions.level, Ord::max)
+}
+
+/// A sidecar that a mutation adds after the ServiceAccount plugin has run gets the mount as well: the
+/// plugin runs again.
+pub(crate) fn reinvocation(server: &Server) -> Trial {
+    let server = server.clone();
+    Trial::test("server::A29", move || {
+        on(&server, |plane| {
+            let mutation = "Object{spec: Object.spec{containers: [Object.spec.containers{name: \"sidecar\", image: \"i\"}]}}";
+            let policy = json!({
+                "apiVersion": "admissionregistration.k8s.io/v1", "kind": "MutatingAdmissionPolicy", "metadata": { "name": "sidecar" },
+                "spec": {
+                    "matchConstraints": { "resourceRules": [{ "apiGroups": [""], "apiVersions": ["v1"], "operations": ["CREATE"], "resources": ["pods"] }] },
+                    "matchConditions": [{ "name": "named", "expression": "object.metadata.name == 'with-sidecar'" }],
+                    "failurePolicy": "Fail",
+                    "reinvocationPolicy": "Never",
+                    "mutations": [{ "patchType": "ApplyConfiguration", "applyConfiguration": { "expression": mutation } }],
+                },
+            });
+            let binding = json!({
+                "apiVersion": "admissionregistration.k8s.io/v1", "kind": "MutatingAdmissionPolicyBinding", "metadata": { "name": "sidecar" },
+                "spec": { "policyName": "sidecar" },
+            });
+            plane.apply(&policy.to_string());
+            plane.apply(&binding.to_string());
+            let account = json!({ "apiVersion": "v1", "kind": "ServiceAccount", "metadata": { "name": "sidecars", "namespace": "default" } });
+            plane.apply(&account.to_string());
+            let pod = json!({ "apiVersion": "v1", "kind": "Pod", "metadata": { "name": "with-sidecar" }, "spec": { "serviceAccountName": "sidecars", "containers": [{ "name": "c", "image": "i" }] } });
+            let mut containers = BTreeMap::new();
+            // The policy takes a moment to be known.
+            for _ in 0..100 {
+                let out = plane.try_kubectl(
+                    &["create", "--dry-run=server", "-o", "json", "-f", "-"],
+                    &pod.to_string(),
+                );
+                let stored: Value = serde_json::from_slice(&out.stdout).unwrap();
+                let carriers = carried(&stored, "sidecars", None);
+                containers = carriers
+                    .into_iter()
+                    .map(|carrier| (carrier.mount_path, carrier.containers))
+                    .collect();
+                if stored["spec"]["containers"].as_array().unwrap().len() == 2 {
+                    break;
+                }
+                std::thread::sleep(Duration::from_millis(100));
+            }
+            let path = "/var/run/secrets/kubernetes.io/serviceaccount";
+            let expected = [(path.into(), vec!["c".into(), "sidecar".into()])].into();
+            equal(&containers, &expected, "containers", "a pod with a sidecar")
+        })
+    })
+}

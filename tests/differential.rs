@@ -1,5 +1,6 @@
-//! Our rules against the real API server's, on random cases: what is predicted of a pod against what
-//! admission makes of it, and what RBAC gives against what SubjectAccessReviews say.
+//! Our rules against the real API server's, on random cases: what is predicted of a pod or template
+//! against what admission makes of it, what RBAC gives against what SubjectAccessReviews say, and the
+//! reports of a whole world against scans of it.
 //!
 //! `SEED=…` tries others than the usual ones, `CASES=…` more or fewer of them.
 #![allow(
@@ -25,7 +26,7 @@ use token_exposure::{
 mod rig;
 use rig::{
     ControlPlane,
-    oracle::{carried, comparable, level},
+    oracle::{TOKEN_SECRET, carried, carried_by_template, comparable, level, one_answer},
     runtime,
 };
 
@@ -94,11 +95,16 @@ const SUB_PATHS: [&str; 7] = [
 ];
 
 fn volume(random: &mut Random, name: &str) -> Value {
-    if random.below(3) == 0 {
-        return json!({ "name": name, "emptyDir": {} });
+    match random.below(6) {
+        0 | 1 => return json!({ "name": name, "emptyDir": {} }),
+        2 => return json!({ "name": name, "secret": { "secretName": TOKEN_SECRET } }),
+        _ => {}
     }
-    let source = |random: &mut Random| match random.below(4) {
+    let source = |random: &mut Random| match random.below(5) {
         0 => {
+            json!({ "secret": { "name": TOKEN_SECRET, "items": [{ "key": "token", "path": "aws/token" }] } })
+        }
+        1 => {
             json!({ "downwardAPI": { "items": [{ "path": "namespace", "fieldRef": { "fieldPath": "metadata.namespace" } }] } })
         }
         _ => json!({ "serviceAccountToken": {
@@ -124,10 +130,20 @@ fn container(random: &mut Random, name: &str, volumes: &[&str]) -> Value {
             mounts.push(mount);
         }
     }
-    json!({ "name": name, "image": "i", "volumeMounts": mounts })
+    let mut container = json!({ "name": name, "image": "i", "volumeMounts": mounts });
+    match random.below(8) {
+        0 => container["envFrom"] = json!([{ "secretRef": { "name": TOKEN_SECRET } }]),
+        1 => {
+            let key = random.pick(&["token", "namespace"]);
+            let from = json!({ "secretKeyRef": { "name": TOKEN_SECRET, "key": key } });
+            container["env"] = json!([{ "name": "T", "valueFrom": from }]);
+        }
+        _ => {}
+    }
+    container
 }
 
-fn pod(random: &mut Random, n: usize, account: &str) -> Value {
+fn pod(random: &mut Random, n: usize, namespace: &str, account: &str) -> Value {
     let volumes = random.some(&VOLUMES, 3);
     let declared: Vec<_> = volumes.iter().map(|name| volume(random, name)).collect();
     let mut spec = json!({
@@ -145,7 +161,7 @@ fn pod(random: &mut Random, n: usize, account: &str) -> Value {
         2 => spec["automountServiceAccountToken"] = Value::Null,
         _ => {}
     }
-    json!({ "apiVersion": "v1", "kind": "Pod", "metadata": { "name": format!("p{n}"), "namespace": "random" }, "spec": spec })
+    json!({ "apiVersion": "v1", "kind": "Pod", "metadata": { "name": format!("p{n}"), "namespace": namespace }, "spec": spec })
 }
 
 #[test]
@@ -162,7 +178,7 @@ fn what_is_predicted_of_a_pod_is_what_admission_makes_of_it() {
     let pods: Vec<_> = (0..count)
         .map(|n| {
             let (name, automount) = *random.pick(&accounts);
-            (pod(&mut random, n, name), name, automount)
+            (pod(&mut random, n, "random", name), name, automount)
         })
         .collect();
     let admitted = runtime().block_on(async {
@@ -184,6 +200,8 @@ fn what_is_predicted_of_a_pod_is_what_admission_makes_of_it() {
             let own = pod["spec"]["automountServiceAccountToken"].as_bool();
             let told_apart = own.is_some() || should_automount(own, automount);
             let predicted = comparable(carried(&pod, name, automount), told_apart);
+            let of_template = carried_by_template(&pod, name, automount);
+            assert_eq!(predicted, comparable(of_template, told_apart), "{pod:#}");
             let found = comparable(carried(&stored, name, automount), told_apart);
             assert_eq!(
                 predicted, found,
@@ -339,4 +357,56 @@ fn what_rbac_gives_is_what_reviews_say() {
     }
     println!("{count} worlds, levels {seen:?}: all as reviewed");
     assert!(seen.len() > 1, "the worlds are all alike: {seen:?}");
+}
+
+// === all of it ===
+
+#[test]
+fn reports_scans_and_scans_of_dumps_are_one_answer() {
+    let plane = ControlPlane::start(&[]);
+    let controller = plane.controller(&["--report-scope=all"]);
+    for namespace in NAMESPACES {
+        plane.namespace(namespace);
+    }
+    let mut random = Random::from_env();
+    let count = cases(6);
+    let mut verdicts: BTreeMap<String, usize> = BTreeMap::new();
+    for n in 0..count {
+        let mut objects = world(&mut random);
+        for (namespace, name) in NAMESPACES
+            .iter()
+            .flat_map(|namespace| ACCOUNTS.map(|name| (*namespace, name)))
+        {
+            let automount = random.pick(&[Some(true), Some(false), None, None]);
+            let metadata = json!({ "name": name, "namespace": namespace });
+            objects.push(json!({ "apiVersion": "v1", "kind": "ServiceAccount", "metadata": metadata, "automountServiceAccountToken": automount }));
+        }
+        let list = |objects: &[Value]| {
+            json!({ "apiVersion": "v1", "kind": "List", "items": objects }).to_string()
+        };
+        plane.apply(&list(&objects));
+        let pods: Vec<_> = (0..12)
+            .map(|p| {
+                let (namespace, name) = (*random.pick(&NAMESPACES), *random.pick(&ACCOUNTS));
+                pod(&mut random, 100 * n + p, namespace, name)
+            })
+            .collect();
+        // Some are refused; the others are made.
+        plane.try_kubectl(&["create", "-f", "-"], &list(&pods));
+        controller.settle();
+        for report in one_answer(&plane, "all") {
+            let status = &report["status"];
+            let verdict = format!("{}/{}", status["verdict"], status["reason"]);
+            *verdicts.entry(verdict).or_default() += 1;
+        }
+        let some_pods = list(&pods[..6]);
+        for gone in [list(&objects), some_pods] {
+            plane.try_kubectl(
+                &["delete", "--ignore-not-found", "--force", "-f", "-"],
+                &gone,
+            );
+        }
+    }
+    println!("{count} worlds, verdicts {verdicts:?}: one answer each");
+    assert!(verdicts.len() > 4, "the worlds are all alike: {verdicts:?}");
 }

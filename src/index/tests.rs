@@ -10,7 +10,9 @@ use proptest::prelude::*;
 use super::*;
 use crate::{
     facts::wire,
-    model::{Binding, Exposure, Reason, Role, ServiceAccountFacts},
+    model::{
+        Binding, Exposure, Reason, Role, SecretFacts, ServiceAccountFacts, pod::TOKEN_MOUNT_PATH,
+    },
 };
 
 fn account(name: &str) -> ServiceAccountRef {
@@ -30,19 +32,27 @@ fn pod(account: &str) -> <Pods as Kind>::Facts {
     holder(account, None)
 }
 
-/// The same, which may refer to the legacy token of another account besides.
-fn holder(account: &str, lender: Option<&str>) -> <Pods as Kind>::Facts {
-    let reference = |lender: &str| wire::VariableSource {
-        secret_ref: Some(wire::SecretReference {
-            name: format!("{lender}-token-abcde"),
+/// The same, which may have a Secret where tokens are looked for.
+fn holder(account: &str, secret: Option<&str>) -> <Pods as Kind>::Facts {
+    let volume = |secret: &str| wire::Volume {
+        name: "v".to_owned(),
+        secret: Some(wire::SecretVolume {
+            secret_name: secret.to_owned(),
             ..Default::default()
         }),
+        ..Default::default()
+    };
+    let mount = wire::VolumeMount {
+        name: "v".to_owned(),
+        mount_path: TOKEN_MOUNT_PATH.to_owned(),
+        ..Default::default()
     };
     let spec = wire::PodSpec {
         service_account_name: account.to_owned(),
+        volumes: secret.map(volume).into_iter().collect(),
         containers: vec![wire::Container {
             name: "c".to_owned(),
-            env_from: lender.map(reference).into_iter().collect(),
+            volume_mounts: secret.map(|_| mount).into_iter().collect(),
             ..Default::default()
         }],
         ..Default::default()
@@ -51,6 +61,14 @@ fn holder(account: &str, lender: Option<&str>) -> <Pods as Kind>::Facts {
         spec,
         ..Default::default()
     })
+}
+
+/// A Secret that holds a token of an account, or nothing of the kind.
+fn secret(owner: Option<&str>) -> SecretFacts {
+    SecretFacts {
+        owner: owner.map(Box::from),
+        ..Default::default()
+    }
 }
 
 fn binding(namespace: &str, role_kind: &str, role: &str, subjects: &[&str]) -> Binding {
@@ -209,6 +227,28 @@ fn a_pod_that_changes_its_account_makes_both_dirty() {
 }
 
 #[test]
+fn a_secret_makes_dirty_whose_token_it_may_hold_and_who_shows_it() {
+    let mut index = settled();
+    index.apply::<Pods>(key("a/alice-pod"), holder("alice", Some("bob-token-abcde")));
+    assert_eq!(dirty(&mut index), ["a/alice", "a/bob"]);
+    assert_eq!(reason(&index, "a/bob"), Reason::NoPermissions);
+    assert_eq!(reason(&index, "a/alice"), Reason::AutomountDisabled);
+    index.apply::<Secrets>(key("a/bob-token-abcde"), secret(Some("alice")));
+    assert_eq!(dirty(&mut index), ["a/alice", "a/bob"]);
+    assert_eq!(reason(&index, "a/alice"), Reason::LegacyToken);
+    index.apply::<Secrets>(key("a/bob-token-abcde"), secret(None));
+    assert_eq!(dirty(&mut index), ["a/alice", "a/bob"]);
+    assert_eq!(reason(&index, "a/alice"), Reason::AutomountDisabled);
+    // Of no account that is known: who shows it there may use it.
+    index.delete::<Secrets>(&key("a/bob-token-abcde"));
+    index.delete::<Pods>(&key("a/bob-pod"));
+    index.take_dirty();
+    index.delete::<ServiceAccounts>(&key("a/bob"));
+    assert_eq!(dirty(&mut index), ["a/alice"]);
+    assert_eq!(reason(&index, "a/alice"), Reason::SuspectedLegacyToken);
+}
+
+#[test]
 fn nobody_is_dirty_before_everything_was_read_and_then_all_are() {
     let mut index = Index::new(&[InputKind::Pod, InputKind::ServiceAccount]);
     index.begin::<Pods>();
@@ -277,12 +317,18 @@ enum Event {
     Pod {
         name: u8,
         account: Option<u8>,
-        /// The account whose legacy token it refers to.
+        /// The Secret that it shows.
         holds: Option<u8>,
     },
     Account {
         name: u8,
         automount: Option<Option<bool>>,
+        /// The Secret that it names.
+        names: Option<u8>,
+    },
+    Secret {
+        name: u8,
+        owner: Option<Option<u8>>,
     },
     Role {
         name: u8,
@@ -310,6 +356,7 @@ enum Event {
 }
 
 const ACCOUNTS: [&str; 4] = ["a/x", "a/y", "b/x", "b/y"];
+const SECRETS: [&str; 4] = ["x-token-abcde", "y-token-abcde", "copy", "robot"];
 const ROLES: [&str; 3] = ["a/r", "a/s", "b/r"];
 const CLUSTER_ROLES: [&str; 2] = ["r", "s"];
 const BINDINGS: [&str; 4] = ["a/m", "a/n", "b/m", "b/n"];
@@ -338,8 +385,18 @@ fn event() -> impl Strategy<Value = Event> {
                 account,
                 holds
             }),
-        (0..4_u8, proptest::option::of(any::<Option<bool>>()))
-            .prop_map(|(name, automount)| Event::Account { name, automount }),
+        (
+            0..4_u8,
+            proptest::option::of(any::<Option<bool>>()),
+            proptest::option::of(0..4_u8)
+        )
+            .prop_map(|(name, automount, names)| Event::Account {
+                name,
+                automount,
+                names
+            }),
+        (0..8_u8, proptest::option::of(proptest::option::of(0..2_u8)))
+            .prop_map(|(name, owner)| Event::Secret { name, owner }),
         (0..3_u8, proptest::option::of(0..3_u8))
             .prop_map(|(name, rules)| Event::Role { name, rules }),
         (0..2_u8, proptest::option::of(0..3_u8))
@@ -357,6 +414,7 @@ fn event() -> impl Strategy<Value = Event> {
 struct World {
     pods: BTreeMap<ObjectKey, <Pods as Kind>::Facts>,
     accounts: BTreeMap<ObjectKey, <ServiceAccounts as Kind>::Facts>,
+    secrets: BTreeMap<ObjectKey, SecretFacts>,
     roles: BTreeMap<ObjectKey, Role>,
     cluster_roles: BTreeMap<ObjectKey, Role>,
     role_bindings: BTreeMap<ObjectKey, Binding>,
@@ -417,13 +475,19 @@ impl World {
             } => {
                 let key = ObjectKey::new(["a", "b"][usize::from(name % 2)], format!("pod-{name}"));
                 let named = |index: u8| account(ACCOUNTS[usize::from(index)]).name;
-                let lender = holds.map(named);
-                let facts = to.map(|to| holder(&named(to), lender.as_deref()));
+                let secret = holds.map(|secret| SECRETS[usize::from(secret)]);
+                let facts = to.map(|to| holder(&named(to), secret));
                 set::<Pods>(&mut self.pods, index, key, facts);
             }
-            Event::Account { name, automount } => {
+            Event::Account {
+                name,
+                automount,
+                names,
+            } => {
+                let secrets = names.map(|secret| SECRETS[usize::from(secret)].into());
                 let facts = automount.map(|automount| ServiceAccountFacts {
                     automount,
+                    secrets: secrets.into_iter().collect(),
                     ..Default::default()
                 });
                 set::<ServiceAccounts>(
@@ -432,6 +496,13 @@ impl World {
                     key(ACCOUNTS[usize::from(*name)]),
                     facts,
                 );
+            }
+            Event::Secret { name, owner } => {
+                let namespace = ["a", "b"][usize::from(name % 2)];
+                let key = ObjectKey::new(namespace, SECRETS[usize::from(name / 2)]);
+                let facts =
+                    owner.map(|owner| secret(owner.map(|owner| ["x", "y"][usize::from(owner)])));
+                set::<Secrets>(&mut self.secrets, index, key, facts);
             }
             Event::Role { name, rules: count } => {
                 set::<Roles>(
@@ -497,6 +568,10 @@ impl World {
             .accounts
             .into_iter()
             .for_each(|(key, facts)| index.apply::<ServiceAccounts>(key, facts));
+        world
+            .secrets
+            .into_iter()
+            .for_each(|(key, facts)| index.apply::<Secrets>(key, facts));
         world
             .pods
             .into_iter()

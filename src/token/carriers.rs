@@ -1,7 +1,7 @@
 //! Which tokens does a pod carry, and which containers see them? A join of the containers' mounts
 //! with the pod's volumes; for a template, after what admission would add.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, sync::LazyLock};
 
 use super::{
     audience::{reach, verifier},
@@ -43,12 +43,13 @@ pub fn carriers(pod: &PodFacts, bearer: &Bearer<'_>) -> Vec<Carrier> {
     let own = pod.service_account.as_deref() == Some(bearer.name);
     let injected = should_automount(pod.automount, bearer.automount);
     let mut found: BTreeMap<Carrier, Vec<Box<str>>> = BTreeMap::new();
+    // Of another account it is not known whether it switches the mount off.
+    let injects = injected || (!own && pod.automount != Some(false));
     for container in &pod.containers {
-        let sights =
-            own.then(|| sights(pod, container, injected && pod.origin == Origin::Template));
-        let projected = sights.into_iter().flatten();
+        let views = views(pod, container, injects && pod.origin == Origin::Template);
+        let projected = views.iter().filter(|_| own).flat_map(projected);
         let projected = projected.map(|sight| carrier(pod, injected, &sight, bearer.audiences));
-        for carrier in projected.chain(legacy(pod, container, bearer, own)) {
+        for carrier in projected.chain(legacy(&views, container, bearer, own)) {
             let containers = found.entry(carrier).or_default();
             if containers.last() != Some(&container.name) {
                 containers.push(container.name.clone());
@@ -69,17 +70,15 @@ pub fn carriers(pod: &PodFacts, bearer: &Bearer<'_>) -> Vec<Carrier> {
 
 /// The legacy tokens of an account that one container sees: in a volume, or in its environment.
 fn legacy<'a>(
-    pod: &'a PodFacts,
+    views: &'a [View<'a>],
     container: &'a Container,
     bearer: &'a Bearer<'a>,
     own: bool,
 ) -> impl Iterator<Item = Carrier> {
-    let mounted = container.mounts.iter().flat_map(move |mount| {
-        let secrets = volume_of(pod, mount)
-            .into_iter()
-            .flat_map(|volume| &volume.secrets);
-        let shown = secrets.filter(|token| exposes(&mount.sub_path, &token.path));
-        shown.map(|token| (&*token.secret, token.keys, &*mount.path))
+    let mounted = views.iter().flat_map(|view| {
+        let secrets = view.volume.secrets.iter();
+        let shown = secrets.filter(|token| exposes(view.sub_path, &token.path));
+        shown.map(|token| (&*token.secret, token.keys, view.mount_path))
     });
     let variables = container.variables.iter();
     let variables = variables.map(|variable| (&*variable.secret, variable.keys, ""));
@@ -147,66 +146,67 @@ fn delegated(pod: &PodFacts, bearer: &Bearer<'_>) -> impl Iterator<Item = Carrie
     })
 }
 
-/// The volume that a mount shows, if it matters for tokens.
-fn volume_of<'a>(pod: &'a PodFacts, mount: &Mount) -> Option<&'a Volume> {
-    pod.volumes
-        .iter()
-        .find(|volume| volume.name == mount.volume)
+/// A volume, or a part of it, as one container sees it.
+struct View<'a> {
+    volume: &'a Volume,
+    mount_path: &'a str,
+    sub_path: &'a SubPath,
 }
 
-/// A token that one container sees.
+/// What one container sees: through its own mounts, then through the one that admission adds.
+fn views<'a>(pod: &'a PodFacts, container: &'a Container, inject: bool) -> Vec<View<'a>> {
+    let of_mount = |mount: &'a Mount| {
+        let mut volumes = pod.volumes.iter();
+        Some(View {
+            volume: volumes.find(|volume| volume.name == mount.volume)?,
+            mount_path: &mount.path,
+            sub_path: &mount.sub_path,
+        })
+    };
+    let added = (inject && receives_mount(container)).then(|| View {
+        volume: reused_volume(pod).unwrap_or_else(|| injected_volume()),
+        mount_path: TOKEN_MOUNT_PATH,
+        sub_path: &SubPath::Whole,
+    });
+    let own = container.mounts.iter().filter_map(of_mount);
+    own.chain(added).collect()
+}
+
+/// The volume that admission adds, for what concerns tokens. Mirrors `TokenVolumeSource`.
+fn injected_volume() -> &'static Volume {
+    static VOLUME: LazyLock<Volume> = LazyLock::new(|| Volume {
+        name: INJECTED_VOLUME_PREFIX.into(),
+        tokens: [TokenProjection {
+            audience: "".into(),
+            expiration_seconds: INJECTED_EXPIRATION_SECONDS,
+            path: "token".into(),
+        }]
+        .into(),
+        secrets: Box::default(),
+    });
+    &VOLUME
+}
+
+/// A projected token that one container sees.
 struct Sight<'a> {
     volume: &'a str,
     token: &'a TokenProjection,
     mount_path: &'a str,
 }
 
-/// What one container sees: through its own mounts, then through the one that admission adds.
-fn sights<'a>(pod: &'a PodFacts, container: &'a Container, inject: bool) -> Vec<Sight<'a>> {
-    let mut sights: Vec<_> = container
-        .mounts
-        .iter()
-        .filter_map(|mount| Some((mount, volume_of(pod, mount)?)))
-        .flat_map(|(mount, volume)| visible(volume, &mount.path, &mount.sub_path))
-        .collect();
-    if inject && receives_mount(container) {
-        match reused_volume(pod) {
-            Some(volume) => sights.extend(visible(volume, TOKEN_MOUNT_PATH, &SubPath::Whole)),
-            None => sights.push(Sight {
-                volume: INJECTED_VOLUME_PREFIX,
-                token: injected_token(),
-                mount_path: TOKEN_MOUNT_PATH,
-            }),
-        }
-    }
-    sights
-}
-
-/// The token of the volume that admission adds. Mirrors `TokenVolumeSource`.
-fn injected_token() -> &'static TokenProjection {
-    static TOKEN: std::sync::LazyLock<TokenProjection> =
-        std::sync::LazyLock::new(|| TokenProjection {
-            audience: "".into(),
-            expiration_seconds: INJECTED_EXPIRATION_SECONDS,
-            path: "token".into(),
-        });
-    &TOKEN
-}
-
-fn visible<'a>(
-    volume: &'a Volume,
-    mount_path: &'a str,
-    sub_path: &'a SubPath,
-) -> impl Iterator<Item = Sight<'a>> {
-    volume
-        .tokens
-        .iter()
-        .filter(move |token| exposes(sub_path, &token.path))
-        .map(move |token| Sight {
-            volume: &volume.name,
-            token,
-            mount_path,
-        })
+fn projected<'a>(view: &View<'a>) -> impl Iterator<Item = Sight<'a>> + use<'a> {
+    let View {
+        volume,
+        mount_path,
+        sub_path,
+    } = *view;
+    let shown = volume.tokens.iter();
+    let shown = shown.filter(move |token| exposes(sub_path, &token.path));
+    shown.map(move |token| Sight {
+        volume: &volume.name,
+        token,
+        mount_path,
+    })
 }
 
 fn carrier(pod: &PodFacts, injected: bool, sight: &Sight<'_>, audiences: &ApiAudiences) -> Carrier {

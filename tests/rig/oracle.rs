@@ -1,33 +1,61 @@
 //! What the real API server says, in our words: what a pod carries after admission, and how far the
 //! permissions of an account go.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fs,
+};
 
 use futures::{StreamExt, stream};
 use k8s_openapi::api::authorization::v1::{
     NonResourceAttributes, ResourceAttributes, SubjectAccessReview, SubjectAccessReviewSpec,
 };
 use kube::{Api, Client, api::PostParams};
-use serde_json::Value;
+use serde_json::{Value, json};
 use token_exposure::{
-    facts::{Kind, Pods, wire},
-    model::{ApiAudiences, Carrier, Level, Rule, ServiceAccountRef, TokenSource},
+    facts::{Kind, Pods, pod::template, wire},
+    model::{
+        ApiAudiences, Carrier, Level, PodFacts, Rule, ServiceAccountRef, TokenSource, pod::Workload,
+    },
     rbac::cover::{Atom, breakdown},
-    token::{Bearer, carriers},
+    token::{Bearer, carriers, legacy::Holding},
 };
+
+use super::{ControlPlane, program};
+
+/// A Secret that holds a token of the account, wherever a pod shows it.
+pub const TOKEN_SECRET: &str = "legacy";
 
 /// What we say that a pod carries for its own account; predicted where it has no uid yet.
 pub fn carried(pod: &Value, account: &str, automount: Option<bool>) -> Vec<Carrier> {
     let pod: wire::Pod = serde_json::from_value(pod.clone()).unwrap();
+    carried_by(&Pods::facts(&pod), account, automount)
+}
+
+/// What we say that the pods of a Deployment with the spec of this pod will carry.
+pub fn carried_by_template(pod: &Value, account: &str, automount: Option<bool>) -> Vec<Carrier> {
+    let deployment = json!({ "spec": { "template": pod } });
+    let deployment: wire::Templated = serde_json::from_value(deployment).unwrap();
+    let (metadata, spec) = deployment.template().unwrap();
+    let workload = Workload {
+        kind: "Deployment".into(),
+        name: "w".into(),
+    };
+    let facts = template(metadata, spec, workload);
+    carried_by(&facts, account, automount)
+}
+
+fn carried_by(pod: &PodFacts, account: &str, automount: Option<bool>) -> Vec<Carrier> {
+    let token = Holding::Token { invalidated: false };
     let bearer = Bearer {
         name: account,
         is_known: true,
         automount,
-        secrets: &BTreeMap::new(),
+        secrets: &[(TOKEN_SECRET, token)].into(),
         drivers: &BTreeMap::new(),
         audiences: &ApiAudiences::default(),
     };
-    carriers(&Pods::facts(&pod), &bearer)
+    carriers(pod, &bearer)
 }
 
 /// What must be equal; of a live pod, nobody can tell whether its account switched the token off
@@ -164,4 +192,57 @@ pub async fn level(
             |highest, level| async move { highest.max(level) },
         )
         .await
+}
+
+/// What the API server adds to a report, and the time of its condition.
+fn without_server_fields(report: &Value) -> Value {
+    let mut report = report.clone();
+    let (name, namespace) = (
+        report["metadata"]["name"].clone(),
+        report["metadata"]["namespace"].clone(),
+    );
+    report["metadata"] = json!({ "name": name, "namespace": namespace });
+    for condition in report["status"]["conditions"].as_array_mut().unwrap() {
+        condition
+            .as_object_mut()
+            .unwrap()
+            .remove("lastTransitionTime");
+    }
+    report
+}
+
+/// The reports of a list.
+fn reports(list: &Value) -> Vec<Value> {
+    list["items"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(without_server_fields)
+        .collect()
+}
+
+/// The live reports of a controller that has settled; a scan of the cluster and scans of its dumps say
+/// the same.
+pub fn one_answer(plane: &ControlPlane, scope: &str) -> Vec<Value> {
+    let live = reports(&plane.get(&["ter", "-A"]));
+    let args = ["-o", "json", "--report-scope", scope];
+    let scan = plane.scan(&[&["-A"], &args[..]].concat());
+    let said = String::from_utf8_lossy(&scan.stderr);
+    assert!(matches!(scan.status.code(), Some(0 | 1)), "{said}");
+    let scanned: Value = serde_json::from_slice(&scan.stdout).unwrap();
+    assert_eq!(live, reports(&scanned), "the cluster, {scope}");
+
+    let kinds =
+        "pods,serviceaccounts,namespaces,roles,clusterroles,rolebindings,clusterrolebindings";
+    for format in ["json", "yaml"] {
+        let dump = plane.file(&format!("dump.{format}"));
+        fs::write(&dump, plane.kubectl(&["get", kinds, "-A", "-o", format])).unwrap();
+        let audience = ["--api-audience", "https://kubernetes.default.svc"];
+        let paths = [dump.to_str().unwrap()];
+        let scan = program(&[&["scan"], &args[..], &audience, &paths].concat(), "");
+        assert_eq!(String::from_utf8_lossy(&scan.stderr), "");
+        let scanned: Value = serde_json::from_slice(&scan.stdout).unwrap();
+        assert_eq!(live, reports(&scanned), "the dump, {scope}");
+    }
+    live
 }

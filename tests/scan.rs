@@ -14,7 +14,7 @@ use std::{
     process::{Command, Stdio},
 };
 
-use serde_json::Value;
+use serde_json::{Value, json};
 
 mod rig;
 use rig::{PROGRAM, program, scan_files};
@@ -397,35 +397,66 @@ fn table(corpus: &Path, name: &str) -> Vec<Vec<String>> {
         .collect()
 }
 
+/// The reports on each set of files that belong together, by the name of the set.
+fn answers(corpus: &Path) -> BTreeMap<String, Vec<Value>> {
+    let answer = |row: Vec<String>| {
+        let [set, namespace, files] = &row[..3] else {
+            panic!("{row:?}")
+        };
+        let files = files.split([' ', ';', ',']);
+        let files = files.filter(|file| !file.is_empty());
+        let files: Vec<_> = files.map(|file| corpus.join(file)).collect();
+        let paths: Vec<_> = files.iter().map(PathBuf::as_path).collect();
+        let (reports, ..) = scan_files(&paths, &["-n", namespace]);
+        (set.clone(), reports)
+    };
+    table(corpus, "SETS.tsv").into_iter().map(answer).collect()
+}
+
+/// `namespace/name` of a report.
+fn account(report: &Value) -> String {
+    let word = |field: &str| report["metadata"][field].as_str().unwrap();
+    format!("{}/{}", word("namespace"), word("name"))
+}
+
+#[test]
+fn every_verdict_on_the_corpus_was_read() {
+    let Some(corpus) = corpus() else { return };
+    let line = |report: &Value| {
+        let status = &report["status"];
+        let word = |field: &str| status[field].as_str().unwrap();
+        let (account, names) = (account(report), word("workloadNames"));
+        let (verdict, reason) = (word("verdict"), word("reason"));
+        let consumers = match status["consumers"].as_array() {
+            Some(consumers) => format!(" {}", json!(consumers)),
+            None => String::new(),
+        };
+        format!("  {account} {verdict}/{reason} {names}{consumers}")
+            .trim_end()
+            .to_owned()
+    };
+    let mut lines = Vec::new();
+    for (set, reports) in answers(&corpus) {
+        lines.push(set);
+        lines.extend(reports.iter().map(line));
+    }
+    insta::assert_snapshot!("corpus", lines.join("\n"));
+}
+
 #[test]
 fn every_analysed_answer_of_the_corpus_holds() {
     let Some(corpus) = corpus() else { return };
-    let sets: BTreeMap<_, _> = table(&corpus, "SETS.tsv")
-        .into_iter()
-        .map(|row| (row[0].clone(), (row[1].clone(), row[2].clone())))
-        .collect();
+    let answers = answers(&corpus);
     let golden = table(&corpus, "GOLDEN.tsv");
     assert!(!golden.is_empty());
     for row in golden {
         let [set, account, _, grants, verdict] = &row[..5] else {
             panic!("{row:?}")
         };
-        let (namespace, files) = &sets[set];
-        let files: Vec<_> = files
-            .split([' ', ';', ','])
-            .filter(|file| !file.is_empty())
-            .map(|file| corpus.join(file))
-            .collect();
-        let paths: Vec<_> = files.iter().map(PathBuf::as_path).collect();
-        let (reports, ..) = scan_files(&paths, &["-n", namespace]);
-        let report = reports.iter().find(|report| {
-            let metadata = &report["metadata"];
-            format!(
-                "{}/{}",
-                metadata["namespace"].as_str().unwrap(),
-                metadata["name"].as_str().unwrap()
-            ) == *account
-        });
+        let reports = &answers[set];
+        let report = reports
+            .iter()
+            .find(|report| self::account(report) == *account);
         let report = report.unwrap_or_else(|| panic!("{set}: no answer for {account}"));
         let expected = match verdict.as_str() {
             "unneeded" => "Unneeded",

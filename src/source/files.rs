@@ -72,6 +72,7 @@ pub fn load(paths: &[PathBuf], default_namespace: &str, index: &mut Index) -> Ou
         default_namespace,
         outcome: Outcome::default(),
         templates: BTreeMap::new(),
+        made: BTreeMap::new(),
         live: BTreeSet::new(),
         cluster_roles: BTreeMap::new(),
         filling: false,
@@ -89,6 +90,9 @@ struct Loader<'a> {
     outcome: Outcome,
     /// Templates by namespace and workload: they count only where no pod of theirs is in the input.
     templates: BTreeMap<ObjectKey, PodFacts>,
+    /// The templates of what a workload has made, by that workload: they count only where it is not in
+    /// the input itself.
+    made: BTreeMap<ObjectKey, PodFacts>,
     /// The workloads that pods of the input belong to.
     live: BTreeSet<ObjectKey>,
     cluster_roles: BTreeMap<String, AggregatedRole>,
@@ -296,22 +300,24 @@ impl Loader<'_> {
     fn template(&mut self, head: &Head<'_>, manifest: &Manifest<'_>) -> Result<(), String> {
         let mut wire: wire::Templated = manifest.read()?;
         self.place(&mut wire.metadata, true);
-        // What these two are made by has the template that counts.
-        let made = wire
-            .metadata
-            .owner_references
-            .iter()
-            .any(|owner| owner.controller);
-        if made && matches!(head.kind.as_str(), "ReplicaSet" | "Job") {
-            return Ok(());
-        }
-        let namespace: Arc<str> = wire.metadata.namespace.as_str().into();
+        let owner = wire.metadata.owner_references.iter();
+        let owner = owner.filter(|_| matches!(head.kind.as_str(), "ReplicaSet" | "Job"));
+        let owner = owner.into_iter().find(|owner| owner.controller);
+        let (kind, name) = owner.map_or((&head.kind, &wire.metadata.name), |owner| {
+            (&owner.kind, &owner.name)
+        });
         let workload = Workload {
-            kind: head.kind.as_str().into(),
-            name: wire.metadata.name.as_str().into(),
+            kind: kind.as_str().into(),
+            name: name.as_str().into(),
         };
+        let templates = if owner.is_some() {
+            &mut self.made
+        } else {
+            &mut self.templates
+        };
+        let namespace: Arc<str> = wire.metadata.namespace.as_str().into();
         if let Some((metadata, spec)) = wire.template() {
-            self.templates.insert(
+            templates.insert(
                 template_key(&namespace, &workload),
                 facts::pod::template(metadata, spec, workload),
             );
@@ -355,7 +361,9 @@ impl Loader<'_> {
                 },
             );
         }
-        for (key, facts) in std::mem::take(&mut self.templates) {
+        let mut templates = std::mem::take(&mut self.made);
+        templates.append(&mut self.templates);
+        for (key, facts) in templates {
             if !self.live.contains(&key) {
                 self.index.apply::<Pods>(key, Arc::new(facts));
             }

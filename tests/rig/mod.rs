@@ -34,6 +34,14 @@ pub fn program_path() -> PathBuf {
     std::env::var_os("TOKEN_EXPOSURE").map_or_else(|| PROGRAM.into(), PathBuf::from)
 }
 
+/// The kubectl of the control plane's version.
+pub fn kubectl() -> PathBuf {
+    let bin = Command::new("tests/control-plane/build.sh")
+        .output()
+        .unwrap();
+    PathBuf::from(String::from_utf8(bin.stdout).unwrap().trim()).join("kubectl")
+}
+
 /// A control plane of its own; it ends with this value, or with this process.
 pub struct ControlPlane {
     dir: TempDir,
@@ -75,13 +83,9 @@ impl ControlPlane {
             said, "ready\n",
             "the control plane cannot be had: see standard error for the reason"
         );
-        let bin = Command::new("tests/control-plane/build.sh")
-            .output()
-            .unwrap();
-        let bin = PathBuf::from(String::from_utf8(bin.stdout).unwrap().trim());
         Self {
             dir,
-            kubectl: bin.join("kubectl"),
+            kubectl: kubectl(),
             process,
             stdin,
             api_server: Mutex::default(),

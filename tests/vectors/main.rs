@@ -309,7 +309,10 @@ fn main() -> ExitCode {
     let arguments = Arguments::from_args();
     // One for all, started by the first case that asks it; it ends before this process does.
     let server = Arc::new(Mutex::new(None));
-    let mut trials = vec![server::reinvocation(&server)];
+    let mut trials = vec![
+        server::reinvocation(&server),
+        server::cluster_scoped(&server),
+    ];
     let mut files: Vec<_> = fs::read_dir("tests/vectors")
         .unwrap()
         .map(|entry| entry.unwrap().path())

@@ -19,6 +19,7 @@ use token_exposure::{
     rbac::{
         baseline::is_upstream_account_rule,
         cover::{Atom, covers},
+        reachable::CLUSTER_SCOPED,
         resolve::applies_to,
     },
     token::automount::should_automount,
@@ -440,6 +441,27 @@ fn reviewed(exposure: &Exposure, rules: &[Rule]) -> Level {
         }
     });
     levels.fold(exposure.permissions.level, Ord::max)
+}
+
+/// Every resource that the server has outside of namespaces is known as such.
+pub(crate) fn cluster_scoped(server: &Server) -> Trial {
+    let server = server.clone();
+    Trial::test("server::cluster_scoped", move || {
+        on(&server, |plane| {
+            let listed = plane.kubectl(&["api-resources", "--namespaced=false", "-o", "name"]);
+            let unknown: Vec<_> = listed
+                .lines()
+                .filter(|name| !name.starts_with("tokenexposure"))
+                .filter(|name| {
+                    let (resource, group) = name.split_once('.').unwrap_or((name, ""));
+                    !CLUSTER_SCOPED
+                        .iter()
+                        .any(|(known, resources)| *known == group && resources.contains(&resource))
+                })
+                .collect();
+            equal(&unknown, &Vec::new(), "unknown", "resources of the cluster")
+        })
+    })
 }
 
 /// A sidecar that a mutation adds after the ServiceAccount plugin has run gets the mount as well: the

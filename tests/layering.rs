@@ -134,6 +134,31 @@ fn the_core_has_no_input_or_output() {
     }
 }
 
+/// Tests left out, with comments and blank lines.
+#[test]
+fn no_file_has_more_than_500_lines() {
+    for file in WalkDir::new("src").into_iter().map(Result::unwrap) {
+        let Ok(text) = fs::read_to_string(file.path()) else {
+            continue;
+        };
+        let is_code = file
+            .path()
+            .extension()
+            .is_some_and(|extension| extension == "rs");
+        let own = text
+            .split("#[cfg(test)]\nmod tests {")
+            .next()
+            .unwrap_or_default();
+        let lines = own.lines().count();
+        let is_test = file.path().ends_with("tests.rs");
+        assert!(
+            !is_code || is_test || lines <= 500,
+            "{}: {lines}",
+            file.path().display()
+        );
+    }
+}
+
 #[test]
 fn grouped_imports_are_seen() {
     let code = "use crate::{\n    a::{b, c},\n    d,\n};\nfn f() { crate::e::g() }";

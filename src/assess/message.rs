@@ -16,20 +16,47 @@ fn pods_do(count: u32, one_does: &str, many_do: &str) -> String {
     }
 }
 
+/// A grant by its provenance.
+fn name(grant: Option<&Grant>) -> String {
+    grant.map_or_else(String::new, |grant| {
+        format!(
+            "{} {} ({}) through {}",
+            grant.binding_kind(),
+            grant.binding,
+            grant.role_ref,
+            grant.via
+        )
+    })
+}
+
+/// The systems that keep a token from being called unneeded.
+fn known_consumers(exposure: &Exposure) -> String {
+    let concerned = exposure
+        .workloads
+        .iter()
+        .filter(|workload| workload.reason == Reason::KnownConsumer);
+    let consumers: BTreeSet<_> = concerned
+        .flat_map(|workload| &workload.consumers)
+        .map(|name| &**name)
+        .collect();
+    consumers.into_iter().collect::<Vec<_>>().join(" and ")
+}
+
+/// The first direct grant, with what speaks against its use if that is so of them all.
+fn direct_grant(exposure: &Exposure) -> String {
+    let grants = exposure.permissions.grants.iter();
+    let direct = grants.filter(|grant| grant.effect == Effect::Grants && !grant.via.is_group());
+    let doubt = match direct.clone().map(|grant| grant.caveat).min().flatten() {
+        Some(Caveat::Unreachable) => ", though no request can match its rules",
+        Some(Caveat::ThirdParty) => ", whose verbs others than the API server ask for",
+        None => "",
+    };
+    name(direct.clone().next()) + doubt
+}
+
 /// One sentence that a person can act on.
 pub(super) fn message(exposure: &Exposure) -> String {
     let carry = pods_do(exposure.pods, "carries", "carry");
-    let name = |grant: Option<&Grant>| {
-        grant.map_or_else(String::new, |grant| {
-            format!(
-                "{} {} ({}) through {}",
-                grant.binding_kind(),
-                grant.binding,
-                grant.role_ref,
-                grant.via
-            )
-        })
-    };
     let grants = &exposure.permissions;
     match exposure.reason {
         Reason::NoPermissions => {
@@ -53,43 +80,18 @@ pub(super) fn message(exposure: &Exposure) -> String {
             "{} a token that no permission needs: see whether it proves an identity elsewhere",
             pods_do(exposure.pods, "projects", "project")
         ),
-        Reason::KnownConsumer => {
-            let concerned = exposure
-                .workloads
-                .iter()
-                .filter(|workload| workload.reason == Reason::KnownConsumer);
-            let consumers: BTreeSet<_> = concerned
-                .flat_map(|workload| &workload.consumers)
-                .map(|name| &**name)
-                .collect();
-            format!(
-                "{carry} a token that no permission needs, but {} may use it as an identity: look before you switch it off",
-                consumers.into_iter().collect::<Vec<_>>().join(" and ")
-            )
-        }
+        Reason::KnownConsumer => format!(
+            "{carry} a token that no permission needs, but {} may use it as an identity: look before you switch it off",
+            known_consumers(exposure)
+        ),
         Reason::LegacyToken => format!(
             "{carry} a token from a Secret, which never expires: replace it by a projected token"
         ),
-        Reason::DirectGrant => {
-            let direct = grants
-                .grants
-                .iter()
-                .find(|grant| grant.effect == Effect::Grants && !grant.via.is_group());
-            let granting = grants
-                .grants
-                .iter()
-                .filter(|grant| grant.effect == Effect::Grants && !grant.via.is_group());
-            let doubt = match granting.map(|grant| grant.caveat).min().flatten() {
-                Some(Caveat::Unreachable) => ", though no request can match its rules",
-                Some(Caveat::ThirdParty) => ", whose verbs others than the API server ask for",
-                None => "",
-            };
-            format!(
-                "{} the token by {}{doubt}",
-                pods_do(exposure.pods, "may use", "may use"),
-                name(direct)
-            )
-        }
+        Reason::DirectGrant => format!(
+            "{} the token by {}",
+            pods_do(exposure.pods, "may use", "may use"),
+            direct_grant(exposure)
+        ),
         Reason::AutomountDisabled => format!("{carry} no token"),
         Reason::ExternalAudienceOnly => {
             format!("{carry} only tokens that the API server does not accept")

@@ -10,6 +10,7 @@ pub mod report;
 pub mod secret;
 pub mod service_account;
 pub mod wire;
+pub mod words;
 
 use std::fmt::Debug;
 

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::{Kind, Pods, consumers, owner, wire};
+use super::{Kind, Pods, consumers, owner, wire, words};
 use crate::model::{
     InputKind,
     pod::{
@@ -46,7 +46,7 @@ impl Kind for Pods {
         let workload = owner::workload(&wire.metadata);
         let mut facts = template(&wire.metadata, &wire.spec, workload);
         facts.origin = origin;
-        if wire.metadata.annotations.get(wire::MIRROR).is_some() {
+        if wire.metadata.annotations.get(words::MIRROR).is_some() {
             facts.service_account = None;
         }
         if origin == Origin::Live {

@@ -1,6 +1,6 @@
 //! What is kept of a Secret: whose token it holds, as its metadata says.
 
-use super::{Kind, Secrets, wire};
+use super::{Kind, Secrets, wire, words};
 use crate::model::{InputKind, SecretFacts};
 
 /// The type of a Secret that holds the token of a ServiceAccount (`SecretTypeServiceAccountToken`).
@@ -24,8 +24,8 @@ impl Kind for Secrets {
         }
         let annotation = |key| wire.metadata.annotations.get(key).unwrap_or_default();
         SecretFacts {
-            owner: Some(annotation(wire::TOKEN_OWNER).into()),
-            owner_uid: annotation(wire::TOKEN_OWNER_UID).into(),
+            owner: Some(annotation(words::TOKEN_OWNER).into()),
+            owner_uid: annotation(words::TOKEN_OWNER_UID).into(),
             invalidated: wire.metadata.labels.legacy_token_invalid_since.is_some(),
         }
     }

@@ -458,15 +458,6 @@ where
 
 impl World {
     fn happen(&mut self, event: &Event, index: &mut Index) {
-        let rules = |rules: u8| role(&["pods", "secrets"][..usize::from(rules)]);
-        let bound = |name: &str, kind: &str, (to, subjects): &(u8, Vec<u8>)| {
-            let subjects: Vec<_> = subjects
-                .iter()
-                .map(|subject| SUBJECTS[usize::from(*subject)])
-                .collect();
-            let namespace = name.split_once('/').map_or("", |(namespace, _)| namespace);
-            binding(namespace, kind, ["r", "s"][usize::from(*to)], &subjects)
-        };
         match event {
             Event::Pod {
                 name,
@@ -504,6 +495,28 @@ impl World {
                     owner.map(|owner| secret(owner.map(|owner| ["x", "y"][usize::from(owner)])));
                 set::<Secrets>(&mut self.secrets, index, key, facts);
             }
+            Event::Role { .. }
+            | Event::ClusterRole { .. }
+            | Event::RoleBinding { .. }
+            | Event::ClusterRoleBinding { .. } => self.rbac(event, index),
+            Event::RelistPods { keep } => relist::<Pods>(&mut self.pods, index, *keep),
+            Event::RelistRoleBindings { keep } => {
+                relist::<RoleBindings>(&mut self.role_bindings, index, *keep);
+            }
+        }
+    }
+
+    fn rbac(&mut self, event: &Event, index: &mut Index) {
+        let rules = |rules: u8| role(&["pods", "secrets"][..usize::from(rules)]);
+        let bound = |name: &str, kind: &str, (to, subjects): &(u8, Vec<u8>)| {
+            let subjects: Vec<_> = subjects
+                .iter()
+                .map(|subject| SUBJECTS[usize::from(*subject)])
+                .collect();
+            let namespace = name.split_once('/').map_or("", |(namespace, _)| namespace);
+            binding(namespace, kind, ["r", "s"][usize::from(*to)], &subjects)
+        };
+        match event {
             Event::Role { name, rules: count } => {
                 set::<Roles>(
                     &mut self.roles,
@@ -537,10 +550,7 @@ impl World {
                     facts,
                 );
             }
-            Event::RelistPods { keep } => relist::<Pods>(&mut self.pods, index, *keep),
-            Event::RelistRoleBindings { keep } => {
-                relist::<RoleBindings>(&mut self.role_bindings, index, *keep);
-            }
+            _ => {}
         }
     }
 

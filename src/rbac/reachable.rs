@@ -196,110 +196,103 @@ fn in_scope(atom: &Atom<'_>, scope: &Scope) -> bool {
 mod tests {
     use super::*;
 
-    #[test]
-    fn some_rules_match_no_request() {
-        let here = Scope::Namespace("here".into());
-        let resource = |verb, group, resource, name| Atom::Resource {
+    const NONE: Option<Caveat> = None;
+    const UNREACHABLE: Option<Caveat> = Some(Caveat::Unreachable);
+
+    fn of(verb: &str, group: &str, resource: &str, name: Option<&str>) -> Option<Caveat> {
+        in_scope_of(&Scope::Cluster, verb, group, resource, name)
+    }
+
+    fn in_scope_of(
+        scope: &Scope,
+        verb: &str,
+        group: &str,
+        resource: &str,
+        name: Option<&str>,
+    ) -> Option<Caveat> {
+        let atom = Atom::Resource {
             verb,
             group,
             resource,
             name,
         };
-        let url = |verb, url| Atom::Url { verb, url };
-        let (none, unreachable) = (None, Some(Caveat::Unreachable));
-        for (atom, scope, expected) in [
-            (resource("get", "", "pods", None), &Scope::Cluster, none),
-            (
-                resource("get", "", "pods/*", None),
-                &Scope::Cluster,
-                unreachable,
-            ),
-            (
-                resource("get", "*", "*/*", None),
-                &Scope::Cluster,
-                unreachable,
-            ),
-            (
-                resource("update", "apps", "*/scale", None),
-                &Scope::Cluster,
-                none,
-            ),
-            (
-                resource("get", "core", "pods", None),
-                &Scope::Cluster,
-                unreachable,
-            ),
-            (
-                resource("get", "apps/v1", "deployments", None),
-                &Scope::Cluster,
-                unreachable,
-            ),
-            (
-                resource("get", "example.com", "things", None),
-                &Scope::Cluster,
-                none,
-            ),
-            (
-                resource("GET", "", "pods", None),
-                &Scope::Cluster,
-                unreachable,
-            ),
-            (
-                resource("get", "", "Pods", None),
-                &Scope::Cluster,
-                unreachable,
-            ),
-            (resource("", "", "", None), &Scope::Cluster, unreachable),
-            (
-                resource("deletecollection", "", "pods", Some("x")),
-                &Scope::Cluster,
-                unreachable,
-            ),
-            (
-                resource("create", "", "pods", Some("x")),
-                &Scope::Cluster,
-                none,
-            ),
-            (
-                resource("list", "", "secrets", Some("")),
-                &Scope::Cluster,
-                none,
-            ),
-            (
-                resource("get", "", "secrets", Some("")),
-                &Scope::Cluster,
-                unreachable,
-            ),
-            (resource("get", "", "nodes", None), &here, unreachable),
-            (resource("get", "", "nodes", None), &Scope::Cluster, none),
-            (resource("list", "", "namespaces", None), &here, unreachable),
-            (resource("get", "", "namespaces", None), &here, none),
-            (
-                resource("get", "", "namespaces", Some("there")),
-                &here,
-                unreachable,
-            ),
-            (
-                resource("bind", "rbac.authorization.k8s.io", "clusterroles", None),
-                &here,
-                none,
-            ),
-            (
-                resource("impersonate", "", "serviceaccounts", None),
-                &here,
-                none,
-            ),
-            (
-                resource("request-serviceaccounts-token-audience", "", "vault", None),
-                &Scope::Cluster,
-                Some(Caveat::ThirdParty),
-            ),
-            (url("get", "/metrics"), &Scope::Cluster, none),
-            (url("*", "*"), &Scope::Cluster, none),
-            (url("list", "/metrics"), &Scope::Cluster, unreachable),
-            (url("get", "metrics"), &Scope::Cluster, unreachable),
+        caveat(&atom, scope)
+    }
+
+    #[test]
+    fn some_words_are_in_no_request() {
+        for (verb, group, resource, expected) in [
+            ("get", "", "pods", NONE),
+            ("get", "", "pods/*", UNREACHABLE),
+            ("get", "*", "*/*", UNREACHABLE),
+            ("update", "apps", "*/scale", NONE),
+            ("get", "core", "pods", UNREACHABLE),
+            ("get", "apps/v1", "deployments", UNREACHABLE),
+            ("get", "example.com", "things", NONE),
+            ("GET", "", "pods", UNREACHABLE),
+            ("get", "", "Pods", UNREACHABLE),
+            ("", "", "", UNREACHABLE),
+            ("attest", "", "things", Some(Caveat::ThirdParty)),
+            ("impersonate-on:user:get", "", "pods", NONE),
         ] {
-            assert_eq!(caveat(&atom, scope), expected, "{atom:?} {scope:?}");
+            assert_eq!(
+                of(verb, group, resource, None),
+                expected,
+                "{verb} {group} {resource}"
+            );
+        }
+    }
+
+    #[test]
+    fn some_requests_have_no_name_and_some_must_have_one() {
+        for (verb, name, expected) in [
+            ("deletecollection", "x", UNREACHABLE),
+            ("create", "x", NONE),
+            ("list", "x", NONE),
+            ("list", "", NONE),
+            ("get", "", UNREACHABLE),
+        ] {
+            assert_eq!(
+                of(verb, "", "secrets", Some(name)),
+                expected,
+                "{verb} {name}"
+            );
+        }
+    }
+
+    #[test]
+    fn in_a_namespace_only_what_lies_in_it_is_reached() {
+        let here = Scope::Namespace("here".into());
+        for (verb, group, resource, name, expected) in [
+            ("get", "", "nodes", None, UNREACHABLE),
+            ("list", "", "namespaces", None, UNREACHABLE),
+            ("get", "", "namespaces", None, NONE),
+            ("get", "", "namespaces", Some("there"), UNREACHABLE),
+            (
+                "bind",
+                "rbac.authorization.k8s.io",
+                "clusterroles",
+                None,
+                NONE,
+            ),
+            ("impersonate", "", "serviceaccounts", None, NONE),
+        ] {
+            let found = in_scope_of(&here, verb, group, resource, name);
+            assert_eq!(found, expected, "{verb} {resource} {name:?}");
+        }
+        assert_eq!(of("get", "", "nodes", None), NONE);
+    }
+
+    #[test]
+    fn a_url_begins_with_a_slash_and_a_method_is_none_of_the_verbs() {
+        for (verb, url, expected) in [
+            ("get", "/metrics", NONE),
+            ("*", "*", NONE),
+            ("list", "/metrics", UNREACHABLE),
+            ("get", "metrics", UNREACHABLE),
+        ] {
+            let found = caveat(&Atom::Url { verb, url }, &Scope::Cluster);
+            assert_eq!(found, expected, "{verb} {url}");
         }
     }
 }

@@ -278,6 +278,7 @@ fn yaml_is_read_as_kubectl_reads_it() {
         ("a list", format!("kind: List\nitems:\n- {}", POD.replace('\n', "\n  ")), "Unneeded"),
         ("a list of a kind", "kind: PodList\nitems:\n- metadata: {name: x}\n  spec: {containers: [{name: c}]}\n".into(), "Unneeded"),
         ("a number too large for one", format!("{POD}---\nkind: ConfigMap\ndata: {{x: 5245e67867}}\n"), "Unneeded"),
+        ("YAML in braces", "{kind: Pod, metadata: {name: x}, spec: {containers: [{name: c}]}}\n---\n{kind: ConfigMap}\n".into(), "Unneeded"),
         ("JSON in lines", "{\"kind\":\"Pod\",\"metadata\":{\"name\":\"x\"},\"spec\":{\"containers\":[{\"name\":\"c\"}]}}\n{\"kind\":\"ConfigMap\"}\n".into(), "Unneeded"),
     ] {
         let dir = folder(&[("x.yaml", &content)]);

@@ -1,6 +1,7 @@
 //! `token-exposure scan`.
 
 use std::{
+    collections::BTreeSet,
     io::{self, IsTerminal, Write},
     path::PathBuf,
     process::ExitCode,
@@ -129,6 +130,7 @@ pub(super) async fn run(args: Args) -> anyhow::Result<ExitCode> {
         let subjects = index.accounts().filter(|(_, known)| known.is_subject());
         subjects.map(|(account, _)| index.assess(account)).collect()
     };
+    note_widened_baseline(&exposures);
     let failed = exposures
         .iter()
         .any(|exposure| args.fail_on.includes(exposure.verdict));
@@ -138,6 +140,31 @@ pub(super) async fn run(args: Args) -> anyhow::Result<ExitCode> {
         (true, true) => ExitCode::from(1),
         (true, false) => ExitCode::SUCCESS,
     })
+}
+
+/// Says which bindings give everybody more than Kubernetes does: no permission told is among that.
+fn note_widened_baseline(exposures: &[Exposure]) {
+    const SHOWN: usize = 3;
+    let widened = exposures
+        .iter()
+        .flat_map(|exposure| &exposure.permissions.widened);
+    let names: BTreeSet<_> = widened
+        .map(|grant| {
+            let (kind, role) = (grant.binding_kind(), &grant.role_ref);
+            format!("{kind} {} ({role})", grant.binding)
+        })
+        .collect();
+    let shown: Vec<_> = names.iter().take(SHOWN).map(String::as_str).collect();
+    let more = match names.len().saturating_sub(SHOWN) {
+        0 => String::new(),
+        more => format!(" and {more} more"),
+    };
+    if !shown.is_empty() {
+        complain(&table::visible(&format!(
+            "note: every identity here has more than Kubernetes itself gives, by {}{more}: permissions are told beyond that",
+            shown.join(", ")
+        )));
+    }
 }
 
 /// Lists the live cluster; whether all of it could be.

@@ -152,7 +152,17 @@ pub(super) fn manifests(
 ) -> Box<dyn Iterator<Item = Result<Manifest<'_>, Malformed>> + '_> {
     let text = text.trim_start_matches('\u{feff}');
     match text.trim_start().chars().next() {
-        Some('{' | '[') => Box::new(json(text)),
+        Some('{' | '[') => {
+            let mut objects = json(text).peekable();
+            // YAML may begin so, too; if it is neither, it was meant as JSON.
+            if matches!(objects.peek(), Some(Err(_))) {
+                let mut documents = yaml(text).peekable();
+                if matches!(documents.peek(), Some(Ok(_))) {
+                    return Box::new(documents);
+                }
+            }
+            Box::new(objects)
+        }
         _ => Box::new(yaml(text)),
     }
 }

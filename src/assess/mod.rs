@@ -7,9 +7,9 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use crate::{
     model::{
-        ApiAudiences, Carrier, CsiDriverFacts, Exposure, Gap, InputKind, KnownRoles, Level, Note,
-        Permissions, PodFacts, Reach, Reason, ServiceAccountFacts, ServiceAccountRef, TokenSource,
-        Verdict, WorkloadExposure, pod::Workload, rbac::Effect,
+        ApiAudiences, Carrier, CsiDriverFacts, Explanation, Exposure, Gap, InputKind, KnownRoles,
+        Level, Note, Permissions, PodFacts, Reach, Reason, ServiceAccountFacts, ServiceAccountRef,
+        TokenSource, Verdict, WorkloadExposure, pod::Workload, rbac::Effect,
     },
     rbac::{self, BoundRole},
     token::{self, Bearer, legacy::Holding},
@@ -89,6 +89,26 @@ pub fn assess(evidence: &Evidence<'_>) -> Exposure {
     };
     exposure.message = message::message(&exposure);
     exposure
+}
+
+/// The answer for one account, with all that led to it.
+#[must_use]
+pub fn explain(evidence: &Evidence<'_>) -> Explanation {
+    let own = evidence
+        .pods
+        .iter()
+        .filter(|(pod, _)| pod.service_account.as_ref() == Some(&evidence.account.name));
+    let mut pods: Vec<_> = own
+        .map(|(pod, _)| (pod.workload.clone(), pod.automount))
+        .collect();
+    pods.sort_unstable();
+    pods.dedup();
+    Explanation {
+        exposure: assess(evidence),
+        automount: evidence.service_account.map(|facts| facts.automount),
+        pods,
+        grants: rbac::explain(evidence.account, &evidence.bindings, evidence.roles),
+    }
 }
 
 /// Who takes a token of the account for an identity: systems that the pods speak of, and those that

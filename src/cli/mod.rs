@@ -3,6 +3,8 @@
 mod cluster;
 mod controller;
 mod crd;
+mod explain;
+mod input;
 mod scan;
 
 use std::{io, process::ExitCode};
@@ -27,6 +29,8 @@ enum Command {
     Controller(controller::Args),
     /// Judge a cluster or files once
     Scan(scan::Args),
+    /// Say why an account has its verdict: tokens, bindings, rules, and what to do
+    Explain(explain::Args),
     /// Print the CustomResourceDefinition of TokenExposureReport
     Crd,
 }
@@ -74,6 +78,7 @@ async fn run(cli: Cli) -> anyhow::Result<ExitCode> {
     match cli.command {
         Command::Controller(args) => Box::pin(controller::run(args)).await,
         Command::Scan(args) => scan::run(args).await,
+        Command::Explain(args) => explain::run(args).await,
         Command::Crd => crd::run(),
     }
 }

@@ -3,26 +3,19 @@
 use std::{
     collections::BTreeSet,
     io::{self, IsTerminal, Write},
-    path::PathBuf,
     process::ExitCode,
-    sync::Arc,
 };
-
-use parking_lot::RwLock;
 
 use super::{
-    CANNOT, LogFormat,
-    cluster::{self, ClusterArgs},
-    complain,
+    CANNOT, LogFormat, complain,
+    input::{InputArgs, Namespaces},
 };
 use crate::{
-    index::Index,
     model::{Exposure, ReportScope, Verdict},
     output::{
         objects,
         table::{self, Detail},
     },
-    source::{self, files, list},
 };
 
 /// What to scan, and how to tell.
@@ -38,17 +31,14 @@ Examples:
   token-exposure scan deploy/              a folder of manifests
   helm template . | token-exposure scan -  what a chart renders")]
 pub(super) struct Args {
-    /// Files, folders or - for standard input; without any, the live cluster is scanned
-    #[arg(value_name = "PATH")]
-    paths: Vec<PathBuf>,
+    #[command(flatten)]
+    input: InputArgs,
     /// The namespace to scan; for files, that of objects which name none [default: the context's]
     #[arg(short, long, value_name = "NAME", conflicts_with = "all_namespaces")]
     namespace: Option<String>,
     /// Scan all namespaces
     #[arg(short = 'A', long)]
     all_namespaces: bool,
-    #[command(flatten)]
-    cluster: ClusterArgs,
     /// How to print
     #[arg(short, long, value_enum, default_value_t)]
     output: Format,
@@ -58,9 +48,6 @@ pub(super) struct Args {
     /// The least bad verdict that makes the exit code 1
     #[arg(long, value_name = "VERDICT", value_enum, default_value_t)]
     fail_on: FailOn,
-    /// An audience that the API server accepts (repeatable): every other is somebody else's
-    #[arg(long, value_name = "AUDIENCE")]
-    api_audience: Vec<String>,
 }
 
 /// How to print.
@@ -120,11 +107,12 @@ impl FailOn {
 /// Scans, prints, and says by the exit code how it went.
 pub(super) async fn run(args: Args) -> anyhow::Result<ExitCode> {
     super::start_logging(LogFormat::Text, "warn");
-    let (index, complete) = if args.paths.is_empty() {
-        live(&args).await?
-    } else {
-        from_files(&args)
+    let namespaces = match (&args.namespace, args.all_namespaces) {
+        (_, true) => Namespaces::All,
+        (Some(namespace), false) => Namespaces::One(namespace),
+        (None, false) => Namespaces::Current,
     };
+    let (index, complete) = args.input.read(namespaces).await?;
     let exposures: Vec<Exposure> = {
         let index = index.read();
         let subjects = index.accounts().filter(|(_, known)| known.is_subject());
@@ -165,56 +153,6 @@ fn note_widened_baseline(exposures: &[Exposure]) {
             shown.join(", ")
         )));
     }
-}
-
-/// Lists the live cluster; whether all of it could be.
-async fn live(args: &Args) -> anyhow::Result<(Arc<RwLock<Index>>, bool)> {
-    let legacy_tokens = args.cluster.legacy_tokens;
-    let cluster = args.cluster.connect().await?;
-    let index = Arc::new(RwLock::new(Index::new(&source::kinds(legacy_tokens))));
-    let namespace = match (&args.namespace, args.all_namespaces) {
-        (_, true) => None,
-        (Some(namespace), false) => Some(namespace.as_str()),
-        (None, false) => Some(cluster.namespace.as_str()),
-    };
-    let errors = list::list_all(&cluster.client, &index, namespace, legacy_tokens).await;
-    // What fails for one kind fails for all, mostly: it is told once.
-    if let Some(error) = errors.iter().find(|error| error.is_fatal()) {
-        anyhow::bail!("the cluster cannot be read: {error}");
-    }
-    for error in &errors {
-        complain(&format!("error: {error}"));
-    }
-    cluster.learn(&index, &args.api_audience).await;
-    Ok((index, errors.is_empty()))
-}
-
-/// Reads files; whether all of them could be.
-fn from_files(args: &Args) -> (Arc<RwLock<Index>>, bool) {
-    let mut index = Index::new(&[]);
-    index.set_audiences(cluster::given(&args.api_audience));
-    let outcome = files::load(
-        &args.paths,
-        args.namespace.as_deref().unwrap_or("default"),
-        &mut index,
-    );
-    for problem in &outcome.problems {
-        complain(&format!("error: {}", table::visible(&problem.to_string())));
-    }
-    for warning in &outcome.warnings {
-        complain(&format!(
-            "warning: {}",
-            table::visible(&warning.to_string())
-        ));
-    }
-    if outcome.objects == 0 && outcome.problems.is_empty() {
-        complain("note: no Kubernetes object that matters here was found");
-    } else if outcome.objects > 0 && !outcome.has_rbac {
-        complain(
-            "note: the input has no RBAC object: what a cluster may grant besides is not known",
-        );
-    }
-    (Arc::new(RwLock::new(index)), outcome.problems.is_empty())
 }
 
 fn print(args: &Args, exposures: &[Exposure]) -> io::Result<()> {

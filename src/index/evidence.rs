@@ -1,9 +1,11 @@
 //! Gathers all that the answer for one account is computed from.
 
+use std::sync::Arc;
+
 use super::Index;
 use crate::{
-    assess::{Evidence, assess},
-    model::{Exposure, PodFacts, ServiceAccountFacts, ServiceAccountRef},
+    assess::{Evidence, assess, explain},
+    model::{Explanation, Exposure, ObjectKey, PodFacts, ServiceAccountFacts, ServiceAccountRef},
     rbac::BoundRole,
 };
 
@@ -12,6 +14,32 @@ impl Index {
     #[must_use]
     pub fn assess(&self, account: &ServiceAccountRef) -> Exposure {
         assess(&self.evidence(account))
+    }
+
+    /// The answer for one account, with all that led to it.
+    #[must_use]
+    pub fn explain(&self, account: &ServiceAccountRef) -> Explanation {
+        explain(&self.evidence(account))
+    }
+
+    /// The account that runs a workload, or a pod of this name; kinds are compared as kubectl does.
+    #[must_use]
+    pub fn account_of(&self, namespace: &str, kind: &str, name: &str) -> Option<ServiceAccountRef> {
+        if kind.eq_ignore_ascii_case("pod") {
+            let pod = self.pods.get(&ObjectKey::new(namespace, name))?;
+            let account = pod.service_account.clone()?;
+            return Some(ServiceAccountRef::new(namespace, account));
+        }
+        let namespace: Arc<str> = namespace.into();
+        let mut accounts = self.accounts_in(&namespace);
+        let runs = |account: &&ServiceAccountRef| {
+            let known = self.accounts.get(account).into_iter();
+            let mut shapes = known.flat_map(|known| known.pods.keys());
+            shapes.any(|shape| {
+                shape.workload.kind.eq_ignore_ascii_case(kind) && *shape.workload.name == *name
+            })
+        };
+        accounts.find(runs).cloned()
     }
 
     /// The account's object.

@@ -11,7 +11,7 @@ use super::{
     InputKind,
     identity::ServiceAccountRef,
     pod::{HostAccess, Workload},
-    rbac::{Permissions, RoleRef},
+    rbac::{ExplainedGrant, Permissions, RoleRef},
 };
 
 /// The verdict on a ServiceAccount, or on one of its workloads; the worst comes first.
@@ -185,6 +185,19 @@ pub struct Exposure {
     pub remediation: Option<Remediation>,
     /// What the answer lacks.
     pub gaps: BTreeSet<Gap>,
+}
+
+/// An answer with all that led to it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Explanation {
+    /// The answer.
+    pub exposure: Exposure,
+    /// The account's `automountServiceAccountToken`; `None` when its object was not seen.
+    pub automount: Option<Option<bool>>,
+    /// What each pod or template of a workload says of it, where it is the account's own.
+    pub pods: Vec<(Workload, Option<bool>)>,
+    /// The bindings that reach the account beyond those of everybody, rule by rule.
+    pub grants: Vec<ExplainedGrant>,
 }
 
 /// What one workload carries for the account.

@@ -8,8 +8,8 @@ pub mod secret;
 pub mod service_account;
 
 pub use exposure::{
-    ApiAudiences, Carrier, Drift, Exposure, Gap, Note, Reach, Reason, Remediation, ReportScope,
-    TokenSource, Verdict, WorkloadExposure,
+    ApiAudiences, Carrier, Drift, Explanation, Exposure, Gap, Note, Reach, Reason, Remediation,
+    ReportScope, TokenSource, Verdict, WorkloadExposure,
 };
 pub use identity::{ObjectKey, ServiceAccountRef};
 pub use pod::PodFacts;

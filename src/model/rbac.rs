@@ -251,6 +251,48 @@ impl Grant {
     }
 }
 
+/// A grant with what every rule of its role comes to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ExplainedGrant {
+    /// The grant.
+    pub grant: Grant,
+    /// The rules, in the order of the role.
+    pub rules: Vec<RuleUse>,
+}
+
+/// What one rule comes to, for one account.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RuleUse {
+    /// The rule.
+    pub rule: Rule,
+    /// What it comes to.
+    pub effect: Effect,
+    /// What keeps all that it grants from being used.
+    pub caveat: Option<Caveat>,
+}
+
+impl fmt::Display for Rule {
+    /// As `get, list pods, deployments.apps` or `get /metrics`.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.verbs.join(", "))?;
+        let resources = self.resources.iter().flat_map(|resource| {
+            self.api_groups.iter().map(move |group| match &**group {
+                "" => resource.to_string(),
+                group => format!("{resource}.{group}"),
+            })
+        });
+        let urls = self.non_resource_urls.iter().map(ToString::to_string);
+        let objects: Vec<_> = resources.chain(urls).collect();
+        write!(f, " {}", objects.join(", "))?;
+        if self.resource_names.is_empty() {
+            return Ok(());
+        }
+        let names = self.resource_names.iter();
+        let names: Vec<_> = names.map(|name| format!("{name:?}")).collect();
+        write!(f, " named {}", names.join(", "))
+    }
+}
+
 /// All that RBAC gives to one account.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Permissions {

@@ -1,4 +1,5 @@
 //! What a person or a program reads of a scan.
 
+pub mod explain;
 pub mod objects;
 pub mod table;

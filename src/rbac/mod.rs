@@ -6,4 +6,4 @@ pub mod cover;
 pub mod reachable;
 pub mod resolve;
 
-pub use resolve::{BoundRole, permissions};
+pub use resolve::{BoundRole, explain, permissions};

@@ -9,7 +9,7 @@ use super::{
 use crate::model::{
     Binding, Grant, KnownRoles, Level, ObjectKey, Permissions, Role, Rule, Scope,
     ServiceAccountRef, Subject,
-    rbac::{Caveat, Effect},
+    rbac::{Caveat, Effect, ExplainedGrant, RuleUse},
 };
 
 /// A binding with the role that its `roleRef` leads to.
@@ -62,40 +62,86 @@ pub fn permissions(
     candidates: &[BoundRole<'_>],
     roles: KnownRoles,
 ) -> Permissions {
+    let reaching = reaching(account, candidates);
+    let mut permissions = Permissions {
+        widened: widened(&reaching),
+        ..Permissions::default()
+    };
+    each_beyond_baseline(&reaching, |via, bound, covering| {
+        let grant = grant(via, bound, covering, roles);
+        if grant.effect == Effect::Grants {
+            let level = if via.is_group() {
+                Level::Inherited
+            } else {
+                Level::Direct
+            };
+            permissions.level = permissions.level.max(level);
+        }
+        permissions.grants.push(grant);
+    });
+    permissions.grants.sort_unstable();
+    permissions
+}
+
+/// The same, rule by rule: each grant with what every rule of its role comes to, widest first.
+#[must_use]
+pub fn explain(
+    account: &ServiceAccountRef,
+    candidates: &[BoundRole<'_>],
+    roles: KnownRoles,
+) -> Vec<ExplainedGrant> {
+    let mut explained = Vec::new();
+    each_beyond_baseline(&reaching(account, candidates), |via, bound, covering| {
+        let of_rule = |rule: &Rule| {
+            let (effect, caveat) = rules_effect([rule], &bound.scope(), covering);
+            RuleUse {
+                rule: rule.clone(),
+                effect,
+                caveat,
+            }
+        };
+        explained.push(ExplainedGrant {
+            grant: grant(via, bound, covering, roles),
+            rules: bound
+                .role
+                .map_or_else(Vec::new, |role| role.rules.iter().map(of_rule).collect()),
+        });
+    });
+    explained
+}
+
+/// A binding with the subject by which it reaches the account.
+type Reaching<'a, 'b> = (&'b Subject, &'b BoundRole<'a>);
+
+/// The bindings that reach the account, widest first.
+fn reaching<'a, 'b>(
+    account: &ServiceAccountRef,
+    candidates: &'b [BoundRole<'a>],
+) -> Vec<Reaching<'a, 'b>> {
     let mut reaching: Vec<_> = candidates
         .iter()
         .filter_map(|bound| Some((applies_to(account, &bound.binding.subjects)?, bound)))
         .collect();
     reaching.sort_by_key(|(via, bound)| (*via, bound.key));
+    reaching
+}
 
-    let mut covering = baseline(&reaching);
-    let mut permissions = Permissions {
-        widened: widened(&reaching),
-        ..Permissions::default()
-    };
-    let beyond_baseline = reaching
+/// Visits every binding beyond those of everybody, with the rules of all wider ones.
+fn each_beyond_baseline<'a>(
+    reaching: &[Reaching<'a, '_>],
+    mut visit: impl FnMut(&Subject, &BoundRole<'a>, &[Covering<'a>]),
+) {
+    let mut covering = baseline(reaching);
+    let beyond: Vec<_> = reaching
         .iter()
-        .filter(|(via, _)| **via != Subject::Authenticated);
-    for group in beyond_baseline
-        .collect::<Vec<_>>()
-        .chunk_by(|(one, _), (other, _)| width(one) == width(other))
-    {
+        .filter(|(via, _)| **via != Subject::Authenticated)
+        .collect();
+    for group in beyond.chunk_by(|(one, _), (other, _)| width(one) == width(other)) {
         for (via, bound) in group {
-            let grant = grant(via, bound, &covering, roles);
-            if grant.effect == Effect::Grants {
-                let level = if via.is_group() {
-                    Level::Inherited
-                } else {
-                    Level::Direct
-                };
-                permissions.level = permissions.level.max(level);
-            }
-            permissions.grants.push(grant);
+            visit(via, bound, &covering);
         }
         covering.extend(group.iter().flat_map(|(_, bound)| covering_rules(bound)));
     }
-    permissions.grants.sort_unstable();
-    permissions
 }
 
 fn grant(
@@ -116,7 +162,7 @@ fn grant(
 }
 
 /// The bindings that give everybody more than upstream does.
-fn widened(reaching: &[(&Subject, &BoundRole<'_>)]) -> Vec<Grant> {
+fn widened(reaching: &[Reaching<'_, '_>]) -> Vec<Grant> {
     let upstream: Vec<_> = upstream_rules()
         .iter()
         .map(|rule| Covering {
@@ -156,7 +202,7 @@ fn covering_rules<'a>(bound: &BoundRole<'a>) -> impl Iterator<Item = Covering<'a
 }
 
 /// What every identity has, and what upstream gives to every account on every cluster.
-fn baseline<'a>(reaching: &[(&Subject, &BoundRole<'a>)]) -> Vec<Covering<'a>> {
+fn baseline<'a>(reaching: &[Reaching<'a, '_>]) -> Vec<Covering<'a>> {
     let of = |subject: Subject| {
         reaching
             .iter()
@@ -169,8 +215,7 @@ fn baseline<'a>(reaching: &[(&Subject, &BoundRole<'a>)]) -> Vec<Covering<'a>> {
     of(Subject::Authenticated).chain(upstream).collect()
 }
 
-/// What a binding comes to beyond the covering rules, and what keeps all of it from being used. Stops
-/// at the first atom that settles both.
+/// What a binding comes to beyond the covering rules, and what keeps all of it from being used.
 fn effect(
     bound: &BoundRole<'_>,
     covering: &[Covering<'_>],
@@ -186,16 +231,24 @@ fn effect(
     if role.rules.is_empty() {
         return (Effect::Latent, None);
     }
-    let scope = bound.scope();
+    rules_effect(&role.rules, &bound.scope(), covering)
+}
+
+/// What rules of one scope come to beyond the covering ones. Stops at the first atom that settles it.
+fn rules_effect<'a>(
+    rules: impl IntoIterator<Item = &'a Rule>,
+    scope: &Scope,
+    covering: &[Covering<'_>],
+) -> (Effect, Option<Caveat>) {
     let covering: Vec<_> = covering
         .iter()
-        .filter(|covering| covering.scope == Scope::Cluster || covering.scope == scope)
+        .filter(|covering| covering.scope == Scope::Cluster || covering.scope == *scope)
         .map(|covering| covering.rule)
         .collect();
     let mut found = (Effect::Covered, None);
-    for atom in role.rules.iter().flat_map(breakdown) {
+    for atom in rules.into_iter().flat_map(breakdown) {
         // A request for a URL has no namespace: no RoleBinding is asked.
-        let inert = scope != Scope::Cluster && matches!(atom, Atom::Url { .. });
+        let inert = *scope != Scope::Cluster && matches!(atom, Atom::Url { .. });
         if inert || covering.iter().any(|rule| covers(rule, &atom)) {
             continue;
         }
@@ -205,7 +258,7 @@ fn effect(
             }
             continue;
         }
-        let Some(caveat) = reachable::caveat(&atom, &scope) else {
+        let Some(caveat) = reachable::caveat(&atom, scope) else {
             return (Effect::Grants, None);
         };
         found = (Effect::Grants, found.1.max(Some(caveat)));

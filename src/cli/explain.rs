@@ -1,0 +1,137 @@
+//! `token-exposure explain`.
+
+use std::{
+    io::{self, Write},
+    process::ExitCode,
+};
+
+use anyhow::{anyhow, bail};
+use schemars::{JsonSchema, schema_for};
+use serde_json::Value;
+
+use super::{
+    CANNOT, LogFormat,
+    input::{InputArgs, Namespaces},
+};
+use crate::{
+    index::{Account, Index},
+    model::{Reason, ServiceAccountRef, Verdict},
+    output::explain,
+};
+
+/// Whose verdict to explain.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "\
+Examples:
+  token-exposure explain shop/mail                    the ServiceAccount mail
+  token-exposure explain shop/deployment/web          the one that a Deployment runs as
+  token-exposure explain shop/pod/web-0 dump.yaml     the one of a pod in a file
+  token-exposure explain --verdict latent-binding     what a verdict or reason means")]
+pub(super) struct Args {
+    /// NAMESPACE/NAME of a ServiceAccount, or NAMESPACE/KIND/NAME of a workload or pod
+    #[arg(required_unless_present = "verdict")]
+    target: Option<String>,
+    #[command(flatten)]
+    input: InputArgs,
+    /// Print what a verdict or a reason means
+    #[arg(long, value_name = "NAME", conflicts_with = "target")]
+    verdict: Option<String>,
+}
+
+/// Explains a verdict; the exit code is 2 when something could not be read.
+pub(super) async fn run(args: Args) -> anyhow::Result<ExitCode> {
+    super::start_logging(LogFormat::Text, "warn");
+    let mut out = io::BufWriter::new(io::stdout().lock());
+    if let Some(name) = &args.verdict {
+        writeln!(out, "{}", meaning(name)?)?;
+        out.flush()?;
+        return Ok(ExitCode::SUCCESS);
+    }
+    let target = args.target.as_deref().unwrap_or_default();
+    let words: Vec<&str> = target.split('/').collect();
+    let (namespace, kind, name) = match words[..] {
+        [namespace, name] => (namespace, None, name),
+        [namespace, kind, name] => (namespace, Some(singular(kind)), name),
+        _ => bail!(
+            "`{target}` is neither NAMESPACE/NAME nor NAMESPACE/KIND/NAME, as in shop/mail or shop/deployment/web"
+        ),
+    };
+    let (index, complete) = args.input.read(Namespaces::One(namespace)).await?;
+    let index = index.read();
+    let account = match kind {
+        None => ServiceAccountRef::new(namespace, name),
+        Some(kind) => index.account_of(namespace, kind, name).ok_or_else(|| {
+            anyhow!(
+                "no {kind} {name} that runs as a ServiceAccount was found in namespace {namespace}"
+            )
+        })?,
+    };
+    if !index.account(&account).is_some_and(Account::is_subject) {
+        bail!("{}", unknown(&index, &account));
+    }
+    explain::write(&mut out, &index.explain(&account))?;
+    out.flush()?;
+    Ok(if complete {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::from(CANNOT)
+    })
+}
+
+/// A kind in one of kubectl's spellings of it.
+fn singular(kind: &str) -> &str {
+    match kind.to_ascii_lowercase().as_str() {
+        "po" | "pods" => "Pod",
+        "deploy" | "deployments" => "Deployment",
+        "sts" | "statefulsets" => "StatefulSet",
+        "ds" | "daemonsets" => "DaemonSet",
+        "rs" | "replicasets" => "ReplicaSet",
+        "rc" | "replicationcontrollers" => "ReplicationController",
+        "jobs" => "Job",
+        "cj" | "cronjobs" => "CronJob",
+        _ => kind,
+    }
+}
+
+/// Why there is nothing to explain, with what there is instead.
+fn unknown(index: &Index, account: &ServiceAccountRef) -> String {
+    const SHOWN: usize = 10;
+    let subjects = index.accounts().filter(|(_, known)| known.is_subject());
+    let neighbours = subjects.filter(|(other, _)| other.namespace == account.namespace);
+    let names: Vec<_> = neighbours
+        .take(SHOWN)
+        .map(|(other, _)| &*other.name)
+        .collect();
+    if names.is_empty() {
+        let namespace = &account.namespace;
+        return format!("nothing is known of namespace {namespace}: no ServiceAccount, and no pod");
+    }
+    format!(
+        "ServiceAccount {account} was not found, and no pod names it; there are {}",
+        names.join(", ")
+    )
+}
+
+/// What a verdict or a reason means: its documentation, which the CRD is made of too.
+fn meaning(name: &str) -> anyhow::Result<String> {
+    let plain = |name: &str| name.replace('-', "").to_ascii_lowercase();
+    let all = [meanings::<Verdict>(), meanings::<Reason>()].concat();
+    let found = all.iter().find(|(known, _)| plain(known) == plain(name));
+    let (name, meaning) = found.ok_or_else(|| {
+        let names: Vec<_> = all.iter().map(|(name, _)| name.as_str()).collect();
+        anyhow!(
+            "`{name}` is no verdict and no reason: these are {}",
+            names.join(", ")
+        )
+    })?;
+    Ok(format!("{name}: {meaning}"))
+}
+
+/// The variants of an enum, with their documentation.
+fn meanings<T: JsonSchema>() -> Vec<(String, String)> {
+    let schema = schema_for!(T).to_value();
+    let variants = schema["oneOf"].as_array().cloned().unwrap_or_default();
+    let text = |value: &Value| value.as_str().unwrap_or_default().replace('\n', " ");
+    let meaning = |variant: &Value| (text(&variant["const"]), text(&variant["description"]));
+    variants.iter().map(meaning).collect()
+}

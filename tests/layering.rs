@@ -18,7 +18,7 @@ const ALLOWED: [(&str, &[&str]); 12] = [
     ("facts", &["api", "model"]),
     ("assess", &["rbac", "token", "model"]),
     ("index", &["facts", "assess", "rbac", "token", "model"]),
-    ("source", &["index", "facts", "rbac", "model"]),
+    ("source", &["index", "facts", "rbac", "token", "model"]),
     ("controller", &["index", "facts", "api", "model"]),
     ("output", &["api", "model"]),
     (

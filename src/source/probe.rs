@@ -1,6 +1,5 @@
 //! What kind of cluster is this? Asked once, without special rights.
 
-use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use k8s_openapi::api::authorization::v1::{
     ResourceAttributes, SubjectAccessReview, SubjectAccessReviewSpec,
 };
@@ -8,7 +7,7 @@ use kube::{Api, Client, api::PostParams};
 use serde::Deserialize;
 
 use super::watch::InitialList;
-use crate::model::ApiAudiences;
+use crate::{model::ApiAudiences, token::anatomy::dissect};
 
 /// Whether the server streams initial lists: it may be switched off on any version.
 pub async fn initial_list(client: &Client) -> InitialList {
@@ -85,23 +84,17 @@ pub async fn api_audiences(client: &Client, own_token: Option<&str>) -> ApiAudie
     }
 }
 
-/// The audiences of a ServiceAccount token; `None` for any other credential.
+/// The audiences of a ServiceAccount token; `None` for any other credential, and for one that names
+/// none.
 fn audiences_of(token: &str) -> Option<Vec<String>> {
-    #[derive(Deserialize)]
-    struct Claims {
-        sub: String,
-        aud: Vec<String>,
-    }
-    let payload = token.split('.').nth(1)?;
-    let claims: Claims = serde_json::from_slice(&URL_SAFE_NO_PAD.decode(payload).ok()?).ok()?;
-    claims
-        .sub
-        .starts_with("system:serviceaccount:")
-        .then_some(claims.aud)
+    let audiences = dissect(token).ok()?.audiences;
+    (!audiences.is_empty()).then_some(audiences)
 }
 
 #[cfg(test)]
 mod tests {
+    use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
+
     use super::*;
 
     fn token(claims: &str) -> String {
@@ -117,6 +110,7 @@ mod tests {
         );
         for other in [
             token(r#"{"sub":"alice","aud":["x"]}"#),
+            token(r#"{"sub":"system:serviceaccount:a:b"}"#),
             "admintoken".into(),
             "a.!.c".into(),
             String::new(),

@@ -1,5 +1,6 @@
 //! Which tokens a pod carries.
 
+pub mod anatomy;
 pub mod audience;
 pub mod automount;
 pub mod carriers;

@@ -26,6 +26,7 @@ use token_exposure::{
 #[path = "../rig/mod.rs"]
 mod rig;
 mod server;
+mod tokens;
 
 /// A file of cases.
 #[derive(Deserialize)]
@@ -313,6 +314,7 @@ fn main() -> ExitCode {
         server::reinvocation(&server),
         server::cluster_scoped(&server),
     ];
+    trials.extend(tokens::trials(&server));
     let mut files: Vec<_> = fs::read_dir("tests/vectors")
         .unwrap()
         .map(|entry| entry.unwrap().path())

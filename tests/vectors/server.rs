@@ -61,7 +61,7 @@ pub(crate) fn trial(server: &Server, case: &Arc<Case>, common: &Arc<Vec<Value>>)
     }))
 }
 
-fn on(
+pub(crate) fn on(
     server: &Server,
     ask: impl FnOnce(&ControlPlane) -> Result<(), Failed>,
 ) -> Result<(), Failed> {

@@ -1,0 +1,242 @@
+//! What does a ServiceAccount token say of itself? Its claims, as `pkg/serviceaccount/claims.go` and
+//! `legacy.go` write them. The signature is not looked at, and nothing of a token gets into an error.
+
+use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
+use serde::Deserialize;
+
+use crate::model::ServiceAccountRef;
+
+/// The claims of a ServiceAccount token. Times are in seconds since 1970.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Anatomy {
+    /// Whom it speaks for.
+    pub account: ServiceAccountRef,
+    /// The uid of that account: one of the same name that was made later is another.
+    pub account_uid: String,
+    /// Who issued it.
+    pub issuer: String,
+    /// Whom it is for; none for a legacy token, which is for the API server.
+    pub audiences: Vec<String>,
+    /// What it is bound to: it ends with that object.
+    pub bound_to: Option<BoundTo>,
+    /// The node that its pod ran on when it was issued.
+    pub node: Option<String>,
+    /// When it was issued; `None` for a legacy token.
+    pub issued: Option<i64>,
+    /// When it ends; `None` for a legacy token, which never does.
+    pub expires: Option<i64>,
+    /// When its client should have fetched another: the API server has extended the lifetime that was
+    /// asked for, and counts later uses as stale.
+    pub refresh_after: Option<i64>,
+    /// `jti`, which audit logs call the credential id; since Kubernetes 1.32.
+    pub id: Option<String>,
+}
+
+/// The object that a token is bound to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum BoundTo {
+    /// A pod, by name and uid.
+    Pod(String, String),
+    /// A Secret, by name and uid; that of a legacy token has none.
+    Secret(String, String),
+    /// A node, by name and uid.
+    Node(String, String),
+}
+
+/// Why a text is no ServiceAccount token.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Malformed {
+    /// There is nothing.
+    #[error("there is no token: the input is empty")]
+    Empty,
+    /// It is not made of three parts.
+    #[error("this is no JSON Web Token: it must have three parts with a dot between them")]
+    Parts,
+    /// The second part is not base64.
+    #[error("this is no JSON Web Token: its second part is not base64url")]
+    Encoding,
+    /// The second part is not a JSON object with claims of the right types.
+    #[error("this is no JSON Web Token: its second part does not hold claims as JSON")]
+    Claims,
+    /// It speaks for somebody else.
+    #[error("this JSON Web Token is not one of a ServiceAccount: its subject is another")]
+    Subject,
+}
+
+#[derive(Deserialize)]
+struct Claims {
+    #[serde(default)]
+    iss: String,
+    #[serde(default)]
+    sub: String,
+    #[serde(default)]
+    aud: Audiences,
+    iat: Option<i64>,
+    exp: Option<i64>,
+    jti: Option<String>,
+    #[serde(rename = "kubernetes.io", default)]
+    bound: Bound,
+    #[serde(rename = "kubernetes.io/serviceaccount/service-account.uid", default)]
+    legacy_uid: String,
+    #[serde(rename = "kubernetes.io/serviceaccount/secret.name")]
+    legacy_secret: Option<String>,
+}
+
+/// RFC 7519 allows one string, too.
+#[derive(Deserialize)]
+#[serde(untagged)]
+enum Audiences {
+    One(String),
+    Many(Vec<String>),
+}
+
+impl Default for Audiences {
+    fn default() -> Self {
+        Self::Many(Vec::new())
+    }
+}
+
+#[derive(Default, Deserialize)]
+struct Bound {
+    #[serde(default)]
+    serviceaccount: Named,
+    pod: Option<Named>,
+    secret: Option<Named>,
+    node: Option<Named>,
+    warnafter: Option<i64>,
+}
+
+#[derive(Default, Deserialize)]
+struct Named {
+    #[serde(default)]
+    name: String,
+    #[serde(default)]
+    uid: String,
+}
+
+/// Reads the claims of a token.
+///
+/// # Errors
+/// When it is not a JSON Web Token, or not one of a ServiceAccount.
+pub fn dissect(token: &str) -> Result<Anatomy, Malformed> {
+    let token = token.trim();
+    if token.is_empty() {
+        return Err(Malformed::Empty);
+    }
+    let parts: Vec<&str> = token.split('.').collect();
+    let [_, payload, _] = parts[..] else {
+        return Err(Malformed::Parts);
+    };
+    let payload = URL_SAFE_NO_PAD
+        .decode(payload.trim_end_matches('='))
+        .map_err(|_| Malformed::Encoding)?;
+    let claims: Claims = serde_json::from_slice(&payload).map_err(|_| Malformed::Claims)?;
+    let account = ServiceAccountRef::from_username(&claims.sub).ok_or(Malformed::Subject)?;
+    let node = claims.bound.node.as_ref().map(|node| node.name.clone());
+    let bound = claims.bound;
+    let bound_to = if let Some(Named { name, uid }) = bound.pod {
+        Some(BoundTo::Pod(name, uid))
+    } else if let Some(Named { name, uid }) = bound.secret {
+        Some(BoundTo::Secret(name, uid))
+    } else if let Some(Named { name, uid }) = bound.node {
+        Some(BoundTo::Node(name, uid))
+    } else {
+        let legacy = claims.legacy_secret;
+        legacy.map(|secret| BoundTo::Secret(secret, String::new()))
+    };
+    Ok(Anatomy {
+        account,
+        account_uid: if claims.legacy_uid.is_empty() {
+            bound.serviceaccount.uid
+        } else {
+            claims.legacy_uid
+        },
+        issuer: claims.iss,
+        audiences: match claims.aud {
+            Audiences::One(audience) => vec![audience],
+            Audiences::Many(audiences) => audiences,
+        },
+        bound_to,
+        node,
+        issued: claims.iat,
+        expires: claims.exp,
+        refresh_after: bound.warnafter,
+        id: claims.jti,
+    })
+}
+
+impl Anatomy {
+    /// Whether it comes from a Secret and never ends.
+    #[must_use]
+    pub const fn is_legacy(&self) -> bool {
+        self.expires.is_none()
+    }
+
+    /// How long it lives, in seconds; `None` for ever.
+    #[must_use]
+    pub fn lifetime(&self) -> Option<i64> {
+        self.expires?.checked_sub(self.issued?)
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+mod tests {
+    use super::*;
+
+    fn token(claims: &str) -> String {
+        format!("e30.{}.c2VjcmV0", URL_SAFE_NO_PAD.encode(claims))
+    }
+
+    #[test]
+    fn a_token_tells_what_it_is_bound_to() {
+        let bound = |what: &str| {
+            let claims = format!(
+                r#"{{"sub":"system:serviceaccount:shop:web","aud":"vault","kubernetes.io":{{{what}"serviceaccount":{{"uid":"1"}}}}}}"#
+            );
+            dissect(&token(&claims)).unwrap()
+        };
+        let pod = bound(r#""pod":{"name":"p","uid":"2"},"node":{"name":"n","uid":"3"},"#);
+        assert_eq!(pod.bound_to, Some(BoundTo::Pod("p".into(), "2".into())));
+        assert_eq!(
+            (pod.node.as_deref(), pod.audiences, pod.account_uid.as_str()),
+            (Some("n"), vec!["vault".to_owned()], "1")
+        );
+        let node = bound(r#""node":{"name":"n","uid":"3"},"#);
+        assert_eq!(node.bound_to, Some(BoundTo::Node("n".into(), "3".into())));
+        assert_eq!(bound("").bound_to, None);
+    }
+
+    #[test]
+    fn what_is_no_token_is_told_without_it() {
+        for (text, expected) in [
+            (String::new(), Malformed::Empty),
+            (" \n".to_owned(), Malformed::Empty),
+            ("secret".to_owned(), Malformed::Parts),
+            ("a.b.c.d".to_owned(), Malformed::Parts),
+            ("a.!secret!.c".to_owned(), Malformed::Encoding),
+            (token("secret"), Malformed::Claims),
+            (token(r#"{"sub":7}"#), Malformed::Claims),
+            (token(r#"{"exp":"soon"}"#), Malformed::Claims),
+            (token(r#"{"sub":"secret"}"#), Malformed::Subject),
+            (
+                token(r#"{"sub":"system:serviceaccount:a"}"#),
+                Malformed::Subject,
+            ),
+        ] {
+            let error = dissect(&text).unwrap_err();
+            assert_eq!(error, expected, "{text}");
+            assert!(!error.to_string().contains("secret"));
+        }
+    }
+
+    #[test]
+    fn times_that_cannot_be_subtracted_give_no_lifetime() {
+        let claims = format!(
+            r#"{{"sub":"system:serviceaccount:a:b","iat":{},"exp":{}}}"#,
+            i64::MIN,
+            i64::MAX
+        );
+        assert_eq!(dissect(&token(&claims)).unwrap().lifetime(), None);
+    }
+}

@@ -23,7 +23,15 @@ const ALLOWED: [(&str, &[&str]); 12] = [
     ("output", &["api", "model"]),
     (
         "cli",
-        &["source", "controller", "output", "index", "api", "model"],
+        &[
+            "source",
+            "controller",
+            "output",
+            "index",
+            "api",
+            "token",
+            "model",
+        ],
     ),
     ("main", &["cli"]),
 ];

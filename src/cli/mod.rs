@@ -5,6 +5,7 @@ mod controller;
 mod crd;
 mod explain;
 mod input;
+mod inspect;
 mod scan;
 
 use std::{io, process::ExitCode};
@@ -31,6 +32,8 @@ enum Command {
     Scan(scan::Args),
     /// Say why an account has its verdict: tokens, bindings, rules, and what to do
     Explain(explain::Args),
+    /// Say what a token is: whose, bound to what, for whom, and for how long
+    Inspect(inspect::Args),
     /// Print the CustomResourceDefinition of TokenExposureReport
     Crd,
 }
@@ -79,6 +82,7 @@ async fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Controller(args) => Box::pin(controller::run(args)).await,
         Command::Scan(args) => scan::run(args).await,
         Command::Explain(args) => explain::run(args).await,
+        Command::Inspect(args) => inspect::run(&args),
         Command::Crd => crd::run(),
     }
 }

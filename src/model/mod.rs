@@ -6,6 +6,7 @@ pub mod pod;
 pub mod rbac;
 pub mod secret;
 pub mod service_account;
+pub mod token;
 
 pub use exposure::{
     ApiAudiences, Carrier, Drift, Explanation, Exposure, Gap, Note, Reach, Reason, Remediation,

@@ -4,44 +4,10 @@
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use serde::Deserialize;
 
-use crate::model::ServiceAccountRef;
-
-/// The claims of a ServiceAccount token. Times are in seconds since 1970.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Anatomy {
-    /// Whom it speaks for.
-    pub account: ServiceAccountRef,
-    /// The uid of that account: one of the same name that was made later is another.
-    pub account_uid: String,
-    /// Who issued it.
-    pub issuer: String,
-    /// Whom it is for; none for a legacy token, which is for the API server.
-    pub audiences: Vec<String>,
-    /// What it is bound to: it ends with that object.
-    pub bound_to: Option<BoundTo>,
-    /// The node that its pod ran on when it was issued.
-    pub node: Option<String>,
-    /// When it was issued; `None` for a legacy token.
-    pub issued: Option<i64>,
-    /// When it ends; `None` for a legacy token, which never does.
-    pub expires: Option<i64>,
-    /// When its client should have fetched another: the API server has extended the lifetime that was
-    /// asked for, and counts later uses as stale.
-    pub refresh_after: Option<i64>,
-    /// `jti`, which audit logs call the credential id; since Kubernetes 1.32.
-    pub id: Option<String>,
-}
-
-/// The object that a token is bound to.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum BoundTo {
-    /// A pod, by name and uid.
-    Pod(String, String),
-    /// A Secret, by name and uid; that of a legacy token has none.
-    Secret(String, String),
-    /// A node, by name and uid.
-    Node(String, String),
-}
+use crate::model::{
+    ServiceAccountRef,
+    token::{Anatomy, BoundTo},
+};
 
 /// Why a text is no ServiceAccount token.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -163,20 +129,6 @@ pub fn dissect(token: &str) -> Result<Anatomy, Malformed> {
         refresh_after: bound.warnafter,
         id: claims.jti,
     })
-}
-
-impl Anatomy {
-    /// Whether it comes from a Secret and never ends.
-    #[must_use]
-    pub const fn is_legacy(&self) -> bool {
-        self.expires.is_none()
-    }
-
-    /// How long it lives, in seconds; `None` for ever.
-    #[must_use]
-    pub fn lifetime(&self) -> Option<i64> {
-        self.expires?.checked_sub(self.issued?)
-    }
 }
 
 #[cfg(test)]

@@ -5,7 +5,10 @@ use std::{fs, time::Duration};
 use libtest_mimic::{Failed, Trial};
 use serde::Deserialize;
 use serde_json::{Value, json};
-use token_exposure::token::anatomy::{Anatomy, BoundTo, dissect};
+use token_exposure::{
+    model::token::{Anatomy, BoundTo},
+    token::anatomy::dissect,
+};
 
 use super::{
     equal,

@@ -6,14 +6,9 @@
     reason = "a test that cannot go on fails"
 )]
 
-use std::fs;
+use std::{fs, process::Command};
 
 use serde_json::{Value, json};
-use token_exposure::{
-    index::Index,
-    model::{Verdict, exposure::Patch},
-    source::files,
-};
 
 mod rig;
 use rig::{ControlPlane, await_that, program};
@@ -109,32 +104,18 @@ fn the_patches_of_reports_switch_the_tokens_off() {
 }
 
 #[test]
-fn kustomize_takes_them_too() {
+fn kustomize_takes_what_a_scan_prints() {
     let dir = tempfile::tempdir().unwrap();
-    fs::write(dir.path().join("all.json"), workloads().to_string()).unwrap();
-    let mut index = Index::new(&[]);
-    files::load(&[dir.path().join("all.json")], "default", &mut index);
-    let patches = |index: &Index| -> Vec<Value> {
-        let exposures = index.accounts().map(|(account, _)| index.assess(account));
-        let unneeded = exposures.filter(|exposure| exposure.verdict == Verdict::Unneeded);
-        let patches = unneeded.flat_map(|exposure| exposure.remediation.unwrap().patches);
-        let patches = patches.map(|patch: Patch| patch.for_kustomize("shop"));
-        patches.collect()
-    };
-    let patches = patches(&index);
-    assert_eq!(patches.len(), 5, "{patches:?}");
-    let patches: Vec<_> = patches
-        .iter()
-        .map(|patch| json!({ "patch": patch.to_string() }))
-        .collect();
-    let kustomization = json!({ "resources": ["all.json"], "patches": patches });
-    fs::write(
-        dir.path().join("kustomization.yaml"),
-        kustomization.to_string(),
-    )
-    .unwrap();
-    let plane = rig::kubectl();
-    let built = std::process::Command::new(plane)
+    let write = |name: &str, text: &str| fs::write(dir.path().join(name), text).unwrap();
+    let manifests = workloads().to_string();
+    let scan = program(&["scan", "-o", "patch", "-"], &manifests);
+    assert_eq!(scan.status.code(), Some(1));
+    write("patches.yaml", &String::from_utf8(scan.stdout).unwrap());
+    write("all.json", &manifests);
+    let kustomization =
+        json!({ "resources": ["all.json"], "patches": [{ "path": "patches.yaml" }] });
+    write("kustomization.yaml", &kustomization.to_string());
+    let built = Command::new(rig::kubectl())
         .args(["kustomize", dir.path().to_str().unwrap()])
         .output()
         .unwrap();
@@ -143,10 +124,7 @@ fn kustomize_takes_them_too() {
     let manifests = String::from_utf8(built.stdout).unwrap();
     assert!(manifests.contains("key: ca.crt"), "{manifests}");
     let scan = program(&["scan", "-"], &manifests);
-    assert_eq!(
-        scan.status.code(),
-        Some(0),
-        "{}",
-        String::from_utf8_lossy(&scan.stdout)
-    );
+    let shown = String::from_utf8_lossy(&scan.stdout);
+    assert_eq!(scan.status.code(), Some(0), "{shown}");
+    assert!(shown.ends_with("2 ServiceAccounts: 2 NoToken\n"), "{shown}");
 }

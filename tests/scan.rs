@@ -120,6 +120,38 @@ fn the_table_reads_well() {
 }
 
 #[test]
+fn patches_read_well() {
+    let (_, patches, _) = scan_in(Path::new("."), &["tests/demo/sample.yaml", "-o", "patch"]);
+    insta::assert_snapshot!(patches);
+}
+
+#[test]
+fn a_pull_request_reads_well_and_names_are_no_markup() {
+    let (_, table, _) = scan_in(
+        Path::new("."),
+        &["tests/demo/sample.yaml", "-o", "markdown"],
+    );
+    insta::assert_snapshot!(table);
+    let pod = r#"{"kind":"Pod","metadata":{"name":"x","namespace":"a|<b>`c`"},"spec":{"containers":[{"name":"c"}]}}"#;
+    let output = program(&["scan", "-o", "markdown", "-"], pod);
+    let table = String::from_utf8(output.stdout).unwrap();
+    assert!(table.contains(r"| a\|\<b\>\`c\`/default |"), "{table}");
+}
+
+#[test]
+fn completions_know_the_commands() {
+    for shell in ["bash", "zsh", "fish"] {
+        let output = program(&["completions", shell], "");
+        let script = String::from_utf8(output.stdout).unwrap();
+        for word in ["controller", "explain", "inspect", "--fail-on"] {
+            let word = word.trim_start_matches("--");
+            assert!(script.contains(word), "{shell}: {word}");
+        }
+    }
+    assert_eq!(program(&["completions", "dos"], "").status.code(), Some(2));
+}
+
+#[test]
 fn the_wide_table_of_all_reads_well() {
     let (_, table, _) = scan_in(
         Path::new("."),

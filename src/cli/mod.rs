@@ -1,6 +1,7 @@
 //! The command line: what was typed, and what it means.
 
 mod cluster;
+mod completions;
 mod controller;
 mod crd;
 mod explain;
@@ -36,6 +37,8 @@ enum Command {
     Inspect(inspect::Args),
     /// Print the CustomResourceDefinition of TokenExposureReport
     Crd,
+    /// Print the completion script of a shell
+    Completions(completions::Args),
 }
 
 /// How logs are written.
@@ -84,6 +87,7 @@ async fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Explain(args) => explain::run(args).await,
         Command::Inspect(args) => inspect::run(&args),
         Command::Crd => crd::run(),
+        Command::Completions(args) => completions::run(&args),
     }
 }
 

@@ -13,7 +13,7 @@ use super::{
 use crate::{
     model::{Exposure, ReportScope, Verdict},
     output::{
-        objects,
+        markdown, objects, patch,
         table::{self, Detail},
     },
 };
@@ -62,6 +62,10 @@ enum Format {
     Json,
     /// The same as YAML.
     Yaml,
+    /// What switches the tokens off: for kustomize, with the kubectl command of each.
+    Patch,
+    /// A table for a pull request.
+    Markdown,
 }
 
 /// Which ServiceAccounts are told of.
@@ -162,16 +166,18 @@ fn print(args: &Args, exposures: &[Exposure]) -> io::Result<()> {
         .filter(|exposure| scope.includes(exposure.verdict))
         .collect();
     let mut out = io::BufWriter::new(io::stdout().lock());
+    shown.sort_by_key(|exposure| (exposure.verdict, &exposure.account));
     match args.output {
         Format::Json => objects::write_json(&mut out, &shown)?,
         Format::Yaml => objects::write_yaml(&mut out, &shown)?,
+        Format::Patch => patch::write(&mut out, &shown)?,
+        Format::Markdown => markdown::write(&mut out, &shown, exposures)?,
         Format::Table | Format::Wide => {
             let detail = if args.output == Format::Wide {
                 Detail::Wide
             } else {
                 Detail::Normal
             };
-            shown.sort_by_key(|exposure| (exposure.verdict, &exposure.account));
             table::write(&mut out, &shown, exposures, detail, terminal_width())?;
         }
     }

@@ -3,10 +3,10 @@
 
 use std::{collections::BTreeSet, io};
 
-use super::table::visible;
+use super::{patch::command, table::visible};
 use crate::model::{
     Carrier, Exposure, Level, Reach, TokenSource, WorkloadExposure,
-    exposure::{Explanation, Patch},
+    exposure::Explanation,
     rbac::{Caveat, Effect, ExplainedGrant, RuleUse},
 };
 
@@ -179,18 +179,10 @@ fn todo(exposure: &Exposure) -> Vec<String> {
     let Some(remediation) = &exposure.remediation else {
         return Vec::new();
     };
-    let command = |patch: &Patch| {
-        format!(
-            "    kubectl -n {} patch {} {} --type={} -p '{}'",
-            exposure.account.namespace,
-            patch.target.kind.to_lowercase(),
-            patch.target.name,
-            patch.kind(),
-            patch.patch
-        )
-    };
     let summary = format!("  {}", remediation.summary);
     let head = [String::new(), "WHAT TO DO".to_owned(), summary];
-    let patches = remediation.patches.iter().map(command);
+    let patches = remediation.patches.iter();
+    let patches =
+        patches.map(|patch| format!("    {}", command(&exposure.account.namespace, patch)));
     head.into_iter().chain(patches).collect()
 }

@@ -2,5 +2,7 @@
 
 pub mod explain;
 pub mod inspect;
+pub mod markdown;
 pub mod objects;
+pub mod patch;
 pub mod table;

@@ -92,7 +92,8 @@ fn rows(exposures: &[&Exposure], detail: Detail, width: Option<u16>) -> String {
 }
 
 /// One line of counts: what there is of each verdict.
-fn counts(all: &[Exposure]) -> String {
+/// How many there are of each verdict.
+pub(super) fn counts(all: &[Exposure]) -> String {
     let mut line = match all.len() {
         1 => "1 ServiceAccount".to_owned(),
         count => format!("{count} ServiceAccounts"),

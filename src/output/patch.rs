@@ -1,0 +1,51 @@
+//! What switches the tokens off: YAML that kustomize takes as patches, with the kubectl command of each.
+
+use std::io;
+
+use super::table::visible;
+use crate::model::{Exposure, Verdict, exposure::Patch};
+
+/// Writes the patches of findings. Those that a person must look at first are commented out.
+///
+/// # Errors
+/// When the output cannot be written.
+pub fn write(out: &mut impl io::Write, exposures: &[&Exposure]) -> io::Result<()> {
+    for exposure in exposures {
+        let Some(remediation) = &exposure.remediation else {
+            continue;
+        };
+        let (account, message) = (&exposure.account, visible(&exposure.message));
+        writeln!(out, "# {account}, {}: {message}", exposure.verdict)?;
+        if remediation.patches.is_empty() {
+            writeln!(out, "# {}\n", remediation.summary)?;
+        }
+        for patch in &remediation.patches {
+            let document = patch.for_kustomize(&account.namespace);
+            let yaml = serde_saphyr::to_string(&document).map_err(io::Error::other)?;
+            let comment = if exposure.verdict == Verdict::Unneeded {
+                ""
+            } else {
+                "# "
+            };
+            writeln!(out, "# {}", command(&account.namespace, patch))?;
+            writeln!(out, "{comment}---")?;
+            for line in yaml.lines() {
+                writeln!(out, "{comment}{line}")?;
+            }
+            writeln!(out)?;
+        }
+    }
+    Ok(())
+}
+
+/// The command that applies a patch to the live object.
+pub(super) fn command(namespace: &str, patch: &Patch) -> String {
+    let (target, kind) = (&patch.target, patch.target.kind.to_lowercase());
+    visible(&format!(
+        "kubectl -n {namespace} patch {kind} {} --type={} --patch '{}'",
+        target.name,
+        patch.kind(),
+        // A quote would end the argument.
+        patch.patch.to_string().replace('\'', r"'\''")
+    ))
+}

@@ -27,6 +27,12 @@ pub(super) struct ClusterArgs {
     /// The context of the kubeconfig
     #[arg(long, value_name = "NAME")]
     context: Option<String>,
+    /// The user to act as
+    #[arg(long = "as", value_name = "USER")]
+    impersonate: Option<String>,
+    /// A group to act as (repeatable)
+    #[arg(long = "as-group", value_name = "GROUP", requires = "impersonate")]
+    impersonate_groups: Vec<String>,
     /// Read which Secrets hold tokens that never expire, by their metadata. Needs `list` (a controller
     /// `watch` too) on Secrets, and RBAC cannot grant metadata alone: who may list Secrets may read them
     #[arg(long)]
@@ -53,6 +59,10 @@ impl ClusterArgs {
         config.reset_reader_on_write = true;
         let name = http::HeaderValue::from_static(USER_AGENT);
         config.headers.push((http::header::USER_AGENT, name));
+        if let Some(user) = &self.impersonate {
+            config.auth_info.impersonate = Some(user.clone());
+            config.auth_info.impersonate_groups = Some(self.impersonate_groups.clone());
+        }
         let own_token = own_token(&config);
         let namespace = config.default_namespace.clone();
         let client = Client::try_from(config).context("the kubeconfig cannot be used")?;

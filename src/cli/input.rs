@@ -10,6 +10,7 @@ use super::{
 };
 use crate::{
     index::{Index, SharedIndex},
+    model::InputKind,
     output::table::visible,
     source::{self, files, list},
 };
@@ -20,6 +21,10 @@ pub(super) struct InputArgs {
     /// Files, folders or - for standard input; without any, the live cluster is read
     #[arg(value_name = "PATH")]
     paths: Vec<PathBuf>,
+    /// Take RBAC and ServiceAccounts from the current cluster, and the pods from the files: the answer
+    /// before a merge
+    #[arg(long, requires = "paths")]
+    with_cluster: bool,
     #[command(flatten)]
     cluster: ClusterArgs,
     /// An audience that the API server accepts (repeatable): every other is somebody else's
@@ -44,24 +49,41 @@ impl InputArgs {
         &self,
         namespaces: Namespaces<'_>,
     ) -> anyhow::Result<(SharedIndex, bool)> {
+        let kinds = source::kinds(self.cluster.legacy_tokens);
+        let index = Arc::new(RwLock::new(Index::new(&[])));
         if self.paths.is_empty() {
-            self.live(namespaces).await
-        } else {
-            Ok(self.files(namespaces))
+            let complete = self.live(&index, namespaces, &kinds).await?;
+            return Ok((index, complete));
         }
+        let complete = if self.with_cluster {
+            let mut kinds = kinds;
+            kinds.retain(|kind| *kind != InputKind::Pod);
+            self.live(&index, Namespaces::All, &kinds).await?
+        } else {
+            index
+                .write()
+                .set_audiences(cluster::given(&self.api_audience));
+            true
+        };
+        let all_read = self.files(&mut index.write(), namespaces);
+        Ok((index, complete && all_read))
     }
 
-    /// Lists the live cluster; whether all of it could be.
-    async fn live(&self, namespaces: Namespaces<'_>) -> anyhow::Result<(SharedIndex, bool)> {
-        let legacy_tokens = self.cluster.legacy_tokens;
+    /// Lists kinds of the live cluster; whether all of them could be.
+    async fn live(
+        &self,
+        index: &SharedIndex,
+        namespaces: Namespaces<'_>,
+        kinds: &[InputKind],
+    ) -> anyhow::Result<bool> {
         let cluster = self.cluster.connect().await?;
-        let index = Arc::new(RwLock::new(Index::new(&source::kinds(legacy_tokens))));
+        *index.write() = Index::new(kinds);
         let namespace = match namespaces {
             Namespaces::All => None,
             Namespaces::One(namespace) => Some(namespace),
             Namespaces::Current => Some(cluster.namespace.as_str()),
         };
-        let errors = list::list_all(&cluster.client, &index, namespace, legacy_tokens).await;
+        let errors = list::list_all(&cluster.client, index, namespace, kinds).await;
         // What fails for one kind fails for all, mostly: it is told once.
         if let Some(error) = errors.iter().find(|error| error.is_fatal()) {
             anyhow::bail!("the cluster cannot be read: {error}");
@@ -69,19 +91,17 @@ impl InputArgs {
         for error in &errors {
             complain(&format!("error: {error}"));
         }
-        cluster.learn(&index, &self.api_audience).await;
-        Ok((index, errors.is_empty()))
+        cluster.learn(index, &self.api_audience).await;
+        Ok(errors.is_empty())
     }
 
     /// Reads files; whether all of them could be.
-    fn files(&self, namespaces: Namespaces<'_>) -> (SharedIndex, bool) {
-        let mut index = Index::new(&[]);
-        index.set_audiences(cluster::given(&self.api_audience));
+    fn files(&self, index: &mut Index, namespaces: Namespaces<'_>) -> bool {
         let default_namespace = match namespaces {
             Namespaces::One(namespace) => namespace,
             Namespaces::Current | Namespaces::All => "default",
         };
-        let outcome = files::load(&self.paths, default_namespace, &mut index);
+        let outcome = files::load(&self.paths, default_namespace, index);
         for problem in &outcome.problems {
             complain(&format!("error: {}", visible(&problem.to_string())));
         }
@@ -90,11 +110,11 @@ impl InputArgs {
         }
         if outcome.objects == 0 && outcome.problems.is_empty() {
             complain("note: no Kubernetes object that matters here was found");
-        } else if outcome.objects > 0 && !outcome.has_rbac {
+        } else if outcome.objects > 0 && !outcome.has_rbac && !self.with_cluster {
             complain(
                 "note: the input has no RBAC object: what a cluster may grant besides is not known",
             );
         }
-        (Arc::new(RwLock::new(index)), outcome.problems.is_empty())
+        outcome.problems.is_empty()
     }
 }

@@ -64,8 +64,8 @@ pub struct Outcome {
     pub has_rbac: bool,
 }
 
-/// Reads files, folders and `-` (standard input) into an index. Objects without a namespace get
-/// `default_namespace`.
+/// Reads files, folders and `-` (standard input) into an index, which may know a cluster already: then
+/// nothing else is assumed. Objects without a namespace get `default_namespace`.
 pub fn load(paths: &[PathBuf], default_namespace: &str, index: &mut Index) -> Outcome {
     let mut loader = Loader {
         index,
@@ -344,14 +344,17 @@ impl Loader<'_> {
     // === what needs all of the input ===
 
     fn finish(mut self) -> Outcome {
-        let is_dump = self.cluster_roles.contains_key(DUMP_MARKER)
-            && self
-                .index
-                .contains::<ClusterRoleBindings>(&ObjectKey::cluster(DUMP_MARKER));
-        if !is_dump {
+        let marker = ObjectKey::cluster(DUMP_MARKER);
+        let is_bound = self.index.contains::<ClusterRoleBindings>(&marker);
+        let on_cluster = is_bound && self.index.contains::<ClusterRoles>(&marker);
+        let is_dump = is_bound && self.cluster_roles.contains_key(DUMP_MARKER);
+        if !on_cluster && !is_dump {
             self.bootstrap();
-            aggregate(&mut self.cluster_roles);
             self.index.set_known_roles(KnownRoles::Partial);
+        }
+        // The roles of a dump have their answer.
+        if !is_dump {
+            aggregate(&mut self.cluster_roles);
         }
         for (name, role) in std::mem::take(&mut self.cluster_roles) {
             self.index.apply::<ClusterRoles>(

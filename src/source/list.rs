@@ -44,14 +44,16 @@ impl Error {
     }
 }
 
-/// Lists every kind that verdicts are computed from once, side by side; what fails is told at the end.
+/// Lists those of the kinds that verdicts are computed from which are wanted once, side by side; what
+/// fails is told at the end.
 pub async fn list_all(
     client: &Client,
     index: &SharedIndex,
     namespace: Option<&str>,
-    legacy_tokens: bool,
+    wanted: &[InputKind],
 ) -> Vec<Error> {
-    each_kind!(legacy_tokens, list(client, index, namespace))
+    let legacy_tokens = wanted.contains(&InputKind::Secret);
+    each_kind!(legacy_tokens, list(client, index, namespace, wanted))
         .await
         .into_iter()
         .filter_map(Result::err)
@@ -65,11 +67,15 @@ async fn list<K: Kind + Clone + std::fmt::Debug>(
     client: &Client,
     index: &SharedIndex,
     namespace: Option<&str>,
+    wanted: &[InputKind],
 ) -> Result<(), Error>
 where
     Index: Indexed<K>,
 {
     let kind = K::INPUT;
+    if !wanted.contains(&kind) {
+        return Ok(());
+    }
     let api: Api<Object<K>> = match namespace {
         Some(namespace)
             if matches!(

@@ -313,6 +313,7 @@ fn main() -> ExitCode {
     let mut trials = vec![
         server::reinvocation(&server),
         server::cluster_scoped(&server),
+        server::bootstrap(&server),
     ];
     trials.extend(tokens::trials(&server));
     let mut files: Vec<_> = fs::read_dir("tests/vectors")

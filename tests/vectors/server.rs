@@ -464,6 +464,23 @@ pub(crate) fn cluster_scoped(server: &Server) -> Trial {
     })
 }
 
+/// What files are judged with is what the server of this version bootstraps.
+pub(crate) fn bootstrap(server: &Server) -> Trial {
+    let server = server.clone();
+    Trial::test("server::bootstrap", move || {
+        on(&server, |plane| {
+            let printed = std::process::Command::new("tests/control-plane/bootstrap.sh")
+                .env("KUBECONFIG", plane.kubeconfig())
+                .output()?;
+            let kept = std::fs::read("src/source/bootstrap.json")?;
+            if printed.stdout == kept {
+                return Ok(());
+            }
+            Err("src/source/bootstrap.json is stale: run `make bootstrap`".into())
+        })
+    })
+}
+
 /// A sidecar that a mutation adds after the ServiceAccount plugin has run gets the mount as well: the
 /// plugin runs again.
 pub(crate) fn reinvocation(server: &Server) -> Trial {

@@ -9,9 +9,9 @@ mod input;
 mod inspect;
 mod scan;
 
-use std::{io, process::ExitCode};
+use std::{io, path::Path, process::ExitCode};
 
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 use tracing_subscriber::EnvFilter;
 
 /// The exit code when something could not be run or decided.
@@ -55,7 +55,8 @@ enum LogFormat {
 /// decide. A reader who has seen enough is no error.
 #[must_use]
 pub fn main() -> ExitCode {
-    let cli = match Cli::try_parse() {
+    let matches = command().try_get_matches();
+    let cli = match matches.and_then(|matches| Cli::from_arg_matches(&matches)) {
         Ok(cli) => cli,
         Err(error) => {
             // Help and version go to standard output, and are no error.
@@ -78,6 +79,18 @@ pub fn main() -> ExitCode {
         complain(&format!("error: {error:#}"));
         ExitCode::from(CANNOT)
     })
+}
+
+/// The command line, under the name that it was called by: as a plugin of kubectl, the program is
+/// named `kubectl-token_exposure`.
+fn command() -> clap::Command {
+    let called = std::env::args_os().next().unwrap_or_default();
+    let program = Path::new(&called).file_stem().unwrap_or_default();
+    if program == "kubectl-token_exposure" {
+        Cli::command().bin_name("kubectl token-exposure")
+    } else {
+        Cli::command()
+    }
 }
 
 async fn run(cli: Cli) -> anyhow::Result<ExitCode> {

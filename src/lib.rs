@@ -23,7 +23,8 @@
 //! ```
 //!
 //! Arrows say who may import whom; `tests/layering.rs` holds them. The facts of our own reports come
-//! from [`api`], and files ask [`rbac::aggregate`] for what a cluster would have stored.
+//! from [`api`]; files ask [`rbac::aggregate`] for what a cluster would have stored, and whoever learns
+//! of a cluster asks [`token::anatomy`] what our own token says.
 //!
 //! # From a watch event to a written report: four hops
 //!

@@ -3,8 +3,8 @@
 use std::collections::BTreeSet;
 
 use super::{
-    Carrier, Condition, ConditionStatus, EVALUATED, Grant, Patch, Permissions, Remediation,
-    TokenExposureReport, TokenExposureReportSpec, TokenExposureReportStatus, Workload,
+    Carrier, Condition, ConditionStatus, EVALUATED, Exemption, Grant, Patch, Permissions,
+    Remediation, TokenExposureReport, TokenExposureReportSpec, TokenExposureReportStatus, Workload,
 };
 use crate::model::{
     self, Exposure, Scope, Verdict,
@@ -119,6 +119,7 @@ fn status(exposure: &Exposure, limit: usize) -> TokenExposureReportStatus {
             .take(MAX_INNER_ENTRIES)
             .map(|consumer| name(consumer))
             .collect(),
+        exemption: exposure.exemption.as_ref().map(Exemption::from),
         remediation: exposure
             .remediation
             .as_ref()
@@ -227,6 +228,18 @@ impl From<&model::Grant> for Grant {
     }
 }
 
+impl From<&model::Exemption> for Exemption {
+    fn from(exemption: &model::Exemption) -> Self {
+        Self {
+            state: exemption.state,
+            reason: name(&exemption.reason),
+            until: exemption.until.map(|day| day.to_string()),
+            by: name(&exemption.by.to_string()),
+            message: present(&exemption.fault),
+        }
+    }
+}
+
 impl From<&model::exposure::Patch> for Patch {
     fn from(patch: &model::exposure::Patch) -> Self {
         Self {
@@ -298,6 +311,7 @@ mod tests {
             pods: 1,
             carriers: vec![carrier.clone(); 30],
             consumers: Vec::new(),
+            exemption: None,
             notes: Vec::new(),
         };
         Exposure {
@@ -309,6 +323,7 @@ mod tests {
             workloads: (0..workloads).map(workload).collect(),
             permissions: model::Permissions::default(),
             consumers: std::collections::BTreeSet::new(),
+            exemption: None,
             remediation: None,
             gaps: std::collections::BTreeSet::new(),
         }

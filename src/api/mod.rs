@@ -16,6 +16,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::model::{
     Drift, Level, Reason, TokenSource, Verdict,
+    exemption::ExemptionState,
     rbac::{Caveat, Effect},
 };
 
@@ -132,6 +133,9 @@ pub struct TokenExposureReportStatus {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 20), extend("x-kubernetes-list-type" = "atomic"))]
     pub consumers: Vec<String>,
+    /// Why the token stays, where somebody wrote it down, and whether that counts.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub exemption: Option<Exemption>,
     /// What to do about a finding.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub remediation: Option<Remediation>,
@@ -179,6 +183,28 @@ pub enum ConditionStatus {
     False,
     /// It is not known.
     Unknown,
+}
+
+/// Why a token stays.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Exemption {
+    /// Whether it counts.
+    pub state: ExemptionState,
+    /// Why the token stays.
+    #[schemars(length(max = 256))]
+    pub reason: String,
+    /// The last day of it, in UTC, for example 2027-01-31.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(extend("format" = "date"))]
+    pub until: Option<String>,
+    /// Who says so: an annotation of the ServiceAccount or of the pods, or the configuration.
+    #[schemars(length(max = 256))]
+    pub by: String,
+    /// What is wrong with it, where it is invalid.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 256))]
+    pub message: Option<String>,
 }
 
 /// What one workload carries.

@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 
 use crate::model::{
     Exposure, Reason,
+    exemption::ExemptionState,
     rbac::{Caveat, Effect, Grant},
 };
 
@@ -54,8 +55,42 @@ fn direct_grant(exposure: &Exposure) -> String {
     name(direct.clone().next()) + doubt
 }
 
+/// What stays, why, and for how long.
+fn exempted(exposure: &Exposure, carry: &str) -> String {
+    let Some(exemption) = &exposure.exemption else {
+        return format!("{carry} a token that stays");
+    };
+    let until = exemption.until;
+    let until = until.map_or_else(String::new, |day| format!(" until {day}"));
+    format!(
+        "{carry} a token that stays{until}: {} ({})",
+        exemption.reason, exemption.by
+    )
+}
+
+/// Why an exemption does not count.
+fn not_exempted(exposure: &Exposure) -> String {
+    let exemption = exposure.exemption.as_ref();
+    let exemption = exemption.map(|exemption| (exemption.state, exemption));
+    match exemption {
+        None | Some((ExemptionState::Active, _)) => String::new(),
+        Some((ExemptionState::Expired, exemption)) => {
+            let day = exemption.until.unwrap_or_default();
+            format!("; its exemption ended with {day}: {}", exemption.reason)
+        }
+        Some((ExemptionState::Invalid, exemption)) => {
+            format!("; its exemption does not count: {}", exemption.fault)
+        }
+    }
+}
+
 /// One sentence that a person can act on.
 pub(super) fn message(exposure: &Exposure) -> String {
+    verdict(exposure) + &not_exempted(exposure)
+}
+
+/// What the verdict says.
+fn verdict(exposure: &Exposure) -> String {
     let carry = pods_do(exposure.pods, "carries", "carry");
     let grants = &exposure.permissions;
     match exposure.reason {
@@ -97,6 +132,7 @@ pub(super) fn message(exposure: &Exposure) -> String {
             format!("{carry} only tokens that the API server does not accept")
         }
         Reason::NoPods => "no pod runs as this account".to_owned(),
+        Reason::Exemption => exempted(exposure, &carry),
         Reason::Forbidden
         | Reason::RbacNotEnforced
         | Reason::UnknownAudience

@@ -1,15 +1,19 @@
 //! Why is this account flagged? The decision table: what its pods carry, times what RBAC gives it.
 
+mod exemption;
 mod message;
 mod remediation;
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use jiff::civil::Date;
+
 use crate::{
     model::{
-        ApiAudiences, Carrier, CsiDriverFacts, Explanation, Exposure, Gap, InputKind, KnownRoles,
-        Level, Note, Permissions, PodFacts, Reach, Reason, ServiceAccountFacts, ServiceAccountRef,
-        TokenSource, Verdict, WorkloadExposure, pod::Workload, rbac::Effect,
+        ApiAudiences, Carrier, Config, CsiDriverFacts, Exemption, Explanation, Exposure, Gap,
+        InputKind, KnownRoles, Level, Note, Permissions, PodFacts, Reach, Reason,
+        ServiceAccountFacts, ServiceAccountRef, TokenSource, Verdict, WorkloadExposure,
+        pod::Workload, rbac::Effect,
     },
     rbac::{self, BoundRole},
     token::{self, Bearer, legacy::Holding},
@@ -37,6 +41,10 @@ pub struct Evidence<'a> {
     pub gaps: BTreeSet<Gap>,
     /// What the API server accepts.
     pub audiences: &'a ApiAudiences,
+    /// What the user's configuration adds.
+    pub config: &'a Config,
+    /// The day, in UTC; `None` when it is not known.
+    pub today: Option<Date>,
 }
 
 /// What a workload carries that speaks to the API server: the rows of the decision table.
@@ -65,7 +73,12 @@ enum Need {
 /// The answer for one account.
 #[must_use]
 pub fn assess(evidence: &Evidence<'_>) -> Exposure {
-    let permissions = rbac::permissions(evidence.account, &evidence.bindings, evidence.roles);
+    let permissions = rbac::permissions(
+        evidence.account,
+        &evidence.bindings,
+        evidence.roles,
+        &evidence.config.baseline,
+    );
     let mut gaps = gaps(evidence, &permissions);
     let need = need(&permissions, &gaps);
     let workloads = workloads(evidence, need);
@@ -82,6 +95,7 @@ pub fn assess(evidence: &Evidence<'_>) -> Exposure {
         message: String::new(),
         pods,
         consumers: consumers(&workloads),
+        exemption: exemption::shown(&workloads, verdict),
         remediation: remediation::remediation(verdict, reason, evidence, &workloads),
         workloads,
         permissions,
@@ -107,7 +121,12 @@ pub fn explain(evidence: &Evidence<'_>) -> Explanation {
         exposure: assess(evidence),
         automount: evidence.service_account.map(|facts| facts.automount),
         pods,
-        grants: rbac::explain(evidence.account, &evidence.bindings, evidence.roles),
+        grants: rbac::explain(
+            evidence.account,
+            &evidence.bindings,
+            evidence.roles,
+            &evidence.config.baseline,
+        ),
     }
 }
 
@@ -233,6 +252,8 @@ struct Folded {
     carriers: BTreeSet<Carrier>,
     consumers: BTreeSet<Box<str>>,
     notes: BTreeSet<Note>,
+    /// That of each shape of its pods.
+    exemptions: Vec<Option<Exemption>>,
 }
 
 /// The workloads of the account, worst first: the pods of each folded into one.
@@ -243,6 +264,7 @@ fn workloads(evidence: &Evidence<'_>, need: Need) -> Vec<WorkloadExposure> {
         let carriers = token::carriers(pod, &bearer);
         let workload = folded.entry(&pod.workload).or_default();
         workload.pods += count;
+        workload.exemptions.push(exemption::of(evidence, pod));
         workload.notes.extend(token::notes(pod, &bearer, &carriers));
         workload.consumers.extend(pod.consumers.iter().cloned());
         let drivers = carriers.iter().filter(|carrier| {
@@ -256,10 +278,17 @@ fn workloads(evidence: &Evidence<'_>, need: Need) -> Vec<WorkloadExposure> {
     let blind = is_blind(&evidence.gaps);
     let exposure = |(workload, folded): (&Workload, Folded)| {
         let carriers: Vec<_> = folded.carriers.into_iter().collect();
+        let exemption = exemption::of_all(folded.exemptions);
+        let is_exempted = exemption.as_ref().is_some_and(Exemption::is_active);
         let (verdict, reason) = if blind {
             (Verdict::Unknown, Reason::Forbidden)
         } else {
-            judge(&carriers, need, !folded.consumers.is_empty())
+            match judge(&carriers, need, !folded.consumers.is_empty()) {
+                (verdict, _) if verdict.is_finding() && is_exempted => {
+                    (Verdict::Exempted, Reason::Exemption)
+                }
+                judged => judged,
+            }
         };
         WorkloadExposure {
             verdict,
@@ -268,6 +297,7 @@ fn workloads(evidence: &Evidence<'_>, need: Need) -> Vec<WorkloadExposure> {
             pods: folded.pods,
             carriers,
             consumers: folded.consumers.into_iter().collect(),
+            exemption,
             notes: folded.notes.into_iter().collect(),
         }
     };

@@ -21,7 +21,9 @@ pub(super) fn remediation(
     let condition = match verdict {
         Verdict::Unneeded => "",
         Verdict::Review => "if nothing needs the token, ",
-        Verdict::Unknown | Verdict::Needed | Verdict::NoToken => return None,
+        Verdict::Unknown | Verdict::Exempted | Verdict::Needed | Verdict::NoToken => {
+            return None;
+        }
     };
     let automounted: Vec<_> = workloads
         .iter()
@@ -75,10 +77,10 @@ fn patches(evidence: &Evidence<'_>, automounted: &[&WorkloadExposure]) -> Vec<Pa
         let pods = pods.filter(|pod| pod.workload == workload.workload);
         pods.collect::<Vec<_>>()
     };
-    let (free, known): (Vec<&WorkloadExposure>, Vec<_>) = automounted
-        .iter()
-        .copied()
-        .partition(|workload| workload.consumers.is_empty());
+    let (free, known): (Vec<&WorkloadExposure>, Vec<_>) =
+        automounted.iter().copied().partition(|workload| {
+            workload.consumers.is_empty() && workload.verdict != Verdict::Exempted
+        });
     let mut account_is_safe = known.is_empty();
     let mut obeying = false;
     let mut patches = Vec::new();

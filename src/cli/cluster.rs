@@ -111,12 +111,12 @@ fn own_token(config: &Config) -> Option<String> {
 }
 
 impl Cluster {
-    /// Learns what kind of cluster it is, and notes it in the index.
-    pub(super) async fn learn(&self, index: &SharedIndex, api_audiences: &[String]) {
-        let audiences = if api_audiences.is_empty() {
-            probe::api_audiences(&self.client, self.own_token.as_deref()).await
-        } else {
-            given(api_audiences)
+    /// Learns what kind of cluster it is, and notes it in the index; `audiences` are those that the user
+    /// names.
+    pub(super) async fn learn(&self, index: &SharedIndex, audiences: Option<ApiAudiences>) {
+        let audiences = match audiences {
+            Some(audiences) => audiences,
+            None => probe::api_audiences(&self.client, self.own_token.as_deref()).await,
         };
         tracing::debug!(names = ?audiences.names, complete = audiences.complete, "API audiences");
         index.write().set_audiences(audiences);
@@ -131,10 +131,11 @@ impl Cluster {
     }
 }
 
-/// The audiences that the user names are all there are.
-pub(super) fn given(api_audiences: &[String]) -> ApiAudiences {
-    ApiAudiences {
-        names: api_audiences.iter().cloned().collect(),
-        complete: !api_audiences.is_empty(),
-    }
+/// The audiences that the user names, by flags or else by the configuration: they are all there are.
+pub(super) fn given(flags: &[String], config: &[String]) -> Option<ApiAudiences> {
+    let names = if flags.is_empty() { config } else { flags };
+    (!names.is_empty()).then(|| ApiAudiences {
+        names: names.iter().cloned().collect(),
+        complete: true,
+    })
 }

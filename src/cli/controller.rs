@@ -7,9 +7,12 @@ use futures::FutureExt;
 use kube::{Api, Client, api::ListParams};
 use parking_lot::RwLock;
 use prometheus::Registry;
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::{
+    signal::unix::{SignalKind, signal},
+    sync::Notify,
+};
 
-use super::{LogFormat, cluster::ClusterArgs, scan::Scope};
+use super::{LogFormat, cluster::ClusterArgs, config::ConfigArgs, scan::Scope, today};
 use crate::{
     api::TokenExposureReport,
     controller::{
@@ -44,9 +47,8 @@ pub(super) struct Args {
     /// Whether each ServiceAccount with a finding has a series of its own
     #[arg(long, value_name = "BOOL", default_value_t = true, action = clap::ArgAction::Set)]
     metrics_per_serviceaccount: bool,
-    /// An audience that the API server accepts (repeatable) [default: those of the own token]
-    #[arg(long, value_name = "AUDIENCE")]
-    api_audience: Vec<String>,
+    #[command(flatten)]
+    config: ConfigArgs,
     /// How logs are written; RUST_LOG says how much of them
     #[arg(long, value_enum, default_value_t)]
     log_format: LogFormat,
@@ -66,9 +68,14 @@ pub(super) async fn run(args: Args) -> anyhow::Result<ExitCode> {
     let stop = stop.shared();
     let cluster = args.cluster.connect().await?;
     let legacy_tokens = args.cluster.legacy_tokens;
+    let config = args.config.read()?;
+    let audiences = args.config.audiences(&config);
     let mut kinds = source::kinds(legacy_tokens);
     kinds.push(InputKind::TokenExposureReport);
-    let index = Arc::new(RwLock::new(Index::new(&kinds)));
+    let mut index = Index::new(&kinds);
+    index.set_config(config);
+    index.set_today(today());
+    let index = Arc::new(RwLock::new(index));
     let registry = Arc::new(Registry::new());
     let instruments = Arc::new(Instruments::register(&registry)?);
     registry.register(Box::new(IndexCollector::new(
@@ -89,7 +96,7 @@ pub(super) async fn run(args: Args) -> anyhow::Result<ExitCode> {
     });
     let prepare = async {
         await_api_server(&cluster.client).await?;
-        cluster.learn(&index, &args.api_audience).await;
+        cluster.learn(&index, audiences).await;
         anyhow::Ok(probe::initial_list(&cluster.client).await)
     };
     let operate = async {
@@ -98,8 +105,18 @@ pub(super) async fn run(args: Args) -> anyhow::Result<ExitCode> {
             () = stop.clone() => return anyhow::Ok(()),
         };
         tracing::debug!(?initial_list, "watching");
+        let reread = Notify::new();
+        let watching = async {
+            loop {
+                tokio::select! {
+                    () = watch::watch_all(&cluster.client, &feed, initial_list, legacy_tokens) => {}
+                    () = reread.notified() => tracing::info!("reading all objects again, as the configuration asks more of pods"),
+                }
+            }
+        };
         tokio::select! {
-            () = watch::watch_all(&cluster.client, &feed, initial_list, legacy_tokens) => {}
+            () = watching => {}
+            () = args.config.follow(&cluster, &index, &feed, &reread) => {}
             () = controller::run(reconciling, feed.dirty(), stop.clone()) => {}
         }
         Ok(())

@@ -4,13 +4,10 @@ use std::{path::PathBuf, sync::Arc};
 
 use parking_lot::RwLock;
 
-use super::{
-    cluster::{self, ClusterArgs},
-    complain,
-};
+use super::{cluster::ClusterArgs, complain, config::ConfigArgs, today};
 use crate::{
     index::{Index, SharedIndex},
-    model::InputKind,
+    model::{ApiAudiences, Config, InputKind},
     output::table::visible,
     source::{self, files, list},
 };
@@ -27,9 +24,8 @@ pub(super) struct InputArgs {
     with_cluster: bool,
     #[command(flatten)]
     cluster: ClusterArgs,
-    /// An audience that the API server accepts (repeatable): every other is somebody else's
-    #[arg(long, value_name = "AUDIENCE")]
-    api_audience: Vec<String>,
+    #[command(flatten)]
+    config: ConfigArgs,
 }
 
 /// Which namespaces are read.
@@ -50,19 +46,25 @@ impl InputArgs {
         namespaces: Namespaces<'_>,
     ) -> anyhow::Result<(SharedIndex, bool)> {
         let kinds = source::kinds(self.cluster.legacy_tokens);
+        let config = self.config.read()?;
+        let audiences = self.config.audiences(&config);
         let index = Arc::new(RwLock::new(Index::new(&[])));
         if self.paths.is_empty() {
-            let complete = self.live(&index, namespaces, &kinds).await?;
+            let complete = self
+                .live(&index, config, audiences, namespaces, &kinds)
+                .await?;
             return Ok((index, complete));
         }
         let complete = if self.with_cluster {
             let mut kinds = kinds;
             kinds.retain(|kind| *kind != InputKind::Pod);
-            self.live(&index, Namespaces::All, &kinds).await?
+            self.live(&index, config, audiences, Namespaces::All, &kinds)
+                .await?
         } else {
-            index
-                .write()
-                .set_audiences(cluster::given(&self.api_audience));
+            let mut index = index.write();
+            index.set_audiences(audiences.unwrap_or_default());
+            index.set_config(config);
+            index.set_today(today());
             true
         };
         let all_read = self.files(&mut index.write(), namespaces);
@@ -73,11 +75,16 @@ impl InputArgs {
     async fn live(
         &self,
         index: &SharedIndex,
+        config: Config,
+        audiences: Option<ApiAudiences>,
         namespaces: Namespaces<'_>,
         kinds: &[InputKind],
     ) -> anyhow::Result<bool> {
         let cluster = self.cluster.connect().await?;
-        *index.write() = Index::new(kinds);
+        let mut empty = Index::new(kinds);
+        empty.set_config(config);
+        empty.set_today(today());
+        *index.write() = empty;
         let namespace = match namespaces {
             Namespaces::All => None,
             Namespaces::One(namespace) => Some(namespace),
@@ -91,7 +98,7 @@ impl InputArgs {
         for error in &errors {
             complain(&format!("error: {error}"));
         }
-        cluster.learn(index, &self.api_audience).await;
+        cluster.learn(index, audiences).await;
         Ok(errors.is_empty())
     }
 

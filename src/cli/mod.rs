@@ -2,6 +2,7 @@
 
 mod cluster;
 mod completions;
+mod config;
 mod controller;
 mod crd;
 mod explain;
@@ -119,6 +120,13 @@ fn start_logging(format: LogFormat, default: &str) {
             .init(),
         LogFormat::Json => logs.json().flatten_event(true).init(),
     }
+}
+
+/// The day, in UTC.
+fn today() -> jiff::civil::Date {
+    jiff::Timestamp::now()
+        .to_zoned(jiff::tz::TimeZone::UTC)
+        .date()
 }
 
 /// Says something on standard error; nobody may be reading.

@@ -123,6 +123,11 @@ const FINDING_PODS: (&str, &str, &[&str]) = (
     "Pods that a finding is about.",
     &["namespace", "serviceaccount", "verdict", "reason"],
 );
+const EXEMPTION_EXPIRY: (&str, &str, &[&str]) = (
+    "exemption_expiry_timestamp_seconds",
+    "When an exemption with a last day ends, or ended, in seconds since 1970.",
+    &["namespace", "serviceaccount"],
+);
 const SYNCED: (&str, &str, &[&str]) = (
     "synced",
     "Whether all objects of a kind were read.",
@@ -139,10 +144,11 @@ const BUILD_INFO: (&str, &str, &[&str]) = (
     "Always 1; the version is in the label.",
     &["version"],
 );
-const FAMILIES: [(&str, &str, &[&str]); 7] = [
+const FAMILIES: [(&str, &str, &[&str]); 8] = [
     SERVICE_ACCOUNTS,
     PODS,
     FINDING_PODS,
+    EXEMPTION_EXPIRY,
     SYNCED,
     WATCH_ERRORS,
     LAST_EVENT,
@@ -159,6 +165,7 @@ impl Collector for IndexCollector {
         let mut families = verdicts(&index);
         if self.per_service_account {
             families.push(finding_pods(&index));
+            families.push(exemption_expiry(&index));
         }
         let readings = || {
             index
@@ -231,6 +238,21 @@ fn finding_pods(index: &Index) -> proto::MetricFamily {
         Some((labels, f64::from(summary.pods)))
     });
     gauges(FINDING_PODS, findings)
+}
+
+fn exemption_expiry(index: &Index) -> proto::MetricFamily {
+    let ends = index.accounts().filter_map(|(account, known)| {
+        let day = known.summary()?.exempt_until?;
+        // The day after the last one, at its first second.
+        let end = day
+            .tomorrow()
+            .ok()?
+            .to_zoned(jiff::tz::TimeZone::UTC)
+            .ok()?;
+        let labels = vec![&*account.namespace, &*account.name];
+        Some((labels, end.timestamp().as_duration().as_secs_f64()))
+    });
+    gauges(EXEMPTION_EXPIRY, ends)
 }
 
 fn gauges<'a>(

@@ -272,6 +272,10 @@ fn summary(exposure: &Exposure) -> Summary {
         verdict: exposure.verdict,
         reason: exposure.reason,
         pods: exposure.pods,
+        exempt_until: exposure
+            .exemption
+            .as_ref()
+            .and_then(|exemption| exemption.until),
         pods_by_verdict,
     }
 }

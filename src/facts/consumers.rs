@@ -3,7 +3,7 @@
 //! what a pod says of itself.
 
 use super::wire::{Annotations, Container, PodSpec, Word};
-use crate::model::pod::TOKEN_MOUNT_PATH;
+use crate::model::{config::ConsumerRule, pod::TOKEN_MOUNT_PATH};
 
 /// What an annotation must say to count.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -146,7 +146,7 @@ pub(super) fn annotations() -> impl Iterator<Item = &'static str> {
 }
 
 /// The system whose clients have a variable of this name.
-pub(super) fn of_variable(name: &str) -> Option<&'static str> {
+fn of_variable(name: &str) -> Option<&'static str> {
     let found = VARIABLES.iter().find(|(known, _)| *known == name);
     found.map(|(_, system)| *system)
 }
@@ -190,14 +190,21 @@ fn containers(spec: &PodSpec) -> impl Iterator<Item = &Container> {
 }
 
 /// The words of a container's command line, and the values of its variables.
-fn words(container: &Container) -> impl Iterator<Item = Word> {
-    let values = container.env.iter().map(|variable| variable.value);
-    let line = container.command.iter().chain(&container.args).copied();
-    line.chain(values)
+fn words(container: &Container) -> impl Iterator<Item = &Word> {
+    let values = container.env.iter().map(|variable| &variable.value);
+    container
+        .command
+        .iter()
+        .chain(&container.args)
+        .chain(values)
 }
 
-/// The systems that a pod speaks of, sorted.
-pub(super) fn systems(annotations: &Annotations, spec: &PodSpec) -> Box<[Box<str>]> {
+/// The systems that a pod speaks of, sorted; `more` are those of the configuration.
+pub(super) fn systems(
+    annotations: &Annotations,
+    spec: &PodSpec,
+    more: &[ConsumerRule],
+) -> Box<[Box<str>]> {
     let said = |key, says: Says| {
         annotations
             .get(key)
@@ -206,7 +213,8 @@ pub(super) fn systems(annotations: &Annotations, spec: &PodSpec) -> Box<[Box<str
     let annotated = ANNOTATIONS.iter().filter(|(key, says, _)| said(key, *says));
     let annotated = annotated.map(|(_, _, system)| *system);
     let told = containers(spec).flat_map(|container| {
-        let variables = container.env.iter().filter_map(|variable| variable.name.0);
+        let variables = container.env.iter();
+        let variables = variables.filter_map(|variable| of_variable(&variable.name.0));
         let words = words(container).filter_map(|word| word.0.system);
         variables.chain(words)
     });
@@ -215,14 +223,26 @@ pub(super) fn systems(annotations: &Annotations, spec: &PodSpec) -> Box<[Box<str
         let mut drivers = DRIVERS.into_iter();
         drivers.find(|driver| *driver == csi.driver)
     });
+    let configured = more.iter().filter(|rule| is_of(rule, annotations, spec));
     let mut systems: Vec<Box<str>> = annotated
         .chain(told)
         .chain(drivers)
         .map(Box::from)
+        .chain(configured.map(|rule| rule.name.clone()))
         .collect();
     systems.sort_unstable();
     systems.dedup();
     systems.into()
+}
+
+/// Whether a pod speaks of a system of the configuration.
+fn is_of(rule: &ConsumerRule, annotations: &Annotations, spec: &PodSpec) -> bool {
+    let variables = || containers(spec).flat_map(|container| &container.env);
+    rule.annotations.iter().any(|key| annotations.says(key))
+        || rule
+            .variables
+            .iter()
+            .any(|name| variables().any(|variable| variable.name.0 == *name))
 }
 
 /// Whether a pod speaks of `ca.crt` or `namespace` where admission mounts them.

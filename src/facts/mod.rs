@@ -2,6 +2,7 @@
 //! reads are never parsed, and odd input becomes a fact or is left out; nothing here can fail.
 
 mod consumers;
+pub mod exemption;
 pub mod owner;
 pub mod pod;
 pub mod rbac;
@@ -16,12 +17,12 @@ use std::fmt::Debug;
 
 use serde::de::DeserializeOwned;
 
-use crate::model::{InputKind, ObjectKey};
+use crate::model::{Config, InputKind, ObjectKey};
 
 /// A kind of object that is watched, listed or read from files.
 pub trait Kind: 'static {
     /// What is parsed of an object: only the fields that are read.
-    type Wire: DeserializeOwned + Send;
+    type Wire: Clone + Debug + DeserializeOwned + Send + Sync;
     /// What is kept of it.
     type Facts: Clone + Debug + PartialEq + Send + Sync;
     /// Which kind it is.
@@ -29,8 +30,8 @@ pub trait Kind: 'static {
 
     /// The metadata of an object.
     fn metadata(wire: &Self::Wire) -> &wire::Metadata;
-    /// Reduces an object to its facts.
-    fn facts(wire: &Self::Wire) -> Self::Facts;
+    /// Reduces an object to its facts; what is kept may depend on what the configuration asks.
+    fn facts(wire: &Self::Wire, config: &Config) -> Self::Facts;
 
     /// The key of an object.
     #[must_use]

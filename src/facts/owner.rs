@@ -4,6 +4,11 @@
 use super::wire::{Metadata, OwnerReference};
 use crate::model::pod::Workload;
 
+/// The label with what a Deployment appends to the names of its ReplicaSets.
+const TEMPLATE_HASH: &str = "pod-template-hash";
+/// The label with what an Argo Rollout appends to the names of its ReplicaSets.
+const ROLLOUT_HASH: &str = "rollouts-pod-template-hash";
+
 /// The outermost owner of a pod, else the pod itself.
 pub(super) fn workload(pod: &Metadata) -> Workload {
     let owner = pod
@@ -21,16 +26,15 @@ pub(super) fn workload(pod: &Metadata) -> Workload {
 }
 
 fn outermost<'a>(owner: &'a OwnerReference, pod: &Metadata) -> (&'a str, &'a str) {
-    let before_hash = |hash: &str| -> Option<&'a str> {
+    let before_hash = |label| -> Option<&'a str> {
+        let hash = pod.labels.get(label).unwrap_or_default();
         let name = owner.name.strip_suffix(hash)?.strip_suffix('-')?;
         (!hash.is_empty() && !name.is_empty()).then_some(name)
     };
     match owner.kind.as_str() {
-        "ReplicaSet" => before_hash(&pod.labels.pod_template_hash)
+        "ReplicaSet" => before_hash(TEMPLATE_HASH)
             .map(|name| ("Deployment", name))
-            .or_else(|| {
-                before_hash(&pod.labels.rollouts_pod_template_hash).map(|name| ("Rollout", name))
-            })
+            .or_else(|| before_hash(ROLLOUT_HASH).map(|name| ("Rollout", name)))
             .unwrap_or(("ReplicaSet", &owner.name)),
         "Job" => scheduled_by(&owner.name).map_or(("Job", &*owner.name), |name| ("CronJob", name)),
         kind => (kind, &owner.name),
@@ -67,7 +71,7 @@ mod tests {
                 name: "pod".into(),
                 ..Metadata::default()
             };
-            pod.labels.pod_template_hash = hash.into();
+            pod.labels = [(TEMPLATE_HASH, hash)].into();
             let owner = OwnerReference {
                 kind: kind.into(),
                 name: name.into(),
@@ -85,7 +89,7 @@ mod tests {
             name: "pod".into(),
             ..Metadata::default()
         };
-        pod.labels.rollouts_pod_template_hash = "5f6d".into();
+        pod.labels = [(ROLLOUT_HASH, "5f6d")].into();
         let owner = OwnerReference {
             kind: "ReplicaSet".into(),
             name: "web-5f6d".into(),

@@ -2,9 +2,9 @@
 
 use std::sync::Arc;
 
-use super::{Kind, Pods, consumers, owner, wire, words};
+use super::{Kind, Pods, consumers, exemption, owner, wire, words};
 use crate::model::{
-    InputKind,
+    Config, InputKind,
     pod::{
         Container, ContainerKind, Delegation, HostAccess, INJECTED_VOLUME_PREFIX, Mount, Origin,
         PodFacts, SecretKeys, SecretToken, SecretVariable, SubPath, TOKEN_MOUNT_PATH,
@@ -36,7 +36,7 @@ impl Kind for Pods {
         &wire.metadata
     }
 
-    fn facts(wire: &Self::Wire) -> Self::Facts {
+    fn facts(wire: &Self::Wire, config: &Config) -> Self::Facts {
         // Only the API server gives an object a uid: without one it is a manifest.
         let origin = if wire.metadata.uid.is_empty() {
             Origin::Template
@@ -44,7 +44,7 @@ impl Kind for Pods {
             Origin::Live
         };
         let workload = owner::workload(&wire.metadata);
-        let mut facts = template(&wire.metadata, &wire.spec, workload);
+        let mut facts = template(&wire.metadata, &wire.spec, workload, config);
         facts.origin = origin;
         if wire.metadata.annotations.get(words::MIRROR).is_some() {
             facts.service_account = None;
@@ -58,7 +58,12 @@ impl Kind for Pods {
 
 /// The facts of a template that belongs to a workload.
 #[must_use]
-pub fn template(metadata: &wire::Metadata, spec: &wire::PodSpec, workload: Workload) -> PodFacts {
+pub fn template(
+    metadata: &wire::Metadata,
+    spec: &wire::PodSpec,
+    workload: Workload,
+    config: &Config,
+) -> PodFacts {
     let volumes: Box<[Volume]> = spec.volumes.iter().filter_map(volume).collect();
     let containers = [
         (ContainerKind::Init, &spec.init_containers),
@@ -74,7 +79,9 @@ pub fn template(metadata: &wire::Metadata, spec: &wire::PodSpec, workload: Workl
         workload,
         origin: Origin::Template,
         automount: spec.automount_service_account_token,
-        consumers: consumers::systems(&metadata.annotations, spec),
+        exemption: exemption::claim(&metadata.annotations),
+        labels: exemption::labels(&metadata.labels, config),
+        consumers: consumers::systems(&metadata.annotations, spec, &config.known_consumers),
         reads_files: consumers::reads_files(spec),
         shares_processes: spec.share_process_namespace,
         host_access: host_access(spec),

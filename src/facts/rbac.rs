@@ -1,7 +1,7 @@
 //! What is kept of roles and bindings.
 
 use super::{ClusterRoleBindings, ClusterRoles, Kind, RoleBindings, Roles, refused, wire};
-use crate::model::{Binding, InputKind, Role, RoleRef, Rule, Subject, rbac::RoleKind};
+use crate::model::{Binding, Config, InputKind, Role, RoleRef, Rule, Subject, rbac::RoleKind};
 
 /// Implements [`Kind`] for a kind of role.
 macro_rules! role {
@@ -15,7 +15,7 @@ macro_rules! role {
                 &wire.metadata
             }
 
-            fn facts(wire: &Self::Wire) -> Self::Facts {
+            fn facts(wire: &Self::Wire, _: &Config) -> Self::Facts {
                 Role {
                     rules: rules(&wire.rules, $input.is_namespaced()).collect(),
                 }
@@ -36,7 +36,7 @@ macro_rules! binding {
                 &wire.metadata
             }
 
-            fn facts(wire: &Self::Wire) -> Self::Facts {
+            fn facts(wire: &Self::Wire, _: &Config) -> Self::Facts {
                 binding(wire)
             }
         }

@@ -7,7 +7,7 @@ use serde::Deserialize;
 use super::{Kind, Reports, wire};
 use crate::{
     api::{ConditionStatus, EVALUATED, TokenExposureReportSpec, TokenExposureReportStatus},
-    model::InputKind,
+    model::{Config, InputKind},
 };
 
 /// What is kept of a report.
@@ -80,7 +80,7 @@ impl Kind for Reports {
         &wire.metadata
     }
 
-    fn facts(wire: &Self::Wire) -> Self::Facts {
+    fn facts(wire: &Self::Wire, _: &Config) -> Self::Facts {
         // What does not fit the schema of today counts as empty, and is written anew.
         let spec = Deserialize::deserialize(&wire.spec).unwrap_or_default();
         let status = Deserialize::deserialize(&wire.status).unwrap_or_default();

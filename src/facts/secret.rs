@@ -1,10 +1,12 @@
 //! What is kept of a Secret: whose token it holds, as its metadata says.
 
 use super::{Kind, Secrets, wire, words};
-use crate::model::{InputKind, SecretFacts};
+use crate::model::{Config, InputKind, SecretFacts};
 
 /// The type of a Secret that holds the token of a ServiceAccount (`SecretTypeServiceAccountToken`).
 const TOKEN_TYPE: &str = "kubernetes.io/service-account-token";
+/// The label of a Secret whose token the API server refuses (`InvalidSinceLabelKey`).
+const INVALID_SINCE: &str = "kubernetes.io/legacy-token-invalid-since";
 /// What an object is called that comes without its type: only Secrets of that type are asked for so.
 const METADATA_ONLY: &str = "PartialObjectMetadata";
 
@@ -17,7 +19,7 @@ impl Kind for Secrets {
         &wire.metadata
     }
 
-    fn facts(wire: &Self::Wire) -> Self::Facts {
+    fn facts(wire: &Self::Wire, _: &Config) -> Self::Facts {
         // Others may have the annotations too: OpenShift's passwords for its registry have.
         if wire.type_ != TOKEN_TYPE && wire.kind != METADATA_ONLY {
             return SecretFacts::default();
@@ -26,7 +28,7 @@ impl Kind for Secrets {
         SecretFacts {
             owner: Some(annotation(words::TOKEN_OWNER).into()),
             owner_uid: annotation(words::TOKEN_OWNER_UID).into(),
-            invalidated: wire.metadata.labels.legacy_token_invalid_since.is_some(),
+            invalidated: wire.metadata.labels.get(INVALID_SINCE).is_some(),
         }
     }
 }

@@ -1,7 +1,9 @@
 //! What is kept of a ServiceAccount, of a Namespace and of a CSIDriver.
 
-use super::{CsiDrivers, Kind, Namespaces, ServiceAccounts, wire};
-use crate::model::{CsiDriverFacts, InputKind, NamespaceFacts, ServiceAccountFacts, TokenRequest};
+use super::{CsiDrivers, Kind, Namespaces, ServiceAccounts, exemption, wire};
+use crate::model::{
+    Config, CsiDriverFacts, InputKind, NamespaceFacts, ServiceAccountFacts, TokenRequest,
+};
 
 impl Kind for ServiceAccounts {
     type Wire = wire::ServiceAccount;
@@ -12,10 +14,11 @@ impl Kind for ServiceAccounts {
         &wire.metadata
     }
 
-    fn facts(wire: &Self::Wire) -> Self::Facts {
+    fn facts(wire: &Self::Wire, _: &Config) -> Self::Facts {
         ServiceAccountFacts {
             uid: wire.metadata.uid.as_str().into(),
             automount: wire.automount_service_account_token,
+            exemption: exemption::claim(&wire.metadata.annotations),
             secrets: wire
                 .secrets
                 .iter()
@@ -34,7 +37,7 @@ impl Kind for Namespaces {
         &wire.metadata
     }
 
-    fn facts(wire: &Self::Wire) -> Self::Facts {
+    fn facts(wire: &Self::Wire, _: &Config) -> Self::Facts {
         NamespaceFacts {
             terminating: wire.metadata.deletion_timestamp.is_some(),
         }
@@ -53,7 +56,7 @@ impl Kind for CsiDrivers {
         &wire.metadata
     }
 
-    fn facts(wire: &Self::Wire) -> Self::Facts {
+    fn facts(wire: &Self::Wire, _: &Config) -> Self::Facts {
         let request = |request: &wire::TokenRequest| TokenRequest {
             audience: request.audience.as_str().into(),
             expiration_seconds: request

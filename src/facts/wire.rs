@@ -3,7 +3,7 @@
 
 use serde::{Deserialize, Deserializer};
 
-pub use super::words::{Annotations, VariableName, Word};
+pub use super::words::{Annotations, Labels, VariableName, Word};
 
 /// Reads `null` as the default value.
 fn lenient<'de, D: Deserializer<'de>, T: Deserialize<'de> + Default>(
@@ -47,9 +47,9 @@ wire! {
         deletion_timestamp: Option<String>,
         /// `ownerReferences`.
         owner_references: Vec<OwnerReference>,
-        /// The labels that are read.
+        /// `labels`.
         labels: Labels,
-        /// The annotations that are read.
+        /// `annotations`.
         annotations: Annotations,
     }
 
@@ -63,19 +63,6 @@ wire! {
         uid: String,
         /// `controller`.
         controller: bool,
-    }
-
-    /// The labels that are read.
-    Labels {
-        /// What a Deployment appends to the names of its ReplicaSets.
-        #[serde(rename = "pod-template-hash")]
-        pod_template_hash: String,
-        /// What an Argo Rollout appends to the names of its ReplicaSets.
-        #[serde(rename = "rollouts-pod-template-hash")]
-        rollouts_pod_template_hash: String,
-        /// Since when the API server refuses the token of a Secret.
-        #[serde(rename = "kubernetes.io/legacy-token-invalid-since")]
-        legacy_token_invalid_since: Option<String>,
     }
 
     /// A Pod.

@@ -8,10 +8,19 @@ use serde::{
 };
 
 use super::consumers::{self, Hint};
+use crate::model::exemption::{EXEMPT, EXEMPT_UNTIL};
 
-/// The annotations that somebody reads; all others are dropped while parsing.
+/// The annotations: those that somebody reads with their values, the keys of all others.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Annotations(Vec<(&'static str, String)>);
+pub struct Annotations {
+    known: Vec<(&'static str, String)>,
+    /// With whether they say anything but `false`.
+    others: Vec<(Box<str>, bool)>,
+}
+
+/// The labels.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Labels(Vec<(Box<str>, Box<str>)>);
 
 /// Present on the mirror of a static pod, with any value.
 pub const MIRROR: &str = "kubernetes.io/config.mirror";
@@ -24,13 +33,20 @@ impl Annotations {
     /// The value of an annotation that somebody reads.
     #[must_use]
     pub fn get(&self, key: &str) -> Option<&str> {
-        let found = self.0.iter().find(|(known, _)| *known == key);
+        let found = self.known.iter().find(|(known, _)| *known == key);
         found.map(|(_, value)| value.as_str())
+    }
+
+    /// Whether there is an annotation of this key, and it says anything but `false`.
+    #[must_use]
+    pub fn says(&self, key: &str) -> bool {
+        let mut others = self.others.iter();
+        others.any(|(other, says)| *says && **other == *key) || self.get(key).is_some_and(says_yes)
     }
 
     /// The annotation of this key, if somebody reads it.
     fn known(key: &str) -> Option<&'static str> {
-        [MIRROR, TOKEN_OWNER, TOKEN_OWNER_UID]
+        [MIRROR, TOKEN_OWNER, TOKEN_OWNER_UID, EXEMPT, EXEMPT_UNTIL]
             .into_iter()
             .chain(consumers::annotations())
             .find(|known| *known == key)
@@ -48,21 +64,62 @@ impl<'de> Deserialize<'de> for Annotations {
             }
 
             fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Annotations, A::Error> {
-                let mut known = Vec::new();
-                while let Some(AnnotationKey(key)) = map.next_key()? {
-                    match key {
-                        Some(key) => {
-                            let value: Option<String> = map.next_value()?;
-                            known.push((key, value.unwrap_or_default()));
-                        }
-                        None => drop(map.next_value::<IgnoredAny>()?),
+                let mut annotations = Annotations::default();
+                while let Some(key) = map.next_key::<Box<str>>()? {
+                    if let Some(key) = Annotations::known(&key) {
+                        let value: Option<String> = map.next_value()?;
+                        annotations.known.push((key, value.unwrap_or_default()));
+                    } else {
+                        let Says(says) = map.next_value()?;
+                        annotations.others.push((key, says));
                     }
                 }
-                Ok(Annotations(known))
+                Ok(annotations)
             }
         }
         deserializer.deserialize_map(Known)
     }
+}
+
+impl Labels {
+    /// The value of a label.
+    #[must_use]
+    pub fn get(&self, key: &str) -> Option<&str> {
+        let found = self.0.iter().find(|(known, _)| **known == *key);
+        found.map(|(_, value)| &**value)
+    }
+}
+
+impl<const N: usize> From<[(&str, &str); N]> for Labels {
+    fn from(labels: [(&str, &str); N]) -> Self {
+        Self(labels.map(|(key, value)| (key.into(), value.into())).into())
+    }
+}
+
+impl<'de> Deserialize<'de> for Labels {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct All;
+        impl<'de> Visitor<'de> for All {
+            type Value = Labels;
+
+            fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+                formatter.write_str("a map of strings")
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Labels, A::Error> {
+                let mut labels = Vec::new();
+                while let Some((key, LabelValue(value))) = map.next_entry()? {
+                    labels.push((key, value));
+                }
+                Ok(Labels(labels))
+            }
+        }
+        deserializer.deserialize_map(All)
+    }
+}
+
+fn says_yes(value: &str) -> bool {
+    !value.eq_ignore_ascii_case("false")
 }
 
 /// Declares a string that is kept only as what it tells.
@@ -70,7 +127,7 @@ macro_rules! hinting {
     ($($(#[$doc:meta])* $name:ident($kept:ty) = $read:expr;)*) => {
         $(
             $(#[$doc])*
-            #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+            #[derive(Clone, Debug, Default, PartialEq, Eq)]
             pub struct $name(pub $kept);
 
             impl<'de> Deserialize<'de> for $name {
@@ -84,11 +141,13 @@ macro_rules! hinting {
 
 hinting! {
     /// The name of an environment variable.
-    VariableName(Option<&'static str>) = consumers::of_variable;
+    VariableName(Box<str>) = |text| text.into();
     /// A word of a command line, or the value of an environment variable.
     Word(Hint) = consumers::of_word;
-    /// The key of an annotation.
-    AnnotationKey(Option<&'static str>) = Annotations::known;
+    /// The value of a label.
+    LabelValue(Box<str>) = |text| text.into();
+    /// Whether the value of an annotation says anything but `false`.
+    Says(bool) = says_yes;
 }
 
 /// Reads a string as what it tells; anything else tells nothing.

@@ -89,6 +89,8 @@ impl Index {
             roles: self.known_roles,
             gaps: self.gaps(),
             audiences: &self.audiences,
+            config: &self.config,
+            today: self.today,
         }
     }
 }

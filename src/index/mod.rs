@@ -16,6 +16,8 @@ use std::{
     sync::Arc,
 };
 
+use jiff::civil::Date;
+
 pub use self::{accounts::Account, reports::ReportFacts};
 use self::{bindings::Subjects, secrets::SecretLinks, table::Table};
 use crate::{
@@ -24,7 +26,8 @@ use crate::{
         RoleBindings, Roles, Secrets, ServiceAccounts,
     },
     model::{
-        ApiAudiences, Gap, InputKind, KnownRoles, ObjectKey, Reason, ServiceAccountRef, Verdict,
+        ApiAudiences, Config, Gap, InputKind, KnownRoles, ObjectKey, Reason, ServiceAccountRef,
+        Verdict,
     },
 };
 
@@ -84,6 +87,8 @@ pub struct Index {
     rbac_enforced: bool,
     known_roles: KnownRoles,
     audiences: ApiAudiences,
+    config: Config,
+    today: Option<Date>,
     dirty: HashSet<ServiceAccountRef>,
 }
 
@@ -114,6 +119,8 @@ impl Index {
             rbac_enforced: true,
             known_roles: KnownRoles::Complete,
             audiences: ApiAudiences::default(),
+            config: Config::default(),
+            today: None,
             dirty: HashSet::new(),
         }
     }
@@ -199,6 +206,22 @@ impl Index {
         }
     }
 
+    /// What the user's configuration adds. Where it asks for more of pods than before
+    /// ([`Config::reads_pods_as`]), they must be read anew.
+    pub fn set_config(&mut self, config: Config) {
+        if self.config != config {
+            self.config = config;
+            self.mark_all();
+        }
+    }
+
+    /// The day, in UTC: exemptions end with theirs. None ends before this is known.
+    pub fn set_today(&mut self, today: Date) {
+        if self.today.replace(today) != Some(today) {
+            self.mark_all();
+        }
+    }
+
     /// Whether the roles that were read are all there are.
     pub fn set_known_roles(&mut self, known: KnownRoles) {
         self.known_roles = known;
@@ -230,6 +253,12 @@ impl Index {
         } else {
             HashSet::new()
         }
+    }
+
+    /// What the user's configuration adds.
+    #[must_use]
+    pub const fn config(&self) -> &Config {
+        &self.config
     }
 
     /// Whether an object is known.
@@ -304,6 +333,8 @@ pub struct Summary {
     pub reason: Reason,
     /// The pods that it is about.
     pub pods: u32,
+    /// The last day of the exemption that it is, or was, in UTC.
+    pub exempt_until: Option<Date>,
     /// How many pods have each verdict, in the order of [`Verdict::ALL`].
     pub pods_by_verdict: [u32; Verdict::ALL.len()],
 }

@@ -57,10 +57,13 @@ fn holder(account: &str, secret: Option<&str>) -> <Pods as Kind>::Facts {
         }],
         ..Default::default()
     };
-    Pods::facts(&wire::Pod {
-        spec,
-        ..Default::default()
-    })
+    Pods::facts(
+        &wire::Pod {
+            spec,
+            ..Default::default()
+        },
+        &Config::default(),
+    )
 }
 
 /// A Secret that holds a token of an account, or nothing of the kind.
@@ -85,18 +88,21 @@ fn binding(namespace: &str, role_kind: &str, role: &str, subjects: &[&str]) -> B
             ..Default::default()
         },
     };
-    RoleBindings::facts(&wire::Binding {
-        metadata: wire::Metadata {
-            namespace: namespace.into(),
-            ..Default::default()
+    RoleBindings::facts(
+        &wire::Binding {
+            metadata: wire::Metadata {
+                namespace: namespace.into(),
+                ..Default::default()
+            },
+            role_ref: wire::RoleRef {
+                kind: role_kind.into(),
+                name: role.into(),
+                ..Default::default()
+            },
+            subjects: subjects.iter().map(subject).collect(),
         },
-        role_ref: wire::RoleRef {
-            kind: role_kind.into(),
-            name: role.into(),
-            ..Default::default()
-        },
-        subjects: subjects.iter().map(subject).collect(),
-    })
+        &Config::default(),
+    )
 }
 
 fn role(resources: &[&str]) -> Role {
@@ -106,10 +112,13 @@ fn role(resources: &[&str]) -> Role {
         resources: vec![(*resource).into()],
         ..Default::default()
     };
-    Roles::facts(&wire::Role {
-        rules: resources.iter().map(rule).collect(),
-        ..Default::default()
-    })
+    Roles::facts(
+        &wire::Role {
+            rules: resources.iter().map(rule).collect(),
+            ..Default::default()
+        },
+        &Config::default(),
+    )
 }
 
 /// Three accounts in two namespaces, each with a pod, everything read and nobody dirty.

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use super::{
-    InputKind,
+    Exemption, InputKind,
     identity::ServiceAccountRef,
     pod::{HostAccess, Workload},
     rbac::{ExplainedGrant, Permissions, RoleRef},
@@ -25,6 +25,8 @@ pub enum Verdict {
     Review,
     /// The answer would be a guess; the reason says what is missing.
     Unknown,
+    /// Somebody wrote down why it stays.
+    Exempted,
     /// A direct grant exists.
     Needed,
     /// There is nothing to remove.
@@ -33,10 +35,11 @@ pub enum Verdict {
 
 impl Verdict {
     /// Every verdict, worst first.
-    pub const ALL: [Self; 5] = [
+    pub const ALL: [Self; 6] = [
         Self::Unneeded,
         Self::Review,
         Self::Unknown,
+        Self::Exempted,
         Self::Needed,
         Self::NoToken,
     ];
@@ -48,16 +51,18 @@ impl Verdict {
             Self::Unneeded => "Unneeded",
             Self::Review => "Review",
             Self::Unknown => "Unknown",
+            Self::Exempted => "Exempted",
             Self::Needed => "Needed",
             Self::NoToken => "NoToken",
         }
     }
 
-    /// Whether somebody has something to do: these are reported by default.
+    /// Whether there is something to do, or somebody decided that there is not: these are reported by
+    /// default.
     #[must_use]
     pub const fn is_finding(self) -> bool {
         match self {
-            Self::Unneeded | Self::Review | Self::Unknown => true,
+            Self::Unneeded | Self::Review | Self::Unknown | Self::Exempted => true,
             Self::Needed | Self::NoToken => false,
         }
     }
@@ -108,6 +113,9 @@ pub enum Reason {
     UnresolvedRole,
     /// Unknown: a Secret has the name of one with a token of the account, but cannot be looked into.
     SuspectedLegacyToken,
+    /// Exempted: an annotation of the ServiceAccount or of the pods, or the configuration, says why the
+    /// token stays.
+    Exemption,
 }
 
 impl Reason {
@@ -131,6 +139,7 @@ impl Reason {
             Self::UnknownAudience => "UnknownAudience",
             Self::UnresolvedRole => "UnresolvedRole",
             Self::SuspectedLegacyToken => "SuspectedLegacyToken",
+            Self::Exemption => "Exemption",
         }
     }
 }
@@ -181,6 +190,8 @@ pub struct Exposure {
     pub permissions: Permissions,
     /// Systems that may take the token for an identity, sorted.
     pub consumers: BTreeSet<Box<str>>,
+    /// What somebody wrote down about why the tokens stay, and whether it counts.
+    pub exemption: Option<Exemption>,
     /// What to do; `None` when there is nothing to do.
     pub remediation: Option<Remediation>,
     /// What the answer lacks.
@@ -215,6 +226,8 @@ pub struct WorkloadExposure {
     pub carriers: Vec<Carrier>,
     /// Systems that may take the token for the pod's identity, sorted.
     pub consumers: Vec<Box<str>>,
+    /// Why its tokens stay, and whether that counts.
+    pub exemption: Option<Exemption>,
     /// What else there is to know, sorted; no verdict depends on it.
     pub notes: Vec<Note>,
 }

@@ -1,5 +1,7 @@
 //! The nouns: plain data that every other room speaks about.
 
+pub mod config;
+pub mod exemption;
 pub mod exposure;
 pub mod identity;
 pub mod pod;
@@ -8,6 +10,8 @@ pub mod secret;
 pub mod service_account;
 pub mod token;
 
+pub use config::Config;
+pub use exemption::{Claim, Exemption};
 pub use exposure::{
     ApiAudiences, Carrier, Drift, Explanation, Exposure, Gap, Note, Reach, Reason, Remediation,
     ReportScope, TokenSource, Verdict, WorkloadExposure,

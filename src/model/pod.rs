@@ -2,6 +2,8 @@
 
 use std::{fmt, sync::Arc};
 
+use super::Claim;
+
 /// Where admission mounts the token: `DefaultAPITokenMountPath` of the ServiceAccount admission plugin.
 pub const TOKEN_MOUNT_PATH: &str = "/var/run/secrets/kubernetes.io/serviceaccount";
 /// What the name of the injected volume begins with: `ServiceAccountVolumeName` of the same plugin.
@@ -22,6 +24,10 @@ pub struct PodFacts {
     pub origin: Origin,
     /// `spec.automountServiceAccountToken`; `None` when unset or null.
     pub automount: Option<bool>,
+    /// Why its tokens stay, as its annotations say.
+    pub exemption: Option<Box<Claim>>,
+    /// Those of its labels that the configuration asks for; sorted.
+    pub labels: Box<[(Box<str>, Box<str>)]>,
     /// Systems that may take the token for the pod's identity, without any RBAC; sorted.
     pub consumers: Box<[Box<str>]>,
     /// Its commands or variables speak of `ca.crt` or `namespace` where admission mounts them.

@@ -1,5 +1,7 @@
 //! What is kept of a ServiceAccount, of a Namespace and of a CSIDriver.
 
+use super::Claim;
+
 /// What is kept of a ServiceAccount.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ServiceAccountFacts {
@@ -7,6 +9,8 @@ pub struct ServiceAccountFacts {
     pub uid: Box<str>,
     /// `automountServiceAccountToken`; `None` when unset or null.
     pub automount: Option<bool>,
+    /// Why its tokens stay, as its annotations say.
+    pub exemption: Option<Box<Claim>>,
     /// The Secrets that it names in `secrets`.
     pub secrets: Box<[Box<str>]>,
 }

@@ -52,7 +52,8 @@ struct Covering<'a> {
     rule: &'a Rule,
 }
 
-/// What RBAC gives to an account beyond the baseline, which is what `system:authenticated` has.
+/// What RBAC gives to an account beyond the baseline, which is what `system:authenticated` has, and the
+/// `known` rules that every account of this cluster has anyway.
 ///
 /// An atom belongs to the widest group that has it: a binding that gives an account what all
 /// accounts of its namespace have anyway adds nothing.
@@ -61,13 +62,14 @@ pub fn permissions(
     account: &ServiceAccountRef,
     candidates: &[BoundRole<'_>],
     roles: KnownRoles,
+    known: &[Rule],
 ) -> Permissions {
     let reaching = reaching(account, candidates);
     let mut permissions = Permissions {
         widened: widened(&reaching),
         ..Permissions::default()
     };
-    each_beyond_baseline(&reaching, |via, bound, covering| {
+    each_beyond_baseline(&reaching, known, |via, bound, covering| {
         let grant = grant(via, bound, covering, roles);
         if grant.effect == Effect::Grants {
             let level = if via.is_group() {
@@ -89,24 +91,29 @@ pub fn explain(
     account: &ServiceAccountRef,
     candidates: &[BoundRole<'_>],
     roles: KnownRoles,
+    known: &[Rule],
 ) -> Vec<ExplainedGrant> {
     let mut explained = Vec::new();
-    each_beyond_baseline(&reaching(account, candidates), |via, bound, covering| {
-        let of_rule = |rule: &Rule| {
-            let (effect, caveat) = rules_effect([rule], &bound.scope(), covering);
-            RuleUse {
-                rule: rule.clone(),
-                effect,
-                caveat,
-            }
-        };
-        explained.push(ExplainedGrant {
-            grant: grant(via, bound, covering, roles),
-            rules: bound
-                .role
-                .map_or_else(Vec::new, |role| role.rules.iter().map(of_rule).collect()),
-        });
-    });
+    each_beyond_baseline(
+        &reaching(account, candidates),
+        known,
+        |via, bound, covering| {
+            let of_rule = |rule: &Rule| {
+                let (effect, caveat) = rules_effect([rule], &bound.scope(), covering);
+                RuleUse {
+                    rule: rule.clone(),
+                    effect,
+                    caveat,
+                }
+            };
+            explained.push(ExplainedGrant {
+                grant: grant(via, bound, covering, roles),
+                rules: bound
+                    .role
+                    .map_or_else(Vec::new, |role| role.rules.iter().map(of_rule).collect()),
+            });
+        },
+    );
     explained
 }
 
@@ -129,9 +136,10 @@ fn reaching<'a, 'b>(
 /// Visits every binding beyond those of everybody, with the rules of all wider ones.
 fn each_beyond_baseline<'a>(
     reaching: &[Reaching<'a, '_>],
+    known: &'a [Rule],
     mut visit: impl FnMut(&Subject, &BoundRole<'a>, &[Covering<'a>]),
 ) {
-    let mut covering = baseline(reaching);
+    let mut covering = baseline(reaching, known);
     let beyond: Vec<_> = reaching
         .iter()
         .filter(|(via, _)| **via != Subject::Authenticated)
@@ -201,8 +209,9 @@ fn covering_rules<'a>(bound: &BoundRole<'a>) -> impl Iterator<Item = Covering<'a
         })
 }
 
-/// What every identity has, and what upstream gives to every account on every cluster.
-fn baseline<'a>(reaching: &[Reaching<'a, '_>]) -> Vec<Covering<'a>> {
+/// What every identity has, what upstream gives to every account on every cluster, and what is known of
+/// this one.
+fn baseline<'a>(reaching: &[Reaching<'a, '_>], known: &'a [Rule]) -> Vec<Covering<'a>> {
     let of = |subject: Subject| {
         reaching
             .iter()
@@ -212,7 +221,14 @@ fn baseline<'a>(reaching: &[Reaching<'a, '_>]) -> Vec<Covering<'a>> {
     let upstream = of(Subject::AllServiceAccounts).filter(|covering| {
         covering.scope == Scope::Cluster && is_upstream_account_rule(covering.rule)
     });
-    of(Subject::Authenticated).chain(upstream).collect()
+    let known = known.iter().map(|rule| Covering {
+        scope: Scope::Cluster,
+        rule,
+    });
+    of(Subject::Authenticated)
+        .chain(upstream)
+        .chain(known)
+        .collect()
 }
 
 /// What a binding comes to beyond the covering rules, and what keeps all of it from being used.

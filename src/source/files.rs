@@ -24,7 +24,8 @@ use crate::{
     },
     index::{Index, Indexed},
     model::{
-        KnownRoles, ObjectKey, PodFacts, Role,
+        InputKind, KnownRoles, ObjectKey, PodFacts, Role,
+        exemption::EXEMPT,
         pod::{Origin, Workload},
     },
     rbac::aggregate::{AggregatedRole, aggregate},
@@ -77,6 +78,7 @@ pub fn load(paths: &[PathBuf], default_namespace: &str, index: &mut Index) -> Ou
         cluster_roles: BTreeMap::new(),
         filling: false,
         refused: Vec::new(),
+        faults: Vec::new(),
     };
     for path in paths {
         loader.path(path);
@@ -100,6 +102,8 @@ struct Loader<'a> {
     filling: bool,
     /// What the API server would refuse of the object that is being read.
     refused: Vec<String>,
+    /// What is wrong with the exemption that the object claims.
+    faults: Vec<String>,
 }
 
 /// The key of a workload's template: no pod can have such a name.
@@ -196,7 +200,8 @@ impl Loader<'_> {
         }
         let result = self.object(&head, &manifest);
         let refused = std::mem::take(&mut self.refused);
-        if result.is_ok() && refused.is_empty() {
+        let faults = std::mem::take(&mut self.faults);
+        if result.is_ok() && refused.is_empty() && faults.is_empty() {
             return;
         }
         let place = if manifest.line > 0 {
@@ -210,8 +215,8 @@ impl Loader<'_> {
                 place: place.clone(),
                 message: format!("the API server would refuse {} {why}", head.kind),
             }));
-        if let Err(message) = result {
-            self.problem(place, format!("{} {message}", head.kind));
+        for message in result.err().into_iter().chain(faults) {
+            self.problem(place.clone(), format!("{} {message}", head.kind));
         }
     }
 
@@ -257,9 +262,19 @@ impl Loader<'_> {
                 .map(|why| format!("{}: {why}", key.name)),
         );
         if !(self.filling && self.index.contains::<K>(&key)) {
-            self.index.apply::<K>(key, K::facts(&wire));
+            if K::INPUT == InputKind::ServiceAccount {
+                self.claim(&K::metadata(&wire).annotations);
+            }
+            let facts = K::facts(&wire, self.index.config());
+            self.index.apply::<K>(key, facts);
         }
         Ok(())
+    }
+
+    /// Notes what is wrong with the exemption that annotations claim.
+    fn claim(&mut self, annotations: &wire::Annotations) {
+        let claim = facts::exemption::claim(annotations);
+        self.faults.extend(claim.and_then(|claim| claim.fault()));
     }
 
     fn rbac<K: Kind>(&mut self, manifest: &Manifest<'_>) -> Result<(), String>
@@ -287,7 +302,8 @@ impl Loader<'_> {
     fn pod(&mut self, manifest: &Manifest<'_>) -> Result<(), String> {
         let mut wire: wire::Pod = manifest.read()?;
         self.place(&mut wire.metadata, true);
-        let facts = Pods::facts(&wire);
+        self.claim(&wire.metadata.annotations);
+        let facts = Pods::facts(&wire, self.index.config());
         let key = Pods::key(&wire);
         if facts.origin == Origin::Live {
             self.live
@@ -317,10 +333,16 @@ impl Loader<'_> {
         };
         let namespace: Arc<str> = wire.metadata.namespace.as_str().into();
         if let Some((metadata, spec)) = wire.template() {
-            templates.insert(
-                template_key(&namespace, &workload),
-                facts::pod::template(metadata, spec, workload),
-            );
+            let key = template_key(&namespace, &workload);
+            let config = self.index.config();
+            let facts = facts::pod::template(metadata, spec, workload, config);
+            templates.insert(key, facts);
+            self.claim(&metadata.annotations);
+            if facts::exemption::claim(&wire.metadata.annotations).is_some() {
+                self.faults.push(format!(
+                    "annotation {EXEMPT} is not on the pod template and does not count: move it to the metadata of the template"
+                ));
+            }
             if !TEMPLATE_KINDS.contains(&head.kind.as_str()) {
                 self.outcome.objects += 1;
             }

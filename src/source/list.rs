@@ -121,7 +121,7 @@ where
         let page = api.list(&params).await?;
         let mut index = index.write();
         for object in page.items {
-            index.apply::<K>(object.key, object.facts);
+            object.apply_to(&mut index);
         }
         let Some(token) = page.metadata.continue_.filter(|token| !token.is_empty()) else {
             index.commit::<K>();

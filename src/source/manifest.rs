@@ -15,6 +15,20 @@ pub(super) struct Malformed {
     pub(super) message: String,
 }
 
+impl Malformed {
+    /// What the parser says, with the place apart.
+    pub(super) fn from_yaml(error: &serde_saphyr::Error) -> Self {
+        let (line, column) = error
+            .location()
+            .map_or((0, 0), |location| (location.line(), location.column()));
+        Self {
+            line: usize::try_from(line).unwrap_or_default(),
+            column: usize::try_from(column).unwrap_or_default(),
+            message: strip_position(error.without_snippet()),
+        }
+    }
+}
+
 /// One object.
 #[derive(Debug)]
 pub(super) struct Manifest<'a> {
@@ -209,15 +223,6 @@ fn yaml(text: &str) -> impl Iterator<Item = Result<Manifest<'_>, Malformed>> {
             line: usize::try_from(document.referenced.line()).unwrap_or_default(),
             body: Body::Yaml(document.value),
         }),
-        Err(error) => {
-            let position = error
-                .location()
-                .map_or((0, 0), |location| (location.line(), location.column()));
-            Err(Malformed {
-                line: usize::try_from(position.0).unwrap_or_default(),
-                column: usize::try_from(position.1).unwrap_or_default(),
-                message: strip_position(error.without_snippet()),
-            })
-        }
+        Err(error) => Err(Malformed::from_yaml(&error)),
     })
 }

@@ -2,6 +2,7 @@
 //! the same index.
 
 mod cluster_role;
+pub mod config;
 pub mod files;
 pub mod list;
 mod manifest;

@@ -1,4 +1,4 @@
-//! What the client parses an object into: the facts at once, and as little metadata as it needs.
+//! What the client parses an object into: the fields that are read, and as little metadata as it needs.
 
 use std::borrow::Cow;
 
@@ -7,7 +7,8 @@ use serde::{Deserialize, Deserializer};
 
 use crate::{
     facts::Kind,
-    model::{InputKind, ObjectKey},
+    index::{Index, Indexed},
+    model::InputKind,
 };
 
 /// Which objects of a kind are asked for. Of Secrets, those with a token of an account; the API server
@@ -19,14 +20,11 @@ pub(super) const fn field_selector(kind: InputKind) -> Option<&'static str> {
     }
 }
 
-/// An object of a kind, reduced to its facts while it is parsed.
+/// An object of a kind.
 #[derive(Clone, Debug)]
 pub struct Object<K: Kind> {
     metadata: ObjectMeta,
-    /// Its key.
-    pub key: ObjectKey,
-    /// Its facts.
-    pub facts: K::Facts,
+    wire: K::Wire,
 }
 
 impl<'de, K: Kind> Deserialize<'de> for Object<K> {
@@ -37,11 +35,23 @@ impl<'de, K: Kind> Deserialize<'de> for Object<K> {
             resource_version: Some(K::metadata(&wire).resource_version.clone()),
             ..ObjectMeta::default()
         };
-        Ok(Self {
-            metadata,
-            key: K::key(&wire),
-            facts: K::facts(&wire),
-        })
+        Ok(Self { metadata, wire })
+    }
+}
+
+impl<K: Kind> Object<K>
+where
+    Index: Indexed<K>,
+{
+    /// It exists: its facts go into the index.
+    pub(super) fn apply_to(&self, index: &mut Index) {
+        let facts = K::facts(&self.wire, index.config());
+        index.apply::<K>(K::key(&self.wire), facts);
+    }
+
+    /// It is gone.
+    pub(super) fn delete_from(&self, index: &mut Index) {
+        index.delete::<K>(&K::key(&self.wire));
     }
 }
 

@@ -82,7 +82,8 @@ impl Feed {
         .flatten()
     }
 
-    fn write(&self, change: impl FnOnce(&mut Index)) {
+    /// Changes the index, and rings the bell.
+    pub fn write(&self, change: impl FnOnce(&mut Index)) {
         change(&mut self.index.write());
         self.bell.notify_one();
     }
@@ -191,10 +192,10 @@ where
     match event {
         Event::Init => index.begin::<K>(),
         Event::InitApply(object) | Event::Apply(object) => {
-            index.apply::<K>(object.key, object.facts);
+            object.apply_to(index);
         }
         Event::InitDone => index.commit::<K>(),
-        Event::Delete(object) => index.delete::<K>(&object.key),
+        Event::Delete(object) => object.delete_from(index),
     }
 }
 

@@ -15,7 +15,8 @@ use serde_json::{Value, json};
 use token_exposure::{
     facts::{Kind, Pods, pod::template, wire},
     model::{
-        ApiAudiences, Carrier, Level, PodFacts, Rule, ServiceAccountRef, TokenSource, pod::Workload,
+        ApiAudiences, Carrier, Config, Level, PodFacts, Rule, ServiceAccountRef, TokenSource,
+        pod::Workload,
     },
     rbac::cover::{Atom, breakdown},
     token::{Bearer, carriers, legacy::Holding},
@@ -29,7 +30,7 @@ pub const TOKEN_SECRET: &str = "legacy";
 /// What we say that a pod carries for its own account; predicted where it has no uid yet.
 pub fn carried(pod: &Value, account: &str, automount: Option<bool>) -> Vec<Carrier> {
     let pod: wire::Pod = serde_json::from_value(pod.clone()).unwrap();
-    carried_by(&Pods::facts(&pod), account, automount)
+    carried_by(&Pods::facts(&pod, &Config::default()), account, automount)
 }
 
 /// What we say that the pods of a Deployment with the spec of this pod will carry.
@@ -41,7 +42,7 @@ pub fn carried_by_template(pod: &Value, account: &str, automount: Option<bool>) 
         kind: "Deployment".into(),
         name: "w".into(),
     };
-    let facts = template(metadata, spec, workload);
+    let facts = template(metadata, spec, workload, &Config::default());
     carried_by(&facts, account, automount)
 }
 

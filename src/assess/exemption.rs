@@ -1,0 +1,73 @@
+//! Does somebody say that a token stays, and does that still count?
+
+use super::Evidence;
+use crate::model::{
+    Claim, Exemption, PodFacts, Verdict, WorkloadExposure,
+    exemption::{ExemptedBy, ExemptionState, Until},
+};
+
+/// The exemption of a pod: one that counts before one that does not.
+pub(super) fn of(evidence: &Evidence<'_>, pod: &PodFacts) -> Option<Exemption> {
+    let account = evidence.service_account;
+    let account = account.and_then(|facts| facts.exemption.as_deref());
+    let account = account.map(|claim| claimed(evidence, claim, ExemptedBy::ServiceAccount));
+    let own = pod.exemption.as_deref();
+    let own = own.map(|claim| claimed(evidence, claim, ExemptedBy::Workload(pod.workload.clone())));
+    let rules = evidence.config.exemptions.iter();
+    let configured = rules
+        .filter(|rule| rule.applies_to(evidence.account, &pod.labels))
+        .map(|rule| Exemption {
+            state: state(evidence, rule.until),
+            reason: rule.reason.clone(),
+            until: rule.until,
+            by: ExemptedBy::Config,
+            fault: "".into(),
+        });
+    let all = account.into_iter().chain(own).chain(configured);
+    all.min_by_key(|exemption| exemption.state)
+}
+
+/// The exemption of a workload: it counts where each shape of its pods has one that does.
+pub(super) fn of_all(shapes: Vec<Option<Exemption>>) -> Option<Exemption> {
+    let lacks = shapes.iter().any(Option::is_none);
+    let counts = |exemption: &Exemption| !(lacks && exemption.is_active());
+    let shapes = shapes.into_iter().flatten();
+    shapes
+        .filter(counts)
+        .max_by_key(|exemption| exemption.state)
+}
+
+/// The exemption that the verdict is, or would be.
+pub(super) fn shown(workloads: &[WorkloadExposure], verdict: Verdict) -> Option<Exemption> {
+    let concerned = workloads
+        .iter()
+        .filter(|workload| verdict.is_finding() && workload.verdict == verdict);
+    let mut exemptions = concerned.filter_map(|workload| workload.exemption.clone());
+    exemptions.next()
+}
+
+fn claimed(evidence: &Evidence<'_>, claim: &Claim, by: ExemptedBy) -> Exemption {
+    let fault = claim.fault();
+    let until = match claim.until {
+        Until::Day(day) => Some(day),
+        Until::Open | Until::Malformed(_) => None,
+    };
+    Exemption {
+        state: if fault.is_some() {
+            ExemptionState::Invalid
+        } else {
+            state(evidence, until)
+        },
+        reason: claim.reason.clone(),
+        until,
+        by,
+        fault: fault.unwrap_or_default().into(),
+    }
+}
+
+fn state(evidence: &Evidence<'_>, until: Option<jiff::civil::Date>) -> ExemptionState {
+    match (evidence.today, until) {
+        (Some(today), Some(last)) if today > last => ExemptionState::Expired,
+        _ => ExemptionState::Active,
+    }
+}

@@ -1,0 +1,47 @@
+//! What annotations say of why a token stays, and the labels that the configuration asks for.
+
+use jiff::civil::Date;
+
+use super::words::{Annotations, Labels};
+use crate::model::{
+    Claim, Config,
+    exemption::{EXEMPT, EXEMPT_UNTIL, Until},
+};
+
+/// How much of a reason is kept, in characters.
+const MAX_CHARACTERS: usize = 256;
+
+/// What the annotations of an object claim.
+#[must_use]
+pub fn claim(annotations: &Annotations) -> Option<Box<Claim>> {
+    let reason = annotations.get(EXEMPT);
+    let until = annotations.get(EXEMPT_UNTIL);
+    if reason.is_none() && until.is_none() {
+        return None;
+    }
+    let clipped = |text: &str| -> Box<str> { text.trim().chars().take(MAX_CHARACTERS).collect() };
+    Some(Box::new(Claim {
+        reason: clipped(reason.unwrap_or_default()),
+        until: until.map_or(Until::Open, |text| {
+            day(text).map_or_else(|| Until::Malformed(clipped(text)), Until::Day)
+        }),
+    }))
+}
+
+/// A day like `2027-01-31`, and nothing more.
+#[must_use]
+pub fn day(text: &str) -> Option<Date> {
+    let day: Date = text.trim().parse().ok()?;
+    (day.to_string() == text.trim()).then_some(day)
+}
+
+/// Those labels that the configuration asks for, sorted.
+pub(super) fn labels(labels: &Labels, config: &Config) -> Box<[(Box<str>, Box<str>)]> {
+    let asked = config.label_keys();
+    let mut kept: Vec<(Box<str>, Box<str>)> = asked
+        .filter_map(|key| Some((key.into(), labels.get(key)?.into())))
+        .collect();
+    kept.sort_unstable();
+    kept.dedup();
+    kept.into()
+}

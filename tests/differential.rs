@@ -19,7 +19,6 @@ use serde_json::{Value, json};
 use token_exposure::{
     index::Index,
     model::{Level, Rule, ServiceAccountRef},
-    source::files,
     token::automount::should_automount,
 };
 
@@ -328,7 +327,7 @@ fn what_rbac_gives_is_what_reviews_say() {
         let file = dir.path().join("world.json");
         std::fs::write(&file, &list).unwrap();
         let mut index = Index::new(&[]);
-        assert_eq!(files::load(&[file], "default", &mut index).problems, []);
+        assert_eq!(rig::load(&file, &mut index).problems, []);
         let rules: BTreeSet<Rule> = objects
             .iter()
             .flat_map(|object| object["rules"].as_array().cloned().unwrap_or_default())

@@ -120,6 +120,13 @@ fn files_are_judged_by_what_the_cluster_grants() {
             "off NoToken AutomountDisabled",
         ]
     );
+    // The API server selects by labels, as files are selected.
+    let of = |selector: &str| {
+        let output = plane.scan(&["-n", "shop", "-o", "json", "-l", selector]);
+        lines(&output.stdout)
+    };
+    assert_eq!(of("run in (idle)"), ["idle Unneeded NoPermissions"]);
+    assert_eq!(of("run!=idle"), [""; 0]);
     // There is nothing to judge without files.
     let usage = plane.scan(&["--with-cluster"]);
     assert_eq!(usage.status.code(), Some(2));

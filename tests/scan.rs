@@ -94,16 +94,20 @@ fn verdicts_at_or_above_the_threshold_fail() {
     let explicit = "apiVersion: v1\nkind: Pod\nmetadata: {name: web}\nspec:\n  automountServiceAccountToken: false\n  \
                     containers: [{name: c, volumeMounts: [{name: v, mountPath: /t}]}]\n  \
                     volumes: [{name: v, projected: {sources: [{serviceAccountToken: {audience: AUDIENCE, path: token}}]}}]\n";
+    let annotated = "metadata: {name: web, annotations: {tokenexposure.io/exempt: why}}";
+    let exempted = POD.replace("metadata: {name: web}", annotated);
     let dir = folder(&[
         ("unneeded.yaml", POD),
         ("review.yaml", &explicit.replace("AUDIENCE", "''")),
         ("unknown.yaml", &explicit.replace("AUDIENCE", "mine")),
+        ("exempted.yaml", &exempted),
         ("no-token.yaml", CLEAN),
     ]);
     for (file, codes) in [
         ("unneeded.yaml", [1, 1, 1, 0]),
         ("review.yaml", [0, 1, 1, 0]),
         ("unknown.yaml", [0, 0, 1, 0]),
+        ("exempted.yaml", [0, 0, 0, 0]),
         ("no-token.yaml", [0, 0, 0, 0]),
     ] {
         let found = ["unneeded", "review", "unknown", "never"]
@@ -545,4 +549,166 @@ fn every_file_of_the_corpus_is_read_or_gets_a_clear_error() {
     for (problem, expected) in problems.iter().zip(expected) {
         assert!(problem.contains(expected), "{error}");
     }
+}
+
+/// Two pods with labels, each with an account of its own.
+const LABELLED: &str = "\
+{kind: Pod, apiVersion: v1, metadata: {name: web, labels: {app: web}}, spec: {serviceAccountName: web, containers: [{name: c}]}}
+---
+kind: Deployment
+apiVersion: apps/v1
+metadata: {name: db}
+spec: {template: {metadata: {labels: {app: db, tier: back}}, spec: {serviceAccountName: db, containers: [{name: c}]}}}
+---
+{kind: ServiceAccount, apiVersion: v1, metadata: {name: idle}}
+";
+
+#[test]
+fn labels_select_pods_and_templates() {
+    for (selector, accounts) in [
+        ("", vec!["db", "idle", "web"]),
+        ("app=web", vec!["web"]),
+        ("app in (web, db)", vec!["db", "web"]),
+        ("!tier", vec!["web"]),
+        ("app=none", vec![]),
+    ] {
+        let args = [
+            "scan",
+            "-o",
+            "json",
+            "--report-scope",
+            "all",
+            "-l",
+            selector,
+            "-",
+        ];
+        let output = program(&args, LABELLED);
+        let list: Value = serde_json::from_slice(&output.stdout).unwrap();
+        let items = list["items"].as_array().unwrap();
+        let mut names: Vec<_> = items
+            .iter()
+            .map(|item| item["metadata"]["name"].as_str().unwrap())
+            .collect();
+        names.sort_unstable();
+        assert_eq!(names, accounts, "{selector}");
+    }
+    let dir = folder(&[("a.yaml", LABELLED)]);
+    let (code, _, error) = scan_in(dir.path(), &["a.yaml", "-l", "app web"]);
+    assert_eq!(code, 2);
+    assert!(
+        error.contains("`app web` is no requirement: write `key=value`"),
+        "{error}"
+    );
+}
+
+#[test]
+fn patterns_name_files_where_the_shell_does_not() {
+    let dir = folder(&[
+        ("a/one.yaml", POD),
+        ("a/b/two.yaml", &POD.replace("name: web}", "name: two}")),
+        ("a/b/readme.txt", "not YAML: ["),
+        ("c/[x].yaml", CLEAN),
+    ]);
+    for (pattern, code, pods) in [
+        ("a/*.yaml", 1, 1),
+        ("a/**/*.yaml", 1, 2),
+        ("a/?", 1, 1),
+        // A file of that very name is no pattern.
+        ("c/[x].yaml", 0, 0),
+        ("nowhere/*.yaml", 2, 0),
+        ("a/[.yaml", 2, 0),
+    ] {
+        let (found, json, error) = scan_in(dir.path(), &[pattern, "-o", "json"]);
+        let list: Value = serde_json::from_str(&json).unwrap();
+        let judged = list["items"][0]["status"]["pods"]
+            .as_u64()
+            .unwrap_or_default();
+        assert_eq!((found, judged), (code, pods), "{pattern}: {error}");
+    }
+}
+
+#[test]
+fn one_scan_is_told_in_several_ways() {
+    let dir = folder(&[("a.yaml", POD)]);
+    let args = [
+        "a.yaml",
+        "-o",
+        "markdown",
+        "-o",
+        "json=out.json",
+        "-o",
+        "yaml=out.yaml",
+    ];
+    let (code, markdown, _) = scan_in(dir.path(), &args);
+    assert_eq!(code, 1);
+    assert!(markdown.starts_with("###"), "{markdown}");
+    let json: Value =
+        serde_json::from_slice(&fs::read(dir.path().join("out.json")).unwrap()).unwrap();
+    let yaml: Value =
+        serde_yaml::from_slice(&fs::read(dir.path().join("out.yaml")).unwrap()).unwrap();
+    assert_eq!(json["items"][0]["status"]["verdict"], "Unneeded");
+    assert_eq!(json, yaml);
+    let (code, nothing, _) = scan_in(
+        dir.path(),
+        &["a.yaml", "-o", "json", "--output-file", "two.json"],
+    );
+    assert_eq!((code, nothing.as_str()), (1, ""));
+    assert_eq!(
+        fs::read(dir.path().join("two.json")).unwrap(),
+        fs::read(dir.path().join("out.json")).unwrap()
+    );
+    for (args, complaint) in [
+        (
+            &["-o", "json", "-o", "yaml"][..],
+            "two outputs go to standard output",
+        ),
+        (&["-o", "json=x", "-o", "yaml=x"], "two outputs go to x"),
+        (
+            &["-o", "nonsense"],
+            "`nonsense` is none of table, wide, json",
+        ),
+        (&["-o", "json="], "`json=` names no file"),
+        (
+            &["-o", "json=no/such/folder"],
+            "no/such/folder cannot be written",
+        ),
+    ] {
+        let (code, _, error) = scan_in(dir.path(), &[&["a.yaml"], args].concat());
+        assert!(
+            code == 2 && error.contains(complaint),
+            "{args:?}: {code} {error}"
+        );
+    }
+}
+
+/// What a terminal of 100 columns is sent.
+fn on_a_terminal(environment: &str) -> String {
+    let command = format!("stty cols 100; {environment} {PROGRAM} scan tests/demo/sample.yaml");
+    let output = Command::new("script")
+        .args(["-qec", &command, "/dev/null"])
+        .stdin(Stdio::null())
+        .output()
+        .expect("`script` of the package bsdutils runs");
+    String::from_utf8(output.stdout).unwrap()
+}
+
+#[test]
+fn a_terminal_gets_colours_that_fit_unless_it_wants_none() {
+    let shown = on_a_terminal("TERM=xterm");
+    assert!(shown.contains("\u{1b}[38;5;9mUnneeded"), "{shown}");
+    for environment in ["NO_COLOR=1 TERM=xterm", "TERM=dumb"] {
+        let shown = on_a_terminal(environment);
+        assert!(
+            shown.contains("Unneeded") && !shown.contains('\u{1b}'),
+            "{shown}"
+        );
+        assert!(
+            shown
+                .lines()
+                .all(|line| line.trim_end().chars().count() <= 100),
+            "{shown}"
+        );
+    }
+    let (_, piped, _) = scan_in(Path::new("."), &["tests/demo/sample.yaml"]);
+    assert!(!piped.contains('\u{1b}'));
 }

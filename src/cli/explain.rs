@@ -11,12 +11,13 @@ use serde_json::Value;
 
 use super::{
     CANNOT, LogFormat,
-    input::{InputArgs, Namespaces},
+    input::{InputArgs, Namespaces, Wanted},
 };
 use crate::{
     index::{Account, Index},
     model::{Reason, ServiceAccountRef, Verdict},
     output::explain,
+    source::LabelSelector,
 };
 
 /// Whose verdict to explain.
@@ -56,7 +57,11 @@ pub(super) async fn run(args: Args) -> anyhow::Result<ExitCode> {
             "`{target}` is neither NAMESPACE/NAME nor NAMESPACE/KIND/NAME, as in shop/mail or shop/deployment/web"
         ),
     };
-    let (index, complete) = args.input.read(Namespaces::One(namespace)).await?;
+    let wanted = Wanted {
+        namespaces: Namespaces::One(namespace),
+        pods: &LabelSelector::default(),
+    };
+    let (index, complete) = args.input.read(wanted).await?;
     let index = index.read();
     let account = match kind {
         None => ServiceAccountRef::new(namespace, name),

@@ -4,12 +4,12 @@ use std::{path::PathBuf, sync::Arc};
 
 use parking_lot::RwLock;
 
-use super::{cluster::ClusterArgs, complain, config::ConfigArgs, today};
+use super::{cluster::ClusterArgs, complain, config::ConfigArgs, progress::Progress, today};
 use crate::{
     index::{Index, SharedIndex},
     model::{ApiAudiences, Config, InputKind},
     output::table::visible,
-    source::{self, files, list},
+    source::{self, LabelSelector, files, list},
 };
 
 /// What is judged.
@@ -28,6 +28,14 @@ pub(super) struct InputArgs {
     config: ConfigArgs,
 }
 
+/// What is read.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Wanted<'a> {
+    pub(super) namespaces: Namespaces<'a>,
+    /// Which pods and templates.
+    pub(super) pods: &'a LabelSelector,
+}
+
 /// Which namespaces are read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Namespaces<'a> {
@@ -41,24 +49,23 @@ pub(super) enum Namespaces<'a> {
 
 impl InputArgs {
     /// Reads all of it; whether nothing was missing.
-    pub(super) async fn read(
-        &self,
-        namespaces: Namespaces<'_>,
-    ) -> anyhow::Result<(SharedIndex, bool)> {
+    pub(super) async fn read(&self, wanted: Wanted<'_>) -> anyhow::Result<(SharedIndex, bool)> {
         let kinds = source::kinds(self.cluster.legacy_tokens);
         let config = self.config.read()?;
         let audiences = self.config.audiences(&config);
         let index = Arc::new(RwLock::new(Index::new(&[])));
         if self.paths.is_empty() {
-            let complete = self
-                .live(&index, config, audiences, namespaces, &kinds)
-                .await?;
+            let complete = self.live(&index, config, audiences, wanted, &kinds).await?;
             return Ok((index, complete));
         }
         let complete = if self.with_cluster {
             let mut kinds = kinds;
             kinds.retain(|kind| *kind != InputKind::Pod);
-            self.live(&index, config, audiences, Namespaces::All, &kinds)
+            let everywhere = Wanted {
+                namespaces: Namespaces::All,
+                ..wanted
+            };
+            self.live(&index, config, audiences, everywhere, &kinds)
                 .await?
         } else {
             let mut index = index.write();
@@ -67,7 +74,7 @@ impl InputArgs {
             index.set_today(today());
             true
         };
-        let all_read = self.files(&mut index.write(), namespaces);
+        let all_read = self.files(&mut index.write(), wanted);
         Ok((index, complete && all_read))
     }
 
@@ -77,7 +84,7 @@ impl InputArgs {
         index: &SharedIndex,
         config: Config,
         audiences: Option<ApiAudiences>,
-        namespaces: Namespaces<'_>,
+        wanted: Wanted<'_>,
         kinds: &[InputKind],
     ) -> anyhow::Result<bool> {
         let cluster = self.cluster.connect().await?;
@@ -85,12 +92,22 @@ impl InputArgs {
         empty.set_config(config);
         empty.set_today(today());
         *index.write() = empty;
-        let namespace = match namespaces {
+        let namespace = match wanted.namespaces {
             Namespaces::All => None,
             Namespaces::One(namespace) => Some(namespace),
             Namespaces::Current => Some(cluster.namespace.as_str()),
         };
-        let errors = list::list_all(&cluster.client, index, namespace, kinds).await;
+        let progress = Progress::of("objects");
+        let wanted = list::Wanted {
+            kinds,
+            namespace,
+            pods: wanted.pods,
+        };
+        let errors = list::list_all(&cluster.client, index, &wanted, &|read, more| {
+            progress.advance(read, more);
+        })
+        .await;
+        drop(progress);
         // What fails for one kind fails for all, mostly: it is told once.
         if let Some(error) = errors.iter().find(|error| error.is_fatal()) {
             anyhow::bail!("the cluster cannot be read: {error}");
@@ -103,12 +120,19 @@ impl InputArgs {
     }
 
     /// Reads files; whether all of them could be.
-    fn files(&self, index: &mut Index, namespaces: Namespaces<'_>) -> bool {
-        let default_namespace = match namespaces {
+    fn files(&self, index: &mut Index, wanted: Wanted<'_>) -> bool {
+        let default_namespace = match wanted.namespaces {
             Namespaces::One(namespace) => namespace,
             Namespaces::Current | Namespaces::All => "default",
         };
-        let outcome = files::load(&self.paths, default_namespace, index);
+        let progress = Progress::of("files");
+        let wanted = files::Wanted {
+            namespace: default_namespace,
+            pods: wanted.pods,
+            progress: &|read, more| progress.advance(read, more),
+        };
+        let outcome = files::load(&self.paths, &wanted, index);
+        drop(progress);
         for problem in &outcome.problems {
             complain(&format!("error: {}", visible(&problem.to_string())));
         }

@@ -8,6 +8,8 @@ mod crd;
 mod explain;
 mod input;
 mod inspect;
+mod output;
+mod progress;
 mod scan;
 
 use std::{io, path::Path, process::ExitCode};

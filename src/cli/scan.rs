@@ -1,21 +1,16 @@
 //! `token-exposure scan`.
 
-use std::{
-    collections::BTreeSet,
-    io::{self, IsTerminal, Write},
-    process::ExitCode,
-};
+use std::{collections::BTreeSet, process::ExitCode};
 
 use super::{
     CANNOT, LogFormat, complain,
-    input::{InputArgs, Namespaces},
+    input::{InputArgs, Namespaces, Wanted},
+    output::OutputArgs,
 };
 use crate::{
     model::{Exposure, ReportScope, Verdict},
-    output::{
-        markdown, objects, patch,
-        table::{self, Detail},
-    },
+    output::table,
+    source::LabelSelector,
 };
 
 /// What to scan, and how to tell.
@@ -39,33 +34,23 @@ pub(super) struct Args {
     /// Scan all namespaces
     #[arg(short = 'A', long)]
     all_namespaces: bool,
-    /// How to print
-    #[arg(short, long, value_enum, default_value_t)]
-    output: Format,
+    /// Judge only pods with these labels, as in app=web,tier!=db
+    #[arg(
+        short = 'l',
+        long,
+        value_name = "LABELS",
+        default_value = "",
+        hide_default_value = true
+    )]
+    selector: LabelSelector,
+    #[command(flatten)]
+    output: OutputArgs,
     /// Which ServiceAccounts are shown
     #[arg(long, value_enum, default_value_t)]
     report_scope: Scope,
     /// The least bad verdict that makes the exit code 1
     #[arg(long, value_name = "VERDICT", value_enum, default_value_t)]
     fail_on: FailOn,
-}
-
-/// How to print.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
-enum Format {
-    /// For a person.
-    #[default]
-    Table,
-    /// For a person with a wide screen.
-    Wide,
-    /// A v1 List of TokenExposureReports.
-    Json,
-    /// The same as YAML.
-    Yaml,
-    /// What switches the tokens off: for kustomize, with the kubectl command of each.
-    Patch,
-    /// A table for a pull request.
-    Markdown,
 }
 
 /// Which ServiceAccounts are told of.
@@ -116,17 +101,34 @@ pub(super) async fn run(args: Args) -> anyhow::Result<ExitCode> {
         (Some(namespace), false) => Namespaces::One(namespace),
         (None, false) => Namespaces::Current,
     };
-    let (index, complete) = args.input.read(namespaces).await?;
+    let wanted = Wanted {
+        namespaces,
+        pods: &args.selector,
+    };
+    let outputs = args.output.destinations()?;
+    let (index, complete) = args.input.read(wanted).await?;
     let exposures: Vec<Exposure> = {
         let index = index.read();
         let subjects = index.accounts().filter(|(_, known)| known.is_subject());
-        subjects.map(|(account, _)| index.assess(account)).collect()
+        let assessed = subjects.map(|(account, _)| index.assess(account));
+        // Where pods are selected, accounts without any of them are nobody's question.
+        let asked =
+            |exposure: &Exposure| args.selector.selects_all() || !exposure.workloads.is_empty();
+        assessed.filter(asked).collect()
     };
     note_widened_baseline(&exposures);
     let failed = exposures
         .iter()
         .any(|exposure| args.fail_on.includes(exposure.verdict));
-    print(&args, &exposures)?;
+    let scope = ReportScope::from(args.report_scope);
+    let mut shown: Vec<&Exposure> = exposures
+        .iter()
+        .filter(|exposure| scope.includes(exposure.verdict))
+        .collect();
+    shown.sort_by_key(|exposure| (exposure.verdict, &exposure.account));
+    for output in &outputs {
+        output.write(&shown, &exposures)?;
+    }
     Ok(match (complete, failed) {
         (false, _) => ExitCode::from(CANNOT),
         (true, true) => ExitCode::from(1),
@@ -157,37 +159,4 @@ fn note_widened_baseline(exposures: &[Exposure]) {
             shown.join(", ")
         )));
     }
-}
-
-fn print(args: &Args, exposures: &[Exposure]) -> io::Result<()> {
-    let scope = ReportScope::from(args.report_scope);
-    let mut shown: Vec<&Exposure> = exposures
-        .iter()
-        .filter(|exposure| scope.includes(exposure.verdict))
-        .collect();
-    let mut out = io::BufWriter::new(io::stdout().lock());
-    shown.sort_by_key(|exposure| (exposure.verdict, &exposure.account));
-    match args.output {
-        Format::Json => objects::write_json(&mut out, &shown)?,
-        Format::Yaml => objects::write_yaml(&mut out, &shown)?,
-        Format::Patch => patch::write(&mut out, &shown)?,
-        Format::Markdown => markdown::write(&mut out, &shown, exposures)?,
-        Format::Table | Format::Wide => {
-            let detail = if args.output == Format::Wide {
-                Detail::Wide
-            } else {
-                Detail::Normal
-            };
-            table::write(&mut out, &shown, exposures, detail, terminal_width())?;
-        }
-    }
-    out.flush()
-}
-
-/// The width of the terminal; `None` when the output goes elsewhere.
-fn terminal_width() -> Option<u16> {
-    io::stdout()
-        .is_terminal()
-        .then(|| comfy_table::Table::new().width())
-        .flatten()
 }

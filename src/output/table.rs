@@ -2,7 +2,7 @@
 
 use std::{fmt::Write as _, io};
 
-use comfy_table::{ContentArrangement, Table, presets::NOTHING};
+use comfy_table::{Cell, Color, ContentArrangement, Table, presets::NOTHING};
 
 use crate::model::{Exposure, Level, Verdict};
 
@@ -15,6 +15,15 @@ pub enum Detail {
     Wide,
 }
 
+/// What the reader's terminal can do.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Style {
+    /// How many columns it has; `None` where lines may be of any length.
+    pub width: Option<u16>,
+    /// Whether verdicts are coloured.
+    pub colors: bool,
+}
+
 /// Writes a table; `exposures` are those to show, `all` those that were judged.
 ///
 /// # Errors
@@ -24,21 +33,24 @@ pub fn write(
     exposures: &[&Exposure],
     all: &[Exposure],
     detail: Detail,
-    width: Option<u16>,
+    style: Style,
 ) -> io::Result<()> {
     if !exposures.is_empty() {
-        writeln!(out, "{}", rows(exposures, detail, width))?;
+        writeln!(out, "{}", rows(exposures, detail, style))?;
         writeln!(out)?;
     }
     writeln!(out, "{}", counts(all))
 }
 
-fn rows(exposures: &[&Exposure], detail: Detail, width: Option<u16>) -> String {
+fn rows(exposures: &[&Exposure], detail: Detail, style: Style) -> String {
     let mut table = Table::new();
     table
         .load_style(NOTHING)
         .set_content_arrangement(ContentArrangement::Disabled);
-    if let Some(width) = width {
+    if style.colors {
+        table.enforce_styling();
+    }
+    if let Some(width) = style.width {
         table
             .set_content_arrangement(ContentArrangement::Dynamic)
             .set_width(width);
@@ -63,12 +75,12 @@ fn rows(exposures: &[&Exposure], detail: Detail, width: Option<u16>) -> String {
             Level::Direct => "Direct",
         };
         let mut row = vec![
-            visible(&exposure.account.namespace),
-            visible(&exposure.account.name),
-            exposure.verdict.to_string(),
-            exposure.reason.to_string(),
-            exposure.pods.to_string(),
-            level.to_owned(),
+            Cell::new(visible(&exposure.account.namespace)),
+            Cell::new(visible(&exposure.account.name)),
+            verdict(exposure.verdict, style.colors),
+            Cell::new(exposure.reason),
+            Cell::new(exposure.pods),
+            Cell::new(level),
         ];
         if detail == Detail::Wide {
             let names: Vec<_> = exposure
@@ -76,9 +88,9 @@ fn rows(exposures: &[&Exposure], detail: Detail, width: Option<u16>) -> String {
                 .iter()
                 .map(|workload| visible(&workload.workload.to_string()))
                 .collect();
-            row.push(names.join(", "));
+            row.push(Cell::new(names.join(", ")));
         }
-        row.push(visible(&exposure.message));
+        row.push(Cell::new(visible(&exposure.message)));
         table.add_row(row);
     }
     for column in table.column_iter_mut() {
@@ -91,7 +103,18 @@ fn rows(exposures: &[&Exposure], detail: Detail, width: Option<u16>) -> String {
     lines.join("\n")
 }
 
-/// One line of counts: what there is of each verdict.
+/// A verdict, in the colour of its urgency.
+fn verdict(verdict: Verdict, colors: bool) -> Cell {
+    let color = match verdict {
+        Verdict::Unneeded => Color::Red,
+        Verdict::Review | Verdict::Unknown => Color::Yellow,
+        Verdict::Exempted => Color::Blue,
+        Verdict::Needed | Verdict::NoToken => Color::Green,
+    };
+    let cell = Cell::new(verdict);
+    if colors { cell.fg(color) } else { cell }
+}
+
 /// How many there are of each verdict.
 pub(super) fn counts(all: &[Exposure]) -> String {
     let mut line = match all.len() {

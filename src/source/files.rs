@@ -3,19 +3,17 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    fmt,
     fs::File,
     io::{self, Read},
     path::{Path, PathBuf},
     sync::Arc,
 };
 
-use serde::de::DeserializeOwned;
-use walkdir::WalkDir;
-
 use super::{
+    LabelSelector, Progress,
     cluster_role::ClusterRole,
     manifest::{Head, Manifest, manifests},
+    paths,
 };
 use crate::{
     facts::{
@@ -30,27 +28,15 @@ use crate::{
     },
     rbac::aggregate::{AggregatedRole, aggregate},
 };
+use serde::de::DeserializeOwned;
+
+pub use super::paths::Problem;
 
 /// The RBAC that every API server bootstraps, as tests/control-plane/bootstrap.sh prints it.
 const BOOTSTRAP: &str = include_str!("bootstrap.json");
 /// The ClusterRole and the ClusterRoleBinding that every cluster has: input that holds both is the
 /// dump of one, and lacks no role.
 const DUMP_MARKER: &str = "cluster-admin";
-
-/// What could not be read, and where.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Problem {
-    /// The file, with line and column where known.
-    pub place: String,
-    /// The cause, with the fix where there is one.
-    pub message: String,
-}
-
-impl fmt::Display for Problem {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}: {}", self.place, self.message)
-    }
-}
 
 /// What came of reading files.
 #[derive(Debug, Default)]
@@ -65,12 +51,22 @@ pub struct Outcome {
     pub has_rbac: bool,
 }
 
-/// Reads files, folders and `-` (standard input) into an index, which may know a cluster already: then
-/// nothing else is assumed. Objects without a namespace get `default_namespace`.
-pub fn load(paths: &[PathBuf], default_namespace: &str, index: &mut Index) -> Outcome {
+/// What is read of files, and how.
+pub struct Wanted<'a> {
+    /// The namespace of objects that name none.
+    pub namespace: &'a str,
+    /// Which pods and templates.
+    pub pods: &'a LabelSelector,
+    /// Is told how many files were read.
+    pub progress: Progress<'a>,
+}
+
+/// Reads files, folders, patterns of them and `-` (standard input) into an index, which may know a cluster already: then
+/// nothing else is assumed.
+pub fn load(paths: &[PathBuf], wanted: &Wanted<'_>, index: &mut Index) -> Outcome {
     let mut loader = Loader {
         index,
-        default_namespace,
+        wanted,
         outcome: Outcome::default(),
         templates: BTreeMap::new(),
         made: BTreeMap::new(),
@@ -80,15 +76,21 @@ pub fn load(paths: &[PathBuf], default_namespace: &str, index: &mut Index) -> Ou
         refused: Vec::new(),
         faults: Vec::new(),
     };
-    for path in paths {
-        loader.path(path);
+    let found: Vec<_> = paths.iter().flat_map(|path| paths::find(path)).collect();
+    (wanted.progress)(0, found.len() as u64);
+    for path in found {
+        match path {
+            Ok(path) => loader.file(&path),
+            Err(problem) => loader.outcome.problems.push(problem),
+        }
+        (wanted.progress)(1, 0);
     }
     loader.finish()
 }
 
 struct Loader<'a> {
     index: &'a mut Index,
-    default_namespace: &'a str,
+    wanted: &'a Wanted<'a>,
     outcome: Outcome,
     /// Templates by namespace and workload: they count only where no pod of theirs is in the input.
     templates: BTreeMap<ObjectKey, PodFacts>,
@@ -114,34 +116,11 @@ fn template_key(namespace: &Arc<str>, workload: &Workload) -> ObjectKey {
 impl Loader<'_> {
     // === paths ===
 
-    fn path(&mut self, path: &Path) {
+    fn file(&mut self, path: &Path) {
         if path == Path::new("-") {
             let text = read(&mut io::stdin().lock());
             return self.text("standard input", text);
         }
-        if !path.is_dir() {
-            return self.file(path);
-        }
-        let root = path.canonicalize().unwrap_or_else(|_| path.to_owned());
-        let visible = |name: &std::ffi::OsStr| !name.to_string_lossy().starts_with('.');
-        let entries = WalkDir::new(path).sort_by_file_name().into_iter();
-        for entry in entries.filter_entry(|entry| entry.depth() == 0 || visible(entry.file_name()))
-        {
-            match entry {
-                Ok(entry) if is_manifest(entry.path(), &root) => self.file(entry.path()),
-                Ok(_) => {}
-                Err(error) => {
-                    let place = error.path().unwrap_or(path).display().to_string();
-                    let cause = error
-                        .io_error()
-                        .map_or_else(|| error.to_string(), ToString::to_string);
-                    self.problem(place, format!("cannot be read: {cause}"));
-                }
-            }
-        }
-    }
-
-    fn file(&mut self, path: &Path) {
         let place = path.display().to_string();
         let text = File::open(path).and_then(|mut file| read(&mut file));
         self.text(&place, text);
@@ -295,7 +274,7 @@ impl Loader<'_> {
         if !namespaced {
             metadata.namespace.clear();
         } else if metadata.namespace.is_empty() {
-            self.default_namespace.clone_into(&mut metadata.namespace);
+            self.wanted.namespace.clone_into(&mut metadata.namespace);
         }
     }
 
@@ -303,6 +282,9 @@ impl Loader<'_> {
         let mut wire: wire::Pod = manifest.read()?;
         self.place(&mut wire.metadata, true);
         self.claim(&wire.metadata.annotations);
+        if !self.wanted.pods.matches(&wire.metadata.labels) {
+            return Ok(());
+        }
         let facts = Pods::facts(&wire, self.index.config());
         let key = Pods::key(&wire);
         if facts.origin == Origin::Live {
@@ -332,7 +314,9 @@ impl Loader<'_> {
             &mut self.templates
         };
         let namespace: Arc<str> = wire.metadata.namespace.as_str().into();
-        if let Some((metadata, spec)) = wire.template() {
+        if let Some((metadata, spec)) = wire.template()
+            && self.wanted.pods.matches(&metadata.labels)
+        {
             let key = template_key(&namespace, &workload);
             let config = self.index.config();
             let facts = facts::pod::template(metadata, spec, workload, config);
@@ -416,18 +400,6 @@ const TEMPLATE_KINDS: [&str; 8] = [
     "Job",
     "CronJob",
 ];
-
-/// Whether a file of a folder is read: YAML or JSON by its name, and a link only within the folder.
-fn is_manifest(path: &Path, root: &Path) -> bool {
-    let extension = path
-        .extension()
-        .and_then(|extension| extension.to_str())
-        .map(str::to_ascii_lowercase);
-    let named = matches!(extension.as_deref(), Some("yaml" | "yml" | "json"));
-    named
-        && path.canonicalize().is_ok_and(|real| real.starts_with(root))
-        && path.metadata().is_ok_and(|metadata| metadata.is_file())
-}
 
 fn read(from: &mut impl Read) -> io::Result<String> {
     let mut text = String::new();

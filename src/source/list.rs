@@ -3,7 +3,7 @@
 use kube::{Api, Client, api::ListParams, core::Status};
 
 use super::{
-    each_kind, explain, missing_rule,
+    LabelSelector, Progress, each_kind, explain, missing_rule,
     object::{Object, field_selector},
 };
 use crate::{
@@ -44,39 +44,50 @@ impl Error {
     }
 }
 
+/// What is listed.
+#[derive(Clone, Copy, Debug)]
+pub struct Wanted<'a> {
+    /// Which of the kinds.
+    pub kinds: &'a [InputKind],
+    /// Of which namespace, for Pods, ServiceAccounts and Secrets; what grants them anything may lie in
+    /// any.
+    pub namespace: Option<&'a str>,
+    /// Which pods.
+    pub pods: &'a LabelSelector,
+}
+
 /// Lists those of the kinds that verdicts are computed from which are wanted once, side by side; what
 /// fails is told at the end.
 pub async fn list_all(
     client: &Client,
     index: &SharedIndex,
-    namespace: Option<&str>,
-    wanted: &[InputKind],
+    wanted: &Wanted<'_>,
+    progress: Progress<'_>,
 ) -> Vec<Error> {
-    let legacy_tokens = wanted.contains(&InputKind::Secret);
-    each_kind!(legacy_tokens, list(client, index, namespace, wanted))
+    let legacy_tokens = wanted.kinds.contains(&InputKind::Secret);
+    each_kind!(legacy_tokens, list(client, index, wanted, progress))
         .await
         .into_iter()
         .filter_map(Result::err)
         .collect()
 }
 
-/// Lists one kind once. `namespace` narrows Pods, ServiceAccounts and Secrets; what grants them anything
-/// may lie in any namespace. What is refused is noted in the index too.
+/// Lists one kind once. What is refused is noted in the index too.
 /// An expired page token begins the list anew, once.
 async fn list<K: Kind + Clone + std::fmt::Debug>(
     client: &Client,
     index: &SharedIndex,
-    namespace: Option<&str>,
-    wanted: &[InputKind],
+    wanted: &Wanted<'_>,
+    progress: Progress<'_>,
 ) -> Result<(), Error>
 where
     Index: Indexed<K>,
 {
     let kind = K::INPUT;
-    if !wanted.contains(&kind) {
+    if !wanted.kinds.contains(&kind) {
         return Ok(());
     }
-    let api: Api<Object<K>> = match namespace {
+    let api: Api<Object<K>> = match wanted.namespace {
         Some(namespace)
             if matches!(
                 kind,
@@ -89,9 +100,16 @@ where
     };
     let expired =
         |error: &kube::Error| matches!(error, kube::Error::Api(status) if status.code == 410);
-    let mut result = pages(&api, index).await;
+    let mut params = ListParams::default().limit(PAGE_SIZE);
+    if let Some(fields) = field_selector(kind) {
+        params = params.fields(fields);
+    }
+    if kind == InputKind::Pod && !wanted.pods.selects_all() {
+        params = params.labels_from(&wanted.pods.0);
+    }
+    let mut result = pages(&api, index, &params, progress).await;
     if result.as_ref().is_err_and(expired) {
-        result = pages(&api, index).await;
+        result = pages(&api, index, &params, progress).await;
     }
     result.map_err(|source| match source {
         kube::Error::Api(status) if Status::is_forbidden(&status) => {
@@ -108,17 +126,23 @@ where
 async fn pages<K: Kind + Clone + std::fmt::Debug>(
     api: &Api<Object<K>>,
     index: &SharedIndex,
+    first: &ListParams,
+    progress: Progress<'_>,
 ) -> kube::Result<()>
 where
     Index: Indexed<K>,
 {
     index.write().begin::<K>();
-    let mut params = ListParams::default().limit(PAGE_SIZE);
-    if let Some(fields) = field_selector(K::INPUT) {
-        params = params.fields(fields);
-    }
+    let mut params = first.clone();
+    let mut announced = 0;
     loop {
         let page = api.list(&params).await?;
+        let items = page.items.len() as u64;
+        let remaining = page.metadata.remaining_item_count.unwrap_or_default();
+        // What is left is an estimate, which only grows here.
+        let expected = items + u64::try_from(remaining).unwrap_or_default();
+        progress(items, expected.saturating_sub(announced));
+        announced = announced.max(expected) - items;
         let mut index = index.write();
         for object in page.items {
             object.apply_to(&mut index);

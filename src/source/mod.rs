@@ -7,12 +7,20 @@ pub mod files;
 pub mod list;
 mod manifest;
 pub mod object;
+mod paths;
 pub mod probe;
+pub mod selector;
 pub mod watch;
 
 use kube::core::Status;
 
+pub use self::selector::LabelSelector;
+
 use crate::model::InputKind;
+
+/// Is told how far reading has got: how many more objects or files were read, and how many more there
+/// are to read.
+pub type Progress<'a> = &'a dyn Fn(u64, u64);
 
 /// The kinds that the controller watches beside its own reports: those that verdicts are computed
 /// from, and Namespaces, to know where nothing can be written. The RBAC of `deploy/` is tested against

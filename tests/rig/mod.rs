@@ -25,6 +25,10 @@ use std::{
 
 use serde_json::Value;
 use tempfile::TempDir;
+use token_exposure::{
+    index::Index,
+    source::{LabelSelector, files},
+};
 
 /// Our program.
 pub const PROGRAM: &str = env!("CARGO_BIN_EXE_token-exposure");
@@ -487,6 +491,16 @@ pub fn scan_files(paths: &[&Path], args: &[&str]) -> (Vec<Value>, i32, String) {
         output.status.code().unwrap(),
         error,
     )
+}
+
+/// Reads one file into an index, as `scan` does.
+pub fn load(file: &Path, index: &mut Index) -> files::Outcome {
+    let wanted = files::Wanted {
+        namespace: "default",
+        pods: &LabelSelector::default(),
+        progress: &|_, _| {},
+    };
+    files::load(&[file.to_owned()], &wanted, index)
 }
 
 fn run(command: &mut Command, stdin: &str) -> Output {

@@ -20,7 +20,6 @@ use serde_json::{Value, json};
 use token_exposure::{
     index::Index,
     model::{ApiAudiences, Carrier, Exposure, Grant, ServiceAccountRef, rbac::Effect},
-    source::files,
 };
 
 #[path = "../rig/mod.rs"]
@@ -166,7 +165,7 @@ impl Case {
             names: self.api_audiences.iter().cloned().collect(),
             complete: !self.api_audiences.is_empty(),
         });
-        let outcome = files::load(&[file], "default", &mut index);
+        let outcome = rig::load(&file, &mut index);
         assert_eq!(outcome.problems, []);
         let warnings = outcome.warnings.into_iter();
         (index, warnings.map(|warning| warning.message).collect())

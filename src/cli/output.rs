@@ -1,0 +1,161 @@
+//! How a scan is told, and where to.
+
+use std::{
+    fs::File,
+    io::{self, BufWriter, IsTerminal, Write},
+    path::PathBuf,
+    str::FromStr,
+};
+
+use anyhow::{Context, bail};
+use clap::ValueEnum;
+
+use crate::{
+    model::Exposure,
+    output::{
+        markdown, objects, patch,
+        table::{self, Detail, Style},
+    },
+};
+
+/// How a scan is told, and where to.
+#[derive(Debug, clap::Args)]
+pub(super) struct OutputArgs {
+    /// How to print: table, wide, json, yaml, markdown or patch; repeatable, all but one with the file
+    /// to write to, as in -o table -o json=report.json
+    #[arg(
+        short,
+        long,
+        value_name = "FORMAT[=FILE]",
+        default_value = "table",
+        hide_default_value = true
+    )]
+    output: Vec<Output>,
+    /// Write to this file what would go to standard output
+    #[arg(long, value_name = "FILE")]
+    output_file: Option<PathBuf>,
+}
+
+/// One way to tell, and where to; standard output without a file.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Output {
+    format: Format,
+    file: Option<PathBuf>,
+}
+
+/// How to print.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+enum Format {
+    /// For a person.
+    Table,
+    /// For a person with a wide screen.
+    Wide,
+    /// A v1 List of TokenExposureReports.
+    Json,
+    /// The same as YAML.
+    Yaml,
+    /// What switches the tokens off: for kustomize, with the kubectl command of each.
+    Patch,
+    /// A table for a pull request.
+    Markdown,
+}
+
+impl FromStr for Output {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let (format, file) = match text.split_once('=') {
+            Some((format, file)) => (format, Some(file)),
+            None => (text, None),
+        };
+        if file == Some("") {
+            return Err(format!("`{text}` names no file"));
+        }
+        let format = Format::from_str(format, false).map_err(|_| {
+            let names = Format::value_variants().iter();
+            let names = names.filter_map(ValueEnum::to_possible_value);
+            let names: Vec<_> = names.map(|name| name.get_name().to_owned()).collect();
+            format!("`{format}` is none of {}", names.join(", "))
+        })?;
+        Ok(Self {
+            format,
+            file: file.map(PathBuf::from),
+        })
+    }
+}
+
+impl OutputArgs {
+    /// Where everything goes; an error where two would go to one place.
+    pub(super) fn destinations(&self) -> anyhow::Result<Vec<Output>> {
+        let with_file = |output: &Output| Output {
+            format: output.format,
+            file: output.file.clone().or_else(|| self.output_file.clone()),
+        };
+        let outputs: Vec<_> = self.output.iter().map(with_file).collect();
+        for (place, output) in outputs.iter().enumerate() {
+            if outputs[..place]
+                .iter()
+                .any(|other| other.file == output.file)
+            {
+                match &output.file {
+                    Some(file) => bail!(
+                        "two outputs go to {}: name a file for each, as in -o json=report.json",
+                        file.display()
+                    ),
+                    None => bail!(
+                        "two outputs go to standard output: name a file for all but one, as in -o json=report.json"
+                    ),
+                }
+            }
+        }
+        Ok(outputs)
+    }
+}
+
+impl Output {
+    /// Writes `shown` of `all` that were judged.
+    pub(super) fn write(&self, shown: &[&Exposure], all: &[Exposure]) -> anyhow::Result<()> {
+        match &self.file {
+            None => {
+                let style = terminal_style();
+                self.write_to(io::stdout().lock(), shown, all, style)?;
+            }
+            Some(path) => File::create(path)
+                .and_then(|file| self.write_to(file, shown, all, Style::default()))
+                .with_context(|| format!("{} cannot be written", path.display()))?,
+        }
+        Ok(())
+    }
+
+    fn write_to(
+        &self,
+        out: impl Write,
+        shown: &[&Exposure],
+        all: &[Exposure],
+        style: Style,
+    ) -> io::Result<()> {
+        let mut out = BufWriter::new(out);
+        match self.format {
+            Format::Json => objects::write_json(&mut out, shown)?,
+            Format::Yaml => objects::write_yaml(&mut out, shown)?,
+            Format::Patch => patch::write(&mut out, shown)?,
+            Format::Markdown => markdown::write(&mut out, shown, all)?,
+            Format::Table => table::write(&mut out, shown, all, Detail::Normal, style)?,
+            Format::Wide => table::write(&mut out, shown, all, Detail::Wide, style)?,
+        }
+        out.flush()
+    }
+}
+
+/// The width of the terminal, and whether it wants colours; neither when the output goes elsewhere.
+fn terminal_style() -> Style {
+    if !io::stdout().is_terminal() {
+        return Style::default();
+    }
+    let is_set = |name| std::env::var_os(name).is_some_and(|value| !value.is_empty());
+    let is_dumb = std::env::var_os("TERM").is_some_and(|terminal| terminal == "dumb");
+    Style {
+        width: comfy_table::Table::new().width(),
+        colors: !is_set("NO_COLOR") && !is_dumb,
+    }
+}

@@ -1,0 +1,82 @@
+//! Which files do paths name? Files themselves, folders and patterns.
+
+use std::{
+    fmt,
+    path::{Path, PathBuf},
+};
+
+use walkdir::WalkDir;
+
+/// What could not be read, and where.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Problem {
+    /// The file, with line and column where known.
+    pub place: String,
+    /// The cause, with the fix where there is one.
+    pub message: String,
+}
+
+impl fmt::Display for Problem {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", self.place, self.message)
+    }
+}
+
+/// The files that a path names, in order: itself, the manifests of a folder, or those that it is a pattern
+/// of; `-` is standard input.
+pub(super) fn find(path: &Path) -> Vec<Result<PathBuf, Problem>> {
+    let text = path.to_string_lossy();
+    if path.exists() || !text.contains(['*', '?', '[']) {
+        return walk(path);
+    }
+    let problem = |message: String| {
+        vec![Err(Problem {
+            place: text.to_string(),
+            message,
+        })]
+    };
+    let matches: Vec<_> = match glob::glob(&text) {
+        Ok(matches) => matches.flatten().collect(),
+        Err(error) => return problem(format!("is no pattern: {}", error.msg)),
+    };
+    if matches.is_empty() {
+        return problem("matches no file".to_owned());
+    }
+    matches.iter().flat_map(|path| walk(path)).collect()
+}
+
+/// A file, or the manifests of a folder.
+fn walk(path: &Path) -> Vec<Result<PathBuf, Problem>> {
+    if !path.is_dir() {
+        return vec![Ok(path.to_owned())];
+    }
+    let root = path.canonicalize().unwrap_or_else(|_| path.to_owned());
+    let visible = |name: &std::ffi::OsStr| !name.to_string_lossy().starts_with('.');
+    let entries = WalkDir::new(path).sort_by_file_name().into_iter();
+    let entries = entries.filter_entry(|entry| entry.depth() == 0 || visible(entry.file_name()));
+    let file = |entry: walkdir::Result<walkdir::DirEntry>| match entry {
+        Ok(entry) => is_manifest(entry.path(), &root).then(|| Ok(entry.into_path())),
+        Err(error) => {
+            let cause = error
+                .io_error()
+                .map_or_else(|| error.to_string(), ToString::to_string);
+            Some(Err(Problem {
+                place: error.path().unwrap_or(path).display().to_string(),
+                message: format!("cannot be read: {cause}"),
+            }))
+        }
+    };
+    entries.filter_map(file).collect()
+}
+
+/// Whether a file of a folder is read: YAML or JSON by its name, and a link only within the folder.
+fn is_manifest(path: &Path, root: &Path) -> bool {
+    let extension = path
+        .extension()
+        .and_then(|extension| extension.to_str())
+        .map(str::to_ascii_lowercase);
+    let named = matches!(extension.as_deref(), Some("yaml" | "yml" | "json"));
+    named
+        && path.canonicalize().is_ok_and(|real| real.starts_with(root))
+        && path.metadata().is_ok_and(|metadata| metadata.is_file())
+}

@@ -6,7 +6,7 @@
     reason = "a test that cannot go on fails"
 )]
 
-use std::fs;
+use std::{collections::BTreeSet, fs};
 
 use serde_json::{Value, json};
 
@@ -144,4 +144,57 @@ fn the_cluster_is_seen_as_somebody_else() {
     );
     let master = plane.scan(&["-A", "--as", "somebody", "--as-group", "system:masters"]);
     assert_eq!(master.status.code(), Some(0));
+}
+
+/// Every kind of verdict, with all that a report can say.
+const EVERYTHING: &str = "\
+{kind: ServiceAccount, apiVersion: v1, metadata: {name: told, annotations: {tokenexposure.io/exempt: because, tokenexposure.io/exempt-until: 2999-01-01}}}
+---
+{kind: Pod, apiVersion: v1, metadata: {name: told}, spec: {serviceAccountName: told, containers: [{name: c}]}}
+---
+{kind: Pod, apiVersion: v1, metadata: {name: odd}, spec: {serviceAccountName: odd, hostPID: true, automountServiceAccountToken: false,
+  containers: [{name: c, volumeMounts: [{name: v, mountPath: /t}, {name: s, mountPath: /s}, {name: d, mountPath: /d}]}],
+  volumes: [{name: v, projected: {sources: [{serviceAccountToken: {audience: mine, path: token}}, {podCertificate: {signerName: a/b, keyType: ED25519, credentialBundlePath: c}}]}},
+    {name: s, secret: {secretName: odd-token-abcde}}, {name: d, csi: {driver: secrets-store.csi.k8s.io}}]}}
+---
+{kind: Pod, apiVersion: v1, metadata: {name: ended, annotations: {tokenexposure.io/exempt: because, tokenexposure.io/exempt-until: 2020-01-01}}, spec: {serviceAccountName: ended, containers: [{name: c}]}}
+";
+
+#[test]
+fn what_scan_prints_is_what_the_api_server_stores() {
+    let plane = ControlPlane::start(&[]);
+    let sample = fs::read_to_string("tests/demo/sample.yaml").unwrap();
+    let output = program(
+        &["scan", "-o", "yaml", "--report-scope=all", "-"],
+        &format!("{sample}\n---\n{EVERYTHING}"),
+    );
+    let printed = String::from_utf8(output.stdout).unwrap();
+    let list: Value = serde_yaml::from_str(&printed).unwrap();
+    let reports = list["items"].as_array().unwrap();
+    let verdicts: BTreeSet<_> = reports
+        .iter()
+        .map(|report| report["status"]["verdict"].as_str().unwrap())
+        .collect();
+    assert_eq!(verdicts.len(), 6, "a report of every verdict: {verdicts:?}");
+    let namespaces: BTreeSet<_> = reports
+        .iter()
+        .map(|report| report["metadata"]["namespace"].as_str().unwrap())
+        .collect();
+    for namespace in namespaces.iter().filter(|name| **name != "default") {
+        plane.kubectl(&["create", "namespace", namespace]);
+    }
+    for subresource in [&[][..], &["--subresource=status"]] {
+        let args = ["apply", "--server-side", "--validate=strict", "-f", "-"];
+        let output = plane.try_kubectl(&[&args, subresource].concat(), &printed);
+        assert_eq!(String::from_utf8_lossy(&output.stderr), "");
+        assert!(output.status.success());
+    }
+    for report in reports {
+        let text = |field: &str| report["metadata"][field].as_str().unwrap();
+        let stored = plane.get(&["-n", text("namespace"), "ter", text("name")]);
+        assert_eq!(
+            (&stored["spec"], &stored["status"]),
+            (&report["spec"], &report["status"])
+        );
+    }
 }

@@ -6,8 +6,6 @@ use std::{
 };
 
 use anyhow::{anyhow, bail};
-use schemars::{JsonSchema, schema_for};
-use serde_json::Value;
 
 use super::{
     CANNOT, LogFormat,
@@ -15,7 +13,7 @@ use super::{
 };
 use crate::{
     index::{Account, Index},
-    model::{Reason, ServiceAccountRef, Verdict},
+    model::{Reason, ServiceAccountRef, Verdict, verdict::meanings},
     output::explain,
     source::LabelSelector,
 };
@@ -61,8 +59,9 @@ pub(super) async fn run(args: Args) -> anyhow::Result<ExitCode> {
         namespaces: Namespaces::One(namespace),
         pods: &LabelSelector::default(),
     };
-    let (index, complete) = args.input.read(wanted).await?;
-    let index = index.read();
+    let input = args.input.read(wanted).await?;
+    input.tell();
+    let index = input.index.read();
     let account = match kind {
         None => ServiceAccountRef::new(namespace, name),
         Some(kind) => index.account_of(namespace, kind, name).ok_or_else(|| {
@@ -76,7 +75,7 @@ pub(super) async fn run(args: Args) -> anyhow::Result<ExitCode> {
     }
     explain::write(&mut out, &index.explain(&account))?;
     out.flush()?;
-    Ok(if complete {
+    Ok(if input.complete {
         ExitCode::SUCCESS
     } else {
         ExitCode::from(CANNOT)
@@ -117,7 +116,7 @@ fn unknown(index: &Index, account: &ServiceAccountRef) -> String {
     )
 }
 
-/// What a verdict or a reason means: its documentation, which the CRD is made of too.
+/// What a verdict or a reason means, and what to do about the latter.
 fn meaning(name: &str) -> anyhow::Result<String> {
     let plain = |name: &str| name.replace('-', "").to_ascii_lowercase();
     let all = [meanings::<Verdict>(), meanings::<Reason>()].concat();
@@ -129,14 +128,9 @@ fn meaning(name: &str) -> anyhow::Result<String> {
             names.join(", ")
         )
     })?;
-    Ok(format!("{name}: {meaning}"))
-}
-
-/// The variants of an enum, with their documentation.
-fn meanings<T: JsonSchema>() -> Vec<(String, String)> {
-    let schema = schema_for!(T).to_value();
-    let variants = schema["oneOf"].as_array().cloned().unwrap_or_default();
-    let text = |value: &Value| value.as_str().unwrap_or_default().replace('\n', " ");
-    let meaning = |variant: &Value| (text(&variant["const"]), text(&variant["description"]));
-    variants.iter().map(meaning).collect()
+    let advice = Reason::ALL.iter().find(|reason| reason.name() == name);
+    let advice = advice.map_or_else(String::new, |reason| {
+        format!("\nWhat to do: {}", reason.advice())
+    });
+    Ok(format!("{name}: {meaning}{advice}"))
 }

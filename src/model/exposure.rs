@@ -1,5 +1,4 @@
-//! The answer: one [`Exposure`] for each ServiceAccount. The docs of [`Verdict`] and [`Reason`] are
-//! the catalogue of verdicts.
+//! The answer: one [`Exposure`] for each ServiceAccount.
 
 use std::{collections::BTreeSet, fmt};
 
@@ -8,147 +7,11 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use super::{
-    Exemption, InputKind,
+    Exemption, InputKind, Reason, Verdict,
     identity::ServiceAccountRef,
     pod::{HostAccess, Workload},
     rbac::{ExplainedGrant, Permissions, RoleRef},
 };
-
-/// The verdict on a ServiceAccount, or on one of its workloads; the worst comes first.
-#[derive(
-    Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema,
-)]
-pub enum Verdict {
-    /// A token is mounted and no RBAC rule beyond the baseline lets anyone use it: switch it off.
-    Unneeded,
-    /// Probably unneeded, but a person must look.
-    Review,
-    /// The answer would be a guess; the reason says what is missing.
-    Unknown,
-    /// Somebody wrote down why it stays.
-    Exempted,
-    /// A direct grant exists.
-    Needed,
-    /// There is nothing to remove.
-    NoToken,
-}
-
-impl Verdict {
-    /// Every verdict, worst first.
-    pub const ALL: [Self; 6] = [
-        Self::Unneeded,
-        Self::Review,
-        Self::Unknown,
-        Self::Exempted,
-        Self::Needed,
-        Self::NoToken,
-    ];
-
-    /// As the API spells it.
-    #[must_use]
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::Unneeded => "Unneeded",
-            Self::Review => "Review",
-            Self::Unknown => "Unknown",
-            Self::Exempted => "Exempted",
-            Self::Needed => "Needed",
-            Self::NoToken => "NoToken",
-        }
-    }
-
-    /// Whether there is something to do, or somebody decided that there is not: these are reported by
-    /// default.
-    #[must_use]
-    pub const fn is_finding(self) -> bool {
-        match self {
-            Self::Unneeded | Self::Review | Self::Unknown | Self::Exempted => true,
-            Self::Needed | Self::NoToken => false,
-        }
-    }
-}
-
-impl fmt::Display for Verdict {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.name())
-    }
-}
-
-/// Why the verdict is what it is.
-#[derive(
-    Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema,
-)]
-pub enum Reason {
-    /// Unneeded: no rule beyond the baseline.
-    NoPermissions,
-    /// Unneeded: the only rules are `use` of PodSecurityPolicies or SecurityContextConstraints,
-    /// which admission checks for the pod without its token.
-    AdmissionOnly,
-    /// Review: a binding names the account, but its role is missing or empty.
-    LatentBinding,
-    /// Review: permissions come only through groups that many ServiceAccounts are in.
-    InheritedOnly,
-    /// Review: somebody projected the token by hand, perhaps to prove an identity elsewhere.
-    ExplicitToken,
-    /// Review: the pod speaks of a system that may take its token as an identity, such as Vault.
-    KnownConsumer,
-    /// Review: a token from a Secret that the account names, which never expires.
-    LegacyToken,
-    /// Needed: a binding names the account itself.
-    DirectGrant,
-    /// No token: the pods switch it off, or hide the path that it is mounted at.
-    AutomountDisabled,
-    /// No token for this API server: all are for other audiences.
-    ExternalAudienceOnly,
-    /// No token: no pod runs as the account.
-    NoPods,
-    /// Unknown: the API server refuses to list something that the answer depends on.
-    Forbidden,
-    /// Unknown: the API server allows everything, so RBAC says nothing about need.
-    #[serde(rename = "RBACNotEnforced")]
-    RbacNotEnforced,
-    /// Unknown: whether the API server accepts the audience of a token is not known.
-    UnknownAudience,
-    /// Unknown: a binding refers to a role outside of the input.
-    UnresolvedRole,
-    /// Unknown: a Secret has the name of one with a token of the account, but cannot be looked into.
-    SuspectedLegacyToken,
-    /// Exempted: an annotation of the ServiceAccount or of the pods, or the configuration, says why the
-    /// token stays.
-    Exemption,
-}
-
-impl Reason {
-    /// As the API spells it.
-    #[must_use]
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::NoPermissions => "NoPermissions",
-            Self::AdmissionOnly => "AdmissionOnly",
-            Self::LatentBinding => "LatentBinding",
-            Self::InheritedOnly => "InheritedOnly",
-            Self::ExplicitToken => "ExplicitToken",
-            Self::KnownConsumer => "KnownConsumer",
-            Self::LegacyToken => "LegacyToken",
-            Self::DirectGrant => "DirectGrant",
-            Self::AutomountDisabled => "AutomountDisabled",
-            Self::ExternalAudienceOnly => "ExternalAudienceOnly",
-            Self::NoPods => "NoPods",
-            Self::Forbidden => "Forbidden",
-            Self::RbacNotEnforced => "RBACNotEnforced",
-            Self::UnknownAudience => "UnknownAudience",
-            Self::UnresolvedRole => "UnresolvedRole",
-            Self::SuspectedLegacyToken => "SuspectedLegacyToken",
-            Self::Exemption => "Exemption",
-        }
-    }
-}
-
-impl fmt::Display for Reason {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.name())
-    }
-}
 
 /// Which accounts are told of.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -379,7 +242,7 @@ pub struct Remediation {
 pub struct Patch {
     /// The object to patch.
     pub target: Workload,
-    /// Its `apiVersion`.
+    /// Its `apiVersion`; empty for a custom kind, of which only the pod template is known.
     pub api_version: &'static str,
     /// Whether it is for `kubectl patch --type=strategic`, since it adds to lists; else a JSON merge
     /// patch will do.
@@ -395,14 +258,25 @@ impl Patch {
         if self.strategic { "strategic" } else { "merge" }
     }
 
-    /// The patch with the name of its object, as kustomize takes it.
+    /// Whether the API server lets the live object be changed so: of a Pod or a Job only the manifest
+    /// can be.
     #[must_use]
-    pub fn for_kustomize(&self, namespace: &str) -> Value {
+    pub fn is_live(&self) -> bool {
+        !matches!(&*self.target.kind, "Pod" | "Job")
+    }
+
+    /// The patch with the name of its object, as kustomize takes it; `None` where it would lack the
+    /// `apiVersion`.
+    #[must_use]
+    pub fn for_kustomize(&self, namespace: &str) -> Option<Value> {
+        if self.api_version.is_empty() {
+            return None;
+        }
         let mut patch = self.patch.clone();
         patch["apiVersion"] = self.api_version.into();
         patch["kind"] = (*self.target.kind).into();
         patch["metadata"] = json!({ "name": *self.target.name, "namespace": namespace });
-        patch
+        Some(patch)
     }
 }
 

@@ -9,12 +9,13 @@ pub mod rbac;
 pub mod secret;
 pub mod service_account;
 pub mod token;
+pub mod verdict;
 
 pub use config::Config;
 pub use exemption::{Claim, Exemption};
 pub use exposure::{
-    ApiAudiences, Carrier, Drift, Explanation, Exposure, Gap, Note, Reach, Reason, Remediation,
-    ReportScope, TokenSource, Verdict, WorkloadExposure,
+    ApiAudiences, Carrier, Drift, Explanation, Exposure, Gap, Note, Reach, Remediation,
+    ReportScope, TokenSource, WorkloadExposure,
 };
 pub use identity::{ObjectKey, ServiceAccountRef};
 pub use pod::PodFacts;
@@ -23,6 +24,7 @@ pub use rbac::{
 };
 pub use secret::SecretFacts;
 pub use service_account::{CsiDriverFacts, NamespaceFacts, ServiceAccountFacts, TokenRequest};
+pub use verdict::{Reason, Verdict};
 
 /// A kind that the answer is computed from, or written as.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]

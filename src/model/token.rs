@@ -1,6 +1,6 @@
 //! What a ServiceAccount token says of itself.
 
-use super::ServiceAccountRef;
+use super::{Explanation, Rule, ServiceAccountRef};
 
 /// The claims of a ServiceAccount token. Times are in seconds since 1970.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -37,6 +37,28 @@ pub enum BoundTo {
     Secret(String, String),
     /// A node, by name and uid.
     Node(String, String),
+}
+
+/// What an API server makes of a token.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Standing {
+    /// It takes it for this user, in these groups.
+    Accepted(String, Vec<String>),
+    /// It does not accept it (401); why, where it says so.
+    Rejected(Option<String>),
+    /// It accepts it, and does not let its user ask who it is (403); its words.
+    Silenced(String),
+}
+
+/// What a token may do beyond what everybody may.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Powers {
+    /// By all bindings of the cluster.
+    Cluster(Box<Explanation>),
+    /// In one namespace, as the API server answers to the token itself: where bindings may not be read.
+    Namespace(Box<str>, Vec<Rule>),
+    /// Nothing could be learned; why.
+    NotKnown(String),
 }
 
 impl Anatomy {

@@ -5,10 +5,10 @@
     reason = "a test that cannot go on fails"
 )]
 
-use std::{fs, path::Path};
+use std::{fs, path::Path, process::Command};
 
 mod rig;
-use rig::{ControlPlane, program};
+use rig::{ControlPlane, await_that, program};
 
 /// Runs `inspect`: the exit code, standard output and standard error.
 fn inspect(args: &[&str], stdin: &str) -> (Option<i32>, String, String) {
@@ -52,6 +52,81 @@ fn a_token_of_the_real_api_server_is_dissected() {
     );
 }
 
+/// What the cluster says of a token, and that it never gets out, whatever is logged.
+#[test]
+fn the_api_server_is_asked_about_a_token() {
+    let plane = ControlPlane::bare(&[]);
+    plane.namespace("shop");
+    let rbac = "apiVersion: rbac.authorization.k8s.io/v1\nkind: RoleBinding\nmetadata: {name: edits, namespace: dev}\nroleRef: {apiGroup: rbac.authorization.k8s.io, kind: ClusterRole, name: tests-edit}\nsubjects: [{kind: ServiceAccount, name: robot, namespace: shop}]\n---\napiVersion: rbac.authorization.k8s.io/v1\nkind: ClusterRole\nmetadata: {name: tests-edit}\nrules: [{apiGroups: [''], resources: [configmaps], verbs: [update]}]\n";
+    plane.namespace("dev");
+    plane.apply(rbac);
+    plane.kubectl(&["-n", "shop", "create", "serviceaccount", "robot"]);
+    let token = |args: &[&str]| plane.kubectl(&[&["-n", "shop", "create", "token"], args].concat());
+    let admin = plane.kubeconfig();
+    let ask = |token: &str, kubeconfig: &Path| {
+        let mut inspect = Command::new(rig::PROGRAM);
+        inspect.args(["inspect", "-", "--with-cluster", "--kubeconfig"]);
+        inspect.arg(kubeconfig).env("RUST_LOG", "trace");
+        let output = rig::run(&mut inspect, token);
+        let shown = [output.stdout, output.stderr].map(|bytes| String::from_utf8(bytes).unwrap());
+        for part in token.trim().split('.').filter(|part| !part.is_empty()) {
+            assert!(!shown.concat().contains(part), "{shown:?}");
+        }
+        (output.status.code(), shown)
+    };
+
+    let robot = token(&["robot"]);
+    let (code, [shown, _]) = ask(&robot, &admin);
+    assert_eq!(code, Some(0), "{shown}");
+    for part in [
+        "\nAPI SERVER https://127.0.0.1:",
+        "\n  accepts it as system:serviceaccount:shop:robot\n",
+        "\n  in the groups system:serviceaccounts, system:serviceaccounts:shop, system:authenticated\n",
+        "\nPERMISSIONS: granted to the account itself\n",
+        "  RoleBinding dev/edits -> ClusterRole tests-edit: grants\n",
+        "      update configmaps\n",
+    ] {
+        assert!(shown.contains(part), "{part}: {shown}");
+    }
+
+    // Whoever may not read bindings learns what the token itself is told.
+    let own = plane.file("own.kubeconfig");
+    let text = fs::read_to_string(&admin).unwrap();
+    fs::write(&own, text.replace("admintoken", robot.trim())).unwrap();
+    let (code, [shown, _]) = ask(&robot, &own);
+    assert_eq!(code, Some(0), "{shown}");
+    assert!(
+        shown.contains(
+            "PERMISSIONS in namespace shop: nothing beyond what every identity may\n  note: that is"
+        ),
+        "{shown}"
+    );
+
+    // One for somebody else, one of an account that is gone, and one that another cluster signed.
+    let foreign = token(&["robot", "--audience=vault"]);
+    let (code, [shown, _]) = ask(&foreign, &admin);
+    assert_eq!(code, Some(1), "{shown}");
+    assert!(
+        shown.contains("does not accept it: 401 Unauthorized"),
+        "{shown}"
+    );
+    assert!(shown.contains("the API server says: "), "{shown}");
+    // Without the right to ask for the reason, the likely ones are told.
+    let (code, [shown, _]) = ask(&foreign, &own);
+    assert_eq!(code, Some(1), "{shown}");
+    assert!(
+        shown.contains("another cluster issued it, its audience is another"),
+        "{shown}"
+    );
+    plane.kubectl(&["-n", "shop", "delete", "serviceaccount", "robot"]);
+    await_that("the token ends with its account", || {
+        let (code, [shown, _]) = ask(&robot, &admin);
+        code == Some(1) && shown.contains("401 Unauthorized")
+    });
+    let (code, [shown, error]) = ask(&robot, Path::new("missing"));
+    assert_eq!((code, shown.as_str()), (Some(2), ""), "{error}");
+}
+
 #[test]
 fn what_is_no_token_gets_a_clear_error_without_it() {
     let secret = "c2VjcmV0LXNpZ25hdHVyZQ";
@@ -74,7 +149,7 @@ fn what_is_no_token_gets_a_clear_error_without_it() {
         (
             &["-"],
             format!("e30.!{secret}!.{secret}"),
-            "its second part is not base64url",
+            "its parts are not base64url",
         ),
         (
             &["-"],

@@ -5,9 +5,9 @@ use std::{path::PathBuf, time::Duration};
 use anyhow::Context;
 use kube::{
     Client, Config,
-    config::{KubeConfigOptions, Kubeconfig},
+    config::{AuthInfo, KubeConfigOptions, Kubeconfig},
 };
-use secrecy::ExposeSecret;
+use secrecy::{ExposeSecret, SecretString};
 
 use crate::{index::SharedIndex, model::ApiAudiences, source::probe};
 
@@ -33,15 +33,12 @@ pub(super) struct ClusterArgs {
     /// A group to act as (repeatable)
     #[arg(long = "as-group", value_name = "GROUP", requires = "impersonate")]
     impersonate_groups: Vec<String>,
-    /// Read which Secrets hold tokens that never expire, by their metadata. Needs `list` (a controller
-    /// `watch` too) on Secrets, and RBAC cannot grant metadata alone: who may list Secrets may read them
-    #[arg(long)]
-    pub(super) legacy_tokens: bool,
 }
 
 /// A cluster that can be asked.
 pub(super) struct Cluster {
     pub(super) client: Client,
+    config: Config,
     /// The namespace of the context.
     pub(super) namespace: String,
     /// Our own bearer token, where we have one.
@@ -65,9 +62,10 @@ impl ClusterArgs {
         }
         let own_token = own_token(&config);
         let namespace = config.default_namespace.clone();
-        let client = Client::try_from(config).context("the kubeconfig cannot be used")?;
+        let client = Client::try_from(config.clone()).context("the kubeconfig cannot be used")?;
         Ok(Cluster {
             client,
+            config,
             namespace,
             own_token,
         })
@@ -111,6 +109,21 @@ fn own_token(config: &Config) -> Option<String> {
 }
 
 impl Cluster {
+    /// Where the API server is.
+    pub(super) fn server(&self) -> String {
+        self.config.cluster_url.to_string()
+    }
+
+    /// A client that shows this token and nothing else.
+    pub(super) fn client_with(&self, token: &str) -> anyhow::Result<Client> {
+        let mut config = self.config.clone();
+        config.auth_info = AuthInfo {
+            token: Some(SecretString::from(token)),
+            ..AuthInfo::default()
+        };
+        Client::try_from(config).context("the kubeconfig cannot be used")
+    }
+
     /// Learns what kind of cluster it is, and notes it in the index; `audiences` are those that the user
     /// names.
     pub(super) async fn learn(&self, index: &SharedIndex, audiences: Option<ApiAudiences>) {

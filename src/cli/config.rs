@@ -20,12 +20,16 @@ const PERIOD: Duration = Duration::from_secs(2);
 /// The file, and the flags that say the same.
 #[derive(Debug, clap::Args)]
 pub(super) struct ConfigArgs {
-    /// An audience that the API server accepts (repeatable): every other is somebody else's
+    /// An audience that the API server accepts; no other is (repeatable)
     #[arg(long, value_name = "AUDIENCE")]
     api_audience: Vec<String>,
-    /// Exemptions, known consumers, baseline grants and API audiences, as YAML
+    /// Exemptions, known consumers, baseline and audiences, as YAML
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
+    /// Tell which Secrets hold tokens that never expire; needs the right to list Secrets, and who may
+    /// list them may read them
+    #[arg(long)]
+    pub(super) legacy_tokens: bool,
 }
 
 impl ConfigArgs {

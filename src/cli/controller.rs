@@ -35,22 +35,26 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(30);
 
 /// The operator: watch, report, serve /metrics, /healthz and /readyz.
 #[derive(Debug, clap::Args)]
+#[command(after_help = "\
+Examples:
+  token-exposure controller                                  in a pod, with its own token
+  token-exposure controller --bind-address 127.0.0.1:8080    with the current kubeconfig")]
 pub(super) struct Args {
     #[command(flatten)]
     cluster: ClusterArgs,
-    /// Where /metrics, /healthz and /readyz are served; port 0 takes a free one
+    /// Where /metrics, /healthz and /readyz are served
     #[arg(long, value_name = "ADDRESS", default_value = "0.0.0.0:8080")]
     bind_address: SocketAddr,
     /// Which ServiceAccounts get a report
-    #[arg(long, value_enum, default_value_t)]
+    #[arg(long, value_name = "SCOPE", value_enum, default_value_t)]
     report_scope: Scope,
-    /// Whether each ServiceAccount with a finding has a series of its own
+    /// Whether each finding has a series of its own
     #[arg(long, value_name = "BOOL", default_value_t = true, action = clap::ArgAction::Set)]
     metrics_per_serviceaccount: bool,
     #[command(flatten)]
     config: ConfigArgs,
     /// How logs are written; RUST_LOG says how much of them
-    #[arg(long, value_enum, default_value_t)]
+    #[arg(long, value_name = "FORMAT", value_enum, default_value_t)]
     log_format: LogFormat,
 }
 
@@ -67,7 +71,7 @@ pub(super) async fn run(args: Args) -> anyhow::Result<ExitCode> {
     };
     let stop = stop.shared();
     let cluster = args.cluster.connect().await?;
-    let legacy_tokens = args.cluster.legacy_tokens;
+    let legacy_tokens = args.config.legacy_tokens;
     let config = args.config.read()?;
     let audiences = args.config.audiences(&config);
     let mut kinds = source::kinds(legacy_tokens);

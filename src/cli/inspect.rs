@@ -5,12 +5,28 @@ use std::{
     io::{self, Read, Write},
     path::{Path, PathBuf},
     process::ExitCode,
+    sync::Arc,
 };
 
 use anyhow::Context;
 use jiff::Timestamp;
+use parking_lot::RwLock;
 
-use crate::{model::pod::TOKEN_MOUNT_PATH, output::inspect, token::anatomy::dissect};
+use super::{
+    LogFormat,
+    cluster::{Cluster, ClusterArgs},
+};
+use crate::{
+    index::Index,
+    model::{
+        InputKind, ServiceAccountRef,
+        pod::TOKEN_MOUNT_PATH,
+        token::{Anatomy, Powers, Standing},
+    },
+    output::inspect::{self, Seen},
+    source::{LabelSelector, explain, list, probe},
+    token::anatomy::dissect,
+};
 
 /// How much of the input is read: a token has some 1,000 characters.
 const MOST_BYTES: u64 = 64 * 1024;
@@ -18,20 +34,31 @@ const MOST_BYTES: u64 = 64 * 1024;
 /// Which token.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
-Nothing is sent anywhere, and neither the token nor its signature is printed.
+Neither the token nor its signature is printed; nothing is sent anywhere without --with-cluster.
+
+Exit codes:
+  0  it is a token, and accepted if the cluster was asked
+  1  the cluster does not accept it
+  2  it is no token of a ServiceAccount, or the cluster could not be asked
 
 Examples:
   kubectl create token mail -n shop | token-exposure inspect -
-  kubectl exec web-0 -- cat /var/run/secrets/kubernetes.io/serviceaccount/token | token-exposure inspect -
-  token-exposure inspect        in a pod: its own")]
+  token-exposure inspect --with-cluster /tmp/token
+  token-exposure inspect                 in a pod: its own")]
 pub(super) struct Args {
-    /// The file that holds the token, or - for standard input [default: that of the pod we run in]
+    /// The file that holds the token, or - for standard input [default: that of the pod]
     #[arg(value_name = "FILE")]
     file: Option<PathBuf>,
+    /// Show the token to the current cluster: is it accepted, as whom, and what may it do
+    #[arg(long)]
+    with_cluster: bool,
+    #[command(flatten)]
+    cluster: ClusterArgs,
 }
 
 /// Dissects one token.
-pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
+pub(super) async fn run(args: &Args) -> anyhow::Result<ExitCode> {
+    super::start_logging(LogFormat::Text, "warn");
     let own = Path::new(TOKEN_MOUNT_PATH).join("token");
     let (place, text) = match &args.file {
         Some(file) if file == Path::new("-") => {
@@ -45,10 +72,17 @@ pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
     };
     let text = text.with_context(|| place.clone())?;
     let token = dissect(&text).with_context(|| place)?;
+    let seen = if args.with_cluster {
+        let cluster = args.cluster.connect().await?;
+        Some(ask(&cluster, text.trim(), &token).await?)
+    } else {
+        None
+    };
     let mut out = io::stdout().lock();
-    inspect::write(&mut out, &token, Timestamp::now())?;
+    inspect::write(&mut out, &token, Timestamp::now(), seen.as_ref())?;
     out.flush()?;
-    Ok(ExitCode::SUCCESS)
+    let rejected = seen.is_some_and(|seen| matches!(seen.standing, Standing::Rejected(_)));
+    Ok(ExitCode::from(u8::from(rejected)))
 }
 
 fn read(from: impl Read) -> io::Result<String> {
@@ -56,4 +90,59 @@ fn read(from: impl Read) -> io::Result<String> {
     from.take(MOST_BYTES).read_to_end(&mut bytes)?;
     // What is not text is no token, and is told as such.
     Ok(String::from_utf8_lossy(&bytes).into_owned())
+}
+
+/// Asks the API server: with the token who it is, and with our own credential what it may do.
+async fn ask(cluster: &Cluster, token: &str, anatomy: &Anatomy) -> anyhow::Result<Seen> {
+    let holder = cluster.client_with(token)?;
+    let standing = probe::standing(&holder).await;
+    let standing = standing
+        .map_err(|error| anyhow::anyhow!("the cluster cannot be asked: {}", explain(&error)))?;
+    let (standing, powers) = match standing {
+        Standing::Rejected(_) => {
+            let why = probe::rejection(&cluster.client, token).await;
+            (Standing::Rejected(why), None)
+        }
+        standing @ (Standing::Accepted(..) | Standing::Silenced(_)) => {
+            let powers = match by_bindings(cluster, &anatomy.account).await {
+                Some(powers) => powers,
+                None => by_own_answer(&holder, &anatomy.account.namespace).await,
+            };
+            (standing, Some(powers))
+        }
+    };
+    Ok(Seen {
+        server: cluster.server(),
+        standing,
+        powers,
+    })
+}
+
+/// What the bindings of the cluster give to an account; `None` where we may not read them all.
+async fn by_bindings(cluster: &Cluster, account: &ServiceAccountRef) -> Option<Powers> {
+    const KINDS: [InputKind; 4] = [
+        InputKind::Role,
+        InputKind::ClusterRole,
+        InputKind::RoleBinding,
+        InputKind::ClusterRoleBinding,
+    ];
+    let index = Arc::new(RwLock::new(Index::new(&KINDS)));
+    let wanted = list::Wanted {
+        kinds: &KINDS,
+        namespace: None,
+        pods: &LabelSelector::default(),
+    };
+    let errors = list::list_all(&cluster.client, &index, &wanted, &|_, _| {}).await;
+    let explanation = || index.read().explain(account);
+    errors
+        .is_empty()
+        .then(|| Powers::Cluster(Box::new(explanation())))
+}
+
+/// What the API server tells the holder of the token.
+async fn by_own_answer(holder: &kube::Client, namespace: &str) -> Powers {
+    match probe::own_rules(holder, namespace).await {
+        Ok(rules) => Powers::Namespace(namespace.into(), rules),
+        Err(error) => Powers::NotKnown(explain(&error)),
+    }
 }

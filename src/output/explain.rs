@@ -120,7 +120,8 @@ fn automount(explanation: &Explanation, workload: &WorkloadExposure) -> Vec<Stri
     sentences.into_iter().map(line).collect()
 }
 
-fn permissions(explanation: &Explanation) -> Vec<String> {
+/// What the account may do, binding by binding and rule by rule.
+pub(super) fn permissions(explanation: &Explanation) -> Vec<String> {
     let permissions = &explanation.exposure.permissions;
     let level = match permissions.level {
         Level::None => "none beyond what every identity has",

@@ -4,14 +4,30 @@ use std::io;
 
 use jiff::{SignedDuration, Timestamp};
 
-use super::table::visible;
-use crate::model::token::{Anatomy, BoundTo};
+use super::{explain, table::visible};
+use crate::model::token::{Anatomy, BoundTo, Powers, Standing};
 
-/// Writes what a token says of itself, seen at a time.
+/// What a cluster says of a token.
+#[derive(Debug)]
+pub struct Seen {
+    /// Where its API server is.
+    pub server: String,
+    /// What that makes of the token.
+    pub standing: Standing,
+    /// What the token may do; `None` for one that is not accepted.
+    pub powers: Option<Powers>,
+}
+
+/// Writes what a token says of itself, seen at a time, and what a cluster says of it if it was asked.
 ///
 /// # Errors
 /// When the output cannot be written.
-pub fn write(out: &mut impl io::Write, token: &Anatomy, now: Timestamp) -> io::Result<()> {
+pub fn write(
+    out: &mut impl io::Write,
+    token: &Anatomy,
+    now: Timestamp,
+    seen: Option<&Seen>,
+) -> io::Result<()> {
     let mut lines = vec![format!("Token of ServiceAccount {}", token.account)];
     let mut field = |name: &str, value: String| lines.push(format!("  {name:<9} {value}"));
     field("bound to", binding(token));
@@ -29,10 +45,74 @@ pub fn write(out: &mut impl io::Write, token: &Anatomy, now: Timestamp) -> io::R
     if let Some(id) = &token.id {
         field("id", format!("{id} (credential id of audit logs)"));
     }
+    lines.extend(seen.into_iter().flat_map(|seen| cluster(token, now, seen)));
     for line in lines {
         writeln!(out, "{}", visible(&line))?;
     }
     Ok(())
+}
+
+/// What a cluster says of it.
+fn cluster(token: &Anatomy, now: Timestamp, seen: &Seen) -> Vec<String> {
+    let mut lines = vec![String::new(), format!("API SERVER {}", seen.server)];
+    match &seen.standing {
+        Standing::Accepted(name, groups) => {
+            lines.push(format!("  accepts it as {name}"));
+            lines.push(format!("  in the groups {}", groups.join(", ")));
+        }
+        Standing::Rejected(why) => {
+            lines.push(
+                "  does not accept it: 401 Unauthorized, whoever holds it can do nothing here"
+                    .to_owned(),
+            );
+            lines.push(format!("  {}", rejection(token, now, why.as_deref())));
+        }
+        Standing::Silenced(words) => {
+            lines.push(
+                "  accepts it, but not this question: 403 Forbidden, so it is no dead token"
+                    .to_owned(),
+            );
+            lines.push(format!("  {words}"));
+        }
+    }
+    match &seen.powers {
+        None => {}
+        Some(Powers::Cluster(explanation)) => {
+            lines.push(String::new());
+            lines.extend(explain::permissions(explanation));
+        }
+        Some(Powers::Namespace(namespace, rules)) => {
+            let what = if rules.is_empty() {
+                "nothing beyond what every identity may"
+            } else {
+                "beyond what every identity may"
+            };
+            lines.push(String::new());
+            lines.push(format!("PERMISSIONS in namespace {namespace}: {what}"));
+            lines.extend(rules.iter().map(|rule| format!("  {rule}")));
+            lines.push("  note: that is the API server's answer to the token itself; bindings may not be read, so other namespaces are not known".to_owned());
+        }
+        Some(Powers::NotKnown(why)) => {
+            lines.push(String::new());
+            lines.push(format!("PERMISSIONS: not known: {why}"));
+        }
+    }
+    lines
+}
+
+/// Why it is not accepted: by its own claims, else in the words of the API server.
+fn rejection(token: &Anatomy, now: Timestamp, why: Option<&str>) -> String {
+    let now = now.as_second();
+    if token.expires.is_some_and(|expires| expires <= now) {
+        return "it has expired".to_owned();
+    }
+    if token.issued.is_some_and(|issued| issued > now) {
+        return "it was issued in the future, by the clock of this machine".to_owned();
+    }
+    why.map_or_else(
+        || "another cluster issued it, its audience is another, or its account, pod, node or Secret is gone".to_owned(),
+        |why| format!("the API server says: {why}"),
+    )
 }
 
 fn binding(token: &Anatomy) -> String {
@@ -122,6 +202,7 @@ mod tests {
                 &mut out,
                 token,
                 Timestamp::from_second(1_800_000_090).unwrap(),
+                None,
             )
             .unwrap();
             String::from_utf8(out).unwrap()

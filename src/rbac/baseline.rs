@@ -6,7 +6,7 @@
 
 use std::sync::LazyLock;
 
-use super::cover::{Atom, breakdown};
+use super::cover::{Atom, breakdown, covers};
 use crate::model::Rule;
 
 /// What Kubernetes itself gives to everybody: the ClusterRoles `system:basic-user`, `system:discovery`
@@ -48,6 +48,13 @@ pub fn upstream_rules() -> &'static [Rule] {
         ]
     });
     &*RULES
+}
+
+/// Whether a rule gives nothing beyond what Kubernetes itself gives to every ServiceAccount.
+#[must_use]
+pub fn is_upstream_rule(rule: &Rule) -> bool {
+    let everybodys = |atom: Atom<'_>| upstream_rules().iter().any(|known| covers(known, &atom));
+    is_upstream_account_rule(rule) || breakdown(rule).all(everybodys)
 }
 
 /// Whether a rule gives no more than the ClusterRoles `system:service-account-issuer-discovery` and

@@ -1,13 +1,22 @@
 //! What kind of cluster is this? Asked once, without special rights.
 
-use k8s_openapi::api::authorization::v1::{
-    ResourceAttributes, SubjectAccessReview, SubjectAccessReviewSpec,
+use k8s_openapi::api::{
+    authentication::v1::{SelfSubjectReview, TokenReview, TokenReviewSpec},
+    authorization::v1::{
+        ResourceAttributes, SelfSubjectRulesReview, SelfSubjectRulesReviewSpec,
+        SubjectAccessReview, SubjectAccessReviewSpec,
+    },
 };
 use kube::{Api, Client, api::PostParams};
 use serde::Deserialize;
 
 use super::watch::InitialList;
-use crate::{model::ApiAudiences, token::anatomy::dissect};
+use crate::{
+    facts::{rbac::rule, wire},
+    model::{ApiAudiences, Rule, token::Standing},
+    rbac::baseline::is_upstream_rule,
+    token::anatomy::dissect,
+};
 
 /// Whether the server streams initial lists: it may be switched off on any version.
 pub async fn initial_list(client: &Client) -> InitialList {
@@ -50,6 +59,88 @@ pub async fn rbac_enforced(client: &Client) -> kube::Result<bool> {
         .create(&PostParams::default(), &review)
         .await?;
     Ok(!review.status.is_some_and(|status| status.allowed))
+}
+
+/// What the API server makes of the credential of a client: whom it takes it for.
+///
+/// # Errors
+/// When it answers neither so nor with 401 or 403.
+pub async fn standing(client: &Client) -> kube::Result<Standing> {
+    let reviews: Api<SelfSubjectReview> = Api::all(client.clone());
+    let review = SelfSubjectReview::default();
+    match reviews.create(&PostParams::default(), &review).await {
+        Ok(SelfSubjectReview { status, .. }) => {
+            let user = status
+                .and_then(|status| status.user_info)
+                .unwrap_or_default();
+            let name = user.username.unwrap_or_default();
+            Ok(Standing::Accepted(name, user.groups.unwrap_or_default()))
+        }
+        Err(kube::Error::Api(status)) if status.code == 401 => Ok(Standing::Rejected(None)),
+        Err(kube::Error::Api(status)) if status.is_forbidden() => {
+            Ok(Standing::Silenced(status.message))
+        }
+        Err(error) => Err(error),
+    }
+}
+
+/// Why the API server does not accept a token, if it says so to us: that takes the right to create
+/// TokenReviews.
+pub async fn rejection(client: &Client, token: &str) -> Option<String> {
+    let review = TokenReview {
+        spec: TokenReviewSpec {
+            token: Some(token.to_owned()),
+            ..TokenReviewSpec::default()
+        },
+        ..TokenReview::default()
+    };
+    let answer: TokenReview = Api::all(client.clone())
+        .create(&PostParams::default(), &review)
+        .await
+        .ok()?;
+    answer.status?.error.filter(|error| !error.is_empty())
+}
+
+/// What the credential of a client may do in a namespace beyond what Kubernetes gives to everybody, as
+/// the API server tells it.
+///
+/// # Errors
+/// When it does not.
+pub async fn own_rules(client: &Client, namespace: &str) -> kube::Result<Vec<Rule>> {
+    let review = SelfSubjectRulesReview {
+        spec: SelfSubjectRulesReviewSpec {
+            namespace: Some(namespace.to_owned()),
+        },
+        ..SelfSubjectRulesReview::default()
+    };
+    let answer: SelfSubjectRulesReview = Api::all(client.clone())
+        .create(&PostParams::default(), &review)
+        .await?;
+    let status = answer.status.unwrap_or_default();
+    let words = |list: Option<Vec<String>>| -> Vec<Box<str>> {
+        list.unwrap_or_default()
+            .into_iter()
+            .map(Box::from)
+            .collect()
+    };
+    let resources = status
+        .resource_rules
+        .into_iter()
+        .map(|own| wire::PolicyRule {
+            verbs: words(Some(own.verbs)),
+            api_groups: words(own.api_groups),
+            resources: words(own.resources),
+            resource_names: words(own.resource_names),
+            non_resource_urls: Vec::new(),
+        });
+    let urls = status.non_resource_rules.into_iter();
+    let urls = urls.map(|own| wire::PolicyRule {
+        verbs: words(Some(own.verbs)),
+        non_resource_urls: words(own.non_resource_urls),
+        ..wire::PolicyRule::default()
+    });
+    let own = resources.chain(urls).map(|own| rule(&own));
+    Ok(own.filter(|rule| !is_upstream_rule(rule)).collect())
 }
 
 /// What an API server publishes of itself.

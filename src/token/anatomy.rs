@@ -18,8 +18,8 @@ pub enum Malformed {
     /// It is not made of three parts.
     #[error("this is no JSON Web Token: it must have three parts with a dot between them")]
     Parts,
-    /// The second part is not base64.
-    #[error("this is no JSON Web Token: its second part is not base64url")]
+    /// A part is not base64.
+    #[error("this is no JSON Web Token: its parts are not base64url")]
     Encoding,
     /// The second part is not a JSON object with claims of the right types.
     #[error("this is no JSON Web Token: its second part does not hold claims as JSON")]
@@ -93,6 +93,10 @@ pub fn dissect(token: &str) -> Result<Anatomy, Malformed> {
     let [_, payload, _] = parts[..] else {
         return Err(Malformed::Parts);
     };
+    let is_base64url = |byte: u8| byte.is_ascii_alphanumeric() || b"-_=.".contains(&byte);
+    if !token.bytes().all(is_base64url) {
+        return Err(Malformed::Encoding);
+    }
     let payload = URL_SAFE_NO_PAD
         .decode(payload.trim_end_matches('='))
         .map_err(|_| Malformed::Encoding)?;

@@ -503,7 +503,8 @@ pub fn load(file: &Path, index: &mut Index) -> files::Outcome {
     files::load(&[file.to_owned()], &wanted, index)
 }
 
-fn run(command: &mut Command, stdin: &str) -> Output {
+/// Runs a program with some standard input.
+pub fn run(command: &mut Command, stdin: &str) -> Output {
     let mut child = command
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())

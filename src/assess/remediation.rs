@@ -1,6 +1,6 @@
 //! What to do about a finding: the least change that switches the token off.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::{Value, json};
 
@@ -8,7 +8,7 @@ use super::Evidence;
 use crate::model::{
     Carrier, PodFacts, Reason, Remediation, TokenSource, Verdict, WorkloadExposure,
     exposure::Patch,
-    pod::{ContainerKind, TOKEN_MOUNT_PATH, Workload},
+    pod::{ContainerKind, Origin, TOKEN_MOUNT_PATH, Workload, pod_spec_path},
 };
 
 /// What to do about a finding; `None` where nothing is to be done, or cannot be told.
@@ -70,36 +70,38 @@ fn automounts(workload: &WorkloadExposure) -> impl Iterator<Item = &Carrier> {
 
 /// One patch of the account for all workloads that leave the decision to it, and one for each that
 /// overrides it or reads what lies beside the token. Where a workload must not lose its token, or its
-/// files and cannot be patched, the others are patched each by itself.
+/// files and cannot be patched, the others are patched each by itself; so they are where the account
+/// is not in the input, and a patch of it would find nothing to change.
 fn patches(evidence: &Evidence<'_>, automounted: &[&WorkloadExposure]) -> Vec<Patch> {
-    let pods_of = |workload: &WorkloadExposure| {
-        let pods = evidence.pods.iter().map(|(pod, _)| *pod);
-        let pods = pods.filter(|pod| pod.workload == workload.workload);
-        pods.collect::<Vec<_>>()
-    };
+    let mut pods_of: BTreeMap<&Workload, Vec<&PodFacts>> = BTreeMap::new();
+    for (pod, _) in &evidence.pods {
+        pods_of.entry(&pod.workload).or_default().push(pod);
+    }
     let (free, known): (Vec<&WorkloadExposure>, Vec<_>) =
         automounted.iter().copied().partition(|workload| {
             workload.consumers.is_empty() && workload.verdict != Verdict::Exempted
         });
-    let mut account_is_safe = known.is_empty();
+    let mut account_is_safe = known.is_empty() && evidence.service_account.is_some();
     let mut obeying = false;
     let mut patches = Vec::new();
     for workload in free {
-        let pods = pods_of(workload);
+        let pods = pods_of.remove(&workload.workload).unwrap_or_default();
         let reads_files = pods.iter().any(|pod| pod.reads_files);
         let overrides = pods.iter().any(|pod| pod.automount == Some(true));
-        let template = template_of(&workload.workload.kind);
-        account_is_safe &= !reads_files || template.is_some();
+        let in_manifest = pods.iter().all(|pod| pod.origin == Origin::Template);
+        let kind = &workload.workload.kind;
+        let api_version = api_version_of(kind, in_manifest);
+        account_is_safe &= !reads_files || api_version.is_some();
         obeying |= !overrides && !reads_files;
-        let (Some(template), spec) = (template, switched_off(workload, &pods, reads_files)) else {
+        let Some(api_version) = api_version else {
             continue;
         };
+        let spec = switched_off(workload, &pods, reads_files);
         let patch = Patch {
             target: workload.workload.clone(),
-            api_version: template.api_version,
+            api_version,
             strategic: reads_files,
-            patch: template
-                .path
+            patch: pod_spec_path(kind)
                 .iter()
                 .rev()
                 .fold(spec, |inner, field| json!({ *field: inner })),
@@ -160,24 +162,17 @@ fn switched_off(workload: &WorkloadExposure, pods: &[&PodFacts], reads_files: bo
     spec
 }
 
-/// Where a kind has the spec of its pods.
-struct Template {
-    api_version: &'static str,
-    path: &'static [&'static str],
-}
-
-/// Where a kind has the spec of its pods; `None` where it cannot be changed in place (a Pod, a Job) or
-/// is not known (a custom kind).
-fn template_of(kind: &str) -> Option<Template> {
-    const USUAL: &[&str] = &["spec", "template", "spec"];
-    let (api_version, path) = match kind {
-        "Deployment" | "StatefulSet" | "DaemonSet" | "ReplicaSet" => ("apps/v1", USUAL),
-        "ReplicationController" => ("v1", USUAL),
-        "CronJob" => (
-            "batch/v1",
-            &["spec", "jobTemplate", "spec", "template", "spec"][..],
-        ),
-        _ => return None,
-    };
-    Some(Template { api_version, path })
+/// The `apiVersion` of a kind whose pod template can be changed; `None` where it cannot be in place (a
+/// Pod, a Job), or where only a custom kind may know it. In a manifest it can: custom kinds are read
+/// there only where they have a template.
+fn api_version_of(kind: &str, in_manifest: bool) -> Option<&'static str> {
+    match kind {
+        "Deployment" | "StatefulSet" | "DaemonSet" | "ReplicaSet" => Some("apps/v1"),
+        "ReplicationController" => Some("v1"),
+        "CronJob" => Some("batch/v1"),
+        _ if !in_manifest => None,
+        "Pod" | "PodTemplate" => Some("v1"),
+        "Job" => Some("batch/v1"),
+        _ => Some(""),
+    }
 }

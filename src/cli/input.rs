@@ -9,7 +9,7 @@ use crate::{
     index::{Index, SharedIndex},
     model::{ApiAudiences, Config, InputKind},
     output::table::visible,
-    source::{self, LabelSelector, files, list},
+    source::{self, LabelSelector, files, list, places::Places},
 };
 
 /// What is judged.
@@ -18,8 +18,7 @@ pub(super) struct InputArgs {
     /// Files, folders or - for standard input; without any, the live cluster is read
     #[arg(value_name = "PATH")]
     paths: Vec<PathBuf>,
-    /// Take RBAC and ServiceAccounts from the current cluster, and the pods from the files: the answer
-    /// before a merge
+    /// Pods from the files, all else from the current cluster
     #[arg(long, requires = "paths")]
     with_cluster: bool,
     #[command(flatten)]
@@ -36,6 +35,26 @@ pub(super) struct Wanted<'a> {
     pub(super) pods: &'a LabelSelector,
 }
 
+/// What was read.
+pub(super) struct Input {
+    pub(super) index: SharedIndex,
+    /// Whether nothing was missing.
+    pub(super) complete: bool,
+    /// Where the objects of files are written.
+    pub(super) places: Places,
+    /// What is wrong with the input, and what it lacks.
+    notes: Vec<String>,
+}
+
+impl Input {
+    /// Says what is wrong with the input, and what it lacks.
+    pub(super) fn tell(&self) {
+        for note in &self.notes {
+            complain(&visible(note));
+        }
+    }
+}
+
 /// Which namespaces are read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Namespaces<'a> {
@@ -48,17 +67,22 @@ pub(super) enum Namespaces<'a> {
 }
 
 impl InputArgs {
-    /// Reads all of it; whether nothing was missing.
-    pub(super) async fn read(&self, wanted: Wanted<'_>) -> anyhow::Result<(SharedIndex, bool)> {
-        let kinds = source::kinds(self.cluster.legacy_tokens);
+    /// Reads all of it.
+    pub(super) async fn read(&self, wanted: Wanted<'_>) -> anyhow::Result<Input> {
+        let kinds = source::kinds(self.config.legacy_tokens);
         let config = self.config.read()?;
         let audiences = self.config.audiences(&config);
         let index = Arc::new(RwLock::new(Index::new(&[])));
         if self.paths.is_empty() {
-            let complete = self.live(&index, config, audiences, wanted, &kinds).await?;
-            return Ok((index, complete));
+            let errors = self.live(&index, config, audiences, wanted, &kinds).await?;
+            return Ok(Input {
+                index,
+                complete: errors.is_empty(),
+                places: Places::default(),
+                notes: errors,
+            });
         }
-        let complete = if self.with_cluster {
+        let mut notes = if self.with_cluster {
             let mut kinds = kinds;
             kinds.retain(|kind| *kind != InputKind::Pod);
             let everywhere = Wanted {
@@ -72,13 +96,20 @@ impl InputArgs {
             index.set_audiences(audiences.unwrap_or_default());
             index.set_config(config);
             index.set_today(today());
-            true
+            Vec::new()
         };
-        let all_read = self.files(&mut index.write(), wanted);
-        Ok((index, complete && all_read))
+        let outcome = self.files(&mut index.write(), wanted);
+        let complete = notes.is_empty() && outcome.problems.is_empty();
+        notes.extend(self.told(&outcome));
+        Ok(Input {
+            index,
+            complete,
+            places: outcome.places,
+            notes,
+        })
     }
 
-    /// Lists kinds of the live cluster; whether all of them could be.
+    /// Lists kinds of the live cluster; what of them could not be.
     async fn live(
         &self,
         index: &SharedIndex,
@@ -86,7 +117,7 @@ impl InputArgs {
         audiences: Option<ApiAudiences>,
         wanted: Wanted<'_>,
         kinds: &[InputKind],
-    ) -> anyhow::Result<bool> {
+    ) -> anyhow::Result<Vec<String>> {
         let cluster = self.cluster.connect().await?;
         let mut empty = Index::new(kinds);
         empty.set_config(config);
@@ -112,15 +143,13 @@ impl InputArgs {
         if let Some(error) = errors.iter().find(|error| error.is_fatal()) {
             anyhow::bail!("the cluster cannot be read: {error}");
         }
-        for error in &errors {
-            complain(&format!("error: {error}"));
-        }
         cluster.learn(index, audiences).await;
-        Ok(errors.is_empty())
+        let told = errors.iter().map(|error| format!("error: {error}"));
+        Ok(told.collect())
     }
 
-    /// Reads files; whether all of them could be.
-    fn files(&self, index: &mut Index, wanted: Wanted<'_>) -> bool {
+    /// Reads files.
+    fn files(&self, index: &mut Index, wanted: Wanted<'_>) -> files::Outcome {
         let default_namespace = match wanted.namespaces {
             Namespaces::One(namespace) => namespace,
             Namespaces::Current | Namespaces::All => "default",
@@ -131,21 +160,27 @@ impl InputArgs {
             pods: wanted.pods,
             progress: &|read, more| progress.advance(read, more),
         };
-        let outcome = files::load(&self.paths, &wanted, index);
-        drop(progress);
-        for problem in &outcome.problems {
-            complain(&format!("error: {}", visible(&problem.to_string())));
-        }
-        for warning in &outcome.warnings {
-            complain(&format!("warning: {}", visible(&warning.to_string())));
-        }
-        if outcome.objects == 0 && outcome.problems.is_empty() {
-            complain("note: no Kubernetes object that matters here was found");
+        files::load(&self.paths, &wanted, index)
+    }
+
+    /// What is wrong with files, and what they lack.
+    fn told(&self, outcome: &files::Outcome) -> Vec<String> {
+        let problems = outcome.problems.iter();
+        let problems = problems.map(|problem| format!("error: {problem}"));
+        let warnings = outcome.warnings.iter();
+        let warnings = warnings.map(|warning| format!("warning: {warning}"));
+        let lacking = if outcome.objects == 0 && outcome.problems.is_empty() {
+            Some("note: no Kubernetes object that matters here was found")
         } else if outcome.objects > 0 && !outcome.has_rbac && !self.with_cluster {
-            complain(
+            Some(
                 "note: the input has no RBAC object: what a cluster may grant besides is not known",
-            );
-        }
-        outcome.problems.is_empty()
+            )
+        } else {
+            None
+        };
+        problems
+            .chain(warnings)
+            .chain(lacking.map(str::to_owned))
+            .collect()
     }
 }

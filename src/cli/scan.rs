@@ -1,15 +1,19 @@
 //! `token-exposure scan`.
 
-use std::{collections::BTreeSet, process::ExitCode};
+use std::{
+    collections::BTreeSet,
+    io::{self, Write},
+    process::ExitCode,
+};
 
 use super::{
     CANNOT, LogFormat, complain,
-    input::{InputArgs, Namespaces, Wanted},
-    output::OutputArgs,
+    input::{Input, InputArgs, Namespaces, Wanted},
+    output::{Found, OutputArgs},
 };
 use crate::{
     model::{Exposure, ReportScope, Verdict},
-    output::table,
+    output::table::{self, visible},
     source::LabelSelector,
 };
 
@@ -28,13 +32,13 @@ Examples:
 pub(super) struct Args {
     #[command(flatten)]
     input: InputArgs,
-    /// The namespace to scan; for files, that of objects which name none [default: the context's]
+    /// The namespace to scan; in files, that of objects without one
     #[arg(short, long, value_name = "NAME", conflicts_with = "all_namespaces")]
     namespace: Option<String>,
     /// Scan all namespaces
     #[arg(short = 'A', long)]
     all_namespaces: bool,
-    /// Judge only pods with these labels, as in app=web,tier!=db
+    /// Only pods with these labels, as in app=web,tier!=db
     #[arg(
         short = 'l',
         long,
@@ -46,7 +50,7 @@ pub(super) struct Args {
     #[command(flatten)]
     output: OutputArgs,
     /// Which ServiceAccounts are shown
-    #[arg(long, value_enum, default_value_t)]
+    #[arg(long, value_name = "SCOPE", value_enum, default_value_t)]
     report_scope: Scope,
     /// The least bad verdict that makes the exit code 1
     #[arg(long, value_name = "VERDICT", value_enum, default_value_t)]
@@ -96,44 +100,98 @@ impl FailOn {
 /// Scans, prints, and says by the exit code how it went.
 pub(super) async fn run(args: Args) -> anyhow::Result<ExitCode> {
     super::start_logging(LogFormat::Text, "warn");
-    let namespaces = match (&args.namespace, args.all_namespaces) {
-        (_, true) => Namespaces::All,
-        (Some(namespace), false) => Namespaces::One(namespace),
-        (None, false) => Namespaces::Current,
-    };
-    let wanted = Wanted {
-        namespaces,
-        pods: &args.selector,
-    };
     let outputs = args.output.destinations()?;
-    let (index, complete) = args.input.read(wanted).await?;
-    let exposures: Vec<Exposure> = {
-        let index = index.read();
-        let subjects = index.accounts().filter(|(_, known)| known.is_subject());
-        let assessed = subjects.map(|(account, _)| index.assess(account));
-        // Where pods are selected, accounts without any of them are nobody's question.
-        let asked =
-            |exposure: &Exposure| args.selector.selects_all() || !exposure.workloads.is_empty();
-        assessed.filter(asked).collect()
-    };
-    note_widened_baseline(&exposures);
-    let failed = exposures
-        .iter()
-        .any(|exposure| args.fail_on.includes(exposure.verdict));
+    let mut input = args.input.read(args.wanted()).await?;
+    input.tell();
+    let mut all = args.judge(&input);
+    note_widened_baseline(&all);
+    let fails = |verdict| args.fail_on.includes(verdict);
     let scope = ReportScope::from(args.report_scope);
-    let mut shown: Vec<&Exposure> = exposures
-        .iter()
-        .filter(|exposure| scope.includes(exposure.verdict))
-        .collect();
-    shown.sort_by_key(|exposure| (exposure.verdict, &exposure.account));
-    for output in &outputs {
-        output.write(&shown, &exposures)?;
+    {
+        let shown = all.iter();
+        let shown = shown.filter(|exposure| scope.includes(exposure.verdict));
+        let mut shown: Vec<&Exposure> = shown.collect();
+        shown.sort_by_key(|exposure| (exposure.verdict, &exposure.account));
+        let found = Found {
+            all: &all,
+            shown: &shown,
+            places: &input.places,
+            fails: &fails,
+        };
+        for output in &outputs {
+            output.write(&found)?;
+        }
+        if args.output.writes() {
+            change_files(&found)?;
+        }
     }
-    Ok(match (complete, failed) {
+    if args.output.writes() {
+        input = args.input.read(args.wanted()).await?;
+        all = args.judge(&input);
+        writeln!(io::stdout(), "{}", table::counts(&all))?;
+    }
+    let failed = all.iter().any(|exposure| fails(exposure.verdict));
+    Ok(match (input.complete, failed) {
         (false, _) => ExitCode::from(CANNOT),
         (true, true) => ExitCode::from(1),
         (true, false) => ExitCode::SUCCESS,
     })
+}
+
+impl Args {
+    /// What is read.
+    fn wanted(&self) -> Wanted<'_> {
+        Wanted {
+            namespaces: match (&self.namespace, self.all_namespaces) {
+                (_, true) => Namespaces::All,
+                (Some(namespace), false) => Namespaces::One(namespace),
+                (None, false) => Namespaces::Current,
+            },
+            pods: &self.selector,
+        }
+    }
+
+    /// The answers for all accounts of the input. Where pods are selected, accounts without any of them
+    /// are nobody's question.
+    fn judge(&self, input: &Input) -> Vec<Exposure> {
+        let index = input.index.read();
+        let subjects = index.accounts().filter(|(_, known)| known.is_subject());
+        let assessed = subjects.map(|(account, _)| index.assess(account));
+        let asked =
+            |exposure: &Exposure| self.selector.selects_all() || !exposure.workloads.is_empty();
+        assessed.filter(asked).collect()
+    }
+}
+
+/// Switches off in the files what is unneeded, and says where. What a person must look at first is
+/// left as it is.
+fn change_files(found: &Found<'_>) -> io::Result<()> {
+    let unneeded = found.shown.iter();
+    let unneeded = unneeded.filter(|exposure| exposure.verdict == Verdict::Unneeded);
+    let mut patches = Vec::new();
+    for (exposure, remediation) in
+        unneeded.filter_map(|exposure| Some((exposure, exposure.remediation.as_ref()?)))
+    {
+        if remediation.patches.is_empty() {
+            let (account, summary) = (&exposure.account, &remediation.summary);
+            complain(&visible(&format!("note: {account}: {summary}")));
+        }
+        let own = remediation.patches.iter();
+        patches.extend(own.map(|patch| (&*exposure.account.namespace, patch)));
+    }
+    let changed = found.places.patch(&patches);
+    let mut out = io::stdout().lock();
+    for ((namespace, _), patched) in patches.iter().zip(&changed) {
+        let target = visible(&format!("{} in namespace {namespace}", patched.target));
+        for file in &patched.files {
+            let file = visible(&file.display().to_string());
+            writeln!(out, "{file}: {target}: token switched off")?;
+        }
+        for failure in &patched.failures {
+            complain(&format!("error: {target}: {}", visible(failure)));
+        }
+    }
+    Ok(())
 }
 
 /// Says which bindings give everybody more than Kubernetes does: no permission told is among that.
@@ -154,7 +212,7 @@ fn note_widened_baseline(exposures: &[Exposure]) {
         more => format!(" and {more} more"),
     };
     if !shown.is_empty() {
-        complain(&table::visible(&format!(
+        complain(&visible(&format!(
             "note: every identity here has more than Kubernetes itself gives, by {}{more}: permissions are told beyond that",
             shown.join(", ")
         )));

@@ -20,14 +20,20 @@ pub fn write(out: &mut impl io::Write, exposures: &[&Exposure]) -> io::Result<()
             writeln!(out, "# {}\n", remediation.summary)?;
         }
         for patch in &remediation.patches {
-            let document = patch.for_kustomize(&account.namespace);
+            writeln!(out, "# {}", command(&account.namespace, patch))?;
+            let Some(document) = patch.for_kustomize(&account.namespace) else {
+                writeln!(
+                    out,
+                    "# kustomize asks for its apiVersion, which is not known\n"
+                )?;
+                continue;
+            };
             let yaml = serde_saphyr::to_string(&document).map_err(io::Error::other)?;
             let comment = if exposure.verdict == Verdict::Unneeded {
                 ""
             } else {
                 "# "
             };
-            writeln!(out, "# {}", command(&account.namespace, patch))?;
             writeln!(out, "{comment}---")?;
             for line in yaml.lines() {
                 writeln!(out, "{comment}{line}")?;
@@ -38,14 +44,18 @@ pub fn write(out: &mut impl io::Write, exposures: &[&Exposure]) -> io::Result<()
     Ok(())
 }
 
-/// The command that applies a patch to the live object.
+/// The command that applies a patch to the live object; what to do where there can be none.
 pub(super) fn command(namespace: &str, patch: &Patch) -> String {
     let (target, kind) = (&patch.target, patch.target.kind.to_lowercase());
-    visible(&format!(
-        "kubectl -n {namespace} patch {kind} {} --type={} --patch '{}'",
-        target.name,
-        patch.kind(),
-        // A quote would end the argument.
-        patch.patch.to_string().replace('\'', r"'\''")
-    ))
+    // A quote would end the argument.
+    let argument = patch.patch.to_string().replace('\'', r"'\''");
+    visible(&if patch.is_live() {
+        format!(
+            "kubectl -n {namespace} patch {kind} {} --type={} --patch '{argument}'",
+            target.name,
+            patch.kind(),
+        )
+    } else {
+        format!("merge into the manifest of {target}, which cannot be patched in place: {argument}")
+    })
 }

@@ -14,6 +14,7 @@ use super::{
     cluster_role::ClusterRole,
     manifest::{Head, Manifest, manifests},
     paths,
+    places::{Place, Places, workload_key},
 };
 use crate::{
     facts::{
@@ -49,6 +50,8 @@ pub struct Outcome {
     pub objects: usize,
     /// Whether the input has any RBAC object.
     pub has_rbac: bool,
+    /// Where workloads and ServiceAccounts are written.
+    pub places: Places,
 }
 
 /// What is read of files, and how.
@@ -73,6 +76,7 @@ pub fn load(paths: &[PathBuf], wanted: &Wanted<'_>, index: &mut Index) -> Outcom
         live: BTreeSet::new(),
         cluster_roles: BTreeMap::new(),
         filling: false,
+        file: None,
         refused: Vec::new(),
         faults: Vec::new(),
     };
@@ -102,15 +106,12 @@ struct Loader<'a> {
     cluster_roles: BTreeMap<String, AggregatedRole>,
     /// What the input has already is left as it is.
     filling: bool,
+    /// The file that is being read; `None` for what is no file.
+    file: Option<Arc<Path>>,
     /// What the API server would refuse of the object that is being read.
     refused: Vec<String>,
     /// What is wrong with the exemption that the object claims.
     faults: Vec<String>,
-}
-
-/// The key of a workload's template: no pod can have such a name.
-fn template_key(namespace: &Arc<str>, workload: &Workload) -> ObjectKey {
-    ObjectKey::new(namespace.clone(), workload.to_string())
 }
 
 impl Loader<'_> {
@@ -123,7 +124,9 @@ impl Loader<'_> {
         }
         let place = path.display().to_string();
         let text = File::open(path).and_then(|mut file| read(&mut file));
+        self.file = Some(path.into());
         self.text(&place, text);
+        self.file = None;
     }
 
     fn text(&mut self, place: &str, text: io::Result<String>) {
@@ -154,7 +157,7 @@ impl Loader<'_> {
                         (0, _) => place.to_owned(),
                         (line, column) => format!("{place}:{line}:{column}"),
                     };
-                    return self.problem(place, malformed.message);
+                    self.problem(place, malformed.message);
                 }
             }
         }
@@ -183,11 +186,7 @@ impl Loader<'_> {
         if result.is_ok() && refused.is_empty() && faults.is_empty() {
             return;
         }
-        let place = if manifest.line > 0 {
-            format!("{place}:{}", manifest.line)
-        } else {
-            place.to_owned()
-        };
+        let place = format!("{place}:{}", manifest.line);
         self.outcome
             .warnings
             .extend(refused.into_iter().map(|why| Problem {
@@ -243,11 +242,31 @@ impl Loader<'_> {
         if !(self.filling && self.index.contains::<K>(&key)) {
             if K::INPUT == InputKind::ServiceAccount {
                 self.claim(&K::metadata(&wire).annotations);
+                let account = Workload {
+                    kind: K::INPUT.name().into(),
+                    name: (&*key.name).into(),
+                };
+                let key = workload_key(&key.namespace, &account);
+                self.note_place(key, manifest, &account.kind, true);
             }
             let facts = K::facts(&wire, self.index.config());
             self.index.apply::<K>(key, facts);
         }
         Ok(())
+    }
+
+    /// Notes where an object is written, and whether a change of it would last.
+    fn note_place(&mut self, key: ObjectKey, manifest: &Manifest<'_>, kind: &str, lasts: bool) {
+        if let Some(file) = &self.file {
+            let place = Place {
+                file: file.clone(),
+                line: manifest.line,
+                items: manifest.items.clone(),
+                kind: kind.into(),
+                lasts,
+            };
+            self.outcome.places.note(key, place);
+        }
     }
 
     /// Notes what is wrong with the exemption that annotations claim.
@@ -287,9 +306,11 @@ impl Loader<'_> {
         }
         let facts = Pods::facts(&wire, self.index.config());
         let key = Pods::key(&wire);
-        if facts.origin == Origin::Live {
-            self.live
-                .insert(template_key(&key.namespace, &facts.workload));
+        let workload = workload_key(&key.namespace, &facts.workload);
+        let is_manifest = facts.origin == Origin::Template;
+        self.note_place(workload.clone(), manifest, "Pod", is_manifest);
+        if !is_manifest {
+            self.live.insert(workload);
         }
         self.index.apply::<Pods>(key, facts);
         Ok(())
@@ -317,10 +338,11 @@ impl Loader<'_> {
         if let Some((metadata, spec)) = wire.template()
             && self.wanted.pods.matches(&metadata.labels)
         {
-            let key = template_key(&namespace, &workload);
+            let key = workload_key(&namespace, &workload);
             let config = self.index.config();
             let facts = facts::pod::template(metadata, spec, workload, config);
-            templates.insert(key, facts);
+            templates.insert(key.clone(), facts);
+            self.note_place(key, manifest, &head.kind, owner.is_none());
             self.claim(&metadata.annotations);
             if facts::exemption::claim(&wire.metadata.annotations).is_some() {
                 self.faults.push(format!(

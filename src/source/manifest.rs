@@ -32,8 +32,10 @@ impl Malformed {
 /// One object.
 #[derive(Debug)]
 pub(super) struct Manifest<'a> {
-    /// The line that it begins in, counted from 1; 0 when unknown.
+    /// The line that its document begins in, counted from 1.
     pub(super) line: usize,
+    /// Its places in the lists of objects that it is in.
+    pub(super) items: Box<[usize]>,
     body: Body<'a>,
 }
 
@@ -82,14 +84,24 @@ impl<'a> Manifest<'a> {
 
     /// Reads what kind of object it is. Items are handed out, not copied.
     pub(super) fn head(&mut self) -> Head<'a> {
-        match &mut self.body {
+        let (mut head, items) = match &mut self.body {
             Body::Json(text) => json_head(text),
-            Body::Yaml(value) => yaml_head(value, self.line),
-        }
+            Body::Yaml(value) => yaml_head(value),
+        };
+        let item = |(place, body)| Manifest {
+            line: self.line,
+            items: self.items.iter().copied().chain([place]).collect(),
+            body,
+        };
+        head.items = items.map(|items| items.into_iter().enumerate().map(item).collect());
+        head
     }
 }
 
-fn json_head(text: &str) -> Head<'_> {
+/// What an object says of itself, and the items that it has if it is a list.
+type Opened<'a> = (Head<'a>, Option<Vec<Body<'a>>>);
+
+fn json_head<'a>(text: &'a str) -> Opened<'a> {
     #[derive(Default, Deserialize)]
     #[serde(default, rename_all = "camelCase")]
     struct Wire<'a> {
@@ -101,31 +113,28 @@ fn json_head(text: &str) -> Head<'_> {
         items: Option<&'a RawValue>,
     }
     let Ok(wire) = serde_json::from_str::<Wire<'_>>(text) else {
-        return Head::default();
+        return Opened::default();
     };
     let string = |raw: Option<&RawValue>| {
         raw.and_then(|raw| serde_json::from_str(raw.get()).ok())
             .unwrap_or_default()
     };
-    let items: Option<Vec<&RawValue>> = wire
+    let items: Option<Vec<&'a RawValue>> = wire
         .items
         .and_then(|items| serde_json::from_str(items.get()).ok());
-    Head {
+    let head = Head {
         api_version: string(wire.api_version),
         kind: string(wire.kind),
-        items: items.map(|items| {
-            items
-                .into_iter()
-                .map(|item| Manifest {
-                    line: 0,
-                    body: Body::Json(item.get()),
-                })
-                .collect()
-        }),
-    }
+        items: None,
+    };
+    let bodies = |items: Vec<&'a RawValue>| {
+        let items = items.into_iter();
+        items.map(|item| Body::Json(item.get())).collect()
+    };
+    (head, items.map(bodies))
 }
 
-fn yaml_head<'a>(value: &mut serde_json::Value, line: usize) -> Head<'a> {
+fn yaml_head<'a>(value: &mut serde_json::Value) -> Opened<'a> {
     let string = |value: &serde_json::Value, key: &str| {
         value
             .get(key)
@@ -137,19 +146,15 @@ fn yaml_head<'a>(value: &mut serde_json::Value, line: usize) -> Head<'a> {
         Some(serde_json::Value::Array(items)) => Some(items),
         _ => None,
     };
-    Head {
+    let head = Head {
         api_version: string(value, "apiVersion"),
         kind: string(value, "kind"),
-        items: items.map(|items| {
-            items
-                .into_iter()
-                .map(|item| Manifest {
-                    line,
-                    body: Body::Yaml(item),
-                })
-                .collect()
-        }),
-    }
+        items: None,
+    };
+    (
+        head,
+        items.map(|items| items.into_iter().map(Body::Yaml).collect()),
+    )
 }
 
 /// The message of an error without its position, which is told apart, or counts from the object and
@@ -183,11 +188,19 @@ pub(super) fn manifests(
 
 fn json(text: &str) -> impl Iterator<Item = Result<Manifest<'_>, Malformed>> {
     let objects = serde_json::Deserializer::from_str(text).into_iter::<&RawValue>();
-    objects.map(|object| match object {
-        Ok(object) => Ok(Manifest {
-            line: 1,
-            body: Body::Json(object.get()),
-        }),
+    let (mut seen, mut line) = (0, 1);
+    objects.map(move |object| match object {
+        Ok(object) => {
+            // It is a part of the text.
+            let begin = object.get().as_ptr().addr() - text.as_ptr().addr();
+            line += text[seen..begin].matches('\n').count();
+            seen = begin;
+            Ok(Manifest {
+                line,
+                items: Box::default(),
+                body: Body::Json(object.get()),
+            })
+        }
         Err(error) => Err(Malformed {
             line: error.line(),
             column: error.column(),
@@ -221,6 +234,7 @@ fn yaml(text: &str) -> impl Iterator<Item = Result<Manifest<'_>, Malformed>> {
     documents.into_iter().map(|document| match document {
         Ok(document) => Ok(Manifest {
             line: usize::try_from(document.referenced.line()).unwrap_or_default(),
+            items: Box::default(),
             body: Body::Yaml(document.value),
         }),
         Err(error) => Err(Malformed::from_yaml(&error)),

@@ -3,11 +3,14 @@
 
 mod cluster_role;
 pub mod config;
+mod edit;
 pub mod files;
 pub mod list;
 mod manifest;
 pub mod object;
+mod outline;
 mod paths;
+pub mod places;
 pub mod probe;
 pub mod selector;
 pub mod watch;

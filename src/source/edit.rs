@@ -1,0 +1,245 @@
+//! Changes manifests as patches say, and nothing else in them: comments, order and style stay.
+
+use std::ops::Range;
+
+use serde_json::{Map, Value};
+
+use super::outline::{Content, Key, Node, Style};
+
+/// A part of a text, and what takes its place.
+pub(super) type Edit = (Range<usize>, String);
+
+/// What makes an object of `text` what a patch says: a JSON merge patch, or a strategic one whose lists
+/// are merged by name. The offsets of the outline count from `base`.
+///
+/// # Errors
+/// Where the object is written in a way that such a change would reach others too.
+pub(super) fn edits(
+    text: &str,
+    base: usize,
+    object: &Node,
+    patch: &Value,
+) -> Result<Vec<Edit>, String> {
+    let mut editor = Editor {
+        text: &text[base..],
+        newline: if text.contains("\r\n") { "\r\n" } else { "\n" },
+        edits: Vec::new(),
+    };
+    editor.change(None, object, patch)?;
+    let moved = |(range, new): Edit| (range.start + base..range.end + base, new);
+    Ok(editor.edits.into_iter().map(moved).collect())
+}
+
+/// The text after all edits.
+pub(super) fn apply(text: &str, mut edits: Vec<Edit>) -> String {
+    // Of two at one place, the first comes first.
+    edits.sort_by_key(|(range, _)| range.start);
+    let (mut changed, mut kept) = (String::with_capacity(text.len()), 0);
+    for (range, new) in edits {
+        changed.push_str(text.get(kept..range.start).unwrap_or_default());
+        changed.push_str(&new);
+        kept = range.end;
+    }
+    changed + &text[kept..]
+}
+
+/// What an object is after a patch: what an edit of its text must come to.
+pub(super) fn merge(value: &mut Value, patch: &Value, name: &str) {
+    match (value, patch) {
+        (Value::Object(fields), Value::Object(changes)) => {
+            for (name, change) in changes {
+                merge(fields.entry(name).or_insert(Value::Null), change, name);
+            }
+        }
+        (Value::Array(items), Value::Array(changes)) => {
+            let key = merge_key(name);
+            for change in changes {
+                match items.iter_mut().find(|item| item[key] == change[key]) {
+                    Some(item) => merge(item, change, ""),
+                    None => items.push(change.clone()),
+                }
+            }
+        }
+        (value, change) => *value = change.clone(),
+    }
+}
+
+/// `patchMergeKey` of a list.
+fn merge_key(list: &str) -> &'static str {
+    match list {
+        "volumeMounts" => "mountPath",
+        _ => "name",
+    }
+}
+
+struct Editor<'a> {
+    text: &'a str,
+    newline: &'static str,
+    edits: Vec<Edit>,
+}
+
+impl Editor<'_> {
+    fn change(&mut self, key: Option<&Key>, node: &Node, patch: &Value) -> Result<(), String> {
+        match (patch, &node.content) {
+            (Value::Object(fields), Content::Mapping(style, entries)) => {
+                let mut missing = Map::new();
+                for (name, value) in fields {
+                    match node.entry(name) {
+                        Some((key, known)) => self.change(Some(key), known, value)?,
+                        None if value.is_object() => return Err(format!("it has no `{name}`")),
+                        None => {
+                            missing.insert(name.clone(), value.clone());
+                        }
+                    }
+                }
+                for (name, value) in &missing {
+                    self.insert(key, node, (*style, entries), (name, value));
+                }
+                Ok(())
+            }
+            (Value::Array(items), Content::List(style, known)) => {
+                let merge_key = merge_key(key.map_or("", |key| &key.name));
+                for item in items {
+                    let named = |node: &&Node| {
+                        let value = node.entry(merge_key).and_then(|(_, value)| value.text());
+                        value.is_some() && value == item[merge_key].as_str()
+                    };
+                    match known.iter().find(named) {
+                        Some(node) => self.change(None, node, item)?,
+                        None => self.append(node, *style, known, item),
+                    }
+                }
+                Ok(())
+            }
+            (_, Content::Alias) => Err("it is written as an alias of another part".to_owned()),
+            (_, Content::Scalar(text)) => {
+                let says = patch
+                    .as_str()
+                    .map_or_else(|| patch.to_string(), str::to_owned);
+                if *text != says {
+                    self.replace(key, node, patch);
+                }
+                Ok(())
+            }
+            (_, Content::Mapping(..) | Content::List(..) | Content::LeftOut) => {
+                Err("it is written in a way that is not known".to_owned())
+            }
+        }
+    }
+
+    /// Puts another value in the place of a scalar.
+    fn replace(&mut self, key: Option<&Key>, node: &Node, value: &Value) {
+        let new = value.to_string();
+        match key {
+            // Nothing is written there: it goes behind the colon.
+            Some(key) if node.start == node.end => {
+                let colon = self.text[key.end..].find(':').map_or(0, |place| place + 1);
+                let place = key.end + colon;
+                self.edits.push((place..place, format!(" {new}")));
+            }
+            _ => self.edits.push((node.start..node.end, new)),
+        }
+    }
+
+    /// Adds an entry to a mapping.
+    fn insert(
+        &mut self,
+        parent: Option<&Key>,
+        node: &Node,
+        (style, entries): (Style, &[(Key, Node)]),
+        (name, value): (&str, &Value),
+    ) {
+        let first = entries.first().map(|(key, _)| key);
+        let (Style::Block, Some(first)) = (style, first) else {
+            let quoted = self.text[node.start..].starts_with("{\"")
+                || first.is_some_and(|first| self.text[first.start..].starts_with('"'));
+            let name = if quoted {
+                format!("\"{name}\"")
+            } else {
+                name.to_owned()
+            };
+            let entry = format!("{name}: {value}");
+            let place = node.start + 1;
+            let new = match first {
+                Some(first) if self.breaks(node.start, first.start) => {
+                    format!(
+                        "{}{}{entry},",
+                        self.newline,
+                        " ".repeat(self.column(first.start))
+                    )
+                }
+                Some(_) => format!("{entry}, "),
+                None => entry,
+            };
+            return self.edits.push((place..place, new));
+        };
+        let mut fields = Map::new();
+        fields.insert(name.to_owned(), value.clone());
+        let lines = self.block(&Value::Object(fields), self.column(first.start));
+        let neighbour = node.entry("serviceAccountName").map(|(_, name)| name.end);
+        let head = parent.map(|key| key.end);
+        let head = head.filter(|head| self.breaks(*head, first.start));
+        let after = match neighbour.or(head) {
+            Some(place) if !value.is_array() => place,
+            _ => node.end,
+        };
+        self.add_lines(after, &lines);
+    }
+
+    /// Adds an item to a list.
+    fn append(&mut self, node: &Node, style: Style, items: &[Node], value: &Value) {
+        if style == Style::Block {
+            let item = Value::Array(vec![value.clone()]);
+            let first = items.first().map_or(node.start, |first| first.start);
+            let lines = self.block(&item, self.dash_before(first));
+            return self.add_lines(node.end, &lines);
+        }
+        let (place, new) = match items.last() {
+            Some(last) if self.breaks(node.start, last.start) => {
+                let indent = " ".repeat(self.column(last.start));
+                (last.end, format!(",{}{indent}{value}", self.newline))
+            }
+            Some(last) => (last.end, format!(", {value}")),
+            None => (node.start + 1, value.to_string()),
+        };
+        self.edits.push((place..place, new));
+    }
+
+    /// A value on lines of its own.
+    fn block(&self, value: &Value, indent: usize) -> String {
+        let yaml = serde_saphyr::to_string(value).unwrap_or_default();
+        let indent = " ".repeat(indent);
+        let lines = yaml.lines();
+        let lines = lines.map(|line| format!("{indent}{line}{}", self.newline));
+        lines.collect()
+    }
+
+    /// Adds lines after the one that a place is in, or after what is written last before it.
+    fn add_lines(&mut self, after: usize, lines: &str) {
+        let written = self.text[..after].trim_end().len();
+        let rest = &self.text[written..];
+        let (place, new) = if let Some(end) = rest.find('\n') {
+            (written + end + 1, lines.to_owned())
+        } else {
+            let new = format!("{}{}", self.newline, lines.trim_end());
+            (self.text.len(), new)
+        };
+        self.edits.push((place..place, new));
+    }
+
+    /// The column of the dash that an item of a list stands behind.
+    fn dash_before(&self, item: usize) -> usize {
+        let dash = self.text[..item].rfind('-');
+        self.column(dash.unwrap_or_default())
+    }
+
+    fn column(&self, place: usize) -> usize {
+        let line = self.text[..place].rfind('\n').map_or(0, |end| end + 1);
+        place - line
+    }
+
+    /// Whether two places are on different lines.
+    fn breaks(&self, from: usize, to: usize) -> bool {
+        self.text[from..to].contains('\n')
+    }
+}

@@ -1,0 +1,202 @@
+//! Where do the nodes of a document stand? The outline of one YAML or JSON document: its mappings and
+//! lists with their places in the text. What nobody asks for is left out.
+
+use granit_parser::{Event, Parser, Span, StructureStyle};
+
+/// The keys of the mappings that lead to pod specs, and of what is changed in one; the values of all
+/// others are left out.
+const KEPT: [&str; 12] = [
+    "items",
+    "spec",
+    "template",
+    "jobTemplate",
+    "containers",
+    "initContainers",
+    "volumes",
+    "volumeMounts",
+    "name",
+    "mountPath",
+    "automountServiceAccountToken",
+    "serviceAccountName",
+];
+
+/// A node of a document; offsets are in bytes.
+#[derive(Debug)]
+pub(super) struct Node {
+    pub(super) start: usize,
+    /// After its last character.
+    pub(super) end: usize,
+    pub(super) content: Content,
+}
+
+/// What a node is.
+#[derive(Debug)]
+pub(super) enum Content {
+    /// A scalar.
+    Scalar(String),
+    /// `{…}`, or keys on lines of their own.
+    Mapping(Style, Vec<(Key, Node)>),
+    /// `[…]`, or items on lines of their own.
+    List(Style, Vec<Node>),
+    /// An alias of another node.
+    Alias,
+    /// What nobody asks for.
+    LeftOut,
+}
+
+/// How a mapping or a list is written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Style {
+    /// Each entry on lines of its own.
+    Block,
+    /// Between brackets.
+    Flow,
+}
+
+/// The key of an entry.
+#[derive(Debug)]
+pub(super) struct Key {
+    pub(super) name: String,
+    pub(super) start: usize,
+    pub(super) end: usize,
+}
+
+impl Node {
+    /// The entry of a mapping; the last one counts where it has several.
+    pub(super) fn entry(&self, name: &str) -> Option<&(Key, Self)> {
+        match &self.content {
+            Content::Mapping(_, entries) => entries.iter().rev().find(|(key, _)| key.name == name),
+            _ => None,
+        }
+    }
+
+    /// The item of the lists of objects that these places in `items` lead to.
+    pub(super) fn item(&self, places: &[usize]) -> Option<&Self> {
+        let Some((first, rest)) = places.split_first() else {
+            return Some(self);
+        };
+        match &self.entry("items")?.1.content {
+            Content::List(_, items) => items.get(*first)?.item(rest),
+            _ => None,
+        }
+    }
+
+    /// The text of a scalar.
+    pub(super) fn text(&self) -> Option<&str> {
+        match &self.content {
+            Content::Scalar(text) => Some(text),
+            _ => None,
+        }
+    }
+}
+
+/// The outline of the first document of a text; `None` where it cannot be parsed, or is empty.
+pub(super) fn outline(text: &str) -> Option<Node> {
+    let options = granit_parser::options! { emit_comments: false };
+    let mut events = Events {
+        parser: Parser::new_from_str_with_options(text, options),
+    };
+    loop {
+        match events.next()? {
+            (Event::DocumentStart(..), _) => {
+                let first = events.next()?;
+                return events.node(first, true);
+            }
+            (Event::StreamEnd, _) => return None,
+            _ => {}
+        }
+    }
+}
+
+struct Events<'a> {
+    parser: Parser<'a, granit_parser::StrInput<'a>>,
+}
+
+impl<'a> Events<'a> {
+    fn next(&mut self) -> Option<(Event<'a>, Span)> {
+        self.parser.next_event()?.ok()
+    }
+
+    /// The node that begins with an event; its parts only where they are asked for.
+    fn node(&mut self, (event, span): (Event<'a>, Span), wanted: bool) -> Option<Node> {
+        let start = span.start.byte_offset()?;
+        let mut end = span.end.byte_offset()?;
+        let content = match event {
+            Event::Scalar(text, ..) if wanted => Content::Scalar(text.into_owned()),
+            Event::Scalar(..) => Content::LeftOut,
+            Event::MappingStart(style, ..) => {
+                let mut entries = Vec::new();
+                loop {
+                    let (event, span) = self.next()?;
+                    if event == Event::MappingEnd {
+                        end = closing(style, &span, end)?;
+                        break;
+                    }
+                    let (key, value) = self.entry((event, span), wanted)?;
+                    end = value.end.max(key.end);
+                    if wanted {
+                        entries.push((key, value));
+                    }
+                }
+                Content::Mapping(style.into(), entries)
+            }
+            Event::SequenceStart(style, ..) => {
+                let mut items = Vec::new();
+                loop {
+                    let (event, span) = self.next()?;
+                    if event == Event::SequenceEnd {
+                        end = closing(style, &span, end)?;
+                        break;
+                    }
+                    let item = self.node((event, span), wanted)?;
+                    end = item.end;
+                    if wanted {
+                        items.push(item);
+                    }
+                }
+                Content::List(style.into(), items)
+            }
+            Event::Alias(_) => Content::Alias,
+            _ => return None,
+        };
+        Some(Node {
+            start,
+            end,
+            content: if wanted { content } else { Content::LeftOut },
+        })
+    }
+
+    fn entry(&mut self, (event, span): (Event<'a>, Span), wanted: bool) -> Option<(Key, Node)> {
+        let name = match &event {
+            Event::Scalar(name, ..) => name.clone().into_owned(),
+            _ => String::new(),
+        };
+        let key = self.node((event, span), false)?;
+        let wanted = wanted && KEPT.contains(&name.as_str());
+        let first = self.next()?;
+        let value = self.node(first, wanted)?;
+        let key = Key {
+            name,
+            start: key.start,
+            end: key.end,
+        };
+        Some((key, value))
+    }
+}
+
+/// The end of a collection: that of its bracket, or else that of its last entry.
+fn closing(style: StructureStyle, span: &Span, last: usize) -> Option<usize> {
+    match style {
+        StructureStyle::Flow => span.end.byte_offset(),
+        StructureStyle::Block => Some(last),
+    }
+}
+
+impl From<StructureStyle> for Style {
+    fn from(style: StructureStyle) -> Self {
+        match style {
+            StructureStyle::Block => Self::Block,
+            StructureStyle::Flow => Self::Flow,
+        }
+    }
+}

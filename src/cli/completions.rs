@@ -37,3 +37,36 @@ pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
     out.flush()?;
     Ok(ExitCode::SUCCESS)
 }
+
+/// Completes the words that kubectl hands over, which calls this by the name
+/// `kubectl_complete-token_exposure`: a candidate a line with its help behind a tab, and what the shell
+/// is to do besides (cobra's `ShellCompDirective`).
+pub(super) fn for_kubectl() {
+    /// Nothing but these.
+    const NO_FILES: &str = ":4";
+    /// Files, where there are none of these.
+    const DEFAULT: &str = ":0";
+    let words: Vec<_> = std::env::args_os().collect();
+    let last = words.len().saturating_sub(1);
+    let folder = std::env::current_dir().ok();
+    let mut command = Cli::command();
+    let candidates = clap_complete::engine::complete(&mut command, words, last, folder.as_deref());
+    let mut candidates = candidates.unwrap_or_default();
+    candidates.retain(|candidate| !candidate.is_hide_set());
+    let directive = if candidates.is_empty() {
+        DEFAULT
+    } else {
+        NO_FILES
+    };
+    let line = |candidate: &clap_complete::CompletionCandidate| {
+        let value = candidate.get_value().to_string_lossy();
+        match candidate.get_help() {
+            Some(help) => format!("{value}\t{}\n", help.to_string().replace('\n', " ")),
+            None => format!("{value}\n"),
+        }
+    };
+    let mut text: String = candidates.iter().map(line).collect();
+    text.push_str(directive);
+    // A shell that has gone needs no completion.
+    let _ = writeln!(io::stdout(), "{text}");
+}

@@ -8,13 +8,14 @@ mod crd;
 mod explain;
 mod input;
 mod inspect;
+mod man;
 mod output;
 mod progress;
 mod scan;
 
 use std::{io, path::Path, process::ExitCode};
 
-use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
+use clap::{ArgAction, CommandFactory, FromArgMatches, Parser, Subcommand};
 use tracing_subscriber::EnvFilter;
 
 /// The exit code when something could not be run or decided.
@@ -22,10 +23,25 @@ const CANNOT: u8 = 2;
 
 /// Reports pods that carry a Kubernetes API token which no RBAC rule lets anyone use.
 #[derive(Debug, Parser)]
-#[command(name = "token-exposure", version, about, max_term_width = 100)]
+#[command(
+    name = "token-exposure",
+    version,
+    about,
+    max_term_width = 100,
+    disable_help_flag = true,
+    after_help = "\
+Examples:
+  token-exposure scan -A                     judge the current cluster
+  token-exposure scan deploy/ -o patch       what switches unneeded tokens off in manifests
+  token-exposure explain shop/mail           why an account has its verdict"
+)]
 struct Cli {
     #[command(subcommand)]
     command: Command,
+    /// Print help
+    // One help, which fits a screen.
+    #[arg(short, long, global = true, display_order = 100, action = ArgAction::HelpShort)]
+    help: Option<bool>,
 }
 
 #[derive(Debug, Subcommand)]
@@ -39,9 +55,14 @@ enum Command {
     /// Say what a token is: whose, bound to what, for whom, and for how long
     Inspect(inspect::Args),
     /// Print the CustomResourceDefinition of TokenExposureReport
+    #[command(after_help = "\
+Examples:
+  token-exposure crd | kubectl apply --server-side -f -")]
     Crd,
     /// Print the completion script of a shell
     Completions(completions::Args),
+    /// Print a manual page
+    Man(man::Args),
 }
 
 /// How logs are written.
@@ -58,6 +79,10 @@ enum LogFormat {
 /// decide. A reader who has seen enough is no error.
 #[must_use]
 pub fn main() -> ExitCode {
+    if called_as("kubectl_complete-token_exposure") {
+        completions::for_kubectl();
+        return ExitCode::SUCCESS;
+    }
     let matches = command().try_get_matches();
     let cli = match matches.and_then(|matches| Cli::from_arg_matches(&matches)) {
         Ok(cli) => cli,
@@ -87,13 +112,19 @@ pub fn main() -> ExitCode {
 /// The command line, under the name that it was called by: as a plugin of kubectl, the program is
 /// named `kubectl-token_exposure`.
 fn command() -> clap::Command {
-    let called = std::env::args_os().next().unwrap_or_default();
-    let program = Path::new(&called).file_stem().unwrap_or_default();
-    if program == "kubectl-token_exposure" {
+    if called_as("kubectl-token_exposure") {
         Cli::command().bin_name("kubectl token-exposure")
     } else {
         Cli::command()
     }
+}
+
+/// Whether the program was called by this name, which a link may give it.
+fn called_as(name: &str) -> bool {
+    let called = std::env::args_os().next().unwrap_or_default();
+    Path::new(&called)
+        .file_stem()
+        .is_some_and(|program| program == name)
 }
 
 async fn run(cli: Cli) -> anyhow::Result<ExitCode> {
@@ -101,9 +132,10 @@ async fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Controller(args) => Box::pin(controller::run(args)).await,
         Command::Scan(args) => scan::run(args).await,
         Command::Explain(args) => explain::run(args).await,
-        Command::Inspect(args) => inspect::run(&args),
+        Command::Inspect(args) => inspect::run(&args).await,
         Command::Crd => crd::run(),
         Command::Completions(args) => completions::run(&args),
+        Command::Man(args) => man::run(&args),
     }
 }
 

@@ -11,18 +11,19 @@ use anyhow::{Context, bail};
 use clap::ValueEnum;
 
 use crate::{
-    model::Exposure,
+    model::{Exposure, Verdict},
     output::{
-        markdown, objects, patch,
+        junit, markdown, objects, patch, sarif,
         table::{self, Detail, Style},
     },
+    source::places::Places,
 };
 
 /// How a scan is told, and where to.
 #[derive(Debug, clap::Args)]
 pub(super) struct OutputArgs {
-    /// How to print: table, wide, json, yaml, markdown or patch; repeatable, all but one with the file
-    /// to write to, as in -o table -o json=report.json
+    /// How to print: table, wide, json, yaml, sarif, html, junit, markdown or patch; several go to
+    /// files, as in -o table -o sarif=report.sarif
     #[arg(
         short,
         long,
@@ -34,6 +35,21 @@ pub(super) struct OutputArgs {
     /// Write to this file what would go to standard output
     #[arg(long, value_name = "FILE")]
     output_file: Option<PathBuf>,
+    /// With -o patch: change the files in place
+    #[arg(long, requires = "paths")]
+    write: bool,
+}
+
+/// What a scan found.
+pub(super) struct Found<'a> {
+    /// All accounts that were judged.
+    pub(super) all: &'a [Exposure],
+    /// Those to show, worst first.
+    pub(super) shown: &'a [&'a Exposure],
+    /// Where the objects of files are written.
+    pub(super) places: &'a Places,
+    /// Whether a verdict makes the scan fail.
+    pub(super) fails: &'a dyn Fn(Verdict) -> bool,
 }
 
 /// One way to tell, and where to; standard output without a file.
@@ -54,6 +70,10 @@ enum Format {
     Json,
     /// The same as YAML.
     Yaml,
+    /// SARIF 2.1.0, for code scanning.
+    Sarif,
+    /// For CI servers.
+    Junit,
     /// What switches the tokens off: for kustomize, with the kubectl command of each.
     Patch,
     /// A table for a pull request.
@@ -85,13 +105,26 @@ impl FromStr for Output {
 }
 
 impl OutputArgs {
-    /// Where everything goes; an error where two would go to one place.
+    /// Whether files are to be changed.
+    pub(super) const fn writes(&self) -> bool {
+        self.write
+    }
+
+    /// Where everything goes; an error where two would go to one place. Where files are changed, that is
+    /// instead of printing patches.
     pub(super) fn destinations(&self) -> anyhow::Result<Vec<Output>> {
         let with_file = |output: &Output| Output {
             format: output.format,
             file: output.file.clone().or_else(|| self.output_file.clone()),
         };
-        let outputs: Vec<_> = self.output.iter().map(with_file).collect();
+        let mut outputs: Vec<_> = self.output.iter().map(with_file).collect();
+        if self.write {
+            let all = outputs.len();
+            outputs.retain(|output| output.format != Format::Patch);
+            if outputs.len() == all {
+                bail!("--write changes files as -o patch would print it: give -o patch too");
+            }
+        }
         for (place, output) in outputs.iter().enumerate() {
             if outputs[..place]
                 .iter()
@@ -113,37 +146,47 @@ impl OutputArgs {
 }
 
 impl Output {
-    /// Writes `shown` of `all` that were judged.
-    pub(super) fn write(&self, shown: &[&Exposure], all: &[Exposure]) -> anyhow::Result<()> {
+    /// Writes what was found.
+    pub(super) fn write(&self, found: &Found<'_>) -> anyhow::Result<()> {
         match &self.file {
             None => {
                 let style = terminal_style();
-                self.write_to(io::stdout().lock(), shown, all, style)?;
+                self.write_to(io::stdout().lock(), found, style)?;
             }
             Some(path) => File::create(path)
-                .and_then(|file| self.write_to(file, shown, all, Style::default()))
+                .and_then(|file| self.write_to(file, found, Style::default()))
                 .with_context(|| format!("{} cannot be written", path.display()))?,
         }
         Ok(())
     }
 
-    fn write_to(
-        &self,
-        out: impl Write,
-        shown: &[&Exposure],
-        all: &[Exposure],
-        style: Style,
-    ) -> io::Result<()> {
+    fn write_to(&self, out: impl Write, found: &Found<'_>, style: Style) -> io::Result<()> {
         let mut out = BufWriter::new(out);
+        let Found { shown, all, .. } = *found;
         match self.format {
             Format::Json => objects::write_json(&mut out, shown)?,
             Format::Yaml => objects::write_yaml(&mut out, shown)?,
+            Format::Sarif => found.write_sarif(&mut out)?,
+            Format::Junit => junit::write(&mut out, all, found.fails)?,
             Format::Patch => patch::write(&mut out, shown)?,
             Format::Markdown => markdown::write(&mut out, shown, all)?,
             Format::Table => table::write(&mut out, shown, all, Detail::Normal, style)?,
             Format::Wide => table::write(&mut out, shown, all, Detail::Wide, style)?,
         }
         out.flush()
+    }
+}
+
+impl Found<'_> {
+    fn write_sarif(&self, out: &mut impl Write) -> io::Result<()> {
+        let workloads = self.shown.iter().flat_map(|exposure| {
+            let workloads = exposure.workloads.iter();
+            workloads.map(|found| (&*exposure.account.namespace, &found.workload))
+        });
+        let lines = self.places.lines(workloads);
+        sarif::write(out, self.shown, &|namespace, workload| {
+            lines.of(namespace, workload)
+        })
     }
 }
 

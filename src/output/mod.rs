@@ -2,7 +2,9 @@
 
 pub mod explain;
 pub mod inspect;
+pub mod junit;
 pub mod markdown;
 pub mod objects;
 pub mod patch;
+pub mod sarif;
 pub mod table;

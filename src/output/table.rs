@@ -116,7 +116,8 @@ fn verdict(verdict: Verdict, colors: bool) -> Cell {
 }
 
 /// How many there are of each verdict.
-pub(super) fn counts(all: &[Exposure]) -> String {
+#[must_use]
+pub fn counts(all: &[Exposure]) -> String {
     let mut line = match all.len() {
         1 => "1 ServiceAccount".to_owned(),
         count => format!("{count} ServiceAccounts"),
@@ -142,7 +143,7 @@ pub(super) fn counts(all: &[Exposure]) -> String {
 pub fn visible(text: &str) -> String {
     let hides = |character: char| {
         character.is_control()
-            || matches!(character, '\u{200b}'..='\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2060}'..='\u{2069}' | '\u{feff}')
+            || matches!(character, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{2069}' | '\u{feff}' | '\u{fffe}' | '\u{ffff}')
     };
     let spell = |character: char| -> String {
         if hides(character) {

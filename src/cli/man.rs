@@ -1,0 +1,45 @@
+//! `token-exposure man`.
+
+use std::{
+    io::{self, Write},
+    process::ExitCode,
+};
+
+use anyhow::Context;
+use clap::CommandFactory;
+use clap_mangen::Man;
+
+use super::Cli;
+
+/// Which page.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "\
+Examples:
+  token-exposure man > token-exposure.1
+  token-exposure man scan | man -l -         read the page of a command")]
+pub(super) struct Args {
+    /// A command; the page of the program itself without one
+    #[arg(value_name = "COMMAND")]
+    command: Option<String>,
+}
+
+/// Prints a manual page.
+pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
+    let mut program = Cli::command();
+    program.build();
+    let command = match &args.command {
+        None => program,
+        Some(name) => {
+            let names = program.get_subcommands().map(clap::Command::get_name);
+            let names: Vec<_> = names.map(str::to_owned).collect();
+            let found = program.find_subcommand(name).cloned();
+            found.with_context(|| format!("`{name}` is none of {}", names.join(", ")))?
+        }
+    };
+    let mut page = Vec::new();
+    Man::new(command).render(&mut page)?;
+    let mut out = io::stdout().lock();
+    out.write_all(&page)?;
+    out.flush()?;
+    Ok(ExitCode::SUCCESS)
+}

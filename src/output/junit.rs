@@ -1,0 +1,151 @@
+//! JUnit XML, as CI servers show it: a suite for each namespace, a case for each account that was
+//! judged.
+
+use std::{collections::BTreeMap, io};
+
+use quick_xml::{
+    Writer,
+    events::{BytesText, Event},
+};
+
+use super::table::visible;
+use crate::model::{Exposure, Verdict};
+
+/// Writes all accounts that were judged; those whose verdict `fails` are failures, or errors where the
+/// answer is not known.
+///
+/// # Errors
+/// When the output cannot be written.
+pub fn write(
+    out: &mut impl io::Write,
+    all: &[Exposure],
+    fails: &dyn Fn(Verdict) -> bool,
+) -> io::Result<()> {
+    let mut suites: BTreeMap<&str, Vec<&Exposure>> = BTreeMap::new();
+    for exposure in all {
+        let suite = suites.entry(&exposure.account.namespace).or_default();
+        suite.push(exposure);
+    }
+    writeln!(out, "<?xml version=\"1.0\" encoding=\"UTF-8\"?>")?;
+    let everything: Vec<&Exposure> = all.iter().collect();
+    let counted = counts(&everything, fails);
+    let mut writer = Writer::new_with_indent(&mut *out, b' ', 2);
+    let element = writer.create_element("testsuites");
+    let element = element.with_attribute(("name", "token-exposure"));
+    let element = element.with_attributes(attributes(&counted));
+    element.write_inner_content(|writer| {
+        for (namespace, suite) in &suites {
+            let (name, counted) = (visible(namespace), counts(suite, fails));
+            let element = writer.create_element("testsuite");
+            let element = element.with_attribute(("name", name.as_str()));
+            let element = element.with_attributes(attributes(&counted));
+            element.write_inner_content(|writer| {
+                suite
+                    .iter()
+                    .try_for_each(|exposure| case(writer, exposure, fails))
+            })?;
+        }
+        Ok(())
+    })?;
+    writeln!(out)
+}
+
+/// How many cases there are of each outcome.
+fn counts(suite: &[&Exposure], fails: &dyn Fn(Verdict) -> bool) -> [(&'static str, String); 4] {
+    let count = |wanted: Outcome| {
+        let outcomes = suite
+            .iter()
+            .map(|exposure| outcome(exposure.verdict, fails));
+        outcomes
+            .filter(|outcome| *outcome == wanted)
+            .count()
+            .to_string()
+    };
+    [
+        ("tests", suite.len().to_string()),
+        ("failures", count(Outcome::Failure)),
+        ("errors", count(Outcome::Error)),
+        ("skipped", count(Outcome::Skipped)),
+    ]
+}
+
+fn attributes<'a>(
+    counted: &'a [(&'static str, String)],
+) -> impl Iterator<Item = (&'a str, &'a str)> {
+    counted.iter().map(|(name, count)| (*name, count.as_str()))
+}
+
+/// What a CI server makes of a verdict.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Outcome {
+    Failure,
+    Error,
+    Skipped,
+    /// It passes, and there is something to say.
+    Noted,
+    Passed,
+}
+
+fn outcome(verdict: Verdict, fails: &dyn Fn(Verdict) -> bool) -> Outcome {
+    match verdict {
+        Verdict::Unknown if fails(verdict) => Outcome::Error,
+        Verdict::Unneeded | Verdict::Review if fails(verdict) => Outcome::Failure,
+        Verdict::Exempted => Outcome::Skipped,
+        Verdict::Unneeded | Verdict::Review | Verdict::Unknown => Outcome::Noted,
+        Verdict::Needed | Verdict::NoToken => Outcome::Passed,
+    }
+}
+
+fn case<W: io::Write>(
+    writer: &mut Writer<W>,
+    exposure: &Exposure,
+    fails: &dyn Fn(Verdict) -> bool,
+) -> io::Result<()> {
+    let name = visible(&format!("ServiceAccount {}", exposure.account.name));
+    let namespace = visible(&exposure.account.namespace);
+    let message = visible(&exposure.message);
+    let kind = format!("{}/{}", exposure.verdict, exposure.reason);
+    let workloads = exposure.workloads.iter();
+    let workloads = workloads.filter(|workload| workload.verdict == exposure.verdict);
+    let workloads: Vec<_> = workloads
+        .map(|workload| visible(&workload.workload.to_string()))
+        .collect();
+    let remediation = exposure.remediation.as_ref();
+    let remediation = remediation.map_or("", |remediation| &remediation.summary);
+    let details = format!("{}\n{}", workloads.join(", "), visible(remediation));
+    let element = writer.create_element("testcase");
+    let element = element.with_attribute(("name", name.as_str()));
+    let element = element.with_attribute(("classname", namespace.as_str()));
+    let told = match outcome(exposure.verdict, fails) {
+        Outcome::Passed => {
+            element.write_empty()?;
+            return Ok(());
+        }
+        Outcome::Noted => {
+            element.write_inner_content(|writer| {
+                let text = format!("{kind}: {message}");
+                let noted = writer.create_element("system-out");
+                noted.write_text_content(BytesText::new(&text))?;
+                Ok(())
+            })?;
+            return Ok(());
+        }
+        Outcome::Failure => "failure",
+        Outcome::Error => "error",
+        Outcome::Skipped => "skipped",
+    };
+    element.write_inner_content(|writer| {
+        let told = writer.create_element(told);
+        let told = told.with_attribute(("message", message.as_str()));
+        if exposure.verdict == Verdict::Exempted {
+            told.write_empty()?;
+        } else {
+            let told = told.with_attribute(("type", kind.as_str()));
+            told.write_inner_content(|writer| {
+                writer.write_event(Event::Text(BytesText::new(details.trim())))
+            })?;
+        }
+        Ok(())
+    })?;
+    Ok(())
+}

@@ -1,0 +1,267 @@
+//! SARIF 2.1.0, within the limits of GitHub's code scanning: a rule for each reason, a result for each
+//! workload with a finding, at the line of its pod spec.
+
+use std::{io, path::Path};
+
+use percent_encoding::{AsciiSet, CONTROLS, utf8_percent_encode};
+use serde_json::{Value, json};
+
+use crate::model::{Exposure, Reason, Verdict, WorkloadExposure, pod::Workload, verdict::meanings};
+
+/// Where a workload is written: its namespace and itself in, file and line out.
+pub type Lines<'a> = dyn Fn(&str, &Workload) -> Option<(&'a Path, usize)> + 'a;
+
+/// How many results a run may have.
+const MOST_RESULTS: usize = 25_000;
+/// What is spelled out in the path of a URI (RFC 3986, `pchar` and `/`).
+const NOT_IN_PATHS: &AsciiSet = &CONTROLS
+    .add(b' ')
+    .add(b'"')
+    .add(b'#')
+    .add(b'%')
+    .add(b'<')
+    .add(b'>')
+    .add(b'?')
+    .add(b'[')
+    .add(b'\\')
+    .add(b']')
+    .add(b'^')
+    .add(b'`')
+    .add(b'{')
+    .add(b'|')
+    .add(b'}');
+
+/// Writes a log of one run.
+///
+/// # Errors
+/// When the output cannot be written.
+pub fn write(
+    out: &mut impl io::Write,
+    exposures: &[&Exposure],
+    lines: &Lines<'_>,
+) -> io::Result<()> {
+    let mut results: Vec<_> = exposures
+        .iter()
+        .flat_map(|exposure| results(exposure, lines))
+        .collect();
+    let left_out = results.len().saturating_sub(MOST_RESULTS);
+    results.truncate(MOST_RESULTS);
+    let mut invocation = json!({ "executionSuccessful": true });
+    if left_out > 0 {
+        let text = format!("{left_out} results more are left out: a run may have {MOST_RESULTS}");
+        invocation["toolExecutionNotifications"] =
+            json!([{ "level": "warning", "message": { "text": text } }]);
+    }
+    let log = json!({
+        "$schema": "https://json.schemastore.org/sarif-2.1.0.json",
+        "version": "2.1.0",
+        "runs": [{
+            "tool": { "driver": {
+                "name": "token-exposure",
+                "semanticVersion": env!("CARGO_PKG_VERSION"),
+                "rules": rules(),
+            } },
+            "automationDetails": { "id": "token-exposure/" },
+            "columnKind": "unicodeCodePoints",
+            "invocations": [invocation],
+            "results": results,
+        }],
+    });
+    serde_json::to_writer_pretty(&mut *out, &log)?;
+    writeln!(out)
+}
+
+/// The reasons of findings, in one order for ever: results refer to them by their place.
+fn reasons() -> impl Iterator<Item = Reason> {
+    Reason::ALL
+        .into_iter()
+        .filter(|reason| reason.verdict().is_finding())
+}
+
+fn rules() -> Vec<Value> {
+    let meanings = meanings::<Reason>();
+    let rule = |reason: Reason| {
+        let meaning = meanings.iter().find(|(name, _)| name == reason.name());
+        let meaning = meaning.map_or("", |(_, meaning)| meaning);
+        // What is behind the verdict's name, which is told apart.
+        let sentence = meaning.split_once(": ").map_or(meaning, |(_, rest)| rest);
+        let advice = reason.advice();
+        json!({
+            "id": kebab(reason.name()),
+            "name": reason.name(),
+            "shortDescription": { "text": format!("{}: {sentence}", reason.verdict()) },
+            "fullDescription": { "text": meaning },
+            "help": {
+                "text": format!("{meaning}\n\n{advice}"),
+                "markdown": format!("**{}**\n\n{meaning}\n\n{advice}", reason.name()),
+            },
+            "defaultConfiguration": { "level": level(reason.verdict()) },
+            "properties": {
+                "tags": ["security", "kubernetes", "least-privilege"],
+                "precision": precision(reason.verdict()),
+                "security-severity": severity(reason),
+            },
+        })
+    };
+    reasons().map(rule).collect()
+}
+
+/// The results of one account: one for each workload with a finding, or one where no pod could be seen.
+fn results(exposure: &Exposure, lines: &Lines<'_>) -> Vec<Value> {
+    let workloads = exposure.workloads.iter();
+    let found = workloads.filter(|workload| workload.verdict.is_finding());
+    let results: Vec<_> = found
+        .map(|workload| result(exposure, Some(workload), lines))
+        .collect();
+    if results.is_empty() && exposure.verdict.is_finding() {
+        return vec![result(exposure, None, lines)];
+    }
+    results
+}
+
+fn result(exposure: &Exposure, workload: Option<&WorkloadExposure>, lines: &Lines<'_>) -> Value {
+    let account = &exposure.account;
+    let reason = workload.map_or(exposure.reason, |workload| workload.reason);
+    let subject = workload.map(|workload| workload.workload.to_string());
+    let subject = subject.unwrap_or_else(|| format!("ServiceAccount/{}", account.name));
+    let message = if reason == exposure.reason {
+        exposure.message.clone()
+    } else {
+        format!("{}: {}", reason.verdict(), reason.advice())
+    };
+    let mut location = json!({
+        "logicalLocations": [{
+            "fullyQualifiedName": format!("{}/{subject}", account.namespace),
+            "kind": "resource",
+        }],
+    });
+    let line = workload.and_then(|found| lines(&account.namespace, &found.workload));
+    if let Some((file, line)) = line {
+        location["physicalLocation"] = json!({
+            "artifactLocation": artifact(file),
+            "region": { "startLine": line.max(1) },
+        });
+    }
+    let identity = format!("{account} {subject} {}", reason.name());
+    let mut result = json!({
+        "ruleId": kebab(reason.name()),
+        "ruleIndex": reasons().position(|other| other == reason),
+        "level": level(reason.verdict()),
+        "message": { "text": format!("{subject} runs as ServiceAccount {account}: {message}") },
+        "locations": [location],
+        "partialFingerprints": { "primaryLocationLineHash": format!("{:016x}:1", fnv1a(&identity)) },
+        "properties": {
+            "verdict": reason.verdict().name(),
+            "serviceAccount": account.to_string(),
+            "pods": workload.map_or(exposure.pods, |workload| workload.pods),
+        },
+    });
+    let exemption = workload.and_then(|workload| workload.exemption.as_ref());
+    if let Some(exemption) = exemption.filter(|_| reason == Reason::Exemption) {
+        result["suppressions"] = json!([{
+            "kind": "external",
+            "status": "accepted",
+            "justification": format!("{} ({})", exemption.reason, exemption.by),
+        }]);
+    }
+    result
+}
+
+/// A file by a URI: relative to the root of the sources, if it is named so.
+fn artifact(file: &Path) -> Value {
+    let file = file.strip_prefix(".").unwrap_or(file);
+    let path = file.to_string_lossy();
+    let path = utf8_percent_encode(&path, NOT_IN_PATHS).to_string();
+    if file.is_absolute() {
+        json!({ "uri": format!("file://{path}") })
+    } else {
+        json!({ "uri": path, "uriBaseId": "%SRCROOT%" })
+    }
+}
+
+const fn level(verdict: Verdict) -> &'static str {
+    match verdict {
+        Verdict::Unneeded => "error",
+        Verdict::Review | Verdict::Unknown => "warning",
+        Verdict::Exempted | Verdict::Needed | Verdict::NoToken => "note",
+    }
+}
+
+const fn precision(verdict: Verdict) -> &'static str {
+    match verdict {
+        Verdict::Unneeded | Verdict::Exempted | Verdict::Needed | Verdict::NoToken => "very-high",
+        Verdict::Review => "medium",
+        Verdict::Unknown => "low",
+    }
+}
+
+/// From 0 to 10, as GitHub sorts alerts: a token without permissions is of little use by itself, and
+/// one that never ends is a way back.
+fn severity(reason: Reason) -> &'static str {
+    match (reason, reason.verdict()) {
+        (Reason::LegacyToken | Reason::SuspectedLegacyToken, _) => "6.0",
+        (Reason::RbacNotEnforced, _) => "9.0",
+        (_, Verdict::Unneeded) => "5.0",
+        (_, Verdict::Review) => "4.0",
+        (_, Verdict::Unknown) => "3.0",
+        (_, Verdict::Exempted | Verdict::Needed | Verdict::NoToken) => "1.0",
+    }
+}
+
+/// `NoPermissions` as `no-permissions`, `RBACNotEnforced` as `rbac-not-enforced`.
+fn kebab(name: &str) -> String {
+    let bytes = name.as_bytes();
+    let begins = |place: usize| {
+        place > 0
+            && bytes[place].is_ascii_uppercase()
+            && (bytes[place - 1].is_ascii_lowercase()
+                || bytes.get(place + 1).is_some_and(u8::is_ascii_lowercase))
+    };
+    let mut kebab = String::new();
+    for (place, character) in name.char_indices() {
+        if begins(place) {
+            kebab.push('-');
+        }
+        kebab.push(character.to_ascii_lowercase());
+    }
+    kebab
+}
+
+/// FNV-1a, 64 bits: the same for ever, whatever the standard library hashes with.
+fn fnv1a(text: &str) -> u64 {
+    text.bytes().fold(0xcbf2_9ce4_8422_2325, |hash, byte| {
+        (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn rules_are_spelled_in_kebab_case() {
+        for (name, spelled) in [
+            ("NoPermissions", "no-permissions"),
+            ("RBACNotEnforced", "rbac-not-enforced"),
+            ("Exemption", "exemption"),
+        ] {
+            assert_eq!(kebab(name), spelled);
+        }
+    }
+
+    #[test]
+    fn files_are_told_by_relative_uris() {
+        for (file, uri) in [
+            ("deploy/a b#1.yaml", "deploy/a%20b%231.yaml"),
+            ("./deploy/é.yaml", "deploy/%C3%A9.yaml"),
+            ("/tmp/x.yaml", "file:///tmp/x.yaml"),
+        ] {
+            assert_eq!(artifact(Path::new(file))["uri"], uri);
+        }
+    }
+
+    #[test]
+    fn a_fingerprint_is_the_same_for_ever() {
+        assert_eq!(fnv1a("a"), 0xaf63_dc4c_8601_ec8c);
+    }
+}

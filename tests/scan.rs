@@ -143,40 +143,6 @@ fn a_pull_request_reads_well_and_names_are_no_markup() {
 }
 
 #[test]
-fn as_a_plugin_of_kubectl_it_speaks_of_kubectl() {
-    let dir = tempfile::tempdir().unwrap();
-    let plugin = dir.path().join("kubectl-token_exposure");
-    std::os::unix::fs::symlink(PROGRAM, &plugin).unwrap();
-    let paths = std::env::var_os("PATH").unwrap();
-    let paths = std::env::split_paths(&paths).chain([dir.path().to_owned()]);
-    let output = Command::new(rig::kubectl())
-        .env("PATH", std::env::join_paths(paths).unwrap())
-        .args(["token-exposure", "scan", "-h"])
-        .output()
-        .unwrap();
-    let help = String::from_utf8(output.stdout).unwrap();
-    assert!(
-        help.contains("Usage: kubectl token-exposure scan"),
-        "{help}"
-    );
-    let help = String::from_utf8(program(&["scan", "-h"], "").stdout).unwrap();
-    assert!(help.contains("Usage: token-exposure scan"), "{help}");
-}
-
-#[test]
-fn completions_know_the_commands() {
-    for shell in ["bash", "zsh", "fish"] {
-        let output = program(&["completions", shell], "");
-        let script = String::from_utf8(output.stdout).unwrap();
-        for word in ["controller", "explain", "inspect", "--fail-on"] {
-            let word = word.trim_start_matches("--");
-            assert!(script.contains(word), "{shell}: {word}");
-        }
-    }
-    assert_eq!(program(&["completions", "dos"], "").status.code(), Some(2));
-}
-
-#[test]
 fn the_wide_table_of_all_reads_well() {
     let (_, table, _) = scan_in(
         Path::new("."),

@@ -143,7 +143,19 @@ pub fn counts(all: &[Exposure]) -> String {
 pub fn visible(text: &str) -> String {
     let hides = |character: char| {
         character.is_control()
-            || matches!(character, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{2069}' | '\u{feff}' | '\u{fffe}' | '\u{ffff}')
+            || matches!(
+                character,
+                '\u{ad}'
+                    | '\u{61c}'
+                    | '\u{180e}'
+                    | '\u{200b}'..='\u{200f}'
+                    | '\u{2028}'..='\u{202e}'
+                    | '\u{2060}'..='\u{206f}'
+                    | '\u{feff}'
+                    | '\u{fff9}'..='\u{fffb}'
+                    | '\u{fffe}'..='\u{ffff}'
+                    | '\u{e0000}'..='\u{e007f}'
+            )
     };
     let spell = |character: char| -> String {
         if hides(character) {
@@ -162,8 +174,8 @@ mod tests {
     #[test]
     fn what_a_terminal_would_act_on_is_spelled_out() {
         assert_eq!(
-            visible("a\u{1b}[2Jb\u{202e}c\r\u{200b}é"),
-            "a\\u{1b}[2Jb\\u{202e}c\\u{d}\\u{200b}é"
+            visible("a\u{1b}[2Jb\u{202e}c\r\u{200b}\u{2028}\u{61c}\u{e0041}é"),
+            "a\\u{1b}[2Jb\\u{202e}c\\u{d}\\u{200b}\\u{2028}\\u{61c}\\u{e0041}é"
         );
     }
 }

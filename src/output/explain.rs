@@ -16,7 +16,7 @@ use crate::model::{
 /// When the output cannot be written.
 pub fn write(out: &mut impl io::Write, explanation: &Explanation) -> io::Result<()> {
     let exposure = &explanation.exposure;
-    let mut lines = vec![
+    let head = [
         format!(
             "ServiceAccount {}: {} ({})",
             exposure.account, exposure.verdict, exposure.reason
@@ -24,14 +24,24 @@ pub fn write(out: &mut impl io::Write, explanation: &Explanation) -> io::Result<
         format!("  {}", exposure.message),
         String::new(),
     ];
-    lines.extend(tokens(explanation));
-    lines.push(String::new());
-    lines.extend(permissions(explanation));
-    lines.extend(todo(exposure));
-    for line in lines {
-        writeln!(out, "{}", visible(&line))?;
+    for line in head
+        .iter()
+        .map(|line| visible(line))
+        .chain(chain(explanation))
+    {
+        writeln!(out, "{line}")?;
     }
     Ok(())
+}
+
+/// The chain itself, line by line: headings, and below them what is indented. The patches come last, each
+/// in one line.
+pub(super) fn chain(explanation: &Explanation) -> Vec<String> {
+    let mut lines = tokens(explanation);
+    lines.push(String::new());
+    lines.extend(permissions(explanation));
+    lines.extend(todo(&explanation.exposure));
+    lines.iter().map(|line| visible(line)).collect()
 }
 
 fn tokens(explanation: &Explanation) -> Vec<String> {

@@ -1,6 +1,7 @@
 //! What a person or a program reads of a scan.
 
 pub mod explain;
+pub mod html;
 pub mod inspect;
 pub mod junit;
 pub mod markdown;

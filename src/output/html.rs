@@ -1,0 +1,153 @@
+//! One page for a browser, in one file: a table to search, filter and sort, and behind each row the
+//! chain that `explain` prints.
+//!
+//! What comes from a cluster is data there and never markup: JSON that cannot end its element, of which
+//! the script of the page makes text. The page may load nothing, and run nothing but that script.
+
+use std::{collections::HashMap, io};
+
+use base64::{Engine, prelude::BASE64_STANDARD};
+use ring::digest::{SHA256, digest};
+use serde::Serialize;
+
+use super::{
+    explain::chain,
+    table::{counts, visible},
+};
+use crate::model::{
+    Exposure, Level, Reason, Verdict,
+    exposure::{Explanation, meanings},
+};
+
+const TEMPLATE: &str = include_str!("report.html");
+
+/// Writes the page; `explanations` are those to show, worst first, `all` those that were judged.
+///
+/// # Errors
+/// When the output cannot be written.
+pub fn write(
+    out: &mut impl io::Write,
+    explanations: &[Explanation],
+    all: &[Exposure],
+) -> io::Result<()> {
+    let data = serde_json::to_string(&Data::new(explanations, all))?;
+    let page = TEMPLATE
+        .replace("@STYLE@", &hash_of("style"))
+        .replace("@SCRIPT@", &hash_of("script"))
+        .replace("@COUNTS@", &counts(all))
+        // Only strings have a `<`, and they may spell it so: nothing ends the element, or begins a comment.
+        // This comes last, since names may look like the placeholders.
+        .replace("@DATA@", &data.replace('<', "\\u003c"));
+    out.write_all(page.as_bytes())
+}
+
+/// What the Content-Security-Policy calls the one element of this name that has no attributes.
+fn hash_of(element: &str) -> String {
+    let (begin, end) = (format!("<{element}>"), format!("</{element}>"));
+    let content = TEMPLATE
+        .split_once(&begin)
+        .and_then(|(_, rest)| rest.split_once(&end))
+        .map_or("", |(content, _)| content);
+    BASE64_STANDARD.encode(digest(&SHA256, content.as_bytes()))
+}
+
+/// What the script of the page reads.
+#[derive(Serialize)]
+struct Data {
+    verdicts: Vec<Entry>,
+    reasons: Vec<Entry>,
+    /// The lines of all chains, each once: most are those of many accounts.
+    lines: Vec<String>,
+    accounts: Vec<Account>,
+}
+
+/// A verdict or a reason.
+#[derive(Serialize)]
+struct Entry {
+    name: String,
+    meaning: String,
+    /// How many accounts have it.
+    judged: usize,
+}
+
+/// One row, with its chain.
+#[derive(Serialize)]
+struct Account {
+    namespace: String,
+    name: String,
+    verdict: Verdict,
+    reason: Reason,
+    pods: u32,
+    permissions: Level,
+    message: String,
+    /// The places of its lines.
+    chain: Vec<usize>,
+    /// How many of them, at the end, are patches.
+    patches: usize,
+}
+
+impl Data {
+    fn new(explanations: &[Explanation], all: &[Exposure]) -> Self {
+        let mut lines = Lines::default();
+        let accounts = explanations
+            .iter()
+            .map(|explanation| Account::new(explanation, &mut lines))
+            .collect();
+        let meaning = |(name, meaning): (String, String)| {
+            let has_it = |exposure: &&Exposure| {
+                [exposure.verdict.name(), exposure.reason.name()].contains(&&*name)
+            };
+            let judged = all.iter().filter(has_it).count();
+            Entry {
+                name,
+                meaning,
+                judged,
+            }
+        };
+        Self {
+            verdicts: meanings::<Verdict>().into_iter().map(meaning).collect(),
+            reasons: meanings::<Reason>().into_iter().map(meaning).collect(),
+            lines: lines.in_order(),
+            accounts,
+        }
+    }
+}
+
+impl Account {
+    fn new(explanation: &Explanation, lines: &mut Lines) -> Self {
+        let exposure = &explanation.exposure;
+        let chain = chain(explanation).into_iter();
+        let patches = exposure.remediation.iter().flat_map(|todo| &todo.patches);
+        Self {
+            namespace: visible(&exposure.account.namespace),
+            name: visible(&exposure.account.name),
+            verdict: exposure.verdict,
+            reason: exposure.reason,
+            pods: exposure.pods,
+            permissions: exposure.permissions.level,
+            message: visible(&exposure.message),
+            chain: chain
+                .filter(|line| !line.is_empty())
+                .map(|line| lines.place(line))
+                .collect(),
+            patches: patches.count(),
+        }
+    }
+}
+
+/// Lines, each once.
+#[derive(Default)]
+struct Lines(HashMap<String, usize>);
+
+impl Lines {
+    fn place(&mut self, line: String) -> usize {
+        let next = self.0.len();
+        *self.0.entry(line).or_insert(next)
+    }
+
+    fn in_order(self) -> Vec<String> {
+        let mut lines: Vec<_> = self.0.into_iter().collect();
+        lines.sort_unstable_by_key(|(_, place)| *place);
+        lines.into_iter().map(|(line, _)| line).collect()
+    }
+}

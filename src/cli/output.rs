@@ -11,9 +11,10 @@ use anyhow::{Context, bail};
 use clap::ValueEnum;
 
 use crate::{
+    index::Index,
     model::{Exposure, Verdict},
     output::{
-        junit, markdown, objects, patch, sarif,
+        html, junit, markdown, objects, patch, sarif,
         table::{self, Detail, Style},
     },
     source::places::Places,
@@ -46,6 +47,7 @@ pub(super) struct Found<'a> {
     pub(super) all: &'a [Exposure],
     /// Those to show, worst first.
     pub(super) shown: &'a [&'a Exposure],
+    pub(super) index: &'a Index,
     /// Where the objects of files are written.
     pub(super) places: &'a Places,
     /// Whether a verdict makes the scan fail.
@@ -72,6 +74,8 @@ enum Format {
     Yaml,
     /// SARIF 2.1.0, for code scanning.
     Sarif,
+    /// One page for a browser, with the chain behind each verdict.
+    Html,
     /// For CI servers.
     Junit,
     /// What switches the tokens off: for kustomize, with the kubectl command of each.
@@ -167,6 +171,7 @@ impl Output {
             Format::Json => objects::write_json(&mut out, shown)?,
             Format::Yaml => objects::write_yaml(&mut out, shown)?,
             Format::Sarif => found.write_sarif(&mut out)?,
+            Format::Html => found.write_html(&mut out)?,
             Format::Junit => junit::write(&mut out, all, found.fails)?,
             Format::Patch => patch::write(&mut out, shown)?,
             Format::Markdown => markdown::write(&mut out, shown, all)?,
@@ -178,6 +183,14 @@ impl Output {
 }
 
 impl Found<'_> {
+    fn write_html(&self, out: &mut impl Write) -> io::Result<()> {
+        let accounts = self.shown.iter().map(|exposure| &exposure.account);
+        let explanations: Vec<_> = accounts
+            .map(|account| self.index.explain(account))
+            .collect();
+        html::write(out, &explanations, self.all)
+    }
+
     fn write_sarif(&self, out: &mut impl Write) -> io::Result<()> {
         let workloads = self.shown.iter().flat_map(|exposure| {
             let workloads = exposure.workloads.iter();

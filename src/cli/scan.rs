@@ -115,6 +115,7 @@ pub(super) async fn run(args: Args) -> anyhow::Result<ExitCode> {
         let found = Found {
             all: &all,
             shown: &shown,
+            index: &input.index.read(),
             places: &input.places,
             fails: &fails,
         };

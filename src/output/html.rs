@@ -14,10 +14,7 @@ use super::{
     explain::chain,
     table::{counts, visible},
 };
-use crate::model::{
-    Exposure, Level, Reason, Verdict,
-    exposure::{Explanation, meanings},
-};
+use crate::model::{Explanation, Exposure, Level, Reason, Verdict, verdict::meanings};
 
 const TEMPLATE: &str = include_str!("report.html");
 

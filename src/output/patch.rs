@@ -1,6 +1,6 @@
 //! What switches the tokens off: YAML that kustomize takes as patches, with the kubectl command of each.
 
-use std::io;
+use std::{borrow::Cow, io};
 
 use super::table::visible;
 use crate::model::{Exposure, Verdict, exposure::Patch};
@@ -46,16 +46,43 @@ pub fn write(out: &mut impl io::Write, exposures: &[&Exposure]) -> io::Result<()
 
 /// The command that applies a patch to the live object; what to do where there can be none.
 pub(super) fn command(namespace: &str, patch: &Patch) -> String {
-    let (target, kind) = (&patch.target, patch.target.kind.to_lowercase());
-    // A quote would end the argument.
-    let argument = patch.patch.to_string().replace('\'', r"'\''");
+    let (target, json) = (&patch.target, patch.patch.to_string());
     visible(&if patch.is_live() {
         format!(
-            "kubectl -n {namespace} patch {kind} {} --type={} --patch '{argument}'",
-            target.name,
+            "kubectl -n {} patch {} {} --type={} --patch {}",
+            quoted(namespace),
+            quoted(&target.kind.to_lowercase()),
+            quoted(&target.name),
             patch.kind(),
+            quoted(&json)
         )
     } else {
-        format!("merge into the manifest of {target}, which cannot be patched in place: {argument}")
+        format!("merge into the manifest of {target}, which cannot be patched in place: {json}")
     })
+}
+
+/// A word of a shell's command line, whatever is in it: names in files may be anything.
+fn quoted(word: &str) -> Cow<'_, str> {
+    let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-._/".contains(&byte);
+    if !word.is_empty() && word.bytes().all(is_plain) {
+        return word.into();
+    }
+    format!("'{}'", word.replace('\'', r"'\''")).into()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::quoted;
+
+    #[test]
+    fn what_a_shell_would_act_on_is_quoted() {
+        for (word, expected) in [
+            ("shop", "shop"),
+            ("a;curl x|sh", "'a;curl x|sh'"),
+            ("it's $(id)", r"'it'\''s $(id)'"),
+            ("", "''"),
+        ] {
+            assert_eq!(quoted(word), expected);
+        }
+    }
 }

@@ -4,6 +4,7 @@
 use std::{io, path::Path};
 
 use percent_encoding::{AsciiSet, CONTROLS, utf8_percent_encode};
+use ring::digest::{SHA256, digest};
 use serde_json::{Value, json};
 
 use crate::model::{Exposure, Reason, Verdict, WorkloadExposure, pod::Workload, verdict::meanings};
@@ -149,7 +150,7 @@ fn result(exposure: &Exposure, workload: Option<&WorkloadExposure>, lines: &Line
         "level": level(reason.verdict()),
         "message": { "text": format!("{subject} runs as ServiceAccount {account}: {message}") },
         "locations": [location],
-        "partialFingerprints": { "primaryLocationLineHash": format!("{:016x}:1", fnv1a(&identity)) },
+        "partialFingerprints": { "primaryLocationLineHash": fingerprint(&identity) },
         "properties": {
             "verdict": reason.verdict().name(),
             "serviceAccount": account.to_string(),
@@ -227,11 +228,12 @@ fn kebab(name: &str) -> String {
     kebab
 }
 
-/// FNV-1a, 64 bits: the same for ever, whatever the standard library hashes with.
-fn fnv1a(text: &str) -> u64 {
-    text.bytes().fold(0xcbf2_9ce4_8422_2325, |hash, byte| {
-        (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
-    })
+/// The same for ever for the same text, in GitHub's form: a hash, and which of several it is.
+fn fingerprint(text: &str) -> String {
+    let hash = digest(&SHA256, text.as_bytes());
+    let mut first = [0; 8];
+    first.copy_from_slice(&hash.as_ref()[..8]);
+    format!("{:016x}:1", u64::from_be_bytes(first))
 }
 
 #[cfg(test)]
@@ -262,6 +264,6 @@ mod tests {
 
     #[test]
     fn a_fingerprint_is_the_same_for_ever() {
-        assert_eq!(fnv1a("a"), 0xaf63_dc4c_8601_ec8c);
+        assert_eq!(fingerprint("abc"), "ba7816bf8f01cfea:1");
     }
 }

@@ -1,6 +1,6 @@
 //! `token-exposure controller`.
 
-use std::{net::SocketAddr, process::ExitCode, sync::Arc, time::Duration};
+use std::{io, net::SocketAddr, process::ExitCode, sync::Arc, time::Duration};
 
 use anyhow::{Context, anyhow};
 use futures::FutureExt;
@@ -12,17 +12,24 @@ use tokio::{
     sync::Notify,
 };
 
-use super::{LogFormat, cluster::ClusterArgs, config::ConfigArgs, scan::Scope, today};
+use super::{
+    LogFormat,
+    cluster::{Cluster, ClusterArgs},
+    config::ConfigArgs,
+    scan::Scope,
+    today,
+};
 use crate::{
     api::TokenExposureReport,
     controller::{
         self,
+        lease::{Election, Leadership},
         metrics::{IndexCollector, Instruments},
         reconcile::{ClientHandle, Context as Reconciling},
         server::Server,
     },
-    index::Index,
-    model::InputKind,
+    index::{Index, SharedIndex},
+    model::{Config, InputKind},
     source::{self, explain, probe, watch},
 };
 
@@ -53,6 +60,9 @@ pub(super) struct Args {
     metrics_per_serviceaccount: bool,
     #[command(flatten)]
     config: ConfigArgs,
+    /// Share the work with other replicas: the one that holds a Lease writes reports
+    #[arg(long)]
+    leader_elect: bool,
     /// How logs are written; RUST_LOG says how much of them
     #[arg(long, value_name = "FORMAT", value_enum, default_value_t)]
     log_format: LogFormat,
@@ -61,29 +71,21 @@ pub(super) struct Args {
 /// Runs until SIGTERM or SIGINT.
 pub(super) async fn run(args: Args) -> anyhow::Result<ExitCode> {
     super::start_logging(args.log_format, "info");
-    let mut terminate = signal(SignalKind::terminate())?;
-    let mut interrupt = signal(SignalKind::interrupt())?;
-    let stop = async move {
-        tokio::select! {
-            _ = terminate.recv() => {}
-            _ = interrupt.recv() => {}
-        }
-    };
-    let stop = stop.shared();
+    let stop = asked_to_stop()?.shared();
     let cluster = args.cluster.connect().await?;
     let legacy_tokens = args.config.legacy_tokens;
     let config = args.config.read()?;
     let audiences = args.config.audiences(&config);
-    let mut kinds = source::kinds(legacy_tokens);
-    kinds.push(InputKind::TokenExposureReport);
-    let mut index = Index::new(&kinds);
-    index.set_config(config);
-    index.set_today(today());
-    let index = Arc::new(RwLock::new(index));
+    let index = empty_index(legacy_tokens, config);
     let registry = Arc::new(Registry::new());
     let instruments = Arc::new(Instruments::register(&registry)?);
+    let mut election = args.leader_elect.then(|| election(&cluster));
+    let leadership = election
+        .as_ref()
+        .map_or_else(Leadership::alone, Election::leadership);
     registry.register(Box::new(IndexCollector::new(
         index.clone(),
+        leadership.clone(),
         args.metrics_per_serviceaccount,
     )?))?;
     let server = Server::bind(args.bind_address, registry, index.clone()).await;
@@ -96,6 +98,7 @@ pub(super) async fn run(args: Args) -> anyhow::Result<ExitCode> {
         index: index.clone(),
         client: ClientHandle(cluster.client.clone()),
         scope: args.report_scope.into(),
+        leadership,
         instruments,
     });
     let prepare = async {
@@ -118,8 +121,15 @@ pub(super) async fn run(args: Args) -> anyhow::Result<ExitCode> {
                 }
             }
         };
+        let electing = async {
+            match &mut election {
+                Some(election) => election.run(|| feed.write(Index::revisit)).await,
+                None => std::future::pending().await,
+            }
+        };
         tokio::select! {
             () = watching => {}
+            () = electing => {}
             () = args.config.follow(&cluster, &index, &feed, &reread) => {}
             () = controller::run(reconciling, feed.dirty(), stop.clone()) => {}
         }
@@ -130,8 +140,42 @@ pub(super) async fn run(args: Args) -> anyhow::Result<ExitCode> {
         result = operate => result?,
         () = server.serve() => {}
     }
+    if let Some(election) = election {
+        election.release().await;
+    }
     tracing::info!("stopped");
     Ok(ExitCode::SUCCESS)
+}
+
+/// Resolves when the program is asked to end.
+fn asked_to_stop() -> io::Result<impl Future<Output = ()>> {
+    let mut terminate = signal(SignalKind::terminate())?;
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    Ok(async move {
+        tokio::select! {
+            _ = terminate.recv() => {}
+            _ = interrupt.recv() => {}
+        }
+    })
+}
+
+/// An index that waits for all that is watched.
+fn empty_index(legacy_tokens: bool, config: Config) -> SharedIndex {
+    let mut kinds = source::kinds(legacy_tokens);
+    kinds.push(InputKind::TokenExposureReport);
+    let mut index = Index::new(&kinds);
+    index.set_config(config);
+    index.set_today(today());
+    Arc::new(RwLock::new(index))
+}
+
+/// A candidate for the Lease in our namespace, by a name that no other replica has: that of the pod, or
+/// of a process.
+fn election(cluster: &Cluster) -> Election {
+    const LEASE: &str = "token-exposure";
+    let host = std::env::var("HOSTNAME").unwrap_or_default();
+    let identity = format!("{host}_{}", std::process::id());
+    Election::new(cluster.client.clone(), &cluster.namespace, LEASE, &identity)
 }
 
 /// Waits for the API server, for as long as it takes: an outage is no reason to end. Fails with the

@@ -8,6 +8,7 @@ use prometheus::{
     proto,
 };
 
+use super::lease::Leadership;
 use crate::{
     index::{Index, SharedIndex},
     model::Verdict,
@@ -77,6 +78,7 @@ impl Instruments {
 #[derive(Debug)]
 pub struct IndexCollector {
     index: SharedIndex,
+    leadership: Leadership,
     per_service_account: bool,
     descriptions: Vec<Desc>,
 }
@@ -86,7 +88,11 @@ impl IndexCollector {
     ///
     /// # Errors
     /// Never in practice: when a name below is no valid metric name.
-    pub fn new(index: SharedIndex, per_service_account: bool) -> prometheus::Result<Self> {
+    pub fn new(
+        index: SharedIndex,
+        leadership: Leadership,
+        per_service_account: bool,
+    ) -> prometheus::Result<Self> {
         let describe = |(name, help, labels): (&str, &str, &[&str])| {
             let labels = labels.iter().map(|label| (*label).to_owned()).collect();
             Desc::new(
@@ -102,6 +108,7 @@ impl IndexCollector {
             .collect::<Result<_, _>>()?;
         Ok(Self {
             index,
+            leadership,
             per_service_account,
             descriptions,
         })
@@ -139,12 +146,17 @@ const LAST_EVENT: (&str, &str, &[&str]) = (
     "When the last event of a kind came, in seconds since 1970.",
     &["kind"],
 );
+const LEADER: (&str, &str, &[&str]) = (
+    "leader",
+    "Whether this replica writes reports: 1 for the one that holds the Lease, or for the only one.",
+    &[],
+);
 const BUILD_INFO: (&str, &str, &[&str]) = (
     "build_info",
     "Always 1; the version is in the label.",
     &["version"],
 );
-const FAMILIES: [(&str, &str, &[&str]); 8] = [
+const FAMILIES: [(&str, &str, &[&str]); 9] = [
     SERVICE_ACCOUNTS,
     PODS,
     FINDING_PODS,
@@ -152,6 +164,7 @@ const FAMILIES: [(&str, &str, &[&str]); 8] = [
     SYNCED,
     WATCH_ERRORS,
     LAST_EVENT,
+    LEADER,
     BUILD_INFO,
 ];
 
@@ -172,11 +185,13 @@ impl Collector for IndexCollector {
                 .readings()
                 .map(|(kind, reading)| (vec![kind.name()], reading))
         };
-        let synced = |synced: bool| if synced { 1.0 } else { 0.0 };
+        let yes = |yes: bool| if yes { 1.0 } else { 0.0 };
         families.push(gauges(
             SYNCED,
-            readings().map(|(kind, reading)| (kind, synced(reading.synced && !reading.forbidden))),
+            readings().map(|(kind, reading)| (kind, yes(reading.synced && !reading.forbidden))),
         ));
+        let leads = yes(self.leadership.is_mine());
+        families.push(gauges(LEADER, [(Vec::new(), leads)]));
         families.push(gauges(
             LAST_EVENT,
             readings().map(|(kind, reading)| (kind, reading.last_event_seconds)),

@@ -5,6 +5,7 @@
 //! has, without its store of ServiceAccounts: an account that is gone can still be reconciled, and
 //! 70,000 keys at once take a tenth of the memory.
 
+pub mod lease;
 pub mod metrics;
 pub mod reconcile;
 pub mod server;

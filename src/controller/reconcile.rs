@@ -11,7 +11,7 @@ use kube::{
     api::{DeleteParams, Patch, PatchParams},
 };
 
-use super::metrics::Instruments;
+use super::{lease::Leadership, metrics::Instruments};
 use crate::{
     api::{TokenExposureReport, TokenExposureReportStatus},
     facts::{Reports, report::ReportFacts},
@@ -33,6 +33,8 @@ pub struct Context {
     pub client: ClientHandle,
     /// Which accounts get one.
     pub scope: ReportScope,
+    /// Whether this replica writes them.
+    pub leadership: Leadership,
     /// What is measured.
     pub instruments: Arc<Instruments>,
 }
@@ -146,7 +148,8 @@ struct Write {
     status: bool,
 }
 
-/// Makes the report of one account say what is known of it.
+/// Makes the report of one account say what is known of it. A standby only keeps count: whoever leads
+/// next goes through all accounts.
 ///
 /// # Errors
 /// When it cannot be written; nothing is lost, since the index still says what is wanted.
@@ -174,6 +177,9 @@ pub async fn reconcile(
         index.set_verdict(account, summary);
         (before != Some(verdict)).then_some((before, verdict))
     };
+    if !context.leadership.is_mine() {
+        return Ok(());
+    }
     if let Some((before, verdict)) = changed {
         let (namespace, service_account) = (&account.namespace, &account.name);
         let before = before.map_or("", Verdict::name);

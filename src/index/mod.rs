@@ -222,6 +222,11 @@ impl Index {
         }
     }
 
+    /// Somebody wants to go through all accounts anew.
+    pub fn revisit(&mut self) {
+        self.mark_all();
+    }
+
     /// Whether the roles that were read are all there are.
     pub fn set_known_roles(&mut self, known: KnownRoles) {
         self.known_roles = known;

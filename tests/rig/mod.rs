@@ -347,10 +347,16 @@ pub struct Controller {
 impl Controller {
     /// Starts one, and waits until it serves.
     pub fn start(args: &[&str]) -> Self {
+        Self::start_with(args, &[])
+    }
+
+    /// Starts one with an environment of its own.
+    pub fn start_with(args: &[&str], environment: &[(&str, &str)]) -> Self {
         let dir = tempfile::tempdir().unwrap();
         let log = dir.path().join("log");
         let process = Command::new(program_path())
             .args([&["controller", "--bind-address", "127.0.0.1:0"], args].concat())
+            .envs(environment.iter().copied())
             .stderr(fs::File::create(&log).unwrap())
             .spawn()
             .unwrap();

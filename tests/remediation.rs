@@ -103,6 +103,40 @@ fn the_patches_of_reports_switch_the_tokens_off() {
     drop(controller);
 }
 
+/// As a person pastes them.
+#[test]
+fn the_commands_that_a_live_scan_prints_make_the_next_one_clean() {
+    let plane = ControlPlane::bare(&[]);
+    plane.namespace("shop");
+    plane.apply(&workloads().to_string());
+    await_that("the pods are there", || {
+        let pods = plane.get(&["-n", "shop", "pods"]);
+        pods["items"].as_array().unwrap().len() == 4
+    });
+    let scan = plane.scan(&["-n", "shop", "-o", "patch"]);
+    assert_eq!(scan.status.code(), Some(1));
+    let printed = String::from_utf8(scan.stdout).unwrap();
+    let commands = printed
+        .lines()
+        .filter_map(|line| line.strip_prefix("# kubectl"));
+    let commands: Vec<_> = commands.map(|rest| format!("\"$KUBECTL\"{rest}")).collect();
+    assert_eq!(commands.len(), 4, "{printed}");
+    let shell = Command::new("sh")
+        .args(["-ec", &commands.join("\n")])
+        .env("KUBECTL", rig::kubectl())
+        .env("KUBECONFIG", plane.kubeconfig())
+        .output()
+        .unwrap();
+    let said = String::from_utf8_lossy(&shell.stderr);
+    assert!(shell.status.success(), "{said}");
+    plane.kubectl(&["-n", "shop", "delete", "pods", "--all", "--force"]);
+    await_that("a scan is clean", || {
+        let pods = plane.get(&["-n", "shop", "pods"]);
+        let made = pods["items"].as_array().unwrap().len() >= 4;
+        made && plane.scan(&["-n", "shop"]).status.code() == Some(0)
+    });
+}
+
 #[test]
 fn kustomize_takes_what_a_scan_prints() {
     let dir = tempfile::tempdir().unwrap();

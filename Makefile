@@ -4,7 +4,7 @@ SHELL := /bin/bash
 TARGET := x86_64-unknown-linux-musl
 RELEASE := target/$(TARGET)/release/token-exposure
 
-.PHONY: help build test lint demo control-plane bench generate bootstrap tools
+.PHONY: help build test lint demo control-plane helm bench generate bootstrap tools
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-15s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -13,7 +13,7 @@ build: tools ## Build the static release binary
 	cargo build --locked --release --target $(TARGET)
 	@ls -l $(RELEASE)
 
-test: build control-plane ## Pass all tests: without a cluster, on a real control plane, of the image
+test: build control-plane helm ## Pass all tests: without a cluster, on a real control plane, of the image
 	cargo test --locked
 
 lint: ## Check format, lints and docs
@@ -26,6 +26,9 @@ demo: ## Show the product on a throwaway control plane (KEEP=1 leaves it running
 
 control-plane: ## Build and cache etcd, kube-apiserver, kube-controller-manager and kubectl
 	@tests/control-plane/build.sh
+
+helm: ## Build and cache helm
+	@tests/tools/build.sh
 
 bench: build control-plane ## Measure latency, memory and writes on a real control plane
 	@TOKEN_EXPOSURE=$(RELEASE) cargo test --locked --test bench -- --ignored --nocapture --test-threads=1

@@ -1,4 +1,4 @@
-//! The generated files are fresh: the CRD of `crds/`, and its copy in `deploy/install.yaml`.
+//! The CRD of `crds/` is fresh, and so are its copies in the chart and in `deploy/install.yaml`.
 #![allow(
     clippy::unwrap_used,
     clippy::panic,
@@ -13,7 +13,7 @@ mod rig;
 use rig::program;
 
 const CRD: &str = "crds/tokenexposurereports.tokenexposure.io.yaml";
-const INSTALL: &str = "deploy/install.yaml";
+const CHARTS: &str = "deploy/chart/files/tokenexposurereports.tokenexposure.io.yaml";
 
 /// `make generate` sets it.
 fn update() -> bool {
@@ -34,17 +34,25 @@ fn the_crd_is_fresh() {
 }
 
 #[test]
-fn the_manifest_to_install_begins_with_the_crd() {
-    let install = fs::read_to_string(INSTALL).unwrap();
-    let rest = install
-        .find("---\n")
-        .expect("the CRD is followed by other documents");
+fn the_chart_has_the_crd() {
     if update() {
-        fs::write(INSTALL, generated() + &install[rest..]).unwrap();
-        return;
+        fs::write(CHARTS, generated()).unwrap();
     }
-    let fresh = install[..rest] == generated();
-    assert!(fresh, "{INSTALL} is stale: run `make generate`");
+    let fresh = fs::read_to_string(CHARTS).unwrap() == generated();
+    assert!(fresh, "{CHARTS} is stale: run `make generate`");
+}
+
+/// What is installed is the generated text, with labels and an annotation at its head.
+#[test]
+fn the_manifest_to_install_has_the_crd_word_for_word() {
+    let head = "metadata:\n  name: tokenexposurereports.tokenexposure.io\n";
+    let spec = generated();
+    let (before, after) = spec.split_once(head).expect("the CRD has its name");
+    let install = fs::read_to_string("deploy/install.yaml").unwrap();
+    assert!(install.contains(&format!(
+        "{before}{head}  annotations:\n    helm.sh/resource-policy: keep\n  labels:\n"
+    )));
+    assert!(install.contains(&format!("\n{after}")));
 }
 
 #[test]

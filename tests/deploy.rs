@@ -8,22 +8,28 @@
 
 use std::{collections::BTreeSet, fs};
 
-use serde::Deserialize;
 use serde_json::Value;
 use token_exposure::source::KINDS;
 
 mod rig;
-use rig::{ControlPlane, scan_files};
+use rig::{
+    ControlPlane,
+    helm::{objects, render},
+    scan_files,
+};
 
-fn documents() -> Vec<Value> {
-    let install = fs::read_to_string("deploy/install.yaml").unwrap();
-    serde_yaml::Deserializer::from_str(&install)
-        .map(|document| Value::deserialize(document).unwrap())
-        .collect()
-}
-
-/// `(group, resource, verb)` of every rule shipped.
-fn shipped() -> BTreeSet<(String, String, String)> {
+/// `(group, resource, verb)` of every rule that some manifests grant to our account.
+fn granted(manifests: &str) -> BTreeSet<(String, String, String)> {
+    let objects = objects(manifests);
+    let of = |kind: &str| {
+        let kind = kind.to_owned();
+        objects.iter().filter(move |object| object["kind"] == kind)
+    };
+    let bound: Vec<_> = of("ClusterRoleBinding")
+        .map(|binding| &binding["roleRef"]["name"])
+        .collect();
+    assert_eq!(of("RoleBinding").count() + of("Role").count(), 0);
+    let roles = of("ClusterRole").filter(|role| bound.contains(&&role["metadata"]["name"]));
     let strings = |value: &Value| -> Vec<String> {
         value
             .as_array()
@@ -32,22 +38,22 @@ fn shipped() -> BTreeSet<(String, String, String)> {
             .map(|item| item.as_str().unwrap().to_owned())
             .collect()
     };
-    let mut shipped = BTreeSet::new();
-    for document in documents()
-        .iter()
-        .filter(|document| document["kind"] == "ClusterRole")
-    {
-        for rule in document["rules"].as_array().unwrap() {
-            for group in strings(&rule["apiGroups"]) {
-                for resource in strings(&rule["resources"]) {
-                    for verb in strings(&rule["verbs"]) {
-                        shipped.insert((group.clone(), resource.clone(), verb));
-                    }
+    let mut granted = BTreeSet::new();
+    for rule in roles.flat_map(|role| role["rules"].as_array().unwrap()) {
+        for group in strings(&rule["apiGroups"]) {
+            for resource in strings(&rule["resources"]) {
+                for verb in strings(&rule["verbs"]) {
+                    granted.insert((group.clone(), resource.clone(), verb));
                 }
             }
         }
     }
-    shipped
+    granted
+}
+
+/// What `deploy/install.yaml` grants.
+fn shipped() -> BTreeSet<(String, String, String)> {
+    granted(&fs::read_to_string("deploy/install.yaml").unwrap())
 }
 
 #[test]
@@ -75,6 +81,59 @@ fn the_rights_shipped_are_those_of_the_kinds_that_are_read_and_nothing_else() {
     );
     need("authorization.k8s.io", "subjectaccessreviews", &["create"]);
     assert_eq!(shipped(), needed);
+}
+
+#[test]
+fn secrets_are_read_where_the_value_says_so_and_nothing_else_is() {
+    let rights = granted(&render(&["--set", "legacyTokens.readSecrets=true"]).unwrap());
+    let more: Vec<_> = rights.difference(&shipped()).cloned().collect();
+    let secrets = |verb: &str| (String::new(), "secrets".to_owned(), verb.to_owned());
+    assert_eq!(more, [secrets("list"), secrets("watch")]);
+}
+
+/// Nobody but who may read everything reads reports, until somebody says so.
+#[test]
+fn reports_are_in_no_role_that_people_have() {
+    let plane = ControlPlane::start(&[]);
+    plane.namespace("shop");
+    let may = |role: &str| {
+        let binding = format!("--clusterrole={role}");
+        let user = format!("--as={role}-user");
+        let subject = format!("--user={role}-user");
+        plane.kubectl(&[
+            "-n",
+            "shop",
+            "create",
+            "rolebinding",
+            role,
+            &binding,
+            &subject,
+        ]);
+        let asked = [
+            "-n",
+            "shop",
+            "auth",
+            "can-i",
+            "list",
+            "tokenexposurereports",
+            &user,
+        ];
+        let output = plane.try_kubectl(&asked, "");
+        String::from_utf8(output.stdout).unwrap().trim() == "yes"
+    };
+    let roles = ["view", "edit", "admin", "token-exposure-report-reader"];
+    assert_eq!(roles.map(may), [false, false, false, true]);
+
+    let aggregated = render(&["--set", "reportReader.aggregateTo={view}"]).unwrap();
+    plane.kubectl(&["-n", "shop", "delete", "rolebinding", "--all"]);
+    let applied = plane.try_kubectl(&["apply", "--server-side", "-f", "-"], &aggregated);
+    assert!(applied.status.success());
+    let view = || plane.kubectl(&["get", "clusterrole", "view", "-o", "yaml"]);
+    rig::await_that("`view` includes reports", || {
+        view().contains("tokenexposurereports")
+    });
+    // `edit` and `admin` include `view`.
+    assert_eq!(roles.map(may), [true, true, true, true]);
 }
 
 #[test]

@@ -11,6 +11,7 @@
     reason = "a test that cannot go on fails"
 )]
 
+pub mod helm;
 pub mod oracle;
 
 use std::{

@@ -1,0 +1,92 @@
+//! The pinned helm, and what it makes of our chart.
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    process::{Command, Output},
+};
+
+use serde::Deserialize;
+use serde_json::Value;
+
+use super::{ControlPlane, run};
+
+/// Our chart.
+pub const CHART: &str = "deploy/chart";
+/// The namespace and the release of the tests, which are those of `deploy/install.yaml`.
+pub const RELEASE: &str = "token-exposure";
+
+/// The folder of helm and of the CustomResourceDefinitions of the Prometheus operator.
+pub fn tools() -> PathBuf {
+    let built = Command::new("tests/tools/build.sh").output().unwrap();
+    let error = String::from_utf8_lossy(&built.stderr);
+    assert!(built.status.success(), "{error}");
+    PathBuf::from(String::from_utf8(built.stdout).unwrap().trim())
+}
+
+/// Runs helm without a cluster, or with one that the environment of the command names.
+fn command(args: &[&str]) -> Command {
+    let home = Path::new(env!("CARGO_TARGET_TMPDIR")).join("helm");
+    let mut command = Command::new(tools().join("helm"));
+    command.args(args);
+    for part in ["CACHE", "CONFIG", "DATA"] {
+        command.env(format!("HELM_{part}_HOME"), &home);
+    }
+    command.env_remove("KUBECONFIG");
+    command
+}
+
+/// Runs helm without a cluster.
+pub fn helm(args: &[&str]) -> Output {
+    run(&mut command(args), "")
+}
+
+/// What the chart renders in the namespace `token-exposure`, or why it does not.
+pub fn render(args: &[&str]) -> Result<String, String> {
+    let output = helm(&[&["template", RELEASE, CHART, "-n", RELEASE], args].concat());
+    if output.status.success() {
+        Ok(String::from_utf8(output.stdout).unwrap())
+    } else {
+        Err(String::from_utf8(output.stderr).unwrap())
+    }
+}
+
+/// The objects of a rendering.
+pub fn objects(manifests: &str) -> Vec<Value> {
+    serde_yaml::Deserializer::from_str(manifests)
+        .map(|document| Value::deserialize(document).unwrap())
+        .filter(|object| !object.is_null())
+        .collect()
+}
+
+/// The values files of `deploy/chart/ci`: each sets what another toggle does.
+pub fn values_files() -> Vec<PathBuf> {
+    let entries = fs::read_dir(Path::new(CHART).join("ci")).unwrap();
+    let mut files: Vec<_> = entries.map(|entry| entry.unwrap().path()).collect();
+    files.sort();
+    assert!(!files.is_empty());
+    files
+}
+
+impl ControlPlane {
+    /// Runs helm as an administrator, in the namespace `token-exposure`.
+    pub fn try_helm(&self, args: &[&str]) -> Output {
+        let mut helm = command(args);
+        helm.args(["-n", RELEASE])
+            .env("KUBECONFIG", self.kubeconfig());
+        run(&mut helm, "")
+    }
+
+    /// Runs helm as an administrator; its output, or a panic with its error.
+    pub fn helm(&self, args: &[&str]) -> String {
+        let output = self.try_helm(args);
+        let error = String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.success(), "helm {args:?}: {error}");
+        String::from_utf8(output.stdout).unwrap()
+    }
+
+    /// The namespace that `deploy/` ships, which enforces the `restricted` standard.
+    pub fn own_namespace(&self) {
+        self.kubectl(&["apply", "-f", "deploy/namespace.yaml"]);
+    }
+}

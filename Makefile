@@ -35,6 +35,7 @@ bench: build control-plane ## Measure latency, memory and writes on a real contr
 
 generate: helm ## Write anew what is generated: the CRD, deploy/install.yaml, the tables of deploy/chart/README.md
 	UPDATE=1 cargo test --locked --test crd -- the_crd_is_fresh the_chart_has_the_crd
+	UPDATE=1 cargo test --locked --test policy -- written
 	UPDATE=1 cargo test --locked --test chart -- written
 
 bootstrap: control-plane ## Write anew what every API server bootstraps (src/source/bootstrap.json)

@@ -238,6 +238,8 @@ fn bad_values_are_refused_with_their_path() {
         ("config.knownConsumers[0].name=x", "knownConsumers"),
         ("metrics.service.port=0", "port"),
         ("metrics.podMonitor.interval=often", "interval"),
+        ("policy.actions={Block}", "actions"),
+        ("policy.enabled=true,policy.actions={Warn,Deny}", "take one"),
         ("networkPolicy.apiServer.cidrs={10.0.0.1}", "cidrs"),
         ("podDisruptionBudget.maxUnavailable=half", "maxUnavailable"),
         ("serviceAccount.create=false", "serviceAccount.name"),

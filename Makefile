@@ -33,10 +33,10 @@ helm: ## Build and cache helm
 bench: build control-plane ## Measure latency, memory and writes on a real control plane
 	@TOKEN_EXPOSURE=$(RELEASE) cargo test --locked --test bench -- --ignored --nocapture --test-threads=1
 
-generate: helm ## Write anew what is generated: the CRD, deploy/install.yaml, the tables of deploy/chart/README.md
+generate: helm control-plane tools ## Write anew what is generated: the CRD, deploy/install.yaml, the tables of deploy/chart/README.md
 	UPDATE=1 cargo test --locked --test crd -- the_crd_is_fresh the_chart_has_the_crd
 	UPDATE=1 cargo test --locked --test policy -- written
-	UPDATE=1 cargo test --locked --test chart -- written
+	UPDATE=1 cargo test --locked --test chart --test observe -- written
 
 bootstrap: control-plane ## Write anew what every API server bootstraps (src/source/bootstrap.json)
 	tests/control-plane/bootstrap.sh > src/source/bootstrap.json

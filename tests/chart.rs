@@ -12,31 +12,13 @@ use serde_json::{Value, json};
 
 mod rig;
 use rig::{
-    ControlPlane,
+    ControlPlane, fresh, fresh_section,
     helm::{CHART, RELEASE, helm, objects, render, tools, values_files},
     scan_files,
 };
 
 const INSTALL: &str = "deploy/install.yaml";
 const README: &str = "deploy/chart/README.md";
-
-/// Compares a file with what it should be, or writes it where `make generate` asks for that.
-fn fresh(path: &str, wanted: &str) {
-    if std::env::var_os("UPDATE").is_some() {
-        fs::write(path, wanted).unwrap();
-    }
-    let fresh = fs::read_to_string(path).is_ok_and(|text| text == wanted);
-    assert!(fresh, "{path} is stale: run `make generate`");
-}
-
-/// The part of a document between two marks, and what stands around it.
-fn section<'a>(text: &'a str, name: &str) -> [&'a str; 3] {
-    let begin = format!("<!-- {name}: written by `make generate` -->\n");
-    let end = format!("<!-- end of {name} -->");
-    let from = text.find(&begin).expect("the section begins") + begin.len();
-    let to = from + text[from..].find(&end).expect("the section ends");
-    [&text[..from], &text[from..to], &text[to..]]
-}
 
 #[test]
 fn the_manifest_to_install_is_written_from_what_the_chart_renders() {
@@ -111,9 +93,7 @@ fn the_values_of_the_readme_are_written_from_the_chart() {
         )
         .unwrap();
     }
-    let readme = fs::read_to_string(README).unwrap();
-    let [before, _, after] = section(&readme, "values");
-    fresh(README, &[before, &table, after].concat());
+    fresh_section(README, "values", &table);
 }
 
 /// The paths of all values, down to those that are described.
@@ -240,6 +220,11 @@ fn bad_values_are_refused_with_their_path() {
         ("metrics.podMonitor.interval=often", "interval"),
         ("policy.actions={Block}", "actions"),
         ("policy.enabled=true,policy.actions={Warn,Deny}", "take one"),
+        ("metrics.prometheusRule.runbookUrl=wiki", "runbookUrl"),
+        (
+            "metrics.prometheusRule.enabled=true,metrics.prometheusRule.disabled={Foo}",
+            "no alert \"Foo\"",
+        ),
         ("networkPolicy.apiServer.cidrs={10.0.0.1}", "cidrs"),
         ("podDisruptionBudget.maxUnavailable=half", "maxUnavailable"),
         ("serviceAccount.create=false", "serviceAccount.name"),
@@ -262,6 +247,7 @@ fn bad_values_are_refused_with_their_path() {
 fn the_api_server_takes_every_rendering_without_a_warning() {
     let plane = ControlPlane::bare(&[]);
     plane.own_namespace();
+    plane.namespace("monitoring");
     let monitoring = tools().join("monitoring-crds");
     plane.kubectl(&["apply", "--server-side", "-f", monitoring.to_str().unwrap()]);
     plane.kubectl(&["wait", "--for=condition=Established", "crd", "--all"]);
@@ -272,8 +258,6 @@ fn the_api_server_takes_every_rendering_without_a_warning() {
             "--server-side",
             "--dry-run=server",
             "--validate=strict",
-            "-n",
-            RELEASE,
             "-f",
             "-",
         ];

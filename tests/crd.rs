@@ -10,15 +10,10 @@ use std::fs;
 use serde_json::Value;
 
 mod rig;
-use rig::program;
+use rig::{fresh, program};
 
 const CRD: &str = "crds/tokenexposurereports.tokenexposure.io.yaml";
 const CHARTS: &str = "deploy/chart/files/tokenexposurereports.tokenexposure.io.yaml";
-
-/// `make generate` sets it.
-fn update() -> bool {
-    std::env::var_os("UPDATE").is_some()
-}
 
 fn generated() -> String {
     String::from_utf8(program(&["crd"], "").stdout).unwrap()
@@ -26,20 +21,12 @@ fn generated() -> String {
 
 #[test]
 fn the_crd_is_fresh() {
-    if update() {
-        fs::write(CRD, generated()).unwrap();
-    }
-    let fresh = fs::read_to_string(CRD).unwrap() == generated();
-    assert!(fresh, "{CRD} is stale: run `make generate`");
+    fresh(CRD, &generated());
 }
 
 #[test]
 fn the_chart_has_the_crd() {
-    if update() {
-        fs::write(CHARTS, generated()).unwrap();
-    }
-    let fresh = fs::read_to_string(CHARTS).unwrap() == generated();
-    assert!(fresh, "{CHARTS} is stale: run `make generate`");
+    fresh(CHARTS, &generated());
 }
 
 /// What is installed is the generated text, with labels and an annotation at its head.

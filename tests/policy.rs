@@ -23,7 +23,7 @@ use token_exposure::api::{TokenExposureReport, TokenExposureReportSpec};
 
 mod rig;
 use rig::{
-    ControlPlane, await_that,
+    ControlPlane, await_that, fresh,
     helm::{CHART, RELEASE},
     runtime, scan_files,
 };
@@ -596,13 +596,7 @@ fn the_consumers_of_the_policy_are_written_from_those_of_the_scan() {
             writeln!(wanted, "- {word}").unwrap();
         }
     }
-    if std::env::var_os("UPDATE").is_some() {
-        fs::write(CONSUMERS, &wanted).unwrap();
-    }
-    assert!(
-        fs::read_to_string(CONSUMERS).unwrap() == wanted,
-        "{CONSUMERS} is stale: run `make generate`"
-    );
+    fresh(CONSUMERS, &wanted);
 }
 
 /// Pods of the vectors that the API server takes, and of each consumer that is known.

@@ -13,6 +13,7 @@
 
 pub mod helm;
 pub mod oracle;
+pub mod prometheus;
 
 use std::{
     fs,
@@ -395,18 +396,14 @@ impl Controller {
         self.process.id()
     }
 
+    /// Where it serves.
+    pub fn address(&self) -> &str {
+        &self.address
+    }
+
     /// Status and body of a path; `None` when nobody answers.
     pub fn get(&self, path: &str) -> Option<(u16, String)> {
-        let mut stream = TcpStream::connect(&self.address).ok()?;
-        write!(
-            stream,
-            "GET {path} HTTP/1.1\r\nHost: test\r\nConnection: close\r\n\r\n"
-        )
-        .ok()?;
-        let mut answer = String::new();
-        stream.read_to_string(&mut answer).ok()?;
-        let (head, body) = answer.split_once("\r\n\r\n")?;
-        Some((head.split(' ').nth(1)?.parse().ok()?, body.to_owned()))
+        get(&self.address, path)
     }
 
     /// The value of a series, spelled as in the exposition text; 0 where it is not there.
@@ -456,6 +453,35 @@ impl Drop for Controller {
         let _ = self.process.kill();
         let _ = self.process.wait();
     }
+}
+
+/// Compares a file with what it should be, or writes it where `make generate` asks for that.
+pub fn fresh(path: &str, wanted: &str) {
+    if std::env::var_os("UPDATE").is_some() {
+        fs::write(path, wanted).unwrap();
+    }
+    let fresh = fs::read_to_string(path).is_ok_and(|text| text == wanted);
+    assert!(fresh, "{path} is stale: run `make generate`");
+}
+
+/// The same of the part of a document that stands between two marks.
+pub fn fresh_section(path: &str, name: &str, wanted: &str) {
+    let text = fs::read_to_string(path).unwrap();
+    let begin = format!("<!-- {name}: written by `make generate` -->\n");
+    let end = format!("<!-- end of {name} -->");
+    let from = text.find(&begin).expect("the section begins") + begin.len();
+    let to = from + text[from..].find(&end).expect("the section ends");
+    fresh(path, &[&text[..from], wanted, &text[to..]].concat());
+}
+
+/// Status and body of a path at an address; `None` when nobody answers.
+pub fn get(address: &str, path: &str) -> Option<(u16, String)> {
+    let mut stream = TcpStream::connect(address).ok()?;
+    write!(stream, "GET {path} HTTP/1.0\r\nHost: test\r\n\r\n").ok()?;
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).ok()?;
+    let (head, body) = answer.split_once("\r\n\r\n")?;
+    Some((head.split(' ').nth(1)?.parse().ok()?, body.to_owned()))
 }
 
 /// What tests that speak to the API server by themselves run in.

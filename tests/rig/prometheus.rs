@@ -1,0 +1,93 @@
+//! A real Prometheus that scrapes our controller, and promtool.
+
+use std::{
+    fmt::Write,
+    fs,
+    net::TcpListener,
+    process::{Child, Command, Output, Stdio},
+};
+
+use serde_json::Value;
+use tempfile::TempDir;
+
+use super::{await_that, get, run};
+
+/// The rules that the chart ships.
+pub const ALERTS: &str = "deploy/chart/files/alerts.yaml";
+
+/// A running Prometheus; it ends with this value.
+pub struct Prometheus {
+    process: Child,
+    address: String,
+    _dir: TempDir,
+}
+
+impl Prometheus {
+    /// Starts one that scrapes an address every second, as the chart's monitors say, and evaluates the
+    /// rules of the chart.
+    pub fn scraping(target: &str) -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        let config = serde_json::json!({
+            "global": { "scrape_interval": "1s", "evaluation_interval": "1s" },
+            "rule_files": [fs::canonicalize(ALERTS).unwrap()],
+            "scrape_configs": [{
+                "job_name": "token-exposure",
+                "honor_labels": true,
+                "static_configs": [{ "targets": [target], "labels": { "namespace": "token-exposure" } }],
+            }],
+        });
+        let file = dir.path().join("prometheus.yml");
+        fs::write(&file, config.to_string()).unwrap();
+        let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr();
+        let address = port.unwrap().to_string();
+        let process = Command::new("prometheus")
+            .arg(format!("--config.file={}", file.display()))
+            .arg(format!("--storage.tsdb.path={}", dir.path().display()))
+            .arg(format!("--web.listen-address={address}"))
+            .args(["--log.level=warn"])
+            .stderr(Stdio::null())
+            .spawn()
+            .expect("prometheus is installed: `make test` does that");
+        let prometheus = Self {
+            process,
+            address,
+            _dir: dir,
+        };
+        await_that("Prometheus is ready", || {
+            get(&prometheus.address, "/-/ready").is_some_and(|(code, _)| code == 200)
+        });
+        prometheus
+    }
+
+    /// What its API answers.
+    pub fn api(&self, path: &str) -> Value {
+        let (code, body) = get(&self.address, &format!("/api/v1/{path}")).unwrap();
+        assert_eq!(code, 200, "{path}: {body}");
+        serde_json::from_str(&body).unwrap()
+    }
+
+    /// The values of the samples that an expression comes to.
+    pub fn samples(&self, expression: &str) -> Vec<f64> {
+        let mut query = String::new();
+        for byte in expression.bytes() {
+            write!(query, "%{byte:02X}").unwrap();
+        }
+        let answer = self.api(&format!("query?query={query}"));
+        let result = answer["data"]["result"].as_array().unwrap().iter();
+        result
+            .map(|sample| sample["value"][1].as_str().unwrap().parse().unwrap())
+            .collect()
+    }
+}
+
+impl Drop for Prometheus {
+    fn drop(&mut self) {
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+    }
+}
+
+/// Runs promtool.
+pub fn promtool(args: &[&str], stdin: &str) -> Output {
+    run(Command::new("promtool").args(args), stdin)
+}

@@ -170,6 +170,17 @@ fn every_value_is_described_and_known_to_the_schema() {
 }
 
 #[test]
+fn the_chart_and_the_program_have_one_version() {
+    let chart = fs::read_to_string(Path::new(CHART).join("Chart.yaml")).unwrap();
+    let chart: Value = serde_yaml::from_str(&chart).unwrap();
+    let program = env!("CARGO_PKG_VERSION");
+    assert_eq!(
+        (&chart["version"], &chart["appVersion"]),
+        (&json!(program), &json!(program))
+    );
+}
+
+#[test]
 fn every_switch_is_turned_by_a_values_file() {
     let turned = |path: &[String], default: &Value| {
         values_files().iter().any(|file| {

@@ -13,6 +13,7 @@ use std::{
 };
 
 use serde_json::{Value, json};
+use token_exposure::model::Verdict;
 
 mod rig;
 use rig::{
@@ -231,30 +232,50 @@ fn each_panel_and_each_alert_finds_its_samples_in_a_real_prometheus() {
     asks_for_what_there_is(&controller);
 }
 
-/// What the alerts select and group by is in a scrape.
+/// What alerts and panels select and group by is in a scrape: an `or vector(0)` would hide that it is not.
 fn asks_for_what_there_is(controller: &Controller) {
     let (_, text) = controller.get("/metrics").unwrap();
     let families = families(&text);
     let labels: BTreeSet<_> = families
         .values()
         .flat_map(|family| &family.labels)
-        .cloned()
         .collect();
-    for alert in alerts() {
-        let expression = alert["expr"].as_str().unwrap();
-        for word in expression.split(|letter: char| !(letter.is_alphanumeric() || letter == '_')) {
+    let verdicts = Verdict::ALL.map(Verdict::name);
+    let of_alerts = alerts()
+        .into_iter()
+        .map(|alert| alert["expr"].as_str().unwrap().to_owned());
+    for expression in of_alerts.chain(queries().into_iter().map(|(_, query)| query)) {
+        let is_label = |name: &str| {
+            assert!(labels.contains(&name.to_owned()), "{name} of {expression}");
+        };
+        let part_of_word = |letter: char| letter.is_alphanumeric() || letter == '_';
+        for word in expression.split(|letter| !part_of_word(letter)) {
             let family = word.trim_end_matches("_bucket");
-            assert!(
-                !word.starts_with("token_exposure_") || families.contains_key(family),
-                "{word} of {expression}"
-            );
+            let known = !word.starts_with("token_exposure_") || families.contains_key(family);
+            assert!(known, "{word} of {expression}");
         }
-        for (_, after) in expression
+        for (_, rest) in expression
             .match_indices("by (")
             .map(|(at, by)| expression.split_at(at + by.len()))
         {
-            for label in after.split_once(')').unwrap().0.split(", ") {
-                assert!(labels.contains(label), "{label} of {expression}");
+            rest.split_once(')')
+                .unwrap()
+                .0
+                .split(", ")
+                .for_each(is_label);
+        }
+        for (at, _) in expression.match_indices('{') {
+            let selector = expression[at + 1..].split_once('}').unwrap().0;
+            for matcher in selector
+                .split(", ")
+                .flat_map(|matchers| matchers.split(','))
+            {
+                let (label, value) = matcher.split_once('=').unwrap();
+                is_label(label);
+                let value = value.trim_start_matches('~').trim_matches('"');
+                let known =
+                    label != "verdict" || value.split('|').all(|one| verdicts.contains(&one));
+                assert!(known, "{value} of {expression}");
             }
         }
     }

@@ -159,7 +159,7 @@ fn an_annotation_with_a_fault_is_an_error_with_its_line_and_does_not_count() {
     let cases = [
         (
             pod("tokenexposure.io/exempt: ''"),
-            "standard input:2: Pod annotation tokenexposure.io/exempt has no reason: say why the token stays",
+            "standard input:2: Pod p: annotation tokenexposure.io/exempt has no reason: say why the token stays",
         ),
         (
             pod("tokenexposure.io/exempt-until: 2999-01-01"),
@@ -167,7 +167,7 @@ fn an_annotation_with_a_fault_is_an_error_with_its_line_and_does_not_count() {
         ),
         (
             pod("tokenexposure.io/exempt: x, tokenexposure.io/exempt-until: 31.01.2027"),
-            "standard input:2: Pod annotation tokenexposure.io/exempt-until is no day: write it like 2027-01-31: \"31.01.2027\"",
+            "standard input:2: Pod p: annotation tokenexposure.io/exempt-until is no day: write it like 2027-01-31: \"31.01.2027\"",
         ),
         (
             pod("tokenexposure.io/exempt: x, tokenexposure.io/exempt-until: 2027-02-30"),
@@ -175,7 +175,7 @@ fn an_annotation_with_a_fault_is_an_error_with_its_line_and_does_not_count() {
         ),
         (
             template.to_owned(),
-            "standard input:1: Deployment annotation tokenexposure.io/exempt is not on the pod template and does not count: move it to the metadata of the template",
+            "standard input:1: Deployment d: annotation tokenexposure.io/exempt is not on the pod template and does not count: move it to the metadata of the template",
         ),
     ];
     for (input, expected) in cases {

@@ -127,25 +127,42 @@ fn files_beside_the_token_are_kept_by_a_volume_of_their_own() {
 fn what_cannot_be_changed_alone_is_left_and_said() {
     let shared = "kind: List\nitems:\n- kind: Pod\n  metadata: {name: p}\n  spec: &spec\n    containers:\n    - name: c\n- kind: Pod\n  metadata: {name: q}\n  spec: *spec\n";
     let live = "kind: Pod\nmetadata: {name: live, uid: u}\nspec:\n  serviceAccountName: live\n  nodeName: n\n  containers: [{name: c, volumeMounts: [{name: kube-api-access-abcde, mountPath: /var/run/secrets/kubernetes.io/serviceaccount}]}]\n  volumes: [{name: kube-api-access-abcde, projected: {defaultMode: 420, sources: [{serviceAccountToken: {path: token, expirationSeconds: 3607}}, {configMap: {name: kube-root-ca.crt, items: [{key: ca.crt, path: ca.crt}]}}, {downwardAPI: {items: [{path: namespace, fieldRef: {apiVersion: v1, fieldPath: metadata.namespace}}]}}]}}]\nstatus: {phase: Running}\n";
-    let dir = tempfile::tempdir().unwrap();
-    for (name, text, reason) in [
+    let cases = [
         (
             "shared.yaml",
             shared,
+            2,
             "Pod/q in namespace default: shared.yaml: it is written as an alias of another part",
         ),
         (
             "live.yaml",
             live,
+            1,
             "note: default/live: set automountServiceAccountToken: false",
         ),
-    ] {
+    ];
+    let dir = tempfile::tempdir().unwrap();
+    for (name, text, expected, reason) in cases {
         fs::write(dir.path().join(name), text).unwrap();
         let (code, out, error) = scan(dir.path(), &[name, "-o", "patch", "--write"]);
-        assert_eq!(code, 1, "{name}: {out}{error}");
+        assert_eq!(code, expected, "{name}: {out}{error}");
         assert!(error.contains(reason), "{name}: {error}");
         assert_eq!(fs::read_to_string(dir.path().join(name)).unwrap(), text);
     }
+    // It keeps no other of its file from being changed, nor does what cannot be parsed.
+    let pod = "---\nkind: Pod\nmetadata: {name: r, namespace: other}\nspec: {containers: [{name: c}]}\n---\na: [\n";
+    fs::write(dir.path().join("both.yaml"), shared.to_owned() + pod).unwrap();
+    let (code, out, _) = scan(dir.path(), &["both.yaml", "-o", "patch", "--write"]);
+    assert_eq!(code, 2);
+    assert!(
+        out.starts_with("both.yaml: Pod/r in namespace other: token switched off\n"),
+        "{out}"
+    );
+    let (_, out, _) = scan(dir.path(), &["both.yaml"]);
+    assert!(
+        out.ends_with("2 ServiceAccounts: 1 Unneeded, 1 NoToken\n"),
+        "{out}"
+    );
 }
 
 #[test]
@@ -195,6 +212,26 @@ fn files_are_told_and_keep_their_permissions_and_links() {
     assert_eq!(names, ["link.yaml", "r.json", "real.yaml", "review.yaml"]);
 }
 
+/// What was asked for and not done is no success, whatever may fail a scan.
+#[test]
+fn a_file_that_may_not_be_written_is_an_error() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("a.yaml");
+    let pod = "kind: Pod\nmetadata: {name: p}\nspec: {containers: [{name: c}]}\n";
+    fs::write(&file, pod).unwrap();
+    fs::set_permissions(&file, fs::Permissions::from_mode(0o444)).unwrap();
+    let (code, _, error) = scan(
+        dir.path(),
+        &["a.yaml", "-o", "patch", "--write", "--fail-on", "never"],
+    );
+    assert_eq!(code, 2);
+    assert!(
+        error.contains("a.yaml: cannot be changed: it is read-only"),
+        "{error}"
+    );
+    assert_eq!(fs::read_to_string(&file).unwrap(), pod);
+}
+
 #[test]
 fn write_is_for_patches_of_files() {
     let dir = tempfile::tempdir().unwrap();
@@ -207,9 +244,9 @@ fn write_is_for_patches_of_files() {
         assert!(error.contains(says), "{error}");
     }
     let (code, _, error) = scan(dir.path(), &["-", "--write", "-o", "patch"]);
-    assert_eq!(
-        (code, error.contains("no Kubernetes object")),
-        (0, true),
+    assert_eq!(code, 2);
+    assert!(
+        error.contains("standard input cannot be changed"),
         "{error}"
     );
 }

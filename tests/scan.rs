@@ -508,8 +508,8 @@ fn every_file_of_the_corpus_is_read_or_gets_a_clear_error() {
         .filter(|line| line.starts_with("error"))
         .collect();
     let expected = [
-        "ServiceAccountTokensUNKNOWN.yaml:1: Deployment `spec.template.spec",
-        "mysecretname.yaml:1: Secret `metadata.annotations`",
+        "ServiceAccountTokensUNKNOWN.yaml:1: Deployment myapp-deployment: `spec.template.spec",
+        "mysecretname.yaml:1: Secret mysecretname: `metadata.annotations`",
     ];
     assert_eq!(problems.len(), expected.len(), "{error}");
     for (problem, expected) in problems.iter().zip(expected) {
@@ -677,4 +677,163 @@ fn a_terminal_gets_colours_that_fit_unless_it_wants_none() {
     }
     let (_, piped, _) = scan_in(Path::new("."), &["tests/demo/sample.yaml"]);
     assert!(!piped.contains('\u{1b}'));
+}
+
+/// Input, whether its pod is found, the exit code, and what standard error says.
+fn odd_input() -> Vec<(String, bool, i32, &'static str)> {
+    const POD: &str = "kind: Pod\nmetadata: {name: p}\nspec: {containers: [{name: c}]}\n";
+    let json = r#"{"kind":"Pod","kind":"Pod","metadata":{"name":"p"},"spec":{"containers":[{"name":"c"}]}}"#;
+    let list = format!("[{}]", json.replacen("\"kind\":\"Pod\",", "", 1));
+    vec![
+        // The documents behind one that cannot be parsed, as kubectl prints them and as people do.
+        (format!("a: [\n---\n{POD}"), true, 2, "standard input:1:4: "),
+        (
+            format!("%YAML 1.2\n---\n{POD}...\n%YAML 1.2\n---\na: 1\n"),
+            true,
+            1,
+            "",
+        ),
+        (format!("{POD}---\n\u{feff}kind: ConfigMap\n"), true, 1, ""),
+        (
+            format!("{{\"kind\": \"ConfigMap\"}}\n---\n{POD}"),
+            true,
+            1,
+            "",
+        ),
+        // The last of several fields of a name counts, and a list need not say of what.
+        (json.to_owned(), true, 1, ""),
+        (
+            json.replace("\"spec\"", "\"spec\":{},\"spec\""),
+            true,
+            1,
+            "",
+        ),
+        (list, true, 1, ""),
+        // What is no object.
+        ("hello\n".to_owned(), false, 2, "is no object of Kubernetes"),
+        (
+            POD.replace("kind: Pod", "apiVersion: v1"),
+            false,
+            2,
+            "has no `kind`",
+        ),
+        (
+            "apiVersion: v1\nkind: Status\nstatus: Failure\n".to_owned(),
+            false,
+            2,
+            "is an answer of the API server",
+        ),
+        (
+            "apiVersion: meta.k8s.io/v1\nkind: Table\n".to_owned(),
+            false,
+            2,
+            "get it with -o json",
+        ),
+        (
+            "apiVersion: apps/v1\nkind: Deployment\nmetadata: {name: d}\nspec: {tempalte: {}}\n"
+                .to_owned(),
+            false,
+            0,
+            "d has no pod template",
+        ),
+        // Templates of charts, also where they happen to be YAML.
+        (
+            "kind: Pod\nmetadata:\n  name: {{ .Values.name }}\n".to_owned(),
+            false,
+            2,
+            "`helm template`",
+        ),
+        (
+            "{{- if .Values.x }}\nkind: Pod\n{{- end }}\n".to_owned(),
+            false,
+            2,
+            "`helm template`",
+        ),
+        (
+            POD.replace("name: p", "name: \"{{ .Release.Name }}\""),
+            true,
+            2,
+            "`helm template`",
+        ),
+        // Not a boolean, and not a number.
+        (
+            POD.replace("spec: {", "spec: {automountServiceAccountToken: .inf, "),
+            false,
+            2,
+            "invalid type",
+        ),
+    ]
+}
+
+/// Each by itself: what is wrong with it is said, and all else is judged.
+#[test]
+fn odd_input_is_named_and_takes_nothing_else_with_it() {
+    for (input, found, code, says) in odd_input() {
+        let output = program(&["scan", "-"], &input);
+        let text = |bytes| String::from_utf8(bytes).unwrap();
+        let (out, error) = (text(output.stdout), text(output.stderr));
+        assert_eq!(output.status.code(), Some(code), "{input}: {out}{error}");
+        assert_eq!(out.contains("1 Unneeded"), found, "{input}: {out}{error}");
+        assert!(error.contains(says), "{input}: {error}");
+    }
+}
+
+/// Whoever reads only the output must not take it for all there is.
+#[test]
+fn outputs_say_that_input_could_not_be_read() {
+    let dir = folder(&[("bad.yaml", "a: ["), ("good.yaml", POD)]);
+    for (format, says) in [
+        ("sarif", "\"executionSuccessful\": false"),
+        (
+            "junit",
+            "<testsuite name=\"input\" tests=\"1\" errors=\"1\">",
+        ),
+        (
+            "markdown",
+            "**Not all of the input could be read:**\n\n* ./bad.yaml:1:4: ",
+        ),
+        ("html", "Not all of the input could be read: 1 errors"),
+    ] {
+        let (code, out, _) = scan_in(dir.path(), &[".", "-o", format]);
+        assert_eq!(code, 2);
+        assert!(out.contains(says), "{format}: {out}");
+    }
+}
+
+/// A large list is read item by item, and says the same as one that is read whole.
+#[test]
+fn a_large_list_is_read_item_by_item() {
+    let item = |number: usize, extra: &str| {
+        format!(
+            "- apiVersion: v1\n  kind: Pod\n  metadata:\n    name: p{number}\n    namespace: n{}\n    annotations:\n      text: |-\n        - one\n\n        items:\n        {}\n  spec:\n    containers:\n    - name: c{extra}\n",
+            number % 7,
+            "x".repeat(400)
+        )
+    };
+    let list = |broken: &str| {
+        let items: String = (0..3_000)
+            .map(|number| item(number, if number == 1_234 { broken } else { "" }))
+            .collect();
+        format!("apiVersion: v1\nitems:\n{items}kind: List\nmetadata:\n  resourceVersion: \"\"\n")
+    };
+    let dir = folder(&[
+        ("large.yaml", &list("")),
+        ("broken.yaml", &list("\n  - : ]")),
+    ]);
+    let (items, code, error) = scan_files(&[&dir.path().join("large.yaml")], &[]);
+    assert_eq!((items.len(), code), (7, 1), "{error}");
+    let pods: u64 = items
+        .iter()
+        .filter_map(|item| item["status"]["pods"].as_u64())
+        .sum();
+    assert_eq!(pods, 3_000);
+    // One item that cannot be parsed is told with its line; the others are judged.
+    let (items, code, error) = scan_files(&[&dir.path().join("broken.yaml")], &[]);
+    let pods: u64 = items
+        .iter()
+        .filter_map(|item| item["status"]["pods"].as_u64())
+        .sum();
+    assert_eq!((pods, code), (2_999, 2), "{error}");
+    let line = 2 + 1_234 * 14 + 15;
+    assert!(error.contains(&format!("broken.yaml:{line}:")), "{error}");
 }

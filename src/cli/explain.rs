@@ -14,7 +14,7 @@ use super::{
 use crate::{
     index::{Account, Index},
     model::{Reason, ServiceAccountRef, Verdict, verdict::meanings},
-    output::explain,
+    output::{explain, table::visible},
     source::LabelSelector,
 };
 
@@ -112,7 +112,7 @@ fn unknown(index: &Index, account: &ServiceAccountRef) -> String {
     }
     format!(
         "ServiceAccount {account} was not found, and no pod names it; there are {}",
-        names.join(", ")
+        visible(&names.join(", "))
     )
 }
 

@@ -46,12 +46,31 @@ pub(super) struct Input {
     notes: Vec<String>,
 }
 
+/// How many notes on the input are said.
+const MOST_NOTES: usize = 1_000;
+
 impl Input {
     /// Says what is wrong with the input, and what it lacks.
     pub(super) fn tell(&self) {
-        for note in &self.notes {
+        for note in self.notes.iter().take(MOST_NOTES) {
             complain(&visible(note));
         }
+        if let Some(more) = self
+            .notes
+            .len()
+            .checked_sub(MOST_NOTES)
+            .filter(|more| *more > 0)
+        {
+            complain(&format!("note: {more} more of these are not shown"));
+        }
+    }
+
+    /// What could not be read.
+    pub(super) fn problems(&self) -> Vec<&str> {
+        let problems = self.notes.iter();
+        problems
+            .filter_map(|note| note.strip_prefix("error: "))
+            .collect()
     }
 }
 
@@ -67,6 +86,11 @@ pub(super) enum Namespaces<'a> {
 }
 
 impl InputArgs {
+    /// Whether standard input is read, which can be read only once.
+    pub(super) fn has_stdin(&self) -> bool {
+        self.paths.iter().any(|path| path.as_os_str() == "-")
+    }
+
     /// Reads all of it.
     pub(super) async fn read(&self, wanted: Wanted<'_>) -> anyhow::Result<Input> {
         let kinds = source::kinds(self.config.legacy_tokens);

@@ -18,6 +18,8 @@ use std::{io, path::Path, process::ExitCode};
 use clap::{ArgAction, CommandFactory, FromArgMatches, Parser, Subcommand};
 use tracing_subscriber::EnvFilter;
 
+use crate::output::table::visible;
+
 /// The exit code when something could not be run or decided.
 const CANNOT: u8 = 2;
 
@@ -163,10 +165,12 @@ fn today() -> jiff::civil::Date {
         .date()
 }
 
-/// Says something on standard error; nobody may be reading.
+/// Says something on standard error, made visible; nobody may be reading.
 fn complain(message: &str) {
     use io::Write;
-    let _ = writeln!(io::stderr(), "{message}");
+    for line in message.lines() {
+        let _ = writeln!(io::stderr(), "{}", visible(line));
+    }
 }
 
 fn is_broken_pipe(error: &anyhow::Error) -> bool {

@@ -52,6 +52,8 @@ pub(super) struct Found<'a> {
     pub(super) places: &'a Places,
     /// Whether a verdict makes the scan fail.
     pub(super) fails: &'a dyn Fn(Verdict) -> bool,
+    /// What could not be read: no output looks complete then.
+    pub(super) problems: &'a [&'a str],
 }
 
 /// One way to tell, and where to; standard output without a file.
@@ -172,9 +174,9 @@ impl Output {
             Format::Yaml => objects::write_yaml(&mut out, shown)?,
             Format::Sarif => found.write_sarif(&mut out)?,
             Format::Html => found.write_html(&mut out)?,
-            Format::Junit => junit::write(&mut out, all, found.fails)?,
+            Format::Junit => junit::write(&mut out, all, found.problems, found.fails)?,
             Format::Patch => patch::write(&mut out, shown)?,
-            Format::Markdown => markdown::write(&mut out, shown, all)?,
+            Format::Markdown => markdown::write(&mut out, shown, all, found.problems)?,
             Format::Table => table::write(&mut out, shown, all, Detail::Normal, style)?,
             Format::Wide => table::write(&mut out, shown, all, Detail::Wide, style)?,
         }
@@ -188,7 +190,7 @@ impl Found<'_> {
         let explanations: Vec<_> = accounts
             .map(|account| self.index.explain(account))
             .collect();
-        html::write(out, &explanations, self.all)
+        html::write(out, &explanations, self.all, self.problems)
     }
 
     fn write_sarif(&self, out: &mut impl Write) -> io::Result<()> {
@@ -197,7 +199,7 @@ impl Found<'_> {
             workloads.map(|found| (&*exposure.account.namespace, &found.workload))
         });
         let lines = self.places.lines(workloads);
-        sarif::write(out, self.shown, &|namespace, workload| {
+        sarif::write(out, self.shown, self.problems, &|namespace, workload| {
             lines.of(namespace, workload)
         })
     }

@@ -6,6 +6,8 @@ use std::{
     process::ExitCode,
 };
 
+use anyhow::bail;
+
 use super::{
     CANNOT, LogFormat, complain,
     input::{Input, InputArgs, Namespaces, Wanted},
@@ -101,12 +103,16 @@ impl FailOn {
 pub(super) async fn run(args: Args) -> anyhow::Result<ExitCode> {
     super::start_logging(LogFormat::Text, "warn");
     let outputs = args.output.destinations()?;
+    if args.output.writes() && args.input.has_stdin() {
+        bail!("standard input cannot be changed: give files, or leave --write out");
+    }
     let mut input = args.input.read(args.wanted()).await?;
     input.tell();
     let mut all = args.judge(&input);
     note_widened_baseline(&all);
     let fails = |verdict| args.fail_on.includes(verdict);
     let scope = ReportScope::from(args.report_scope);
+    let mut changed = true;
     {
         let shown = all.iter();
         let shown = shown.filter(|exposure| scope.includes(exposure.verdict));
@@ -118,12 +124,13 @@ pub(super) async fn run(args: Args) -> anyhow::Result<ExitCode> {
             index: &input.index.read(),
             places: &input.places,
             fails: &fails,
+            problems: &input.problems(),
         };
         for output in &outputs {
             output.write(&found)?;
         }
         if args.output.writes() {
-            change_files(&found)?;
+            changed = change_files(&found)?;
         }
     }
     if args.output.writes() {
@@ -132,7 +139,7 @@ pub(super) async fn run(args: Args) -> anyhow::Result<ExitCode> {
         writeln!(io::stdout(), "{}", table::counts(&all))?;
     }
     let failed = all.iter().any(|exposure| fails(exposure.verdict));
-    Ok(match (input.complete, failed) {
+    Ok(match (input.complete && changed, failed) {
         (false, _) => ExitCode::from(CANNOT),
         (true, true) => ExitCode::from(1),
         (true, false) => ExitCode::SUCCESS,
@@ -164,9 +171,9 @@ impl Args {
     }
 }
 
-/// Switches off in the files what is unneeded, and says where. What a person must look at first is
-/// left as it is.
-fn change_files(found: &Found<'_>) -> io::Result<()> {
+/// Switches off in the files what is unneeded, and says where; whether all of it could be. What a person
+/// must look at first is left as it is.
+fn change_files(found: &Found<'_>) -> io::Result<bool> {
     let unneeded = found.shown.iter();
     let unneeded = unneeded.filter(|exposure| exposure.verdict == Verdict::Unneeded);
     let mut patches = Vec::new();
@@ -192,7 +199,7 @@ fn change_files(found: &Found<'_>) -> io::Result<()> {
             complain(&format!("error: {target}: {}", visible(failure)));
         }
     }
-    Ok(())
+    Ok(changed.iter().all(|patched| patched.failures.is_empty()))
 }
 
 /// Says which bindings give everybody more than Kubernetes does: no permission told is among that.

@@ -18,7 +18,8 @@ use crate::model::{Explanation, Exposure, Level, Reason, Verdict, verdict::meani
 
 const TEMPLATE: &str = include_str!("report.html");
 
-/// Writes the page; `explanations` are those to show, worst first, `all` those that were judged.
+/// Writes the page; `explanations` are those to show, worst first, `all` those that were judged,
+/// `problems` what could not be read.
 ///
 /// # Errors
 /// When the output cannot be written.
@@ -26,16 +27,25 @@ pub fn write(
     out: &mut impl io::Write,
     explanations: &[Explanation],
     all: &[Exposure],
+    problems: &[&str],
 ) -> io::Result<()> {
     let data = serde_json::to_string(&Data::new(explanations, all))?;
     let page = TEMPLATE
         .replace("@STYLE@", &hash_of("style"))
         .replace("@SCRIPT@", &hash_of("script"))
-        .replace("@COUNTS@", &counts(all))
+        .replace("@COUNTS@", &(counts(all) + &incomplete(problems)))
         // Only strings have a `<`, and they may spell it so: nothing ends the element, or begins a comment.
         // This comes last, since names may look like the placeholders.
         .replace("@DATA@", &data.replace('<', "\\u003c"));
     out.write_all(page.as_bytes())
+}
+
+/// What to know of the counts.
+fn incomplete(problems: &[&str]) -> String {
+    match problems.len() {
+        0 => String::new(),
+        count => format!(". Not all of the input could be read: {count} errors"),
+    }
 }
 
 /// What the Content-Security-Policy calls the one element of this name that has no attributes.

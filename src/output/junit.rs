@@ -11,7 +11,7 @@ use quick_xml::{
 use super::table::visible;
 use crate::model::{Exposure, Verdict};
 
-/// Writes all accounts that were judged; those whose verdict `fails` are failures, or errors where the
+/// Writes what could not be read, and all accounts that were judged; those whose verdict `fails` are failures, or errors where the
 /// answer is not known.
 ///
 /// # Errors
@@ -19,6 +19,7 @@ use crate::model::{Exposure, Verdict};
 pub fn write(
     out: &mut impl io::Write,
     all: &[Exposure],
+    problems: &[&str],
     fails: &dyn Fn(Verdict) -> bool,
 ) -> io::Result<()> {
     let mut suites: BTreeMap<&str, Vec<&Exposure>> = BTreeMap::new();
@@ -28,14 +29,28 @@ pub fn write(
     }
     writeln!(out, "<?xml version=\"1.0\" encoding=\"UTF-8\"?>")?;
     let everything: Vec<&Exposure> = all.iter().collect();
-    let counted = counts(&everything, fails);
+    let (counted, unread) = (
+        counts(&everything, problems.len(), fails),
+        problems.len().to_string(),
+    );
     let mut writer = Writer::new_with_indent(&mut *out, b' ', 2);
     let element = writer.create_element("testsuites");
     let element = element.with_attribute(("name", "token-exposure"));
     let element = element.with_attributes(attributes(&counted));
     element.write_inner_content(|writer| {
+        if !problems.is_empty() {
+            let element = writer.create_element("testsuite");
+            let element = element.with_attribute(("name", "input"));
+            let element = element.with_attribute(("tests", unread.as_str()));
+            let element = element.with_attribute(("errors", unread.as_str()));
+            element.write_inner_content(|writer| {
+                problems
+                    .iter()
+                    .try_for_each(|problem| unread_input(writer, problem))
+            })?;
+        }
         for (namespace, suite) in &suites {
-            let (name, counted) = (visible(namespace), counts(suite, fails));
+            let (name, counted) = (visible(namespace), counts(suite, 0, fails));
             let element = writer.create_element("testsuite");
             let element = element.with_attribute(("name", name.as_str()));
             let element = element.with_attributes(attributes(&counted));
@@ -50,23 +65,39 @@ pub fn write(
     writeln!(out)
 }
 
-/// How many cases there are of each outcome.
-fn counts(suite: &[&Exposure], fails: &dyn Fn(Verdict) -> bool) -> [(&'static str, String); 4] {
+/// A part of the input that could not be read.
+fn unread_input<W: io::Write>(writer: &mut Writer<W>, problem: &str) -> io::Result<()> {
+    let message = visible(problem);
+    let case = writer.create_element("testcase");
+    let case = case.with_attribute(("name", "it is read"));
+    let case = case.with_attribute(("classname", "input"));
+    case.write_inner_content(|writer| {
+        let error = writer.create_element("error");
+        let error = error.with_attribute(("message", message.as_str()));
+        error.write_empty()?;
+        Ok(())
+    })?;
+    Ok(())
+}
+
+/// How many cases there are of each outcome, with inputs that could not be read.
+fn counts(
+    suite: &[&Exposure],
+    unread: usize,
+    fails: &dyn Fn(Verdict) -> bool,
+) -> [(&'static str, String); 4] {
     let count = |wanted: Outcome| {
-        let outcomes = suite
-            .iter()
-            .map(|exposure| outcome(exposure.verdict, fails));
-        outcomes
-            .filter(|outcome| *outcome == wanted)
-            .count()
-            .to_string()
+        let outcomes = suite.iter();
+        let outcomes = outcomes.map(|exposure| outcome(exposure.verdict, fails));
+        outcomes.filter(|outcome| *outcome == wanted).count()
     };
     [
-        ("tests", suite.len().to_string()),
+        ("tests", suite.len() + unread),
         ("failures", count(Outcome::Failure)),
-        ("errors", count(Outcome::Error)),
+        ("errors", count(Outcome::Error) + unread),
         ("skipped", count(Outcome::Skipped)),
     ]
+    .map(|(name, count)| (name, count.to_string()))
 }
 
 fn attributes<'a>(

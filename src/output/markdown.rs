@@ -6,7 +6,7 @@ use super::table::{counts, visible};
 use crate::model::{Exposure, pod::Workload};
 
 /// Writes a heading with the counts, and a table; `exposures` are those to show, `all` those that were
-/// judged.
+/// judged, `problems` what could not be read.
 ///
 /// # Errors
 /// When the output cannot be written.
@@ -14,8 +14,15 @@ pub fn write(
     out: &mut impl io::Write,
     exposures: &[&Exposure],
     all: &[Exposure],
+    problems: &[&str],
 ) -> io::Result<()> {
     writeln!(out, "### ServiceAccount tokens\n\n{}", counts(all))?;
+    if !problems.is_empty() {
+        writeln!(out, "\n**Not all of the input could be read:**\n")?;
+    }
+    for problem in problems {
+        writeln!(out, "* {}", escaped(problem))?;
+    }
     if exposures.is_empty() {
         return Ok(());
     }

@@ -15,7 +15,8 @@ pub fn write(out: &mut impl io::Write, exposures: &[&Exposure]) -> io::Result<()
             continue;
         };
         let (account, message) = (&exposure.account, visible(&exposure.message));
-        writeln!(out, "# {account}, {}: {message}", exposure.verdict)?;
+        let account_name = visible(&account.to_string());
+        writeln!(out, "# {account_name}, {}: {message}", exposure.verdict)?;
         if remediation.patches.is_empty() {
             writeln!(out, "# {}\n", remediation.summary)?;
         }

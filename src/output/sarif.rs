@@ -5,6 +5,7 @@ use std::{io, path::Path};
 
 use percent_encoding::{AsciiSet, CONTROLS, utf8_percent_encode};
 use ring::digest::{SHA256, digest};
+use serde::{Serialize, Serializer};
 use serde_json::{Value, json};
 
 use crate::model::{Exposure, Reason, Verdict, WorkloadExposure, pod::Workload, verdict::meanings};
@@ -12,6 +13,8 @@ use crate::model::{Exposure, Reason, Verdict, WorkloadExposure, pod::Workload, v
 /// Where a workload is written: its namespace and itself in, file and line out.
 pub type Lines<'a> = dyn Fn(&str, &Workload) -> Option<(&'a Path, usize)> + 'a;
 
+/// How many inputs that could not be read are named.
+const MOST_NOTIFICATIONS: usize = 1_000;
 /// How many results a run may have.
 const MOST_RESULTS: usize = 25_000;
 /// What is spelled out in the path of a URI (RFC 3986, `pchar` and `/`).
@@ -32,42 +35,81 @@ const NOT_IN_PATHS: &AsciiSet = &CONTROLS
     .add(b'|')
     .add(b'}');
 
-/// Writes a log of one run.
+/// A log, of which the results are made as they are written.
+#[derive(Serialize)]
+struct Log<'a> {
+    #[serde(rename = "$schema")]
+    schema: &'static str,
+    version: &'static str,
+    runs: [Run<'a>; 1],
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Run<'a> {
+    tool: Value,
+    automation_details: Value,
+    column_kind: &'static str,
+    invocations: [Value; 1],
+    results: Results<'a>,
+}
+
+#[derive(Clone, Copy)]
+struct Results<'a> {
+    exposures: &'a [&'a Exposure],
+    lines: &'a Lines<'a>,
+}
+
+impl Serialize for Results<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let subjects = self.exposures.iter().flat_map(|exposure| {
+            subjects(exposure).map(move |workload| result(exposure, workload, self.lines))
+        });
+        serializer.collect_seq(subjects.take(MOST_RESULTS))
+    }
+}
+
+/// Writes a log of one run; `problems` is what could not be read.
 ///
 /// # Errors
 /// When the output cannot be written.
-pub fn write(
+pub fn write<'a>(
     out: &mut impl io::Write,
-    exposures: &[&Exposure],
-    lines: &Lines<'_>,
+    exposures: &'a [&'a Exposure],
+    problems: &[&str],
+    lines: &'a Lines<'a>,
 ) -> io::Result<()> {
-    let mut results: Vec<_> = exposures
+    let found: usize = exposures
         .iter()
-        .flat_map(|exposure| results(exposure, lines))
-        .collect();
-    let left_out = results.len().saturating_sub(MOST_RESULTS);
-    results.truncate(MOST_RESULTS);
-    let mut invocation = json!({ "executionSuccessful": true });
-    if left_out > 0 {
+        .map(|exposure| subjects(exposure).count())
+        .sum();
+    let notification =
+        |level: &str, text: String| json!({ "level": level, "message": { "text": text } });
+    let left_out = found.saturating_sub(MOST_RESULTS);
+    let left_out = (left_out > 0).then(|| {
         let text = format!("{left_out} results more are left out: a run may have {MOST_RESULTS}");
-        invocation["toolExecutionNotifications"] =
-            json!([{ "level": "warning", "message": { "text": text } }]);
-    }
-    let log = json!({
-        "$schema": "https://json.schemastore.org/sarif-2.1.0.json",
-        "version": "2.1.0",
-        "runs": [{
-            "tool": { "driver": {
+        notification("warning", text)
+    });
+    let unread = problems.iter().take(MOST_NOTIFICATIONS);
+    let unread = unread.map(|problem| notification("error", (*problem).to_owned()));
+    let log = Log {
+        schema: "https://json.schemastore.org/sarif-2.1.0.json",
+        version: "2.1.0",
+        runs: [Run {
+            tool: json!({ "driver": {
                 "name": "token-exposure",
                 "semanticVersion": env!("CARGO_PKG_VERSION"),
                 "rules": rules(),
-            } },
-            "automationDetails": { "id": "token-exposure/" },
-            "columnKind": "unicodeCodePoints",
-            "invocations": [invocation],
-            "results": results,
+            } }),
+            automation_details: json!({ "id": "token-exposure/" }),
+            column_kind: "unicodeCodePoints",
+            invocations: [json!({
+                "executionSuccessful": problems.is_empty(),
+                "toolExecutionNotifications": left_out.into_iter().chain(unread).collect::<Vec<_>>(),
+            })],
+            results: Results { exposures, lines },
         }],
-    });
+    };
     serde_json::to_writer_pretty(&mut *out, &log)?;
     writeln!(out)
 }
@@ -107,17 +149,15 @@ fn rules() -> Vec<Value> {
     reasons().map(rule).collect()
 }
 
-/// The results of one account: one for each workload with a finding, or one where no pod could be seen.
-fn results(exposure: &Exposure, lines: &Lines<'_>) -> Vec<Value> {
+/// What the results of an account are about: each workload with a finding, or the account itself where no
+/// pod could be seen.
+fn subjects(exposure: &Exposure) -> impl Iterator<Item = Option<&WorkloadExposure>> {
     let workloads = exposure.workloads.iter();
-    let found = workloads.filter(|workload| workload.verdict.is_finding());
-    let results: Vec<_> = found
-        .map(|workload| result(exposure, Some(workload), lines))
-        .collect();
-    if results.is_empty() && exposure.verdict.is_finding() {
-        return vec![result(exposure, None, lines)];
-    }
-    results
+    let mut found = workloads
+        .filter(|workload| workload.verdict.is_finding())
+        .peekable();
+    let none = found.peek().is_none() && exposure.verdict.is_finding();
+    found.map(Some).chain(none.then_some(None))
 }
 
 fn result(exposure: &Exposure, workload: Option<&WorkloadExposure>, lines: &Lines<'_>) -> Value {

@@ -38,6 +38,9 @@ pub fn write(
     if !exposures.is_empty() {
         writeln!(out, "{}", rows(exposures, detail, style))?;
         writeln!(out)?;
+        if detail == Detail::Normal && !fits_message(exposures, style) {
+            writeln!(out, "`explain NAMESPACE/NAME` says why, and what to do")?;
+        }
     }
     writeln!(out, "{}", counts(all))
 }
@@ -66,7 +69,10 @@ fn rows(exposures: &[&Exposure], detail: Detail, style: Style) -> String {
     if detail == Detail::Wide {
         header.push("WORKLOADS");
     }
-    header.push("MESSAGE");
+    let has_message = detail == Detail::Wide || fits_message(exposures, style);
+    if has_message {
+        header.push("MESSAGE");
+    }
     table.set_header(header);
     for exposure in exposures {
         let level = match exposure.permissions.level {
@@ -90,7 +96,9 @@ fn rows(exposures: &[&Exposure], detail: Detail, style: Style) -> String {
                 .collect();
             row.push(Cell::new(names.join(", ")));
         }
-        row.push(Cell::new(visible(&exposure.message)));
+        if has_message {
+            row.push(Cell::new(visible(&exposure.message)));
+        }
         table.add_row(row);
     }
     for column in table.column_iter_mut() {
@@ -101,6 +109,20 @@ fn rows(exposures: &[&Exposure], detail: Detail, style: Style) -> String {
         .map(|line| line.trim_end().to_owned())
         .collect();
     lines.join("\n")
+}
+
+/// Whether messages can be read beside the other columns; a narrow terminal has no place for them.
+fn fits_message(exposures: &[&Exposure], style: Style) -> bool {
+    /// Of the columns between the names and the message, with their padding.
+    const FIXED: usize = 8 + 2 + 20 + 2 + 4 + 2 + 11 + 2;
+    const LEAST: usize = 40;
+    let Some(width) = style.width else {
+        return true;
+    };
+    let names = exposures.iter().map(|exposure| &exposure.account);
+    let widths = names.map(|account| (account.namespace.len(), account.name.len()));
+    let (namespace, name) = widths.fold((9, 4), |most, one| (most.0.max(one.0), most.1.max(one.1)));
+    usize::from(width) >= namespace + 2 + name + 2 + FIXED + LEAST
 }
 
 /// A verdict, in the colour of its urgency.

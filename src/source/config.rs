@@ -6,7 +6,7 @@ use glob::Pattern;
 use serde::Deserialize;
 use serde_saphyr::{DuplicateKeyPolicy, Spanned};
 
-use super::manifest::Malformed;
+use super::{manifest::Malformed, text};
 use crate::{
     facts::{exemption::day, rbac, refused, wire},
     model::{
@@ -32,7 +32,8 @@ impl std::error::Error for Faults {}
 /// # Errors
 /// All that is wrong with it; none of it counts then.
 pub fn read(path: &Path) -> Result<Config, Faults> {
-    let text = std::fs::read_to_string(path)
+    let text = text::open(path)
+        .and_then(text::read)
         .map_err(|error| Faults(vec![format!("{}: cannot be read: {error}", path.display())]))?;
     parse(&text).map_err(|faults| {
         let place = |fault: &Malformed| match (fault.line, fault.column) {

@@ -10,19 +10,20 @@ use super::outline::{Content, Key, Node, Style};
 pub(super) type Edit = (Range<usize>, String);
 
 /// What makes an object of `text` what a patch says: a JSON merge patch, or a strategic one whose lists
-/// are merged by name. The offsets of the outline count from `base`.
+/// are merged by name. The offsets of the outline count from `base`; lines end with `newline`.
 ///
 /// # Errors
 /// Where the object is written in a way that such a change would reach others too.
 pub(super) fn edits(
     text: &str,
     base: usize,
+    newline: &str,
     object: &Node,
     patch: &Value,
 ) -> Result<Vec<Edit>, String> {
     let mut editor = Editor {
         text: &text[base..],
-        newline: if text.contains("\r\n") { "\r\n" } else { "\n" },
+        newline,
         edits: Vec::new(),
     };
     editor.change(None, object, patch)?;
@@ -74,7 +75,7 @@ fn merge_key(list: &str) -> &'static str {
 
 struct Editor<'a> {
     text: &'a str,
-    newline: &'static str,
+    newline: &'a str,
     edits: Vec<Edit>,
 }
 
@@ -159,17 +160,13 @@ impl Editor<'_> {
                 name.to_owned()
             };
             let entry = format!("{name}: {value}");
-            let place = node.start + 1;
-            let new = match first {
+            let (place, new) = match first {
                 Some(first) if self.breaks(node.start, first.start) => {
-                    format!(
-                        "{}{}{entry},",
-                        self.newline,
-                        " ".repeat(self.column(first.start))
-                    )
+                    let indent = self.indent(first.start);
+                    (node.start + 1, format!("{}{indent}{entry},", self.newline))
                 }
-                Some(_) => format!("{entry}, "),
-                None => entry,
+                Some(first) => (first.start, format!("{entry}, ")),
+                None => (node.start + 1, entry),
             };
             return self.edits.push((place..place, new));
         };
@@ -196,7 +193,7 @@ impl Editor<'_> {
         }
         let (place, new) = match items.last() {
             Some(last) if self.breaks(node.start, last.start) => {
-                let indent = " ".repeat(self.column(last.start));
+                let indent = self.indent(last.start);
                 (last.end, format!(",{}{indent}{value}", self.newline))
             }
             Some(last) => (last.end, format!(", {value}")),
@@ -231,6 +228,12 @@ impl Editor<'_> {
     fn dash_before(&self, item: usize) -> usize {
         let dash = self.text[..item].rfind('-');
         self.column(dash.unwrap_or_default())
+    }
+
+    /// What stands before a place in its line, if that is nothing but space.
+    fn indent(&self, place: usize) -> &str {
+        let before = &self.text[place - self.column(place)..place];
+        if before.trim().is_empty() { before } else { "" }
     }
 
     fn column(&self, place: usize) -> usize {

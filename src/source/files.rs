@@ -3,8 +3,7 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    fs::File,
-    io::{self, Read},
+    io,
     path::{Path, PathBuf},
     sync::Arc,
 };
@@ -12,9 +11,11 @@ use std::{
 use super::{
     LabelSelector, Progress,
     cluster_role::ClusterRole,
-    manifest::{Head, Manifest, manifests},
+    manifest::{Head, Malformed, Manifest, UNRENDERED, manifests},
     paths,
+    placed::{Named, Placed},
     places::{Place, Places, workload_key},
+    text,
 };
 use crate::{
     facts::{
@@ -29,7 +30,6 @@ use crate::{
     },
     rbac::aggregate::{AggregatedRole, aggregate},
 };
-use serde::de::DeserializeOwned;
 
 pub use super::paths::Problem;
 
@@ -77,12 +77,17 @@ pub fn load(paths: &[PathBuf], wanted: &Wanted<'_>, index: &mut Index) -> Outcom
         cluster_roles: BTreeMap::new(),
         filling: false,
         file: None,
+        explicit: false,
         refused: Vec::new(),
         faults: Vec::new(),
     };
-    let found: Vec<_> = paths.iter().flat_map(|path| paths::find(path)).collect();
+    let found = paths.iter().map(|path| (paths::find(path), path.is_dir()));
+    let found: Vec<_> = found
+        .flat_map(|(found, is_dir)| found.into_iter().map(move |path| (path, is_dir)))
+        .collect();
     (wanted.progress)(0, found.len() as u64);
-    for path in found {
+    for (path, is_dir) in found {
+        loader.explicit = !is_dir;
         match path {
             Ok(path) => loader.file(&path),
             Err(problem) => loader.outcome.problems.push(problem),
@@ -108,7 +113,10 @@ struct Loader<'a> {
     filling: bool,
     /// The file that is being read; `None` for what is no file.
     file: Option<Arc<Path>>,
-    /// What the API server would refuse of the object that is being read.
+    /// Whether the user named the file, and not only its folder.
+    explicit: bool,
+    /// What the API server would refuse of the object that is being read, or what keeps it from being
+    /// judged.
     refused: Vec<String>,
     /// What is wrong with the exemption that the object claims.
     faults: Vec<String>,
@@ -119,11 +127,11 @@ impl Loader<'_> {
 
     fn file(&mut self, path: &Path) {
         if path == Path::new("-") {
-            let text = read(&mut io::stdin().lock());
+            let text = text::read(io::stdin().lock());
             return self.text("standard input", text);
         }
         let place = path.display().to_string();
-        let text = File::open(path).and_then(|mut file| read(&mut file));
+        let text = text::open(path).and_then(text::read);
         self.file = Some(path.into());
         self.text(&place, text);
         self.file = None;
@@ -132,12 +140,6 @@ impl Loader<'_> {
     fn text(&mut self, place: &str, text: io::Result<String>) {
         match text {
             Ok(text) => self.manifests(place, &text),
-            Err(error) if error.kind() == io::ErrorKind::InvalidData => {
-                self.problem(
-                    place.to_owned(),
-                    "is not UTF-8 text: convert it, or leave it out".to_owned(),
-                );
-            }
             Err(error) => self.problem(place.to_owned(), format!("cannot be read: {error}")),
         }
     }
@@ -146,19 +148,21 @@ impl Loader<'_> {
         self.outcome.problems.push(Problem { place, message });
     }
 
+    fn malformed(&mut self, place: &str, malformed: Malformed) {
+        let place = match (malformed.line, malformed.column) {
+            (0, _) => place.to_owned(),
+            (line, column) => format!("{place}:{line}:{column}"),
+        };
+        self.problem(place, malformed.message);
+    }
+
     // === objects ===
 
     fn manifests(&mut self, place: &str, text: &str) {
         for manifest in manifests(text) {
             match manifest {
                 Ok(manifest) => self.manifest(place, manifest, None),
-                Err(malformed) => {
-                    let place = match (malformed.line, malformed.column) {
-                        (0, _) => place.to_owned(),
-                        (line, column) => format!("{place}:{line}:{column}"),
-                    };
-                    self.problem(place, malformed.message);
-                }
+                Err(malformed) => self.malformed(place, malformed),
             }
         }
     }
@@ -166,7 +170,10 @@ impl Loader<'_> {
     /// `list` is the list that it is an item of: the items of one for a single kind need not say of
     /// which kind and version they are.
     fn manifest(&mut self, place: &str, mut manifest: Manifest<'_>, list: Option<&Head<'_>>) {
-        let mut head = manifest.head();
+        let mut head = match manifest.head() {
+            Ok(head) => head,
+            Err(malformed) => return self.malformed(place, malformed),
+        };
         if let Some(items) = head.items.take() {
             for item in items {
                 self.manifest(place, item, Some(&head));
@@ -186,15 +193,17 @@ impl Loader<'_> {
         if result.is_ok() && refused.is_empty() && faults.is_empty() {
             return;
         }
-        let place = format!("{place}:{}", manifest.line);
+        let place = format!("{place}:{}", manifest.line_to_tell());
         self.outcome
             .warnings
             .extend(refused.into_iter().map(|why| Problem {
                 place: place.clone(),
-                message: format!("the API server would refuse {} {why}", head.kind),
+                message: format!("{} {why}", head.kind),
             }));
+        let name = manifest.read::<Named>().unwrap_or_default().metadata.name;
+        let subject = format!("{} {name}", head.kind);
         for message in result.err().into_iter().chain(faults) {
-            self.problem(place.clone(), format!("{} {message}", head.kind));
+            self.problem(place.clone(), format!("{}: {message}", subject.trim()));
         }
     }
 
@@ -214,7 +223,13 @@ impl Loader<'_> {
             ("" | "apps" | "extensions" | "batch", kind) if TEMPLATE_KINDS.contains(&kind) => {
                 self.template(head, manifest)?;
             }
-            (_, "") => return Ok(()),
+            ("", "Status") => {
+                return Err("is an answer of the API server, and no object".to_owned());
+            }
+            ("meta.k8s.io", "Table") => {
+                return Err("is what kubectl prints: get it with -o json or -o yaml".to_owned());
+            }
+            (_, "") => return self.nameless(head, manifest),
             // Another kind may embed a pod template in the usual place, as Argo's Rollout does; if
             // it has something else there, it is none of ours.
             _ => {
@@ -223,6 +238,21 @@ impl Loader<'_> {
             }
         }
         self.outcome.objects += 1;
+        Ok(())
+    }
+
+    /// What does not say what it is. Files of other programs may well lie beside manifests; what looks
+    /// like an object is one that kubectl would refuse.
+    fn nameless(&self, head: &Head<'_>, manifest: &Manifest<'_>) -> Result<(), String> {
+        let looks = manifest
+            .read::<Named>()
+            .is_ok_and(|named| !named.metadata.name.is_empty());
+        if looks && !head.api_version.is_empty() {
+            return Err("has no `kind`: say what it is".to_owned());
+        }
+        if !manifest.is_object() && self.explicit {
+            return Err("is no object of Kubernetes: it has no fields".to_owned());
+        }
         Ok(())
     }
 
@@ -237,7 +267,7 @@ impl Loader<'_> {
         self.refused.extend(
             wire.refused()
                 .into_iter()
-                .map(|why| format!("{}: {why}", key.name)),
+                .map(|why| format!("{}: the API server would refuse it: {why}", key.name)),
         );
         if !(self.filling && self.index.contains::<K>(&key)) {
             if K::INPUT == InputKind::ServiceAccount {
@@ -247,7 +277,8 @@ impl Loader<'_> {
                     name: (&*key.name).into(),
                 };
                 let key = workload_key(&key.namespace, &account);
-                self.note_place(key, manifest, &account.kind, true);
+                let lasts = K::metadata(&wire).uid.is_empty();
+                self.note_place(key, manifest, &account.kind, lasts);
             }
             let facts = K::facts(&wire, self.index.config());
             self.index.apply::<K>(key, facts);
@@ -286,9 +317,12 @@ impl Loader<'_> {
 
     /// Gives an object its namespace: the default where it has none, none where it can have none; and
     /// its name, where the API server would generate one.
-    fn place(&self, metadata: &mut wire::Metadata, namespaced: bool) {
+    fn place(&mut self, metadata: &mut wire::Metadata, namespaced: bool) {
         if metadata.name.is_empty() {
             metadata.name = format!("{}*", metadata.generate_name);
+        }
+        if metadata.name.contains("{{") || metadata.namespace.contains("{{") {
+            self.faults.push(UNRENDERED.to_owned());
         }
         if !namespaced {
             metadata.namespace.clear();
@@ -308,7 +342,9 @@ impl Loader<'_> {
         let key = Pods::key(&wire);
         let workload = workload_key(&key.namespace, &facts.workload);
         let is_manifest = facts.origin == Origin::Template;
-        self.note_place(workload.clone(), manifest, "Pod", is_manifest);
+        let is_made = !wire.metadata.owner_references.is_empty() || !wire.metadata.uid.is_empty();
+        let lasts = is_manifest && !is_made;
+        self.note_place(workload.clone(), manifest, "Pod", lasts);
         if !is_manifest {
             self.live.insert(workload);
         }
@@ -342,7 +378,8 @@ impl Loader<'_> {
             let config = self.index.config();
             let facts = facts::pod::template(metadata, spec, workload, config);
             templates.insert(key.clone(), facts);
-            self.note_place(key, manifest, &head.kind, owner.is_none());
+            let lasts = owner.is_none() && wire.metadata.uid.is_empty();
+            self.note_place(key, manifest, &head.kind, lasts);
             self.claim(&metadata.annotations);
             if facts::exemption::claim(&wire.metadata.annotations).is_some() {
                 self.faults.push(format!(
@@ -352,6 +389,11 @@ impl Loader<'_> {
             if !TEMPLATE_KINDS.contains(&head.kind.as_str()) {
                 self.outcome.objects += 1;
             }
+        } else if wire.template().is_none() && TEMPLATE_KINDS.contains(&head.kind.as_str()) {
+            let name = &wire.metadata.name;
+            self.refused.push(format!(
+                "{name} has no pod template with containers: it is not judged"
+            ));
         }
         Ok(())
     }
@@ -361,8 +403,11 @@ impl Loader<'_> {
         let wire: ClusterRole = manifest.read()?;
         let name = wire.metadata.name.clone();
         let refused = refused::in_rules(wire.rules(), false);
-        self.refused
-            .extend(refused.into_iter().map(|why| format!("{name}: {why}")));
+        self.refused.extend(
+            refused
+                .into_iter()
+                .map(|why| format!("{name}: the API server would refuse it: {why}")),
+        );
         if !(self.filling && self.cluster_roles.contains_key(&name)) {
             self.cluster_roles.insert(name, wire.into());
         }
@@ -422,40 +467,3 @@ const TEMPLATE_KINDS: [&str; 8] = [
     "Job",
     "CronJob",
 ];
-
-fn read(from: &mut impl Read) -> io::Result<String> {
-    let mut text = String::new();
-    from.read_to_string(&mut text)?;
-    Ok(text)
-}
-
-/// An object whose namespace can be filled in.
-trait Placed: DeserializeOwned {
-    fn metadata_mut(&mut self) -> &mut wire::Metadata;
-
-    /// What the API server would refuse of it.
-    fn refused(&self) -> Vec<String>;
-}
-
-macro_rules! placed {
-    ($($type:ty: $refused:expr;)*) => {
-        $(impl Placed for $type {
-            fn metadata_mut(&mut self) -> &mut wire::Metadata {
-                &mut self.metadata
-            }
-
-            fn refused(&self) -> Vec<String> {
-                let refused: fn(&Self) -> Vec<String> = $refused;
-                refused(self)
-            }
-        })*
-    };
-}
-placed! {
-    wire::ServiceAccount: |_| Vec::new();
-    wire::Namespace: |_| Vec::new();
-    wire::Secret: |_| Vec::new();
-    wire::CsiDriver: |_| Vec::new();
-    wire::Role: |role| refused::in_rules(&role.rules, true);
-    wire::Binding: refused::in_binding;
-}

@@ -2,8 +2,13 @@
 //! YAML document.
 
 use serde::{Deserialize, de::DeserializeOwned};
-use serde_json::value::RawValue;
-use serde_saphyr::{DuplicateKeyPolicy, Spanned};
+use serde_json::{Value, value::RawValue};
+
+use super::yaml;
+
+/// What is wrong with the template of a chart.
+pub(super) const UNRENDERED: &str =
+    "looks like the template of a Helm chart: scan what `helm template` makes of it";
 
 /// What a file turned out not to be.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -21,11 +26,27 @@ impl Malformed {
         let (line, column) = error
             .location()
             .map_or((0, 0), |location| (location.line(), location.column()));
+        let mut message = strip_position(error.without_snippet());
+        if message.starts_with("budget breached") || message.contains("replay") {
+            "its aliases stand for more than is read: write out what they stand for"
+                .clone_into(&mut message);
+        }
         Self {
             line: usize::try_from(line).unwrap_or_default(),
             column: usize::try_from(column).unwrap_or_default(),
-            message: strip_position(error.without_snippet()),
+            message,
         }
+    }
+
+    /// The same, where so many lines of the file stand before what was parsed.
+    fn in_document(mut self, before: usize, document: &str) -> Self {
+        if self.line > 0 {
+            self.line += before;
+        }
+        if document.contains("{{") {
+            self.message = format!("{UNRENDERED} ({})", self.message);
+        }
+        self
     }
 }
 
@@ -36,13 +57,23 @@ pub(super) struct Manifest<'a> {
     pub(super) line: usize,
     /// Its places in the lists of objects that it is in.
     pub(super) items: Box<[usize]>,
+    /// The line that it begins in itself, where that is known.
+    own_line: Option<usize>,
     body: Body<'a>,
 }
 
 #[derive(Debug)]
 enum Body<'a> {
     Json(&'a str),
-    Yaml(serde_json::Value),
+    Yaml(Value),
+    /// A list that is parsed item by item; `before` lines stand before its document.
+    YamlList {
+        document: &'a str,
+        before: usize,
+        list: yaml::List<'a>,
+    },
+    /// An item of such a list, behind so many lines of the file.
+    YamlItem(usize, &'a str),
 }
 
 /// What kind of object it is, and its items if it is a list.
@@ -63,9 +94,23 @@ impl Head<'_> {
 }
 
 impl<'a> Manifest<'a> {
+    /// The line to tell of, counted from 1: its own, else that of its document.
+    pub(super) fn line_to_tell(&self) -> usize {
+        self.own_line.unwrap_or(self.line)
+    }
+
+    /// Whether it is made of fields, as every object is.
+    pub(super) fn is_object(&self) -> bool {
+        match &self.body {
+            Body::Json(text) => text.trim_start().starts_with('{'),
+            Body::Yaml(value) => value.is_object(),
+            Body::YamlList { .. } | Body::YamlItem(..) => true,
+        }
+    }
+
     /// Reads the object as a type.
     pub(super) fn read<T: DeserializeOwned>(&self) -> Result<T, String> {
-        let path = |error: serde_path_to_error::Error<serde_json::Error>| match error
+        let told = |error: &serde_path_to_error::Error<serde_json::Error>| match error
             .path()
             .to_string()
             .as_str()
@@ -73,48 +118,119 @@ impl<'a> Manifest<'a> {
             "." => strip_position(error.inner()),
             path => format!("`{path}`: {}", strip_position(error.inner())),
         };
+        let of_value =
+            |value: &Value| serde_path_to_error::deserialize(value).map_err(|error| told(&error));
         match &self.body {
             Body::Json(text) => {
-                serde_path_to_error::deserialize(&mut serde_json::Deserializer::from_str(text))
-                    .map_err(path)
+                let json = &mut serde_json::Deserializer::from_str(text);
+                serde_path_to_error::deserialize(json).or_else(|error| {
+                    // As the API server has it, the last of several fields of a name counts.
+                    match last_fields(text).filter(|_| is_duplicate(error.inner())) {
+                        Some(value) => of_value(&value),
+                        None => Err(told(&error)),
+                    }
+                })
             }
-            Body::Yaml(value) => serde_path_to_error::deserialize(value).map_err(path),
+            Body::Yaml(value) => of_value(value),
+            Body::YamlList { document, .. } | Body::YamlItem(_, document) => {
+                let parsed = yaml::parse(document).into_iter().next();
+                let parsed = parsed.ok_or("there is nothing")?;
+                of_value(&parsed.map_err(|error| error.to_string())?.value)
+            }
         }
     }
 
     /// Reads what kind of object it is. Items are handed out, not copied.
-    pub(super) fn head(&mut self) -> Head<'a> {
-        let (mut head, items) = match &mut self.body {
+    ///
+    /// # Errors
+    /// When an item of a large list turns out not to be YAML.
+    pub(super) fn head(&mut self) -> Result<Head<'a>, Malformed> {
+        let json = match self.body {
             Body::Json(text) => json_head(text),
+            Body::Yaml(_) | Body::YamlList { .. } | Body::YamlItem(..) => Ok(Opened::default()),
+        };
+        if let (Body::Json(text), Err(error)) = (&self.body, &json)
+            && is_duplicate(error)
+            && let Some(value) = last_fields(text)
+        {
+            self.body = Body::Yaml(value);
+        }
+        if let Body::YamlItem(before, text) = self.body {
+            self.own_line = Some(before + 1);
+            self.body = Body::Yaml(yaml_item(before, text)?);
+        }
+        let (mut head, items) = match &mut self.body {
+            Body::Json(_) => json.unwrap_or_default(),
             Body::Yaml(value) => yaml_head(value),
+            Body::YamlList { before, list, .. } => {
+                let (head, _) = yaml_head(&mut list.head);
+                let items = std::mem::take(&mut list.items).into_iter();
+                let body = |(number, text)| Body::YamlItem(*before + number, text);
+                (head, Some(items.map(body).collect()))
+            }
+            Body::YamlItem(..) => Opened::default(),
         };
         let item = |(place, body)| Manifest {
             line: self.line,
             items: self.items.iter().copied().chain([place]).collect(),
+            own_line: None,
             body,
         };
         head.items = items.map(|items| items.into_iter().enumerate().map(item).collect());
-        head
+        Ok(head)
+    }
+}
+
+/// What JSON says where the last of several fields of a name counts.
+fn last_fields(text: &str) -> Option<Value> {
+    serde_json::from_str(text).ok()
+}
+
+fn is_duplicate(error: &serde_json::Error) -> bool {
+    error.to_string().starts_with("duplicate field")
+}
+
+/// The one object in an item of a list.
+fn yaml_item(before: usize, text: &str) -> Result<Value, Malformed> {
+    let parsed = yaml::parse(text).into_iter().next();
+    let value = match parsed {
+        Some(Ok(parsed)) => parsed.value,
+        Some(Err(error)) => return Err(Malformed::from_yaml(&error).in_document(before, text)),
+        None => Value::Null,
+    };
+    match value {
+        Value::Array(mut items) => Ok(items.pop().unwrap_or_default()),
+        _ => Err(Malformed {
+            line: before + 1,
+            column: 1,
+            message: "is no item of the list".to_owned(),
+        }),
     }
 }
 
 /// What an object says of itself, and the items that it has if it is a list.
 type Opened<'a> = (Head<'a>, Option<Vec<Body<'a>>>);
 
-fn json_head<'a>(text: &'a str) -> Opened<'a> {
-    #[derive(Default, Deserialize)]
-    #[serde(default, rename_all = "camelCase")]
-    struct Wire<'a> {
-        #[serde(borrow)]
-        api_version: Option<&'a RawValue>,
-        #[serde(borrow)]
-        kind: Option<&'a RawValue>,
-        #[serde(borrow)]
-        items: Option<&'a RawValue>,
-    }
-    let Ok(wire) = serde_json::from_str::<Wire<'_>>(text) else {
-        return Opened::default();
+#[derive(Default, Deserialize)]
+#[serde(default, rename_all = "camelCase")]
+struct JsonHead<'a> {
+    #[serde(borrow)]
+    api_version: Option<&'a RawValue>,
+    #[serde(borrow)]
+    kind: Option<&'a RawValue>,
+    #[serde(borrow)]
+    items: Option<&'a RawValue>,
+}
+
+fn json_head<'a>(text: &'a str) -> serde_json::Result<Opened<'a>> {
+    let bodies = |items: Vec<&'a RawValue>| {
+        let items = items.into_iter();
+        items.map(|item| Body::Json(item.get())).collect()
     };
+    if text.starts_with('[') {
+        return Ok((Head::default(), Some(bodies(serde_json::from_str(text)?))));
+    }
+    let wire: JsonHead<'a> = serde_json::from_str(text)?;
     let string = |raw: Option<&RawValue>| {
         raw.and_then(|raw| serde_json::from_str(raw.get()).ok())
             .unwrap_or_default()
@@ -127,23 +243,25 @@ fn json_head<'a>(text: &'a str) -> Opened<'a> {
         kind: string(wire.kind),
         items: None,
     };
-    let bodies = |items: Vec<&'a RawValue>| {
-        let items = items.into_iter();
-        items.map(|item| Body::Json(item.get())).collect()
-    };
-    (head, items.map(bodies))
+    Ok((head, items.map(bodies)))
 }
 
-fn yaml_head<'a>(value: &mut serde_json::Value) -> Opened<'a> {
-    let string = |value: &serde_json::Value, key: &str| {
+fn yaml_head<'a>(value: &mut Value) -> Opened<'a> {
+    let string = |value: &Value, key: &str| {
         value
             .get(key)
             .and_then(|value| value.as_str())
             .unwrap_or_default()
             .to_owned()
     };
-    let items = match value.get_mut("items").map(serde_json::Value::take) {
-        Some(serde_json::Value::Array(items)) => Some(items),
+    let list = if value.is_array() {
+        // Some tools write a list without saying what of.
+        Some(value.take())
+    } else {
+        value.get_mut("items").map(Value::take)
+    };
+    let items = match list {
+        Some(Value::Array(items)) => Some(items),
         _ => None,
     };
     let head = Head {
@@ -165,13 +283,14 @@ fn strip_position(error: &impl ToString) -> String {
     bare.unwrap_or_default().to_owned()
 }
 
-/// The objects of a file, up to the first that cannot be parsed.
+/// The objects of a file; of JSON, up to the first that cannot be parsed.
 pub(super) fn manifests(
     text: &str,
 ) -> Box<dyn Iterator<Item = Result<Manifest<'_>, Malformed>> + '_> {
     let text = text.trim_start_matches('\u{feff}');
     match text.trim_start().chars().next() {
-        Some('{' | '[') => {
+        // Where documents are marked, it is YAML, of which JSON is a part.
+        Some('{' | '[') if !text.contains("\n---") => {
             let mut objects = json(text).peekable();
             // YAML may begin so, too; if it is neither, it was meant as JSON.
             if matches!(objects.peek(), Some(Err(_))) {
@@ -198,45 +317,44 @@ fn json(text: &str) -> impl Iterator<Item = Result<Manifest<'_>, Malformed>> {
             Ok(Manifest {
                 line,
                 items: Box::default(),
+                own_line: None,
                 body: Body::Json(object.get()),
             })
         }
         Err(error) => Err(Malformed {
             line: error.line(),
             column: error.column(),
-            message: strip_position(&error),
-        }),
+            message: strip_position(&error) + "; what comes after is not read",
+        }
+        .in_document(0, text)),
     })
 }
 
+/// The documents of a YAML text. Each is parsed by itself: one that cannot be parsed takes no other with
+/// it, and one is in memory at a time.
 fn yaml(text: &str) -> impl Iterator<Item = Result<Manifest<'_>, Malformed>> {
-    // Real text has fewer of anything than bytes; only what aliases multiply is held to the defaults.
-    let most = text.len() + 1024;
-    let options = serde_saphyr::options! {
-        duplicate_keys: DuplicateKeyPolicy::LastWins,
-        legacy_octal_numbers: true,
-        emit_comments: false,
-        non_finite_float_policy: serde_saphyr::options::NonFiniteFloatPolicy::PassThrough,
-        with_snippet: false,
-        budget: serde_saphyr::budget! {
-            max_reader_input_bytes: None,
-            max_documents: most,
-            max_nodes: most,
-            max_events: 4 * most,
-            max_total_scalar_bytes: 4 * most,
-            max_depth: 256,
-        },
-    };
-    let mut reader = text.as_bytes();
-    let documents: Vec<_> =
-        serde_saphyr::read_with_options::<_, Spanned<serde_json::Value>>(&mut reader, options)
-            .collect();
-    documents.into_iter().map(|document| match document {
-        Ok(document) => Ok(Manifest {
-            line: usize::try_from(document.referenced.line()).unwrap_or_default(),
-            items: Box::default(),
-            body: Body::Yaml(document.value),
-        }),
-        Err(error) => Err(Malformed::from_yaml(&error)),
+    yaml::documents(text).flat_map(|(before, document)| {
+        if let Some(list) = yaml::list(document) {
+            return vec![Ok(Manifest {
+                line: before + 1,
+                items: Box::default(),
+                own_line: None,
+                body: Body::YamlList {
+                    document,
+                    before,
+                    list,
+                },
+            })];
+        }
+        let manifest = |parsed: yaml::Parsed| match parsed {
+            Ok(parsed) => Ok(Manifest {
+                line: before + usize::try_from(parsed.referenced.line()).unwrap_or_default(),
+                items: Box::default(),
+                own_line: None,
+                body: Body::Yaml(parsed.value),
+            }),
+            Err(error) => Err(Malformed::from_yaml(&error).in_document(before, document)),
+        };
+        yaml::parse(document).into_iter().map(manifest).collect()
     })
 }

@@ -10,10 +10,13 @@ mod manifest;
 pub mod object;
 mod outline;
 mod paths;
+mod placed;
 pub mod places;
 pub mod probe;
 pub mod selector;
+mod text;
 pub mod watch;
+mod yaml;
 
 use kube::core::Status;
 

@@ -3,6 +3,7 @@
 use std::{
     collections::BTreeMap,
     fs, io,
+    os::unix::fs::MetadataExt,
     path::{Path, PathBuf},
     sync::Arc,
 };
@@ -92,11 +93,8 @@ impl Places {
             let mut documents = Documents::of(&text);
             for (place, key) in wanted {
                 let found = documents.at(place.line);
-                let line = found.and_then(|(start, root)| {
-                    let spec = spec(root, place)?;
-                    Some(place.line + text[start..start + spec].matches('\n').count())
-                });
-                let line = line.unwrap_or(place.line);
+                let spec = found.and_then(|(start, root)| Some(start + spec(root, place)?));
+                let line = spec.map_or(place.line, |spec| documents.line_of(spec));
                 lines.0.insert(key, (file.to_owned(), line));
             }
         }
@@ -136,14 +134,18 @@ impl Places {
                 .map(|(number, place)| (*place, &patches[*number].1.patch))
                 .collect();
             let result = patch_file(file, &wanted);
-            for (number, _) in changes {
-                match &result {
-                    Ok(true) => outcomes[number].files.push(file.to_owned()),
-                    // It said so already.
-                    Ok(false) => {}
-                    Err(why) => outcomes[number]
-                        .failures
-                        .push(format!("{}: {why}", file.display())),
+            for (place, (number, _)) in changes.iter().enumerate() {
+                let outcome = &mut outcomes[*number];
+                let failed = match &result {
+                    Ok(outcome) => outcome.failures.get(&place),
+                    Err(why) => Some(why),
+                };
+                match failed {
+                    Some(why) => {
+                        let why = format!("{}: {why}", file.display());
+                        outcome.failures.push(why);
+                    }
+                    None => outcome.files.push(file.to_owned()),
                 }
             }
         }
@@ -186,6 +188,11 @@ impl<'a> Documents<'a> {
         }
     }
 
+    /// The line of a place, counted from 1.
+    fn line_of(&self, place: usize) -> usize {
+        self.starts.partition_point(|start| *start <= place)
+    }
+
     /// Where the document of a line begins, and its outline; lines are counted from 1.
     fn at(&mut self, line: usize) -> Option<(usize, &Node)> {
         let start = *self.starts.get(line.saturating_sub(1))?;
@@ -197,60 +204,120 @@ impl<'a> Documents<'a> {
     }
 }
 
-/// Changes a file; whether there was anything to change.
-fn patch_file(file: &Path, changes: &[(&Place, &Value)]) -> Result<bool, String> {
+/// What came of changes to a text.
+struct Changed {
+    text: String,
+    /// Why some of them could not be made, by their places.
+    failures: BTreeMap<usize, String>,
+}
+
+/// Changes a file.
+fn patch_file(file: &Path, changes: &[(&Place, &Value)]) -> Result<Changed, String> {
     let cannot = |error: io::Error| format!("cannot be changed: {error}");
     let text = fs::read_to_string(file).map_err(cannot)?;
-    let new = patched(&text, changes)?;
-    if new == text {
-        return Ok(false);
+    let new = patched(&text, changes);
+    if new.text != text {
+        write(file, &new.text).map_err(cannot)?;
     }
-    // Written beside it first: a file is never half there.
-    let real = file.canonicalize().map_err(cannot)?;
+    Ok(new)
+}
+
+/// Writes a file beside itself first: it is never half there. Owner and permissions stay.
+fn write(file: &Path, text: &str) -> io::Result<()> {
+    let real = file.canonicalize()?;
+    let known = fs::metadata(&real)?;
+    if known.permissions().readonly() {
+        return Err(io::Error::other("it is read-only"));
+    }
     let mut beside = real.clone().into_os_string();
     beside.push(".token-exposure");
     let beside = PathBuf::from(beside);
-    let written = fs::write(&beside, &new)
-        .and_then(|()| fs::set_permissions(&beside, fs::metadata(&real)?.permissions()))
+    let written = fs::write(&beside, text)
+        .and_then(|()| std::os::unix::fs::chown(&beside, Some(known.uid()), Some(known.gid())))
+        .and_then(|()| fs::set_permissions(&beside, known.permissions()))
         .and_then(|()| fs::rename(&beside, &real));
     if written.is_err() {
         // What could not be written may not be there at all.
         let _ = fs::remove_file(&beside);
     }
-    written.map_err(cannot)?;
-    Ok(true)
+    written
 }
 
-/// A text after changes, which is read again to see that it says just that.
-fn patched(text: &str, changes: &[(&Place, &Value)]) -> Result<String, String> {
+/// A text after changes. What cannot be changed alone keeps no other from being changed.
+fn patched(text: &str, changes: &[(&Place, &Value)]) -> Changed {
+    const REACHES: &str = "it is written in a way that such a change would reach other parts too";
+    /// Of more changes than these, none is tried by itself.
+    const MOST: usize = 200;
+    let all: Vec<usize> = (0..changes.len()).collect();
+    if let Some(new) = attempt(text, changes, &all) {
+        return new;
+    }
+    let mut failures = BTreeMap::new();
+    let mut alone = all.clone();
+    alone.retain(|number| {
+        let tried = (all.len() <= MOST).then(|| attempt(text, changes, &[*number]));
+        let why = match tried.flatten() {
+            Some(mut new) => new.failures.remove(number),
+            None => Some(REACHES.to_owned()),
+        };
+        let succeeds = why.is_none();
+        failures.extend(why.map(|why| (*number, why)));
+        succeeds
+    });
+    let new = attempt(text, changes, &alone).unwrap_or_else(|| Changed {
+        text: text.to_owned(),
+        failures: alone
+            .iter()
+            .map(|number| (*number, REACHES.to_owned()))
+            .collect(),
+    });
+    failures.extend(new.failures);
+    Changed {
+        text: new.text,
+        failures,
+    }
+}
+
+/// A text after some of the changes, which is read again; `None` where it does not say just that.
+fn attempt(text: &str, changes: &[(&Place, &Value)], wanted: &[usize]) -> Option<Changed> {
     const GONE: &str = "it is not there any more";
     let mut edits: Vec<Edit> = Vec::new();
-    let mut expected = values(text)?;
+    let mut failures = BTreeMap::new();
+    let mut expected = values(text);
     let mut documents = Documents::of(text);
-    for (place, patch) in changes {
-        let (start, root) = documents.at(place.line).ok_or(GONE)?;
-        let object = root.item(&place.items).ok_or(GONE)?;
-        edits.extend(edit::edits(text, start, object, patch)?);
+    let newline = if text.contains("\r\n") { "\r\n" } else { "\n" };
+    for number in wanted {
+        let (place, patch) = changes[*number];
+        let object = documents
+            .at(place.line)
+            .and_then(|(start, root)| Some((start, root.item(&place.items)?)));
+        let own = object
+            .ok_or_else(|| GONE.to_owned())
+            .and_then(|(start, object)| edit::edits(text, start, newline, object, patch));
         let document = expected.binary_search_by_key(&place.line, |(line, _)| *line);
-        let (_, document) = &mut expected[document.map_err(|_| GONE)?];
-        edit::merge(item(document, &place.items), patch, "");
+        match (own, document) {
+            (Ok(own), Ok(document)) => {
+                edits.extend(own);
+                let (_, document) = &mut expected[document];
+                edit::merge(item(document, &place.items), patch, "");
+            }
+            (Err(why), _) => drop(failures.insert(*number, why)),
+            (Ok(_), Err(_)) => drop(failures.insert(*number, GONE.to_owned())),
+        }
     }
-    let new = edit::apply(text, edits);
+    let text = edit::apply(text, edits);
     let same = |(one, other): (&(usize, Value), &(usize, Value))| one.1 == other.1;
-    let found = values(&new)?;
-    if found.len() == expected.len() && found.iter().zip(&expected).all(same) {
-        Ok(new)
-    } else {
-        Err("it is written in a way that such a change would reach other parts too".to_owned())
-    }
+    let found = values(&text);
+    let says_just_that = found.len() == expected.len() && found.iter().zip(&expected).all(same);
+    says_just_that.then_some(Changed { text, failures })
 }
 
-/// What the documents of a text say, with the lines that they begin in.
-fn values(text: &str) -> Result<Vec<(usize, Value)>, String> {
-    let value = |manifest: &Manifest<'_>| Ok((manifest.line, manifest.read::<Value>()?));
-    manifests(text)
-        .map(|manifest| manifest.map_err(|malformed| malformed.message))
-        .map(|manifest| value(&manifest?))
+/// What the documents of a text say, with the lines that they begin in; those that cannot be parsed left
+/// out.
+fn values(text: &str) -> Vec<(usize, Value)> {
+    let manifests = manifests(text).filter_map(Result::ok);
+    manifests
+        .filter_map(|manifest: Manifest<'_>| Some((manifest.line, manifest.read().ok()?)))
         .collect()
 }
 

@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 mod rig;
 use rig::{
     ControlPlane, fresh, fresh_section,
-    helm::{CHART, RELEASE, helm, objects, render, tools, values_files},
+    helm::{CHART, controller_args, helm, objects, render, tools, values_files},
     scan_files,
 };
 
@@ -312,6 +312,69 @@ fn our_own_scan_finds_nothing_in_any_rendering() {
     }
 }
 
+/// What has to do with a Lease, and how replicas are replaced and spread: of a rendering.
+fn sharing(replicas: u32, more: &str) -> Value {
+    let values = format!("replicaCount={replicas}{more}");
+    let rendered = objects(&render(&["--set", &values]).unwrap());
+    let of = |kind: &str| {
+        let found = rendered.iter().find(|object| object["kind"] == kind);
+        found.cloned().unwrap_or_default()
+    };
+    let spec = &of("Deployment")["spec"];
+    json!({
+        "args": controller_args(&rendered),
+        "rules": of("Role")["rules"],
+        "role": of("RoleBinding")["roleRef"]["name"] == of("Role")["metadata"]["name"],
+        "subjects": of("RoleBinding")["subjects"],
+        "strategy": spec["strategy"],
+        "spread": spec["template"]["spec"]["topologySpreadConstraints"],
+    })
+}
+
+#[test]
+fn several_replicas_elect_one_that_writes_and_a_single_one_has_nothing_of_it() {
+    let alone = json!({ "args": [], "rules": null, "role": true, "subjects": null, "strategy": { "type": "Recreate" }, "spread": null });
+    assert_eq!(
+        [0, 1].map(|count| sharing(count, "")),
+        [alone.clone(), alone]
+    );
+
+    let leases = |more: Value| {
+        let mut rule = json!({ "apiGroups": ["coordination.k8s.io"], "resources": ["leases"] });
+        let more = more.as_object().unwrap().clone();
+        rule.as_object_mut().unwrap().extend(more);
+        rule
+    };
+    let labels = json!({ "app.kubernetes.io/name": "token-exposure", "app.kubernetes.io/instance": "token-exposure" });
+    let expected = json!({
+        "args": ["--leader-elect"],
+        "rules": [
+            leases(json!({ "resourceNames": ["token-exposure"], "verbs": ["get", "update"] })),
+            leases(json!({ "verbs": ["create"] })),
+        ],
+        "role": true,
+        "subjects": [{ "kind": "ServiceAccount", "name": "token-exposure", "namespace": "token-exposure" }],
+        "strategy": { "type": "RollingUpdate", "rollingUpdate": { "maxSurge": 0, "maxUnavailable": 1 } },
+        "spread": [{
+            "maxSkew": 1,
+            "topologyKey": "kubernetes.io/hostname",
+            "whenUnsatisfiable": "ScheduleAnyway",
+            "labelSelector": { "matchLabels": labels },
+        }],
+    });
+    assert_eq!(
+        [2, 3].map(|count| sharing(count, "")),
+        [expected.clone(), expected]
+    );
+
+    let own = sharing(
+        2,
+        ",rbac.create=false,topologySpreadConstraints[0].topologyKey=zone",
+    );
+    assert_eq!(own["rules"], Value::Null);
+    assert_eq!(own["spread"], json!([{ "topologyKey": "zone" }]));
+}
+
 /// What keeps a pod from being restarted, and from reading more than it must.
 #[test]
 fn no_values_file_mounts_the_token_for_others_or_lets_it_live_long() {
@@ -347,24 +410,12 @@ fn the_controller_takes_the_arguments_and_the_configuration_of_every_values_file
     let plane = ControlPlane::bare(&[]);
     plane.own_namespace();
     // All rights that any of them needs.
-    plane.helm(&[
-        "install",
-        RELEASE,
-        CHART,
-        "--set",
-        "legacyTokens.readSecrets=true",
-    ]);
+    plane.release("legacyTokens.readSecrets=true,replicaCount=2");
     for file in values_files() {
         let rendered = objects(&render(&["-f", file.to_str().unwrap()]).unwrap());
         let of = |kind: &str| rendered.iter().find(|object| object["kind"] == kind);
-        let args = &of("Deployment").unwrap()["spec"]["template"]["spec"]["containers"][0]["args"];
-        let mut args: Vec<_> = args
-            .as_array()
-            .unwrap()
-            .iter()
-            .map(|arg| arg.as_str().unwrap())
-            .collect();
-        assert_eq!(args.remove(0), "controller");
+        let args = controller_args(&rendered);
+        let mut args: Vec<_> = args.iter().map(String::as_str).collect();
         // The rig reads where it listens from logs for a person.
         if let Some(arg) = args.iter_mut().find(|arg| **arg == "--log-format=json") {
             *arg = "--log-format=text";

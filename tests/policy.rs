@@ -22,11 +22,7 @@ use serde_json::{Value, json};
 use token_exposure::api::{TokenExposureReport, TokenExposureReportSpec};
 
 mod rig;
-use rig::{
-    ControlPlane, await_that, fresh,
-    helm::{CHART, RELEASE},
-    runtime, scan_files,
-};
+use rig::{ControlPlane, await_that, fresh, runtime, scan_files};
 
 const PLACE: &str = "/var/run/secrets/kubernetes.io/serviceaccount";
 /// The kinds that have a template of pods, and pods themselves.
@@ -132,17 +128,7 @@ fn warned(plane: &ControlPlane, object: &Value, account: &str) -> bool {
 
 /// Installs the chart with the policy, with more values, over what is there.
 fn install(plane: &ControlPlane, values: &str) {
-    let values = format!("policy.enabled=true{values}");
-    plane.helm(&[
-        "upgrade",
-        "--install",
-        RELEASE,
-        CHART,
-        "--take-ownership",
-        "--force-conflicts",
-        "--set",
-        &values,
-    ]);
+    plane.release(&format!("policy.enabled=true{values}"));
 }
 
 /// Accounts of a namespace `shop`, a pod of each, and what the controller says of them; it is gone then.

@@ -13,36 +13,18 @@ use serde_json::Value;
 mod rig;
 use rig::{ControlPlane, Controller, await_that, signal};
 
-/// What the chart grants to several replicas.
-const LEASES: &str = "
-apiVersion: rbac.authorization.k8s.io/v1
-kind: Role
-metadata: {name: leases, namespace: token-exposure}
-rules: [{apiGroups: [coordination.k8s.io], resources: [leases], verbs: [get, create, update]}]
----
-apiVersion: rbac.authorization.k8s.io/v1
-kind: RoleBinding
-metadata: {name: leases, namespace: token-exposure}
-roleRef: {apiGroup: rbac.authorization.k8s.io, kind: Role, name: leases}
-subjects: [{kind: ServiceAccount, name: token-exposure}]
-";
-
-/// A control plane where our own account may elect a leader in its namespace.
+/// A control plane where our own account may elect a leader, as the chart says.
 fn plane() -> ControlPlane {
-    let plane = ControlPlane::start(&[]);
-    plane.apply(LEASES);
+    let plane = ControlPlane::bare(&[]);
+    plane.own_namespace();
+    plane.release("replicaCount=2");
     plane.namespace("shop");
     plane
 }
 
-/// The kubeconfig of our own account, with its namespace as in a pod.
+/// The kubeconfig of our own account.
 fn kubeconfig(plane: &ControlPlane) -> String {
-    let path = plane.own_kubeconfig();
-    let text = std::fs::read_to_string(&path).unwrap();
-    let mut config: Value = serde_yaml::from_str(&text).unwrap();
-    config["contexts"][0]["context"]["namespace"] = "token-exposure".into();
-    std::fs::write(&path, config.to_string()).unwrap();
-    path.to_str().unwrap().to_owned()
+    plane.own_kubeconfig().to_str().unwrap().to_owned()
 }
 
 fn replica(kubeconfig: &str, environment: &[(&str, &str)]) -> Controller {
@@ -193,6 +175,6 @@ fn without_rights_on_leases_it_says_so_and_reads_on() {
             .contains("grant `get`, `create` and `update` on `leases`")
     });
     assert!(!leads(&replica));
-    plane.apply(LEASES);
+    plane.release("replicaCount=2");
     await_that("it leads once it may", || leads(&replica));
 }

@@ -59,6 +59,19 @@ pub fn objects(manifests: &str) -> Vec<Value> {
         .collect()
 }
 
+/// The arguments that a rendering gives the controller, without the subcommand.
+pub fn controller_args(objects: &[Value]) -> Vec<String> {
+    let deployment = objects
+        .iter()
+        .find(|object| object["kind"] == "Deployment")
+        .unwrap();
+    let args = &deployment["spec"]["template"]["spec"]["containers"][0]["args"];
+    let args = args.as_array().unwrap().iter();
+    let mut args: Vec<_> = args.map(|arg| arg.as_str().unwrap().to_owned()).collect();
+    assert_eq!(args.remove(0), "controller");
+    args
+}
+
 /// The values files of `deploy/chart/ci`: each sets what another toggle does.
 pub fn values_files() -> Vec<PathBuf> {
     let entries = fs::read_dir(Path::new(CHART).join("ci")).unwrap();
@@ -83,6 +96,12 @@ impl ControlPlane {
         let error = String::from_utf8_lossy(&output.stderr);
         assert!(output.status.success(), "helm {args:?}: {error}");
         String::from_utf8(output.stdout).unwrap()
+    }
+
+    /// Installs the chart with these values, over what is there.
+    pub fn release(&self, values: &str) -> String {
+        let over = ["--take-ownership", "--force-conflicts", "--set", values];
+        self.helm(&[&["upgrade", "--install", RELEASE, CHART], &over[..]].concat())
     }
 
     /// The namespace that `deploy/` ships, which enforces the `restricted` standard.

@@ -267,12 +267,14 @@ impl ControlPlane {
         }
     }
 
-    /// A kubeconfig of our own account, with the rights that `deploy/` ships and no others.
+    /// A kubeconfig of our own account, with the rights that `deploy/` ships and no others, and in our
+    /// namespace, as a pod is.
     pub fn own_kubeconfig(&self) -> PathBuf {
         let token = self.kubectl(&["create", "token", "-n", "token-exposure", "token-exposure"]);
         let kubeconfig = fs::read_to_string(self.kubeconfig())
             .unwrap()
-            .replace("admintoken", token.trim());
+            .replace("admintoken", token.trim())
+            .replace("user: admin}", "user: admin, namespace: token-exposure}");
         let path = self.file("controller.kubeconfig");
         fs::write(&path, kubeconfig).unwrap();
         path

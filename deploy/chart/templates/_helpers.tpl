@@ -22,6 +22,11 @@
 {{- end }}
 {{- end }}
 
+{{- /* Whether there are several replicas, which elect one of them. */}}
+{{- define "token-exposure.several" -}}
+{{- if gt (int .Values.replicaCount) 1 }}true{{ end }}
+{{- end }}
+
 {{- define "token-exposure.selectorLabels" -}}
 app.kubernetes.io/name: {{ include "token-exposure.name" . }}
 app.kubernetes.io/instance: {{ .Release.Name }}

@@ -158,7 +158,7 @@ pub async fn reconcile(
     account: &ServiceAccountRef,
     queued: Instant,
 ) -> Result<(), Error> {
-    let _timer = context.instruments.reconcile_duration.start_timer();
+    let timer = context.instruments.reconcile_duration.start_timer();
     let (plan, summary) = {
         let index = context.index.read();
         let exposure = index.assess(account);
@@ -178,6 +178,7 @@ pub async fn reconcile(
         (before != Some(verdict)).then_some((before, verdict))
     };
     if !context.leadership.is_mine() {
+        timer.stop_and_discard();
         return Ok(());
     }
     if let Some((before, verdict)) = changed {

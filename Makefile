@@ -4,7 +4,7 @@ SHELL := /bin/bash
 TARGET := x86_64-unknown-linux-musl
 RELEASE := target/$(TARGET)/release/token-exposure
 
-.PHONY: help build test lint demo control-plane helm bench generate bootstrap tools
+.PHONY: help build test lint demo e2e control-plane helm bench generate bootstrap tools
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-15s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -23,6 +23,9 @@ lint: ## Check format, lints and docs
 
 demo: ## Show the product on a throwaway control plane (KEEP=1 leaves it running)
 	@tests/demo/demo.sh
+
+e2e: tools control-plane helm ## Tell the whole story, from install to uninstall, with a real Prometheus
+	@cargo test --locked --test e2e -- --nocapture
 
 control-plane: ## Build and cache etcd, kube-apiserver, kube-controller-manager and kubectl
 	@tests/control-plane/build.sh

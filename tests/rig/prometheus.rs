@@ -7,7 +7,7 @@ use std::{
     process::{Child, Command, Output, Stdio},
 };
 
-use serde_json::Value;
+use serde_json::{Value, json};
 use tempfile::TempDir;
 
 use super::{await_that, get, run};
@@ -26,18 +26,47 @@ impl Prometheus {
     /// Starts one that scrapes an address every second, as the chart's monitors say, and evaluates the
     /// rules of the chart.
     pub fn scraping(target: &str) -> Self {
+        Self::start(&[target], &fs::read_to_string(ALERTS).unwrap(), "")
+    }
+
+    /// Starts one that scrapes several replicas, evaluates these rules, and remembers what an OpenMetrics
+    /// text says.
+    pub fn start(replicas: &[&str], rules: &str, history: &str) -> Self {
         let dir = tempfile::tempdir().unwrap();
-        let config = serde_json::json!({
+        let write = |name: &str, text: &str| {
+            let path = dir.path().join(name);
+            fs::write(&path, text).unwrap();
+            path
+        };
+        if !history.is_empty() {
+            let text = write("history", history);
+            let (text, blocks) = (text.to_str().unwrap(), dir.path().to_str().unwrap());
+            let written = promtool(
+                &["tsdb", "create-blocks-from", "openmetrics", text, blocks],
+                "",
+            );
+            assert!(
+                written.status.success(),
+                "{}",
+                String::from_utf8_lossy(&written.stderr)
+            );
+        }
+        // The monitors' targets say which namespace and pod they are.
+        let target = |(number, address)| {
+            let labels =
+                json!({ "namespace": "token-exposure", "pod": format!("replica-{number}") });
+            json!({ "targets": [address], "labels": labels })
+        };
+        let config = json!({
             "global": { "scrape_interval": "1s", "evaluation_interval": "1s" },
-            "rule_files": [fs::canonicalize(ALERTS).unwrap()],
+            "rule_files": [write("rules.yml", rules)],
             "scrape_configs": [{
                 "job_name": "token-exposure",
                 "honor_labels": true,
-                "static_configs": [{ "targets": [target], "labels": { "namespace": "token-exposure" } }],
+                "static_configs": (1..).zip(replicas).map(target).collect::<Vec<_>>(),
             }],
         });
-        let file = dir.path().join("prometheus.yml");
-        fs::write(&file, config.to_string()).unwrap();
+        let file = write("prometheus.yml", &config.to_string());
         let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr();
         let address = port.unwrap().to_string();
         let process = Command::new("prometheus")
@@ -64,6 +93,14 @@ impl Prometheus {
         let (code, body) = get(&self.address, &format!("/api/v1/{path}")).unwrap();
         assert_eq!(code, 200, "{path}: {body}");
         serde_json::from_str(&body).unwrap()
+    }
+
+    /// The alerts of a name that fire.
+    pub fn firing(&self, alert: &str) -> Vec<Value> {
+        let alerts = self.api("alerts")["data"]["alerts"].take();
+        let mut alerts = alerts.as_array().unwrap().clone();
+        alerts.retain(|one| one["state"] == "firing" && one["labels"]["alertname"] == alert);
+        alerts
     }
 
     /// The values of the samples that an expression comes to.

@@ -396,7 +396,10 @@ fn recreate(story: &Story, workload: &str) {
             return;
         }
         // Its ServiceAccount was patched.
-        "frontend" => drop(story.kubectl("-n shop rollout restart deployment/frontend")),
+        "frontend" => {
+            let said = story.kubectl("-n shop rollout restart deployment/frontend");
+            assert!(!said.contains("Warning"), "{said}");
+        }
         _ => {}
     }
     // New pods become ready until all old ones are replaced.

@@ -304,6 +304,17 @@ fn a_change_is_told_of_once_and_only_to_whoever_makes_it() {
         );
         assert_eq!(said(&web), (true, warning), "another image of {kind}");
     }
+    let exempt = json!({ "metadata": { "annotations": { "tokenexposure.io/exempt": "why" } } });
+    let change = |pod: &Value| {
+        let kept = workload("Deployment", "kept", pod);
+        ask(&plane, &["apply", "--server-side"], &kept).1
+    };
+    assert_eq!(change(&pod(&exempt)), "");
+    let said = change(&pod(&json!({})));
+    assert!(
+        said.contains("token-exposure-update"),
+        "it was exempted: {said}"
+    );
     let pods = || {
         plane.get(&["-n", "shop", "pods", "-l", "app=web"])["items"]
             .as_array()
@@ -423,6 +434,9 @@ fn deny_stops_nothing_that_runs() {
     await_that("three pods", || images().len() == 3);
     assert_eq!(kubectl("delete pod -l app=running --now"), quietly);
     await_that("three other pods", || images().len() == 3);
+    // What the report advises where it has the ServiceAccount switch the token off.
+    let restart = "rollout restart deployment/running";
+    assert_eq!(kubectl(restart), quietly);
     let (admitted, said) = kubectl("set image deployment/running c=nginx:2");
     assert!(admitted && said.starts_with("Warning: "), "{said}");
     assert!(said.contains(&cure("default")), "{said}");
@@ -437,6 +451,7 @@ fn deny_stops_nothing_that_runs() {
         !admitted && said.contains("token-exposure-update")
     });
     assert_eq!(kubectl("scale deployment running --replicas=1"), quietly);
+    assert_eq!(kubectl(restart), quietly);
 }
 
 /// The policy is at the API server: what it knows are the reports that are there.

@@ -6,32 +6,10 @@
     reason = "a test that cannot go on fails"
 )]
 
-use std::{
-    fs,
-    os::unix::fs::PermissionsExt,
-    path::Path,
-    process::{Command, Stdio},
-};
+use std::{fs, os::unix::fs::PermissionsExt};
 
 mod rig;
-use rig::PROGRAM;
-
-/// Runs `scan` in a folder: the exit code, standard output and standard error.
-fn scan(dir: &Path, args: &[&str]) -> (i32, String, String) {
-    let output = Command::new(PROGRAM)
-        .arg("scan")
-        .args(args)
-        .current_dir(dir)
-        .stdin(Stdio::null())
-        .output()
-        .unwrap();
-    let text = |bytes: Vec<u8>| String::from_utf8(bytes).unwrap();
-    (
-        output.status.code().unwrap(),
-        text(output.stdout),
-        text(output.stderr),
-    )
-}
+use rig::scan_in as scan;
 
 /// What the text of a manifest becomes.
 fn written(name: &str, text: &str) -> String {

@@ -17,7 +17,7 @@ use std::{
 use serde_json::{Value, json};
 
 mod rig;
-use rig::{PROGRAM, program, scan_files};
+use rig::{PROGRAM, program, scan_files, scan_in};
 
 const POD: &str =
     "apiVersion: v1\nkind: Pod\nmetadata: {name: web}\nspec: {containers: [{name: web}]}\n";
@@ -33,23 +33,6 @@ fn folder(files: &[(&str, &str)]) -> tempfile::TempDir {
         fs::write(path, content).unwrap();
     }
     dir
-}
-
-/// Exit code, standard output and standard error, with the folder's name taken out.
-fn scan_in(dir: &Path, args: &[&str]) -> (i32, String, String) {
-    let output = Command::new(PROGRAM)
-        .arg("scan")
-        .args(args)
-        .current_dir(dir)
-        .stdin(Stdio::null())
-        .output()
-        .unwrap();
-    let text = |bytes: Vec<u8>| String::from_utf8(bytes).unwrap();
-    (
-        output.status.code().unwrap(),
-        text(output.stdout),
-        text(output.stderr),
-    )
 }
 
 #[test]

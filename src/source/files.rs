@@ -79,6 +79,7 @@ pub fn load(paths: &[PathBuf], wanted: &Wanted<'_>, index: &mut Index) -> Outcom
         file: None,
         explicit: false,
         refused: Vec::new(),
+        unjudged: None,
         faults: Vec::new(),
     };
     let found = paths.iter().map(|path| (paths::find(path), path.is_dir()));
@@ -115,9 +116,10 @@ struct Loader<'a> {
     file: Option<Arc<Path>>,
     /// Whether the user named the file, and not only its folder.
     explicit: bool,
-    /// What the API server would refuse of the object that is being read, or what keeps it from being
-    /// judged.
+    /// What the API server would refuse of the object that is being read.
     refused: Vec<String>,
+    /// The name of a workload without anything to judge.
+    unjudged: Option<String>,
     /// What is wrong with the exemption that the object claims.
     faults: Vec<String>,
 }
@@ -190,7 +192,8 @@ impl Loader<'_> {
         let result = self.object(&head, &manifest);
         let refused = std::mem::take(&mut self.refused);
         let faults = std::mem::take(&mut self.faults);
-        if result.is_ok() && refused.is_empty() && faults.is_empty() {
+        let unjudged = self.unjudged.take();
+        if result.is_ok() && refused.is_empty() && faults.is_empty() && unjudged.is_none() {
             return;
         }
         let place = format!("{place}:{}", manifest.line_to_tell());
@@ -198,7 +201,16 @@ impl Loader<'_> {
             .warnings
             .extend(refused.into_iter().map(|why| Problem {
                 place: place.clone(),
-                message: format!("{} {why}", head.kind),
+                message: format!("the API server would refuse {} {why}", head.kind),
+            }));
+        self.outcome
+            .warnings
+            .extend(unjudged.into_iter().map(|name| Problem {
+                place: place.clone(),
+                message: format!(
+                    "{} {name} has no pod template with containers: it is not judged",
+                    head.kind
+                ),
             }));
         let name = manifest.read::<Named>().unwrap_or_default().metadata.name;
         let subject = format!("{} {name}", head.kind);
@@ -267,7 +279,7 @@ impl Loader<'_> {
         self.refused.extend(
             wire.refused()
                 .into_iter()
-                .map(|why| format!("{}: the API server would refuse it: {why}", key.name)),
+                .map(|why| format!("{}: {why}", key.name)),
         );
         if !(self.filling && self.index.contains::<K>(&key)) {
             if K::INPUT == InputKind::ServiceAccount {
@@ -390,10 +402,7 @@ impl Loader<'_> {
                 self.outcome.objects += 1;
             }
         } else if wire.template().is_none() && TEMPLATE_KINDS.contains(&head.kind.as_str()) {
-            let name = &wire.metadata.name;
-            self.refused.push(format!(
-                "{name} has no pod template with containers: it is not judged"
-            ));
+            self.unjudged = Some(wire.metadata.name);
         }
         Ok(())
     }
@@ -403,11 +412,8 @@ impl Loader<'_> {
         let wire: ClusterRole = manifest.read()?;
         let name = wire.metadata.name.clone();
         let refused = refused::in_rules(wire.rules(), false);
-        self.refused.extend(
-            refused
-                .into_iter()
-                .map(|why| format!("{name}: the API server would refuse it: {why}")),
-        );
+        self.refused
+            .extend(refused.into_iter().map(|why| format!("{name}: {why}")));
         if !(self.filling && self.cluster_roles.contains_key(&name)) {
             self.cluster_roles.insert(name, wire.into());
         }

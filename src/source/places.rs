@@ -280,10 +280,9 @@ fn patched(text: &str, changes: &[(&Place, &Value)]) -> Changed {
 
 /// A text after some of the changes, which is read again; `None` where it does not say just that.
 fn attempt(text: &str, changes: &[(&Place, &Value)], wanted: &[usize]) -> Option<Changed> {
-    const GONE: &str = "it is not there any more";
     let mut edits: Vec<Edit> = Vec::new();
     let mut failures = BTreeMap::new();
-    let mut expected = values(text);
+    let mut merges: BTreeMap<usize, Vec<(&[usize], &Value)>> = BTreeMap::new();
     let mut documents = Documents::of(text);
     let newline = if text.contains("\r\n") { "\r\n" } else { "\n" };
     for number in wanted {
@@ -292,39 +291,50 @@ fn attempt(text: &str, changes: &[(&Place, &Value)], wanted: &[usize]) -> Option
             .at(place.line)
             .and_then(|(start, root)| Some((start, root.item(&place.items)?)));
         let own = object
-            .ok_or_else(|| GONE.to_owned())
+            .ok_or_else(|| "it is not there any more".to_owned())
             .and_then(|(start, object)| edit::edits(text, start, newline, object, patch));
-        let document = expected.binary_search_by_key(&place.line, |(line, _)| *line);
-        match (own, document) {
-            (Ok(own), Ok(document)) => {
+        match own {
+            Ok(own) => {
                 edits.extend(own);
-                let (_, document) = &mut expected[document];
-                edit::merge(item(document, &place.items), patch, "");
+                let merges = merges.entry(place.line).or_default();
+                merges.push((&place.items, patch));
             }
-            (Err(why), _) => drop(failures.insert(*number, why)),
-            (Ok(_), Err(_)) => drop(failures.insert(*number, GONE.to_owned())),
+            Err(why) => drop(failures.insert(*number, why)),
         }
     }
-    let text = edit::apply(text, edits);
-    let same = |(one, other): (&(usize, Value), &(usize, Value))| one.1 == other.1;
-    let found = values(&text);
-    let says_just_that = found.len() == expected.len() && found.iter().zip(&expected).all(same);
-    says_just_that.then_some(Changed { text, failures })
+    let new = edit::apply(text, edits);
+    says(text, &merges, &new).then_some(Changed {
+        text: new,
+        failures,
+    })
+}
+
+/// Whether a text says what another one does after patches, which are given with the lines that their
+/// documents begin in. Of each text, one document is in memory at a time.
+fn says(text: &str, patches: &BTreeMap<usize, Vec<(&[usize], &Value)>>, new: &str) -> bool {
+    let mut found = values(new);
+    let as_expected = |(line, mut expected): (usize, Value)| {
+        for (items, patch) in patches.get(&line).into_iter().flatten() {
+            match item(&mut expected, items) {
+                Some(object) => edit::merge(object, patch, ""),
+                None => return false,
+            }
+        }
+        found.next().is_some_and(|(_, found)| found == expected)
+    };
+    values(text).all(as_expected) && found.next().is_none()
 }
 
 /// What the documents of a text say, with the lines that they begin in; those that cannot be parsed left
 /// out.
-fn values(text: &str) -> Vec<(usize, Value)> {
+fn values(text: &str) -> impl Iterator<Item = (usize, Value)> {
     let manifests = manifests(text).filter_map(Result::ok);
-    manifests
-        .filter_map(|manifest: Manifest<'_>| Some((manifest.line, manifest.read().ok()?)))
-        .collect()
+    manifests.filter_map(|manifest: Manifest<'_>| Some((manifest.line, manifest.read().ok()?)))
 }
 
 /// The object at these places in lists of objects.
-fn item<'a>(mut value: &'a mut Value, items: &[usize]) -> &'a mut Value {
-    for place in items {
-        value = &mut value["items"][*place];
-    }
-    value
+fn item<'a>(value: &'a mut Value, items: &[usize]) -> Option<&'a mut Value> {
+    items.iter().try_fold(value, |value, place| {
+        value.get_mut("items")?.get_mut(*place)
+    })
 }

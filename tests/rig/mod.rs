@@ -506,6 +506,18 @@ pub fn program(args: &[&str], stdin: &str) -> Output {
     run(Command::new(PROGRAM).args(args), stdin)
 }
 
+/// Scans in a folder: exit code, standard output and standard error.
+pub fn scan_in(dir: &Path, args: &[&str]) -> (i32, String, String) {
+    let mut scan = Command::new(PROGRAM);
+    let output = run(scan.arg("scan").args(args).current_dir(dir), "");
+    let text = |bytes: Vec<u8>| String::from_utf8(bytes).unwrap();
+    (
+        output.status.code().unwrap(),
+        text(output.stdout),
+        text(output.stderr),
+    )
+}
+
 /// Scans files, all accounts, as JSON: the items and the exit code.
 pub fn scan_files(paths: &[&Path], args: &[&str]) -> (Vec<Value>, i32, String) {
     let paths: Vec<_> = paths.iter().map(|path| path.to_str().unwrap()).collect();

@@ -4,7 +4,7 @@ SHELL := /bin/bash
 TARGET := x86_64-unknown-linux-musl
 RELEASE := target/$(TARGET)/release/token-exposure
 
-.PHONY: help build test lint demo e2e control-plane helm bench generate bootstrap tools
+.PHONY: help build test lint deny demo e2e control-plane helm bench generate bootstrap tools
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-15s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -20,6 +20,9 @@ lint: ## Check format, lints and docs
 	cargo fmt --check
 	cargo clippy --locked --all-targets -- -D warnings
 	RUSTDOCFLAGS="-D warnings" cargo doc --locked --no-deps
+
+deny: ## Check licences, duplicates and sources of the dependencies (needs `cargo install cargo-deny`)
+	cargo deny --locked --config .github/deny.toml check --deny warnings licenses bans sources
 
 demo: ## Show the product on a throwaway control plane (KEEP=1 leaves it running)
 	@tests/demo/demo.sh

@@ -4,7 +4,7 @@ SHELL := /bin/bash
 TARGET := x86_64-unknown-linux-musl
 RELEASE := target/$(TARGET)/release/token-exposure
 
-.PHONY: help build test lint deny demo e2e control-plane helm bench generate bootstrap tools
+.PHONY: help build test lint deny sbom demo e2e control-plane helm bench generate bootstrap tools
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-15s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -23,6 +23,11 @@ lint: ## Check format, lints and docs
 
 deny: ## Check licences, duplicates and sources of the dependencies (needs `cargo install cargo-deny`)
 	cargo deny --locked --config .github/deny.toml check --deny warnings licenses bans sources
+
+sbom: ## Write what the program consists of to target/token-exposure.cdx.json (needs `cargo install cargo-cyclonedx`)
+	SOURCE_DATE_EPOCH=$$(git log -1 --format=%ct) cargo cyclonedx --format json --spec-version 1.5 --target $(TARGET) \
+	    --override-filename token-exposure.cdx
+	@mv token-exposure.cdx.json target/
 
 demo: ## Show the product on a throwaway control plane (KEEP=1 leaves it running)
 	@tests/demo/demo.sh

@@ -29,8 +29,9 @@ fn older_chart(to: &Path) {
             fs::copy(entry.path(), path).unwrap();
         }
     }
+    let version = format!("ersion: {}", env!("CARGO_PKG_VERSION"));
     for (file, new, old) in [
-        ("Chart.yaml".to_owned(), "ersion: 0.1.0", "ersion: 0.0.9"),
+        ("Chart.yaml".to_owned(), &*version, "ersion: 0.0.9"),
         (format!("files/{CRD}.yaml"), "    - ters\n", ""),
     ] {
         let text = fs::read_to_string(to.join(&file)).unwrap();

@@ -459,6 +459,122 @@ fn a_refused_write_is_told_with_the_missing_rule_and_made_good() {
     plane.await_report("shop", "default", Some(("Unneeded", "NoPermissions")));
 }
 
+/// What somebody else adds to a report where we write nothing is removed, and who did it is told. Where
+/// admission adds it again and again, that is no reason to write for ever.
+#[test]
+fn what_somebody_adds_to_a_report_is_removed() {
+    let plane = ControlPlane::start(&[]);
+    plane.namespace("shop");
+    plane.kubectl(&["-n", "shop", "run", "web", "--image=nginx"]);
+    let controller = plane.controller(&[]);
+    plane.await_report("shop", "default", Some(("Unneeded", "NoPermissions")));
+    controller.settle();
+    let status = || {
+        let mut status = plane.get(&["-n", "shop", "ter", "default"])["status"].clone();
+        status["conditions"][0]["lastTransitionTime"] = Value::Null;
+        status
+    };
+    let ours = status();
+    let forge = |status: &str| {
+        let patch = "patch ter default -n shop --subresource=status --field-manager=mallory --type=merge -p";
+        let words: Vec<_> = patch.split(' ').chain([status]).collect();
+        plane.kubectl(&words);
+    };
+    for (said, forged) in [
+        r#"{"status":{"exemption":{"state":"Active","reason":"none","by":"nobody"}}}"#,
+        r#"{"status":{"conditions":[{"type":"Fine","status":"True","reason":"None","message":""}]}}"#,
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        forge(forged);
+        await_that("what was added is removed, and who did it told", || {
+            let told = controller.log().matches("mallory").count();
+            status() == ours && told == said + 1
+        });
+    }
+
+    plane.apply(STUBBORN);
+    await_that("the policy is in force", || {
+        forge(r#"{"status":{"message":"forged"}}"#);
+        status()["truncated"] == 7
+    });
+    await_that("what is ours is put back", || {
+        status()["message"] == ours["message"]
+    });
+    controller.settle();
+    assert_eq!(status()["truncated"], 7);
+}
+
+/// A policy that adds a field to whatever is written to the status of a report.
+const STUBBORN: &str = r#"
+apiVersion: admissionregistration.k8s.io/v1
+kind: MutatingAdmissionPolicy
+metadata: {name: stubborn}
+spec:
+  matchConstraints:
+    resourceRules:
+      - apiGroups: [tokenexposure.io]
+        apiVersions: ["*"]
+        operations: [UPDATE]
+        resources: [tokenexposurereports/status]
+  failurePolicy: Fail
+  reinvocationPolicy: Never
+  mutations:
+    - patchType: JSONPatch
+      jsonPatch: {expression: '[JSONPatch{op: "add", path: "/status/truncated", value: 7}]'}
+---
+apiVersion: admissionregistration.k8s.io/v1
+kind: MutatingAdmissionPolicyBinding
+metadata: {name: stubborn}
+spec: {policyName: stubborn}
+"#;
+
+/// An API server that fails concerns all accounts, and is one trouble: one line for each cause in a
+/// minute, however many reports wait, and one when all are written.
+#[test]
+fn a_failing_api_server_does_not_fill_the_log() {
+    const ACCOUNTS: u32 = 300;
+    let plane = ControlPlane::start(&[]);
+    plane.namespace("shop");
+    let manifests = (0..ACCOUNTS).map(|number| {
+        format!(
+            "{{apiVersion: v1, kind: ServiceAccount, metadata: {{name: a{number}, namespace: shop}}}}\n---\n\
+             {{apiVersion: v1, kind: Pod, metadata: {{name: p{number}, namespace: shop}}, \
+             spec: {{serviceAccountName: a{number}, containers: [{{name: c, image: i}}]}}}}\n---\n"
+        )
+    });
+    plane.apply(&manifests.collect::<String>());
+    let shipped = shipped_role(&plane);
+    replace_role(&plane, &without(&shipped, "verbs", &["patch"]));
+    let controller = plane.controller(&[]);
+    let errors = r#"token_exposure_report_errors_total{cause="forbidden"}"#;
+    await_that("each write was tried, and again", || {
+        controller.metric(errors) >= f64::from(2 * ACCOUNTS)
+    });
+    // Writes are refused, and then nothing answers at all.
+    signal("STOP", plane.pid("kube-apiserver"));
+    std::thread::sleep(Duration::from_secs(20));
+    signal("CONT", plane.pid("kube-apiserver"));
+    await_that("it answers again", || {
+        plane
+            .try_kubectl(&["get", "namespaces"], "")
+            .status
+            .success()
+    });
+    replace_role(&plane, &shipped);
+    await_that("all reports are written", || {
+        let reports = plane.get(&["-n", "shop", "ter"]);
+        reports["items"].as_array().unwrap().len() == ACCOUNTS as usize
+    });
+    await_that("that is told", || {
+        controller.log().contains("all reports are written again")
+    });
+    let log = controller.log();
+    assert_eq!(log.matches("report not written").count(), 2, "{log}");
+    assert!(log.lines().count() < 10, "{log}");
+}
+
 /// What is deleted while no API server answers us is seen when one does.
 #[test]
 fn what_was_deleted_while_the_watch_was_down_is_seen() {

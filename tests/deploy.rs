@@ -129,6 +129,11 @@ fn needed_for_secrets() -> [Right; 2] {
     ["list", "watch"].map(|verb| Right::to(verb, "", "secrets"))
 }
 
+/// What it needs besides to tell each change of a verdict as an event.
+fn needed_for_events() -> Right {
+    Right::to("create", "events.k8s.io", "events")
+}
+
 /// What it needs besides to elect a leader: in its own namespace, and of its own Lease as far as RBAC can
 /// say so.
 fn needed_for_leases() -> [Right; 3] {
@@ -149,6 +154,9 @@ fn the_rights_shipped_are_those_of_the_kinds_that_are_read_and_nothing_else() {
         let mut expected = needed();
         if values["legacyTokens"]["readSecrets"] == true {
             expected.extend(needed_for_secrets());
+        }
+        if values["events"]["create"] == true {
+            expected.insert(needed_for_events());
         }
         if values["replicaCount"].as_u64() > Some(1) {
             expected.extend(needed_for_leases());
@@ -271,6 +279,7 @@ fn the_requests_seen_are_the_rights_shipped_whatever_is_opted_in_to() {
         let opt_ins = [
             ("replicaCount=1", vec![]),
             ("legacyTokens.readSecrets=true", needed_for_secrets().into()),
+            ("events.create=true", vec![needed_for_events()]),
             ("replicaCount=2", needed_for_leases().to_vec()),
         ];
         for (values, more) in opt_ins {

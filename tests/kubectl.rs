@@ -6,7 +6,7 @@
 )]
 
 mod rig;
-use rig::ControlPlane;
+use rig::{ControlPlane, await_that};
 
 #[test]
 fn reports_are_listed_awaited_and_explained_as_a_person_types_it() {
@@ -39,4 +39,41 @@ fn reports_are_listed_awaited_and_explained_as_a_person_types_it() {
         let shown = plane.kubectl(&words);
         assert!(shown.contains(says), "kubectl {line}: {shown}");
     }
+}
+
+/// Whoever looks at a ServiceAccount sees that its verdict changed: once for each change, and again
+/// neither after a restart nor for what is not new.
+#[test]
+fn a_change_of_verdict_is_an_event_of_the_account() {
+    let plane = ControlPlane::start(&[]);
+    plane.release("events.create=true");
+    plane.namespace("shop");
+    plane.kubectl(&["-n", "shop", "run", "web", "--image=nginx"]);
+    let events = || plane.kubectl(&["-n", "shop", "events", "--for=serviceaccount/default"]);
+    let controller = plane.controller(&["--events"]);
+    await_that("the finding is told", || events().contains("Unneeded"));
+    let bind = "-n shop create rolebinding read --clusterrole=view --serviceaccount=shop:default";
+    plane.kubectl(&bind.split(' ').collect::<Vec<_>>());
+    await_that("what became of it is told", || {
+        events().contains("DirectGrant, was Unneeded.")
+    });
+    controller.settle();
+    controller.terminate();
+
+    // What changed meanwhile is told, and what did not change is not.
+    let before = events();
+    let controller = plane.controller(&["--events"]);
+    controller.settle();
+    assert_eq!(events().lines().count(), before.lines().count());
+    controller.terminate();
+    plane.kubectl(&["-n", "shop", "delete", "rolebinding", "read"]);
+    let controller = plane.controller(&["--events"]);
+    controller.settle();
+    await_that("the finding is told again", || {
+        events().matches("NoPermissions").count() == 2
+    });
+    let written = controller.metric(r#"token_exposure_events_total{result="written"}"#);
+    assert_eq!(written.to_bits(), 1.0_f64.to_bits());
+    let described = plane.kubectl(&["-n", "shop", "describe", "serviceaccount", "default"]);
+    assert!(described.contains("Warning  Unneeded"), "{described}");
 }

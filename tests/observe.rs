@@ -51,7 +51,7 @@ fn observed() -> (ControlPlane, Controller) {
     };
     run("web", "default");
     run("kept", "kept");
-    let controller = plane.controller(&[]);
+    let controller = plane.controller(&["--events"]);
     plane.await_report("shop", "default", Some(("Unneeded", "NoPermissions")));
     plane.await_report("shop", "kept", Some(("Exempted", "Exemption")));
     plane.kubectl(&["delete", "clusterrolebinding", "token-exposure"]);

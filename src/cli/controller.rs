@@ -23,6 +23,7 @@ use crate::{
     api::TokenExposureReport,
     controller::{
         self,
+        events::Events,
         lease::{Election, Leadership},
         metrics::{IndexCollector, Instruments},
         reconcile::{ClientHandle, Context as Reconciling},
@@ -63,6 +64,9 @@ pub(super) struct Args {
     /// Share the work with other replicas: the one that holds a Lease writes reports
     #[arg(long)]
     leader_elect: bool,
+    /// Write a Kubernetes event to a ServiceAccount when its verdict changes
+    #[arg(long)]
+    events: bool,
     /// How logs are written; RUST_LOG says how much of them
     #[arg(long, value_name = "FORMAT", value_enum, default_value_t)]
     log_format: LogFormat,
@@ -99,6 +103,7 @@ pub(super) async fn run(args: Args) -> anyhow::Result<ExitCode> {
         client: ClientHandle(cluster.client.clone()),
         scope: args.report_scope.into(),
         leadership,
+        events: args.events.then(|| events(&cluster, &instruments)),
         instruments,
     });
     let prepare = async {
@@ -169,13 +174,27 @@ fn empty_index(legacy_tokens: bool, config: Config) -> SharedIndex {
     Arc::new(RwLock::new(index))
 }
 
-/// A candidate for the Lease in our namespace, by a name that no other replica has: that of the pod, or
-/// of a process.
+/// A candidate for the Lease in our namespace.
 fn election(cluster: &Cluster) -> Election {
     const LEASE: &str = "token-exposure";
+    Election::new(
+        cluster.client.clone(),
+        &cluster.namespace,
+        LEASE,
+        &identity(),
+    )
+}
+
+/// Tells changes of verdicts on ServiceAccounts.
+fn events(cluster: &Cluster, instruments: &Instruments) -> Events {
+    let written = instruments.events.clone();
+    Events::new(cluster.client.clone(), identity(), written)
+}
+
+/// A name that no other replica has: that of the pod, and of the process.
+fn identity() -> String {
     let host = std::env::var("HOSTNAME").unwrap_or_default();
-    let identity = format!("{host}_{}", std::process::id());
-    Election::new(cluster.client.clone(), &cluster.namespace, LEASE, &identity)
+    format!("{host}_{}", std::process::id())
 }
 
 /// Waits for the API server, for as long as it takes: an outage is no reason to end. Fails with the

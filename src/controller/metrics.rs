@@ -25,6 +25,8 @@ pub struct Instruments {
     pub report_writes: IntCounterVec,
     /// Writes that failed.
     pub report_errors: IntCounterVec,
+    /// Kubernetes events, by what became of them.
+    pub events: IntCounterVec,
 }
 
 impl Instruments {
@@ -61,16 +63,27 @@ impl Instruments {
                 "Writes of reports that failed, by cause.",
                 "cause",
             )?,
+            events: counter(
+                "events_total",
+                "Kubernetes events, by result: written, repeated (the API server had it), dropped (too many), failed.",
+                "result",
+            )?,
         };
         // Series that are there from the start can be compared with what comes.
-        for operation in ["apply", "apply_status", "delete"] {
+        for operation in ["apply", "apply_status", "replace_status", "delete"] {
             instruments.report_writes.with_label_values(&[operation]);
         }
         registry.register(Box::new(instruments.reconcile_duration.clone()))?;
         registry.register(Box::new(instruments.event_to_report.clone()))?;
         registry.register(Box::new(instruments.report_writes.clone()))?;
         registry.register(Box::new(instruments.report_errors.clone()))?;
+        registry.register(Box::new(instruments.events.clone()))?;
         Ok(instruments)
+    }
+
+    /// Counts a write of a report.
+    pub(super) fn wrote(&self, operation: &str) {
+        self.report_writes.with_label_values(&[operation]).inc();
     }
 }
 

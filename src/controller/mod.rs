@@ -5,10 +5,13 @@
 //! has, without its store of ServiceAccounts: an account that is gone can still be reconciled, and
 //! 70,000 keys at once take a tenth of the memory.
 
+mod complaints;
+pub mod events;
 pub mod lease;
 pub mod metrics;
 pub mod reconcile;
 pub mod server;
+pub mod write;
 
 use std::{
     cell::RefCell,
@@ -21,7 +24,11 @@ use std::{
 use futures::{Stream, StreamExt, channel::mpsc, stream::FuturesUnordered};
 use kube::runtime::{scheduler, scheduler::ScheduleRequest};
 
-use self::reconcile::{Context, reconcile};
+use self::{
+    complaints::Complaints,
+    reconcile::{Context, reconcile},
+    write::Error,
+};
 use crate::model::ServiceAccountRef;
 
 /// How many reports are written at a time.
@@ -58,18 +65,26 @@ pub async fn run(
     let mut running = FuturesUnordered::new();
     let mut busy = HashSet::new();
     let mut failures: HashMap<ServiceAccountRef, u32> = HashMap::new();
+    let mut complaints = Complaints::default();
     loop {
         tokio::select! {
             () = &mut stop => break,
             Some((account, result)) = running.next(), if !running.is_empty() => {
                 busy.remove(&account);
+                let result: Result<(), Error> = result;
                 match result {
-                    Ok(()) => drop(failures.remove(&account)),
+                    Ok(()) => {
+                        if failures.remove(&account).is_some() && failures.is_empty() {
+                            complaints.settled();
+                        }
+                    }
                     Err(error) => {
                         let failed = failures.entry(account.clone()).or_default();
                         let pause = pause_after(*failed);
                         *failed += 1;
-                        context.report_error(&account, &error, *failed, pause);
+                        let cause = error.cause();
+                        context.instruments.report_errors.with_label_values(&[cause]).inc();
+                        complaints.not_written(&account, &error, pause, failures.len());
                         let run_at = tokio::time::Instant::now() + pause;
                         // The receiver lives as long as this function.
                         let _ = retry.unbounded_send(ScheduleRequest { message: account, run_at });

@@ -1,28 +1,22 @@
 //! Makes the report of one account say what is known of it: assess, compare, write what differs.
 
-use std::{
-    sync::Arc,
-    time::{Duration, Instant},
-};
+use std::{sync::Arc, time::Instant};
 
 use k8s_openapi::{apimachinery::pkg::apis::meta::v1::OwnerReference, jiff::Timestamp};
-use kube::{
-    Api, Client,
-    api::{DeleteParams, Patch, PatchParams},
-};
+use kube::Client;
 
-use super::{lease::Leadership, metrics::Instruments};
+use super::{
+    events::{Change, Events},
+    lease::Leadership,
+    metrics::Instruments,
+    write::{Error, Write, Writer},
+};
 use crate::{
     api::{TokenExposureReport, TokenExposureReportStatus},
     facts::{Reports, report::ReportFacts},
     index::{Index, SharedIndex, Summary},
     model::{Exposure, ReportScope, ServiceAccountRef, Verdict},
 };
-
-/// Who writes the fields of a report, for server-side apply.
-pub const FIELD_MANAGER: &str = "token-exposure";
-/// How long one write may take, the client's own retries included.
-const WRITE_TIMEOUT: Duration = Duration::from_secs(15);
 
 /// What reconciling needs.
 #[derive(Debug)]
@@ -35,6 +29,8 @@ pub struct Context {
     pub scope: ReportScope,
     /// Whether this replica writes them.
     pub leadership: Leadership,
+    /// Where changes of verdicts are told, if anywhere.
+    pub events: Option<Events>,
     /// What is measured.
     pub instruments: Arc<Instruments>,
 }
@@ -48,104 +44,12 @@ impl std::fmt::Debug for ClientHandle {
     }
 }
 
-/// Why a report could not be written.
-#[derive(Debug, thiserror::Error)]
-pub enum Error {
-    /// The API server refused, or could not be asked.
-    #[error("cannot {operation} the report: {}", explain(source))]
-    Api {
-        /// `apply`, `apply the status of` or `delete`.
-        operation: &'static str,
-        /// What the client said.
-        source: kube::Error,
-    },
-    /// It did not answer in time.
-    #[error("cannot {operation} the report: no answer within {} seconds", WRITE_TIMEOUT.as_secs())]
-    Timeout {
-        /// `apply`, `apply the status of` or `delete`.
-        operation: &'static str,
-    },
-}
-
-/// What the API server said, with the missing rule where it refused.
-fn explain(error: &kube::Error) -> String {
-    match error {
-        kube::Error::Api(status) if status.is_forbidden() => format!(
-            "{}: grant `create`, `patch` and `delete` on `tokenexposurereports` and `patch` on \
-             `tokenexposurereports/status` (apiGroup tokenexposure.io), as the ClusterRole in deploy/install.yaml does",
-            status.message
-        ),
-        kube::Error::Api(status) => {
-            format!(
-                "the API server answered {}: {}",
-                status.code, status.message
-            )
-        }
-        other => other.to_string(),
-    }
-}
-
-impl Error {
-    /// A word for the metrics.
-    #[must_use]
-    pub fn cause(&self) -> &'static str {
-        match self {
-            Self::Timeout { .. } => "timeout",
-            Self::Api {
-                source: kube::Error::Api(status),
-                ..
-            } => match status.code {
-                403 => "forbidden",
-                404 => "not_found",
-                409 => "conflict",
-                400 | 422 => "invalid",
-                413 => "too_large",
-                429 => "throttled",
-                500.. => "server",
-                _ => "other",
-            },
-            Self::Api { .. } => "connection",
-        }
-    }
-}
-
-impl Context {
-    /// Counts a failure, and logs the first of a row.
-    pub(super) fn report_error(
-        &self,
-        account: &ServiceAccountRef,
-        error: &Error,
-        failed: u32,
-        pause: Duration,
-    ) {
-        self.instruments
-            .report_errors
-            .with_label_values(&[error.cause()])
-            .inc();
-        let (namespace, service_account) = (&account.namespace, &account.name);
-        if failed > 1 {
-            tracing::debug!(%namespace, %service_account, %error, failed, "report not written");
-        } else {
-            tracing::warn!(%namespace, %service_account, %error, retry_in = ?pause, "report not written");
-        }
-    }
-}
-
 /// What has to be done.
 #[derive(Debug)]
 enum Plan {
     Keep,
     Delete,
     Write(Box<Write>),
-}
-
-/// A report to write, and which half of it differs.
-#[derive(Debug)]
-struct Write {
-    report: TokenExposureReport,
-    facts: ReportFacts,
-    object: bool,
-    status: bool,
 }
 
 /// Makes the report of one account say what is known of it. A standby only keeps count: whoever leads
@@ -159,12 +63,18 @@ pub async fn reconcile(
     queued: Instant,
 ) -> Result<(), Error> {
     let timer = context.instruments.reconcile_duration.start_timer();
-    let (plan, summary) = {
+    let (plan, summary, change) = {
         let index = context.index.read();
         let exposure = index.assess(account);
+        let reported = index.report(account).and_then(|report| report.verdict);
+        let change = index
+            .service_account(account)
+            .filter(|_| context.events.is_some())
+            .and_then(|owner| Change::between(reported, &exposure, &owner.uid));
         (
             plan(&index, account, &exposure, context.scope),
             summary(&exposure),
+            change,
         )
     };
     let changed = {
@@ -190,15 +100,30 @@ pub async fn reconcile(
             tracing::info!(%namespace, %service_account, %verdict, before, "verdict changed");
         }
     }
-    match plan {
+    let count = |operation: &str| context.instruments.wrote(operation);
+    let writer = Writer::new(context.client.0.clone(), account, &count);
+    let written = match plan {
         Plan::Keep => return Ok(()),
-        Plan::Delete => delete(context, account).await?,
-        Plan::Write(write) => apply(context, account, *write).await?,
-    }
+        Plan::Delete => {
+            let written = writer.delete().await?;
+            let mut index = context.index.write();
+            index.delete::<Reports>(&account.clone().into());
+            written
+        }
+        Plan::Write(write) => {
+            let written = writer.apply(&write).await?;
+            let mut index = context.index.write();
+            index.apply::<Reports>(account.clone().into(), write.facts);
+            Some(written)
+        }
+    };
     context
         .instruments
         .event_to_report
         .observe(queued.elapsed().as_secs_f64());
+    if let (Some(events), Some(change), Some(written)) = (&context.events, change, written) {
+        events.tell(account, change, &written).await;
+    }
     Ok(())
 }
 
@@ -248,7 +173,6 @@ fn plan(
             report,
             facts,
             object,
-            status,
         }))
     } else {
         Plan::Keep
@@ -284,89 +208,5 @@ fn summary(exposure: &Exposure) -> Summary {
             .as_ref()
             .and_then(|exemption| exemption.until),
         pods_by_verdict,
-    }
-}
-
-async fn apply(context: &Context, account: &ServiceAccountRef, write: Write) -> Result<(), Error> {
-    let Write {
-        report,
-        facts,
-        object,
-        status,
-    } = write;
-    let api = reports(context, account);
-    let params = PatchParams::apply(FIELD_MANAGER).force();
-    if object {
-        let object = TokenExposureReport {
-            status: None,
-            ..report.clone()
-        };
-        within(
-            "apply",
-            api.patch(&account.name, &params, &Patch::Apply(&object)),
-        )
-        .await?;
-        context
-            .instruments
-            .report_writes
-            .with_label_values(&["apply"])
-            .inc();
-    }
-    if object || status {
-        within(
-            "apply the status of",
-            api.patch_status(&account.name, &params, &Patch::Apply(&report)),
-        )
-        .await?;
-        context
-            .instruments
-            .report_writes
-            .with_label_values(&["apply_status"])
-            .inc();
-    }
-    context
-        .index
-        .write()
-        .apply::<Reports>(account.clone().into(), facts);
-    Ok(())
-}
-
-async fn delete(context: &Context, account: &ServiceAccountRef) -> Result<(), Error> {
-    let deleted = within(
-        "delete",
-        reports(context, account).delete(&account.name, &DeleteParams::default()),
-    )
-    .await;
-    match deleted {
-        Ok(_) => context
-            .instruments
-            .report_writes
-            .with_label_values(&["delete"])
-            .inc(),
-        // Gone by itself, with its owner or by hand.
-        Err(Error::Api {
-            source: kube::Error::Api(status),
-            ..
-        }) if status.is_not_found() => {}
-        Err(error) => return Err(error),
-    }
-    context
-        .index
-        .write()
-        .delete::<Reports>(&account.clone().into());
-    Ok(())
-}
-
-fn reports(context: &Context, account: &ServiceAccountRef) -> Api<TokenExposureReport> {
-    Api::namespaced(context.client.0.clone(), &account.namespace)
-}
-
-async fn within<T>(
-    operation: &'static str,
-    call: impl Future<Output = kube::Result<T>>,
-) -> Result<T, Error> {
-    match tokio::time::timeout(WRITE_TIMEOUT, call).await {
-        Ok(result) => result.map_err(|source| Error::Api { operation, source }),
-        Err(_) => Err(Error::Timeout { operation }),
     }
 }

@@ -59,14 +59,20 @@ impl Server {
     /// Serves for ever.
     pub async fn serve(self) {
         let places = Arc::new(Semaphore::new(MAX_CONNECTIONS));
+        let mut failing = false;
         loop {
             let Ok(place) = places.clone().acquire_owned().await else {
                 return;
             };
             let connection = match self.listener.accept().await {
-                Ok((connection, _)) => connection,
+                Ok((connection, _)) => {
+                    failing = false;
+                    connection
+                }
                 Err(error) => {
-                    tracing::warn!(%error, "a connection could not be accepted");
+                    if !std::mem::replace(&mut failing, true) {
+                        tracing::warn!(%error, "connections cannot be accepted; trying again");
+                    }
                     tokio::time::sleep(std::time::Duration::from_millis(100)).await;
                     continue;
                 }

@@ -7,7 +7,7 @@ use serde::Deserialize;
 use super::{Kind, Reports, wire};
 use crate::{
     api::{ConditionStatus, EVALUATED, TokenExposureReportSpec, TokenExposureReportStatus},
-    model::{Config, InputKind},
+    model::{Config, InputKind, Verdict},
 };
 
 /// What is kept of a report.
@@ -19,6 +19,8 @@ pub struct ReportFacts {
     pub status_digest: u64,
     /// Whether the condition `Evaluated` holds, and since when.
     pub evaluated: Option<(ConditionStatus, String)>,
+    /// The verdict that it tells.
+    pub verdict: Option<Verdict>,
 }
 
 impl ReportFacts {
@@ -39,16 +41,27 @@ impl ReportFacts {
                 condition.last_transition_time.clone().unwrap_or_default(),
             )
         });
-        let mut timeless = status.clone();
-        for condition in &mut timeless.conditions {
-            condition.last_transition_time = None;
-        }
         Self {
             object_digest: hash(&(spec, owner_uid)),
-            status_digest: hash(&timeless),
+            status_digest: status_digest(status),
             evaluated,
+            verdict: status.verdict,
         }
     }
+
+    /// Whether this status says it.
+    #[must_use]
+    pub fn is_told_by(&self, status: &TokenExposureReportStatus) -> bool {
+        self.status_digest == status_digest(status)
+    }
+}
+
+fn status_digest(status: &TokenExposureReportStatus) -> u64 {
+    let mut timeless = status.clone();
+    for condition in &mut timeless.conditions {
+        condition.last_transition_time = None;
+    }
+    hash(&timeless)
 }
 
 fn hash(content: &impl Hash) -> u64 {

@@ -424,7 +424,10 @@ impl Controller {
                 "token_exposure_report_writes_total{{operation=\"{operation}\"}}"
             ))
         };
-        of("apply") + of("apply_status") + of("delete")
+        ["apply", "apply_status", "replace_status", "delete"]
+            .into_iter()
+            .map(of)
+            .sum()
     }
 
     /// Waits until it has nothing to do: nothing written for a second.

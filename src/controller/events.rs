@@ -1,0 +1,245 @@
+//! Kubernetes events: a line in `kubectl describe serviceaccount` when a verdict changes.
+//!
+//! `kube::runtime::events::Recorder` names an event by the time, so that two replicas that write the same
+//! report would tell it twice, and needs the right to patch. Here the name follows from the write that
+//! is told: the API server itself refuses what it has already.
+
+use std::{
+    hash::{DefaultHasher, Hash, Hasher},
+    sync::atomic::{AtomicBool, Ordering},
+    time::{Duration, Instant},
+};
+
+use k8s_openapi::{
+    api::{core::v1::ObjectReference, events::v1::Event},
+    apimachinery::pkg::apis::meta::v1::{MicroTime, ObjectMeta},
+    jiff::Timestamp,
+};
+use kube::{Api, Client, api::PostParams, core::Resource};
+use parking_lot::Mutex;
+use prometheus::IntCounterVec;
+
+use super::write::{WRITE_EVENT, WriteId, within};
+use crate::{
+    api::TokenExposureReport,
+    model::{Exposure, ServiceAccountRef, Verdict},
+};
+
+/// Who tells, as `reportingController`.
+const CONTROLLER: &str = "tokenexposure.io/controller";
+/// How many events are written within [`WINDOW`]: the first start on a large cluster finds thousands of
+/// accounts, and their reports say as much.
+const MOST: u32 = 100;
+/// See [`MOST`].
+const WINDOW: Duration = Duration::from_mins(1);
+/// How long a note may be, in bytes: what the API server accepts.
+const NOTE_BYTES: usize = 1_024;
+
+/// A change of the verdict on an account, which its report did not tell yet.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Change {
+    verdict: Verdict,
+    note: String,
+    /// `uid` of the ServiceAccount.
+    uid: String,
+}
+
+impl Change {
+    /// What there is to tell of an account whose report had this verdict.
+    #[must_use]
+    pub fn between(reported: Option<Verdict>, exposure: &Exposure, uid: &str) -> Option<Self> {
+        let before = reported.filter(|before| *before != Verdict::Unknown);
+        is_told(before, exposure.verdict).then(|| {
+            let was = before.map_or_else(String::new, |before| format!(", was {before}"));
+            let mut note = format!("{}{was}. {}", exposure.reason, exposure.message);
+            note.truncate(note.floor_char_boundary(NOTE_BYTES));
+            Self {
+                verdict: exposure.verdict,
+                note,
+                uid: uid.to_owned(),
+            }
+        })
+    }
+
+    fn event(self, account: &ServiceAccountRef, write: &WriteId, instance: &str) -> Event {
+        let reference = |api_version: &str, kind: &str, uid: Option<String>| ObjectReference {
+            api_version: Some(api_version.to_owned()),
+            kind: Some(kind.to_owned()),
+            namespace: Some(account.namespace.to_string()),
+            name: Some(account.name.to_string()),
+            uid,
+            ..ObjectReference::default()
+        };
+        let report = reference(
+            &TokenExposureReport::api_version(&()),
+            &TokenExposureReport::kind(&()),
+            None,
+        );
+        let warns = asks_for_something(self.verdict);
+        Event {
+            metadata: ObjectMeta {
+                name: Some(name(account, write)),
+                namespace: Some(account.namespace.to_string()),
+                ..ObjectMeta::default()
+            },
+            type_: Some(if warns { "Warning" } else { "Normal" }.to_owned()),
+            reason: Some(self.verdict.name().to_owned()),
+            note: Some(self.note),
+            action: Some("Assess".to_owned()),
+            regarding: Some(reference("v1", "ServiceAccount", Some(self.uid))),
+            related: Some(report),
+            event_time: Some(MicroTime(Timestamp::now())),
+            reporting_controller: Some(CONTROLLER.to_owned()),
+            reporting_instance: Some(instance.to_owned()),
+            ..Event::default()
+        }
+    }
+}
+
+/// Not what is unknown, which says more of our rights than of the account; and where no verdict was told
+/// before, only what asks for something to be done.
+fn is_told(before: Option<Verdict>, verdict: Verdict) -> bool {
+    match before {
+        Some(before) => before != verdict && verdict != Verdict::Unknown,
+        None => asks_for_something(verdict),
+    }
+}
+
+fn asks_for_something(verdict: Verdict) -> bool {
+    matches!(verdict, Verdict::Unneeded | Verdict::Review)
+}
+
+/// The same for the same write, whoever tells it; at most as long as a name may be.
+fn name(account: &ServiceAccountRef, write: &WriteId) -> String {
+    let mut hasher = DefaultHasher::new();
+    write.hash(&mut hasher);
+    let most = account.name.floor_char_boundary(200);
+    format!("{}.{:016x}", &account.name[..most], hasher.finish())
+}
+
+/// Writes events, and not too many of them.
+pub struct Events {
+    client: Client,
+    instance: String,
+    written: IntCounterVec,
+    window: Mutex<Window>,
+    /// Whether a failure was logged.
+    complained: AtomicBool,
+}
+
+/// How many events there were lately.
+struct Window {
+    began: Instant,
+    events: u32,
+}
+
+impl Window {
+    /// Whether there is room for one more.
+    fn admits(&mut self, now: Instant) -> bool {
+        if now.saturating_duration_since(self.began) >= WINDOW {
+            (self.began, self.events) = (now, 0);
+        }
+        self.events += 1;
+        self.events <= MOST
+    }
+}
+
+impl std::fmt::Debug for Events {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Events").finish_non_exhaustive()
+    }
+}
+
+impl Events {
+    /// A writer with a counter of events by `result`; `instance` tells replicas apart.
+    #[must_use]
+    pub fn new(client: Client, instance: String, written: IntCounterVec) -> Self {
+        Self {
+            client,
+            instance,
+            written,
+            window: Mutex::new(Window {
+                began: Instant::now(),
+                events: 0,
+            }),
+            complained: AtomicBool::new(false),
+        }
+    }
+
+    /// Tells a change that a write brought about. What goes wrong is counted and logged and never held against the report, which
+    /// says the same and is the record.
+    pub async fn tell(&self, account: &ServiceAccountRef, change: Change, write: &WriteId) {
+        let admitted = self.window.lock().admits(Instant::now());
+        let result = if admitted {
+            self.write(account, change, write).await
+        } else {
+            "dropped"
+        };
+        self.written.with_label_values(&[result]).inc();
+    }
+
+    async fn write(
+        &self,
+        account: &ServiceAccountRef,
+        change: Change,
+        write: &WriteId,
+    ) -> &'static str {
+        let events: Api<Event> = Api::namespaced(self.client.clone(), &account.namespace);
+        let event = change.event(account, write, &self.instance);
+        let created = within(WRITE_EVENT, events.create(&PostParams::default(), &event)).await;
+        let Err(error) = created else {
+            return "written";
+        };
+        if error.code() == Some(409) {
+            return "repeated";
+        }
+        let (namespace, service_account) = (&account.namespace, &account.name);
+        if self.complained.swap(true, Ordering::Relaxed) {
+            tracing::debug!(%namespace, %service_account, %error, "event not written");
+        } else {
+            tracing::warn!(%namespace, %service_account, %error, "event not written; further ones are only counted");
+        }
+        "failed"
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_name_tells_writes_apart_and_fits() {
+        let account = ServiceAccountRef::new("shop", "a".repeat(253).as_str());
+        let write = |version: Option<&str>| WriteId {
+            report: Some("uid".to_owned()),
+            version: version.map(ToOwned::to_owned),
+        };
+        let names = [Some("1"), Some("2"), None].map(|version| name(&account, &write(version)));
+        assert!(names[0] != names[1] && names[1] != names[2] && names[0] != names[2]);
+        assert_eq!(names[0], name(&account, &write(Some("1"))));
+        assert_eq!(names[0].len(), 217);
+    }
+
+    #[test]
+    fn a_hundred_in_a_minute_are_admitted() {
+        let began = Instant::now();
+        let mut window = Window { began, events: 0 };
+        let mut admitted = |seconds| {
+            let now = began + Duration::from_secs(seconds);
+            (0..150).filter(|_| window.admits(now)).count()
+        };
+        assert_eq!([0, 59, 60, 120].map(&mut admitted), [100, 0, 100, 100]);
+    }
+
+    #[test]
+    fn what_is_unknown_is_not_told_and_of_the_new_only_what_asks_for_something() {
+        let new = Verdict::ALL.map(|verdict| is_told(None, verdict));
+        assert_eq!(new, [true, true, false, false, false, false]);
+        for verdict in Verdict::ALL {
+            assert!(!is_told(Some(verdict), verdict));
+            assert!(!is_told(Some(verdict), Verdict::Unknown));
+        }
+        assert!(is_told(Some(Verdict::Unneeded), Verdict::NoToken));
+        assert!(is_told(Some(Verdict::Exempted), Verdict::Review));
+    }
+}

@@ -25,6 +25,13 @@ fn reports_are_listed_awaited_and_explained_as_a_person_types_it() {
         ),
         ("-n shop get ters mail -o wide", "Deployment/mail"),
         ("-n shop get ter mail -o wide", "WORKLOADS"),
+        ("get ter -A -o wide", "CONSUMERS"),
+        ("get ter -A --sort-by=.status.pods", "mail"),
+        (
+            "get ter -A --field-selector=status.verdict=Unneeded,status.reason=NoPermissions -o name",
+            "tokenexposurereport.tokenexposure.io/mail\n",
+        ),
+        ("explain ter.status", "permissions\t<Object>"),
         (
             "-n shop get ter mail -o name",
             "tokenexposurereport.tokenexposure.io/mail\n",
@@ -39,6 +46,12 @@ fn reports_are_listed_awaited_and_explained_as_a_person_types_it() {
         let shown = plane.kubectl(&words);
         assert!(shown.contains(says), "kubectl {line}: {shown}");
     }
+    let others = "get ter -A --field-selector=status.verdict!=Unneeded --no-headers";
+    let others = plane.kubectl(&others.split(' ').collect::<Vec<_>>());
+    assert!(
+        others.contains("Review") && !others.contains("Unneeded"),
+        "{others}"
+    );
 }
 
 /// Whoever looks at a ServiceAccount sees that its verdict changed: once for each change, and again

@@ -36,6 +36,8 @@ pub const EVALUATED: &str = "Evaluated";
     status = "TokenExposureReportStatus",
     shortname = "ter",
     shortname = "ters",
+    selectable = ".status.verdict",
+    selectable = ".status.reason",
     doc = "Reports the token that the pods of one ServiceAccount carry, and whether RBAC gives it any use. Its name is the name of the ServiceAccount.",
     printcolumn(
         name = "Verdict",

@@ -504,6 +504,8 @@ fn what_somebody_adds_to_a_report_is_removed() {
     });
     controller.settle();
     assert_eq!(status()["truncated"], 7);
+    let told = "reports are not kept as they are written";
+    assert_eq!(controller.log().matches(told).count(), 1);
 }
 
 /// A policy that adds a field to whatever is written to the status of a report.

@@ -11,6 +11,8 @@ use std::{fs, path::Path, process::Command};
 use serde_json::Value;
 
 const RELEASE: &str = "target/x86_64-unknown-linux-musl/release/token-exposure";
+/// How large the image may be, which is the program and nothing else.
+const MOST_BYTES: u64 = 15_000_000;
 
 /// Runs buildah with a storage of its own; its output, or a panic with its error.
 fn buildah(storage: &Path, args: &[&str]) -> String {
@@ -36,6 +38,8 @@ fn the_image_is_small_runs_as_nobody_and_has_only_the_program() {
         Path::new(RELEASE).exists(),
         "{RELEASE} is missing: run `make build`"
     );
+    let bytes = fs::metadata(RELEASE).unwrap().len();
+    assert!(bytes <= MOST_BYTES, "{bytes} bytes");
     let dir = tempfile::tempdir().unwrap();
     let context = dir.path().join("build");
     fs::create_dir(&context).unwrap();

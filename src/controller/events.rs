@@ -113,8 +113,9 @@ fn asks_for_something(verdict: Verdict) -> bool {
 fn name(account: &ServiceAccountRef, write: &WriteId) -> String {
     let mut hasher = DefaultHasher::new();
     write.hash(&mut hasher);
-    let most = account.name.floor_char_boundary(200);
-    format!("{}.{:016x}", &account.name[..most], hasher.finish())
+    let beginning = &account.name[..account.name.floor_char_boundary(200)];
+    let beginning = beginning.trim_end_matches(['-', '.']);
+    format!("{beginning}.{:016x}", hasher.finish())
 }
 
 /// Writes events, and not too many of them.

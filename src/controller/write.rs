@@ -1,6 +1,6 @@
 //! Writes reports, with what to do where that is refused.
 
-use std::time::Duration;
+use std::{sync::Once, time::Duration};
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::{
@@ -146,8 +146,8 @@ impl<'a> Writer<'a> {
         }
     }
 
-    /// Makes a report what it should be. What somebody else added where we write nothing, server-side
-    /// apply leaves: there, the whole is replaced.
+    /// Makes a report what it should be. Server-side apply leaves what somebody else added where we write
+    /// nothing: then the whole is replaced.
     pub(super) async fn apply(&self, write: &Write) -> Result<WriteId, Error> {
         let (name, report) = (&self.account.name, &write.report);
         let by_us = PatchParams {
@@ -169,12 +169,9 @@ impl<'a> Writer<'a> {
         let status = Patch::Apply(report);
         let mut live = within(APPLY_STATUS, self.api.patch_status(name, &apply, &status)).await?;
         (self.wrote)("apply_status");
-        if !live
-            .status
-            .as_ref()
-            .is_some_and(|said| write.facts.is_told_by(said))
+        let said = live.status.as_ref();
+        if !said.is_some_and(|said| write.facts.is_told_by(said)) && self.is_shared(&live.metadata)
         {
-            self.tell_who(&live.metadata);
             let replaced = async {
                 let patch = replacement(report)?;
                 self.api.patch_status(name, &by_us, &patch).await
@@ -206,12 +203,22 @@ impl<'a> Writer<'a> {
         }
     }
 
-    fn tell_who(&self, live: &ObjectMeta) {
+    /// Whether somebody else has fields in a report that does not say what was written; tells who, or what
+    /// else it may be.
+    fn is_shared(&self, live: &ObjectMeta) -> bool {
+        static TOLD: Once = Once::new();
         let managers = live.managed_fields.iter().flatten();
         let others = managers.filter_map(|entry| entry.manager.as_deref());
         let others: Vec<_> = others.filter(|name| *name != FIELD_MANAGER).collect();
         let (namespace, service_account) = (&self.account.namespace, &self.account.name);
-        tracing::warn!(%namespace, %service_account, field_managers = others.join(", "), "fields that somebody else put into the report are removed");
+        if others.is_empty() {
+            TOLD.call_once(|| {
+                tracing::warn!(%namespace, %service_account, "reports are not kept as they are written: either admission changes them, or the CustomResourceDefinition is of another version (`token-exposure crd | kubectl apply --server-side -f -`)");
+            });
+        } else {
+            tracing::warn!(%namespace, %service_account, field_managers = others.join(", "), "fields that somebody else put into the report are removed");
+        }
+        !others.is_empty()
     }
 }
 

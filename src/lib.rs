@@ -9,8 +9,8 @@
 //!  main ─► cli ─┬──────────────────────┬───────────────────────────┐
 //!               ▼                      ▼                           ▼
 //!  RIM      source/ (IO in)        controller/ (IO out: cluster)   output/ (IO out: terminal)
-//!           watch · list · files   queue · reconcile               table · objects
-//!           probe                  metrics · server                  │
+//!           watch · list · files   queue · reconcile · write       table · objects · html · …
+//!           probe · edit           lease · events · metrics          │
 //!               │                      │      └─► api (the CRD) ◄────┘
 //!  ═════════════╪══════════════════════╪══════════════│═══════════════════ below: no IO, no await, no
 //!  STATE        └────────► index/ ◄────┘              │                    logging, no clock
@@ -34,7 +34,8 @@
 //!                                               ▼
 //!               (3) controller::run: kube-runtime's scheduler, each account once, bounded runs, back-off
 //!                                               ▼
-//!               (4) reconcile: assess ─► report ─► differs from the live one? ─► server-side apply
+//!               (4) reconcile: assess ─► report ─► differs from the live one? ─► server-side apply,
+//!                   and a JSON patch where somebody else's fields are left
 //! ```
 //!
 //! A scan is hops 1 and 2, then [`assess`](mod@assess) and [`output`]: the same code, another rim.

@@ -54,23 +54,25 @@ pub(super) fn parse(document: &str) -> Vec<Parsed> {
     // Real text has fewer of anything than bytes, and half as many nodes at most; what aliases multiply
     // has a limit of its own.
     let most = document.len() + 1024;
-    let options = serde_saphyr::options! {
-        duplicate_keys: DuplicateKeyPolicy::LastWins,
-        legacy_octal_numbers: true,
-        emit_comments: false,
-        // JSON has no such numbers: where one is meant, this is an error, and where text is, it is text.
-        non_finite_float_policy: serde_saphyr::options::NonFiniteFloatPolicy::AsString,
-        alias_limits: serde_saphyr::alias_limits! { max_total_replayed_events: MOST_REPLAYED },
-        with_snippet: false,
-        budget: serde_saphyr::budget! {
-            max_reader_input_bytes: None,
-            max_documents: most,
-            max_nodes: most / 2,
-            enforce_alias_anchor_ratio: false,
-            max_events: 4 * most,
-            max_total_scalar_bytes: 4 * most,
-            max_depth: 256,
-        },
+    let options = || {
+        serde_saphyr::options! {
+            duplicate_keys: DuplicateKeyPolicy::LastWins,
+            legacy_octal_numbers: true,
+            emit_comments: false,
+            // JSON has no such numbers: where one is meant, this is an error, and where text is, it is text.
+            non_finite_float_policy: serde_saphyr::options::NonFiniteFloatPolicy::AsString,
+            alias_limits: serde_saphyr::alias_limits! { max_total_replayed_events: MOST_REPLAYED },
+            with_snippet: false,
+            budget: serde_saphyr::budget! {
+                max_reader_input_bytes: None,
+                max_documents: most,
+                max_nodes: most / 2,
+                enforce_alias_anchor_ratio: false,
+                max_events: 4 * most,
+                max_total_scalar_bytes: 4 * most,
+                max_depth: 256,
+            },
+        }
     };
     // Files that were put behind one another may each have a byte-order mark.
     let document = document.trim_start_matches('\u{feff}');
@@ -79,8 +81,11 @@ pub(super) fn parse(document: &str) -> Vec<Parsed> {
     } else {
         Cow::Borrowed(document)
     };
-    let mut reader = document.as_bytes();
-    serde_saphyr::read_with_options(&mut reader, options).collect()
+    // A text is parsed in less time than a reader, which alone goes on behind an error.
+    match serde_saphyr::from_multiple_with_options(&document, options()) {
+        Ok(values) => values.into_iter().map(Ok).collect(),
+        Err(_) => serde_saphyr::read_with_options(&mut document.as_bytes(), options()).collect(),
+    }
 }
 
 /// A list of objects, taken apart before it is parsed.

@@ -8,6 +8,11 @@
 mod rig;
 use rig::{ControlPlane, await_that};
 
+/// What kubectl says to what a person types behind it.
+fn typed(plane: &ControlPlane, line: &str) -> String {
+    plane.kubectl(&line.split(' ').collect::<Vec<_>>())
+}
+
 #[test]
 fn reports_are_listed_awaited_and_explained_as_a_person_types_it() {
     let plane = ControlPlane::start(&[]);
@@ -42,12 +47,11 @@ fn reports_are_listed_awaited_and_explained_as_a_person_types_it() {
             "expirationSeconds\t<integer>",
         ),
     ] {
-        let words: Vec<_> = line.split(' ').collect();
-        let shown = plane.kubectl(&words);
+        let shown = typed(&plane, line);
         assert!(shown.contains(says), "kubectl {line}: {shown}");
     }
     let others = "get ter -A --field-selector=status.verdict!=Unneeded --no-headers";
-    let others = plane.kubectl(&others.split(' ').collect::<Vec<_>>());
+    let others = typed(&plane, others);
     assert!(
         others.contains("Review") && !others.contains("Unneeded"),
         "{others}"
@@ -61,12 +65,12 @@ fn a_change_of_verdict_is_an_event_of_the_account() {
     let plane = ControlPlane::start(&[]);
     plane.release("events.create=true");
     plane.namespace("shop");
-    plane.kubectl(&["-n", "shop", "run", "web", "--image=nginx"]);
-    let events = || plane.kubectl(&["-n", "shop", "events", "--for=serviceaccount/default"]);
+    typed(&plane, "-n shop run web --image=nginx");
+    let events = || typed(&plane, "-n shop events --for=serviceaccount/default");
     let controller = plane.controller(&["--events"]);
     await_that("the finding is told", || events().contains("Unneeded"));
     let bind = "-n shop create rolebinding read --clusterrole=view --serviceaccount=shop:default";
-    plane.kubectl(&bind.split(' ').collect::<Vec<_>>());
+    typed(&plane, bind);
     await_that("what became of it is told", || {
         events().contains("DirectGrant, was Unneeded.")
     });
@@ -79,7 +83,7 @@ fn a_change_of_verdict_is_an_event_of_the_account() {
     controller.settle();
     assert_eq!(events().lines().count(), before.lines().count());
     controller.terminate();
-    plane.kubectl(&["-n", "shop", "delete", "rolebinding", "read"]);
+    typed(&plane, "-n shop delete rolebinding read");
     let controller = plane.controller(&["--events"]);
     controller.settle();
     await_that("the finding is told again", || {
@@ -87,6 +91,6 @@ fn a_change_of_verdict_is_an_event_of_the_account() {
     });
     let written = controller.metric(r#"token_exposure_events_total{result="written"}"#);
     assert_eq!(written.to_bits(), 1.0_f64.to_bits());
-    let described = plane.kubectl(&["-n", "shop", "describe", "serviceaccount", "default"]);
+    let described = typed(&plane, "-n shop describe serviceaccount default");
     assert!(described.contains("Warning  Unneeded"), "{described}");
 }

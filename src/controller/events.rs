@@ -167,8 +167,8 @@ impl Events {
         }
     }
 
-    /// Tells a change that a write brought about. What goes wrong is counted and logged and never held against the report, which
-    /// says the same and is the record.
+    /// Tells a change that a write brought about. What goes wrong is counted and logged and never held
+    /// against the report, which says the same and is the record.
     pub async fn tell(&self, account: &ServiceAccountRef, change: Change, write: &WriteId) {
         let admitted = self.window.lock().admits(Instant::now());
         let result = if admitted {

@@ -100,18 +100,17 @@ pub async fn reconcile(
             tracing::info!(%namespace, %service_account, %verdict, before, "verdict changed");
         }
     }
-    let count = |operation: &str| context.instruments.wrote(operation);
-    let writer = Writer::new(context.client.0.clone(), account, &count);
+    let writer = || Writer::new(context.client.0.clone(), account, &context.instruments);
     let written = match plan {
         Plan::Keep => return Ok(()),
         Plan::Delete => {
-            let written = writer.delete().await?;
+            let written = writer().delete().await?;
             let mut index = context.index.write();
             index.delete::<Reports>(&account.clone().into());
             written
         }
         Plan::Write(write) => {
-            let written = writer.apply(&write).await?;
+            let written = writer().apply(&write).await?;
             let mut index = context.index.write();
             index.apply::<Reports>(account.clone().into(), write.facts);
             Some(written)

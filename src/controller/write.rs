@@ -9,6 +9,7 @@ use kube::{
 };
 use serde_json::json;
 
+use super::metrics::Instruments;
 use crate::{api::TokenExposureReport, facts::report::ReportFacts, model::ServiceAccountRef};
 
 /// Who writes the fields of a report, for server-side apply.
@@ -20,40 +21,53 @@ const TIMEOUT: Duration = Duration::from_secs(15);
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// The API server refused, or could not be asked.
-    #[error("cannot {operation}: {}", explain(operation, source))]
+    #[error("cannot {}: {}", operation.what, explain(*operation, source))]
     Api {
-        /// For example `apply the report`.
-        operation: &'static str,
+        /// What was to be written.
+        operation: Operation,
         /// What the client said.
         source: kube::Error,
     },
     /// It did not answer in time.
-    #[error("cannot {operation}: no answer within {} seconds", TIMEOUT.as_secs())]
+    #[error("cannot {}: no answer within {} seconds", operation.what, TIMEOUT.as_secs())]
     Timeout {
-        /// For example `apply the report`.
-        operation: &'static str,
+        /// What was to be written.
+        operation: Operation,
     },
 }
 
-/// Tells people of a change.
-pub(super) const WRITE_EVENT: &str = "write the event";
-const APPLY: &str = "apply the report";
-const APPLY_STATUS: &str = "apply the status of the report";
-const DELETE: &str = "delete the report";
+/// Something that is written.
+#[derive(Clone, Copy, Debug)]
+pub struct Operation {
+    /// For example `apply the report`.
+    what: &'static str,
+    /// The rights that it takes, and where they are granted.
+    rights: &'static str,
+}
+
+const fn of_reports(what: &'static str) -> Operation {
+    Operation {
+        what,
+        rights: "`create`, `patch` and `delete` on `tokenexposurereports` and `patch` on \
+                 `tokenexposurereports/status` (apiGroup tokenexposure.io), as the ClusterRole in \
+                 deploy/install.yaml does",
+    }
+}
+
+const APPLY: Operation = of_reports("apply the report");
+const APPLY_STATUS: Operation = of_reports("apply the status of the report");
+const DELETE: Operation = of_reports("delete the report");
+pub(super) const WRITE_EVENT: Operation = Operation {
+    what: "write the event",
+    rights: "`create` on `events` (apiGroup events.k8s.io), as the chart does with events.create, or leave \
+             --events out",
+};
 
 /// What the API server said, with the missing rule where it refused.
-fn explain(operation: &str, error: &kube::Error) -> String {
+fn explain(operation: Operation, error: &kube::Error) -> String {
     match error {
         kube::Error::Api(status) if status.is_forbidden() => {
-            let missing = if operation == WRITE_EVENT {
-                "`create` on `events` (apiGroup events.k8s.io), as the chart does with events.create, or leave \
-                 --events out"
-            } else {
-                "`create`, `patch` and `delete` on `tokenexposurereports` and `patch` on \
-                 `tokenexposurereports/status` (apiGroup tokenexposure.io), as the ClusterRole in \
-                 deploy/install.yaml does"
-            };
-            format!("{}: grant {missing}", status.message)
+            format!("{}: grant {}", status.message, operation.rights)
         }
         kube::Error::Api(status) => {
             format!(
@@ -97,7 +111,7 @@ impl Error {
 
 /// Waits for an answer, but not for ever.
 pub(super) async fn within<T>(
-    operation: &'static str,
+    operation: Operation,
     call: impl Future<Output = kube::Result<T>>,
 ) -> Result<T, Error> {
     match tokio::time::timeout(TIMEOUT, call).await {
@@ -128,21 +142,20 @@ pub struct WriteId {
 pub(super) struct Writer<'a> {
     account: &'a ServiceAccountRef,
     api: Api<TokenExposureReport>,
-    /// Is told of each write, by the name of its operation.
-    wrote: &'a dyn Fn(&str),
+    instruments: &'a Instruments,
 }
 
 impl<'a> Writer<'a> {
     pub(super) fn new(
         client: Client,
         account: &'a ServiceAccountRef,
-        wrote: &'a dyn Fn(&str),
+        instruments: &'a Instruments,
     ) -> Self {
         let api = Api::namespaced(client, &account.namespace);
         Self {
             account,
             api,
-            wrote,
+            instruments,
         }
     }
 
@@ -164,20 +177,20 @@ impl<'a> Writer<'a> {
                 ..report.clone()
             });
             within(APPLY, self.api.patch(name, &apply, &object)).await?;
-            (self.wrote)("apply");
+            self.instruments.wrote("apply");
         }
         let status = Patch::Apply(report);
         let mut live = within(APPLY_STATUS, self.api.patch_status(name, &apply, &status)).await?;
-        (self.wrote)("apply_status");
+        self.instruments.wrote("apply_status");
         let said = live.status.as_ref();
-        if !said.is_some_and(|said| write.facts.is_told_by(said)) && self.is_shared(&live.metadata)
-        {
+        let is_kept = said.is_some_and(|said| write.facts.is_told_by(said));
+        if !is_kept && self.tell_whose(&live.metadata) {
             let replaced = async {
                 let patch = replacement(report)?;
                 self.api.patch_status(name, &by_us, &patch).await
             };
             live = within(APPLY_STATUS, replaced).await?;
-            (self.wrote)("replace_status");
+            self.instruments.wrote("replace_status");
         }
         Ok(WriteId {
             report: live.metadata.uid,
@@ -190,7 +203,7 @@ impl<'a> Writer<'a> {
         let params = DeleteParams::default();
         match within(DELETE, self.api.delete(&self.account.name, &params)).await {
             Ok(deleted) => {
-                (self.wrote)("delete");
+                self.instruments.wrote("delete");
                 let report = deleted.either(
                     |report| report.metadata.uid,
                     |status| status.details.map(|details| details.uid),
@@ -203,9 +216,8 @@ impl<'a> Writer<'a> {
         }
     }
 
-    /// Whether somebody else has fields in a report that does not say what was written; tells who, or what
-    /// else it may be.
-    fn is_shared(&self, live: &ObjectMeta) -> bool {
+    /// Tells why a report does not say what was written: whether it is that somebody else has fields in it.
+    fn tell_whose(&self, live: &ObjectMeta) -> bool {
         static TOLD: Once = Once::new();
         let managers = live.managed_fields.iter().flatten();
         let others = managers.filter_map(|entry| entry.manager.as_deref());

@@ -53,6 +53,45 @@
 //! * Order is fixed at every exit: the same input gives the same bytes.
 //! * There is one lock, around the index, and it is never held across an await.
 //!
+//! # Glossary
+//!
+//! The texts that users read, the names and the comments follow it: one term for one thing, the words of
+//! Kubernetes' own documentation where it has one.
+//!
+//! | term | meaning |
+//! |---|---|
+//! | ServiceAccount, account | the identity that a pod runs as; *account* where the kind is clear |
+//! | token | a ServiceAccount token: a JWT that the API server signed |
+//! | auto-mounted token | the token that the ServiceAccount admission plugin mounts at `/var/run/secrets/kubernetes.io/serviceaccount` |
+//! | projected token | a `serviceAccountToken` source that the pod spec itself has |
+//! | legacy token | a token in a Secret of type `kubernetes.io/service-account-token`: it never expires |
+//! | audience | the recipient that a token is issued for: the API server, or an external system |
+//! | carrier | one token as the containers of a pod see it: its source, audience, lifetime and mount path |
+//! | disable | set `automountServiceAccountToken: false`; a running pod keeps its token until it is recreated |
+//! | recreate | delete a pod so that its controller creates a new one, for example with `kubectl rollout restart` |
+//! | drift | automount is already disabled, and the running pod still has its token |
+//! | workload | the outermost owner of pods, for example a Deployment; in files, the object with the pod template |
+//! | consumer | a system that accepts the token as an identity without RBAC, such as Vault; *known* consumers are recognised by annotations and variables |
+//! | binding | a RoleBinding or ClusterRoleBinding: it grants a role to its subjects |
+//! | grant | what one binding gives to an account: the rules of its role, and the subject that matched |
+//! | direct, inherited | granted to the account by name, or only through a group that it is in |
+//! | default permissions | what every authenticated user and every ServiceAccount is granted |
+//! | covered | said of a rule that grants nothing beyond the default permissions |
+//! | needed | said of a token when its account has a permission beyond the default permissions |
+//! | verdict, reason | the answer for an account or a workload, and why |
+//! | finding | a verdict that asks for work: `Unneeded`, `Review`, `Unknown` |
+//! | report | a TokenExposureReport: the answer for one account, as a custom resource |
+//! | baseline | a file of earlier findings, which a later scan is compared with |
+//! | remediation | what to do about a finding, with ready patches |
+//! | exemption | a written reason why a token stays, which may end on a date |
+//! | gap | an input that the answer depends on and that is missing: it makes a verdict `Unknown` |
+//! | note | something to know about a workload that no verdict depends on |
+//! | manifest, dump | an object as a person wrote it; objects as `kubectl get` printed them |
+//! | facts | what this program keeps of an API object: the fields that an answer depends on |
+//! | dirty | said of an account whose answer may have changed and is computed again |
+//! | synced, stale | every object of a kind was read once; the last reading is older than it should be |
+//! | leader, standby | the replica that writes reports because it holds the Lease; the others |
+//!
 //! # Where to look
 //!
 //! Why an account is flagged: [`assess`](mod@assess) (the table), [`rbac::resolve`] (its

@@ -49,8 +49,8 @@ generate: helm control-plane tools ## Write anew what is generated: the CRD, dep
 	UPDATE=1 cargo test --locked --test policy -- written
 	UPDATE=1 cargo test --locked --test chart --test observe -- written
 
-bootstrap: control-plane ## Write anew what every API server bootstraps (src/source/bootstrap.json)
-	tests/control-plane/bootstrap.sh > src/source/bootstrap.json
+bootstrap: control-plane ## Write anew what every API server bootstraps (src/files/bootstrap.json)
+	tests/control-plane/bootstrap.sh > src/files/bootstrap.json
 
 tools:
 	@.ci/tools $(TARGET)

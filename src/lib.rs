@@ -6,25 +6,54 @@
 //! # The house
 //!
 //! ```text
-//!  main ─► cli ─┬──────────────────────┬───────────────────────────┐
-//!               ▼                      ▼                           ▼
-//!  RIM      source/ (IO in)        controller/ (IO out: cluster)   output/ (IO out: terminal)
-//!           watch · list · files   queue · reconcile · write       table · objects · html · …
-//!           probe · edit           lease · events · metrics          │
-//!               │                      │      └─► api (the CRD) ◄────┘
-//!  ═════════════╪══════════════════════╪══════════════│═══════════════════ below: no IO, no await, no
-//!  STATE        └────────► index/ ◄────┘              │                    logging, no clock
-//!                            │                        │       object in → dirty accounts out
-//!  ANSWER                  assess                     │       the decision table
-//!                            │                        │
-//!  RULES     facts/        rbac/   token/             │       wire → facts │ who is granted what │ which
-//!               │            │       │                │       tokens are carried
-//!  NOUNS        └──────────► model/ ◄─────────────────┘       plain data
+//!  main ─► cli ─┬──────────────┬──────────────────┬───────────────────────┐
+//!               ▼              ▼                  ▼                       ▼
+//!  RIM      cluster/        files/ ◄─ edit/   controller/             output/
+//!           watch · list    manifests         queue · reconcile       table · objects
+//!           probe              │ config       write · lease           html · sarif · …
+//!               │              │  │           events · metrics           │
+//!               │            text/ ▼              │    └──► api ◄────────┘
+//!  ═════════════╪══════════════╪══════════════════╪══════════│══════════════ below: no IO, no await,
+//!  STATE        └───► index/ ◄─┘                  │          │               no logging, no clock
+//!                       ▲  │ └────────────────────┘          │     object in → dirty accounts out
+//!  ANSWER               │  assess/                           │     the decision table
+//!                       │  │   │                             │
+//!  RULES     facts/ ────┘ rbac/ token/                       │     object → facts │ who is granted
+//!               │          │     │                           │     what │ which tokens are carried
+//!  NOUNS        └────────► model/ ◄──────────────────────────┘     plain data
 //! ```
 //!
-//! Arrows say who may import whom; `tests/layering.rs` holds them. The facts of our own reports come
-//! from [`api`]; files ask [`rbac::aggregate`] for what a cluster would have stored, and whoever learns
-//! of a cluster asks [`token::anatomy`] what our own token says.
+//! | room | question it answers | imports |
+//! |---|---|---|
+//! | `model` | which words do the other rooms share? | |
+//! | `rbac` | who is granted what, and is it more than the default permissions? | `model` |
+//! | `token` | which tokens does a pod carry? | `model` |
+//! | `api` | what does a report look like? | `model` |
+//! | `facts` | what of an API object do answers depend on? | `api` `model` |
+//! | `assess` | why is this account flagged, and what is the remediation? | `model` `rbac` `token` |
+//! | `index` | what is known, and which accounts does a watch event touch? | `assess` `facts` `model` `rbac` `token` |
+//! | `text` | which files are there, what is in them, and where is it malformed? | |
+//! | `log` | which failures are logged, and how often? | |
+//! | `cluster` | what does the API server have? | `facts` `index` `log` `model` `rbac` `token` |
+//! | `files` | what do manifests and dumps have, and in which line? | `facts` `index` `model` `rbac` `text` |
+//! | `edit` | how is a patch written into a manifest? | `files` `model` |
+//! | `config` | what does the user's configuration add? | `facts` `model` `text` |
+//! | `controller` | which reports are written, and when? | `api` `facts` `index` `log` `model` |
+//! | `output` | how does a person or a program read the answer? | `api` `model` |
+//! | `cli` | which commands and flags are there? | `api` `cluster` `config` `controller` `edit` `files` `index` `log` `model` `output` `token` |
+//! | `main` | which process is this? | `cli` |
+//! | `usage` *(planned)* | which tokens were used, for what, and how complete is the evidence? | `model` |
+//! | `audit` *(planned)* | what do audit logs say, in which format? | `model` `text` `usage` |
+//!
+//! `tests/layering.rs` reads this table: each room imports what its row says, no more and no less, and a
+//! planned room does not exist yet. No room imports one that stands below it in the table, so there is
+//! no circle. [`usage`](self#the-house) will stand beside [`index`]: `assess` joins both, and `audit` is a
+//! supplier like [`cluster`] and [`files`]. The summary of a namespace will be computed in [`api`] from
+//! the exposures of its accounts, as a report is from one, and written by [`controller`]; the admission
+//! policies that read it are templates in `deploy/chart`.
+//!
+//! The facts of our own reports come from [`api`]; files ask [`rbac::aggregate`] for the rules that a
+//! cluster would have stored, and [`cluster::probe`] asks [`token::anatomy`] what our own token says.
 //!
 //! # From a watch event to a written report: four hops
 //!
@@ -94,8 +123,17 @@
 //!
 //! # Where to look
 //!
-//! Why an account is flagged: [`assess`](mod@assess) (the table), [`rbac::resolve`] (its
-//! permissions), [`token::carriers`](mod@token::carriers) (its tokens).
+//! | question or change | place |
+//! |---|---|
+//! | why is this account flagged? | [`assess`](mod@assess): the decision table; then [`rbac::resolve`] for permissions, [`token::carriers`](mod@token::carriers) for tokens |
+//! | what does a watch event touch? | [`index`]: one file for each kind |
+//! | a known consumer | `facts/consumers.rs` |
+//! | a verdict or a reason | [`model::verdict`], a row in [`assess`](mod@assess), a case in `tests/vectors` |
+//! | an output format | a file in [`output`], a variant in `cli/output.rs` |
+//! | a kind with a pod template | a row in [`model::workload`] |
+//! | a watched kind | [`facts`], a file in [`index`], [`cluster::KINDS`], `deploy/chart/templates/rbac.yaml` |
+//! | a metric | `controller/metrics.rs` |
+//! | a report field | [`api`], then `make generate` |
 
 pub mod model;
 
@@ -109,8 +147,15 @@ pub mod assess;
 
 pub mod index;
 
+pub mod log;
+pub mod text;
+
+pub mod cluster;
+pub mod config;
+pub mod edit;
+pub mod files;
+
 pub mod controller;
 pub mod output;
-pub mod source;
 
 pub mod cli;

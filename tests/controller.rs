@@ -13,7 +13,7 @@ use std::{
 };
 
 use serde_json::{Value, json};
-use token_exposure::source::KINDS;
+use token_exposure::cluster::KINDS;
 
 mod rig;
 use rig::{ControlPlane, Controller, await_that, oracle::one_answer, program, scan_files, signal};

@@ -9,7 +9,7 @@
 use std::{collections::BTreeSet, fs};
 
 use serde_json::Value;
-use token_exposure::source::KINDS;
+use token_exposure::cluster::KINDS;
 
 mod rig;
 use rig::{

@@ -12,8 +12,8 @@ use crate::{
     model::{
         ApiAudiences, Carrier, Config, CsiDriverFacts, Exemption, Explanation, Exposure, Gap,
         InputKind, KnownRoles, Level, Note, Permissions, PodFacts, Reach, Reason,
-        ServiceAccountFacts, ServiceAccountRef, TokenSource, Verdict, WorkloadExposure,
-        pod::Workload, rbac::Effect,
+        ServiceAccountFacts, ServiceAccountRef, TokenSource, Verdict, Workload, WorkloadExposure,
+        rbac::Effect,
     },
     rbac::{self, BoundRole},
     token::{self, Bearer, legacy::Holding},

@@ -8,7 +8,8 @@ use super::Evidence;
 use crate::model::{
     Carrier, PodFacts, Reason, Remediation, TokenSource, Verdict, WorkloadExposure,
     exposure::Patch,
-    pod::{ContainerKind, Origin, TOKEN_MOUNT_PATH, Workload, pod_spec_path},
+    pod::{ContainerKind, Origin, TOKEN_MOUNT_PATH},
+    workload::{PodKind, Workload, pod_spec_path},
 };
 
 /// What to do about a finding; `None` where nothing is to be done, or cannot be told.
@@ -166,13 +167,8 @@ fn switched_off(workload: &WorkloadExposure, pods: &[&PodFacts], reads_files: bo
 /// Pod, a Job), or where only a custom kind may know it. In a manifest it can: custom kinds are read
 /// there only where they have a template.
 fn api_version_of(kind: &str, in_manifest: bool) -> Option<&'static str> {
-    match kind {
-        "Deployment" | "StatefulSet" | "DaemonSet" | "ReplicaSet" => Some("apps/v1"),
-        "ReplicationController" => Some("v1"),
-        "CronJob" => Some("batch/v1"),
-        _ if !in_manifest => None,
-        "Pod" | "PodTemplate" => Some("v1"),
-        "Job" => Some("batch/v1"),
-        _ => Some(""),
+    match PodKind::named(kind) {
+        Some(kind) => (in_manifest || kind.is_mutable).then_some(kind.api_version),
+        None => in_manifest.then_some(""),
     }
 }

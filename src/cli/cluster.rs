@@ -9,7 +9,11 @@ use kube::{
 };
 use secrecy::{ExposeSecret, SecretString};
 
-use crate::{index::SharedIndex, model::ApiAudiences, source::probe};
+use crate::{
+    cluster::{explain, probe},
+    index::SharedIndex,
+    model::ApiAudiences,
+};
 
 /// Who we are in the audit log of an API server.
 const USER_AGENT: &str = concat!("token-exposure/", env!("CARGO_PKG_VERSION"));
@@ -136,7 +140,7 @@ impl Cluster {
         match probe::rbac_enforced(&self.client).await {
             Ok(enforced) => index.write().set_rbac_enforced(enforced),
             Err(error) => tracing::warn!(
-                cause = crate::source::explain(&error),
+                cause = explain(&error),
                 fix = "grant `create` on `subjectaccessreviews` (apiGroup authorization.k8s.io)",
                 "whether RBAC is in force is not known; taken as yes"
             ),

@@ -9,9 +9,10 @@ use super::{
     today,
 };
 use crate::{
+    cluster::watch::Feed,
+    config,
     index::SharedIndex,
     model::{ApiAudiences, Config},
-    source::{config, watch::Feed},
 };
 
 /// How often the file and the day are looked at.

@@ -21,6 +21,7 @@ use super::{
 };
 use crate::{
     api::TokenExposureReport,
+    cluster::{self, explain, probe, watch},
     controller::{
         self,
         events::Events,
@@ -31,7 +32,6 @@ use crate::{
     },
     index::{Index, SharedIndex},
     model::{Config, InputKind},
-    source::{self, explain, probe, watch},
 };
 
 /// How long the API server may take to answer at the start.
@@ -166,7 +166,7 @@ fn asked_to_stop() -> io::Result<impl Future<Output = ()>> {
 
 /// An index that waits for all that is watched.
 fn empty_index(legacy_tokens: bool, config: Config) -> SharedIndex {
-    let mut kinds = source::kinds(legacy_tokens);
+    let mut kinds = cluster::kinds(legacy_tokens);
     kinds.push(InputKind::TokenExposureReport);
     let mut index = Index::new(&kinds);
     index.set_config(config);

@@ -13,9 +13,8 @@ use super::{
 };
 use crate::{
     index::{Account, Index},
-    model::{Reason, ServiceAccountRef, Verdict, verdict::meanings},
+    model::{LabelSelector, PodKind, Reason, ServiceAccountRef, Verdict, verdict::meanings},
     output::{explain, table::visible},
-    source::LabelSelector,
 };
 
 /// Whose verdict to explain.
@@ -50,7 +49,10 @@ pub(super) async fn run(args: Args) -> anyhow::Result<ExitCode> {
     let words: Vec<&str> = target.split('/').collect();
     let (namespace, kind, name) = match words[..] {
         [namespace, name] => (namespace, None, name),
-        [namespace, kind, name] => (namespace, Some(singular(kind)), name),
+        [namespace, word, name] => {
+            let kind = PodKind::typed(word).map_or(word, |kind| kind.name);
+            (namespace, Some(kind), name)
+        }
         _ => bail!(
             "`{target}` is neither NAMESPACE/NAME nor NAMESPACE/KIND/NAME, as in shop/mail or shop/deployment/web"
         ),
@@ -80,21 +82,6 @@ pub(super) async fn run(args: Args) -> anyhow::Result<ExitCode> {
     } else {
         ExitCode::from(CANNOT)
     })
-}
-
-/// A kind in one of kubectl's spellings of it.
-fn singular(kind: &str) -> &str {
-    match kind.to_ascii_lowercase().as_str() {
-        "po" | "pods" => "Pod",
-        "deploy" | "deployments" => "Deployment",
-        "sts" | "statefulsets" => "StatefulSet",
-        "ds" | "daemonsets" => "DaemonSet",
-        "rs" | "replicasets" => "ReplicaSet",
-        "rc" | "replicationcontrollers" => "ReplicationController",
-        "jobs" => "Job",
-        "cj" | "cronjobs" => "CronJob",
-        _ => kind,
-    }
 }
 
 /// Why there is nothing to explain, with what there is instead.

@@ -6,10 +6,11 @@ use parking_lot::RwLock;
 
 use super::{cluster::ClusterArgs, complain, config::ConfigArgs, progress::Progress, today};
 use crate::{
+    cluster::{self, list},
+    files::{self, places::Places},
     index::{Index, SharedIndex},
-    model::{ApiAudiences, Config, InputKind},
+    model::{ApiAudiences, Config, InputKind, LabelSelector},
     output::table::visible,
-    source::{self, LabelSelector, files, list, places::Places},
 };
 
 /// What is judged.
@@ -93,7 +94,7 @@ impl InputArgs {
 
     /// Reads all of it.
     pub(super) async fn read(&self, wanted: Wanted<'_>) -> anyhow::Result<Input> {
-        let kinds = source::kinds(self.config.legacy_tokens);
+        let kinds = cluster::kinds(self.config.legacy_tokens);
         let config = self.config.read()?;
         let audiences = self.config.audiences(&config);
         let index = Arc::new(RwLock::new(Index::new(&[])));

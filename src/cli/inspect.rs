@@ -17,14 +17,14 @@ use super::{
     cluster::{Cluster, ClusterArgs},
 };
 use crate::{
+    cluster::{explain, list, probe},
     index::Index,
     model::{
-        InputKind, ServiceAccountRef,
+        InputKind, LabelSelector, ServiceAccountRef,
         pod::TOKEN_MOUNT_PATH,
         token::{Anatomy, Powers, Standing},
     },
     output::inspect::{self, Seen},
-    source::{LabelSelector, explain, list, probe},
     token::anatomy::dissect,
 };
 

@@ -11,13 +11,13 @@ use anyhow::{Context, bail};
 use clap::ValueEnum;
 
 use crate::{
+    files::places::Places,
     index::Index,
     model::{Exposure, Verdict},
     output::{
         html, junit, markdown, objects, patch, sarif,
         table::{self, Detail, Style},
     },
-    source::places::Places,
 };
 
 /// How a scan is told, and where to.

@@ -14,9 +14,9 @@ use super::{
     output::{Found, OutputArgs},
 };
 use crate::{
-    model::{Exposure, ReportScope, Verdict},
+    edit,
+    model::{Exposure, LabelSelector, ReportScope, Verdict},
     output::table::{self, visible},
-    source::LabelSelector,
 };
 
 /// What to scan, and how to tell.
@@ -187,7 +187,7 @@ fn change_files(found: &Found<'_>) -> io::Result<bool> {
         let own = remediation.patches.iter();
         patches.extend(own.map(|patch| (&*exposure.account.namespace, patch)));
     }
-    let changed = found.places.patch(&patches);
+    let changed = edit::patch(&found.places, &patches);
     let mut out = io::stdout().lock();
     for ((namespace, _), patched) in patches.iter().zip(&changed) {
         let target = visible(&format!("{} in namespace {namespace}", patched.target));

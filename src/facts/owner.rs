@@ -2,7 +2,7 @@
 //! ReplicaSets or Jobs are needed.
 
 use super::wire::{Metadata, OwnerReference};
-use crate::model::pod::Workload;
+use crate::model::Workload;
 
 /// The label with what a Deployment appends to the names of its ReplicaSets.
 const TEMPLATE_HASH: &str = "pod-template-hash";

@@ -4,11 +4,11 @@ use std::sync::Arc;
 
 use super::{Kind, Pods, consumers, exemption, owner, wire, words};
 use crate::model::{
-    Config, InputKind,
+    Config, InputKind, Workload,
     pod::{
         Container, ContainerKind, Delegation, HostAccess, INJECTED_VOLUME_PREFIX, Mount, Origin,
         PodFacts, SecretKeys, SecretToken, SecretVariable, SubPath, TOKEN_MOUNT_PATH,
-        TokenProjection, Volume, Workload,
+        TokenProjection, Volume,
     },
 };
 

@@ -1,6 +1,6 @@
 //! Strings that are kept only as what they tell: most of a pod is text that nobody here reads.
 
-use std::{collections::BTreeMap, fmt};
+use std::fmt;
 
 use serde::{
     Deserialize, Deserializer,
@@ -87,21 +87,6 @@ impl Labels {
     pub fn get(&self, key: &str) -> Option<&str> {
         let found = self.0.iter().find(|(known, _)| **known == *key);
         found.map(|(_, value)| &**value)
-    }
-
-    /// All of them.
-    #[must_use]
-    pub fn to_map(&self) -> BTreeMap<String, String> {
-        let labels = self.0.iter();
-        labels
-            .map(|(key, value)| (key.to_string(), value.to_string()))
-            .collect()
-    }
-}
-
-impl<const N: usize> From<[(&str, &str); N]> for Labels {
-    fn from(labels: [(&str, &str); N]) -> Self {
-        Self(labels.map(|(key, value)| (key.into(), value.into())).into())
     }
 }
 

@@ -6,7 +6,7 @@ use jiff::civil::Date;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::pod::Workload;
+use super::Workload;
 
 /// The annotation of a ServiceAccount or of a pod template that says why its tokens stay.
 pub const EXEMPT: &str = "tokenexposure.io/exempt";

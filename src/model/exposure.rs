@@ -9,8 +9,9 @@ use serde_json::{Value, json};
 use super::{
     Exemption, InputKind, Reason, Verdict,
     identity::ServiceAccountRef,
-    pod::{HostAccess, Workload},
+    pod::HostAccess,
     rbac::{ExplainedGrant, Permissions, RoleRef},
+    workload::{PodKind, Workload},
 };
 
 /// Which accounts are told of.
@@ -262,7 +263,7 @@ impl Patch {
     /// can be.
     #[must_use]
     pub fn is_live(&self) -> bool {
-        !matches!(&*self.target.kind, "Pod" | "Job")
+        PodKind::named(&self.target.kind).is_none_or(|kind| kind.is_mutable)
     }
 
     /// The patch with the name of its object, as kustomize takes it; `None` where it would lack the

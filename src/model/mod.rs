@@ -7,9 +7,11 @@ pub mod identity;
 pub mod pod;
 pub mod rbac;
 pub mod secret;
+pub mod selector;
 pub mod service_account;
 pub mod token;
 pub mod verdict;
+pub mod workload;
 
 pub use config::Config;
 pub use exemption::{Claim, Exemption};
@@ -23,8 +25,10 @@ pub use rbac::{
     Binding, Grant, KnownRoles, Level, Permissions, Role, RoleRef, Rule, Scope, Subject,
 };
 pub use secret::SecretFacts;
+pub use selector::LabelSelector;
 pub use service_account::{CsiDriverFacts, NamespaceFacts, ServiceAccountFacts, TokenRequest};
 pub use verdict::{Reason, Verdict};
+pub use workload::{PodKind, Workload};
 
 /// A kind that the answer is computed from, or written as.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]

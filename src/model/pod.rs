@@ -1,8 +1,8 @@
 //! What is kept of a pod, or of a pod template: enough to say which tokens it carries.
 
-use std::{fmt, sync::Arc};
+use std::sync::Arc;
 
-use super::Claim;
+use super::{Claim, Workload};
 
 /// Where admission mounts the token: `DefaultAPITokenMountPath` of the ServiceAccount admission plugin.
 pub const TOKEN_MOUNT_PATH: &str = "/var/run/secrets/kubernetes.io/serviceaccount";
@@ -42,32 +42,6 @@ pub struct PodFacts {
     pub volumes: Box<[Volume]>,
     /// All containers, init containers first, in the order of the pod.
     pub containers: Box<[Container]>,
-}
-
-/// The outermost owner of a pod: what a person would edit.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Workload {
-    /// For example `Deployment`.
-    pub kind: Box<str>,
-    /// Its name, in the namespace of the pod.
-    pub name: Box<str>,
-}
-
-/// Where an object of a kind has the spec of its pods; a custom kind, where it has it as most do.
-#[must_use]
-pub fn pod_spec_path(kind: &str) -> &'static [&'static str] {
-    match kind {
-        "Pod" => &["spec"],
-        "PodTemplate" => &["template", "spec"],
-        "CronJob" => &["spec", "jobTemplate", "spec", "template", "spec"],
-        _ => &["spec", "template", "spec"],
-    }
-}
-
-impl fmt::Display for Workload {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}/{}", self.kind, self.name)
-    }
 }
 
 /// A way from a container to the tokens of other pods on its node.

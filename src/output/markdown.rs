@@ -3,7 +3,7 @@
 use std::io;
 
 use super::table::{counts, visible};
-use crate::model::{Exposure, pod::Workload};
+use crate::model::{Exposure, Workload};
 
 /// Writes a heading with the counts, and a table; `exposures` are those to show, `all` those that were
 /// judged, `problems` what could not be read.

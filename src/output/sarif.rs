@@ -8,7 +8,7 @@ use ring::digest::{SHA256, digest};
 use serde::{Serialize, Serializer};
 use serde_json::{Value, json};
 
-use crate::model::{Exposure, Reason, Verdict, WorkloadExposure, pod::Workload, verdict::meanings};
+use crate::model::{Exposure, Reason, Verdict, Workload, WorkloadExposure, verdict::meanings};
 
 /// Where a workload is written: its namespace and itself in, file and line out.
 pub type Lines<'a> = dyn Fn(&str, &Workload) -> Option<(&'a Path, usize)> + 'a;

@@ -4,7 +4,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::model::Rule;
+use crate::model::{LabelSelector, Rule};
 
 /// A ClusterRole from a file.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -12,56 +12,9 @@ pub struct AggregatedRole {
     /// `metadata.labels`.
     pub labels: BTreeMap<String, String>,
     /// `aggregationRule.clusterRoleSelectors`; `None` for a plain role.
-    pub selectors: Option<Vec<Selector>>,
+    pub selectors: Option<Vec<LabelSelector>>,
     /// `rules`; those of an aggregated role are overwritten.
     pub rules: Vec<Rule>,
-}
-
-/// A label selector.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Selector {
-    /// `matchLabels`.
-    pub labels: BTreeMap<String, String>,
-    /// `matchExpressions`.
-    pub expressions: Vec<Requirement>,
-}
-
-/// One `matchExpressions` entry.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Requirement {
-    /// The label.
-    pub key: String,
-    /// `In`, `NotIn`, `Exists` or `DoesNotExist`.
-    pub operator: String,
-    /// The values.
-    pub values: Vec<String>,
-}
-
-impl Selector {
-    /// Whether labels match; an empty selector matches everything, an unknown operator nothing.
-    #[must_use]
-    pub fn matches(&self, labels: &BTreeMap<String, String>) -> bool {
-        self.labels
-            .iter()
-            .all(|(key, value)| labels.get(key) == Some(value))
-            && self
-                .expressions
-                .iter()
-                .all(|requirement| requirement.matches(labels))
-    }
-}
-
-impl Requirement {
-    fn matches(&self, labels: &BTreeMap<String, String>) -> bool {
-        let value = labels.get(&self.key);
-        match self.operator.as_str() {
-            "In" => value.is_some_and(|value| self.values.contains(value)),
-            "NotIn" => value.is_none_or(|value| !self.values.contains(value)),
-            "Exists" => value.is_some(),
-            "DoesNotExist" => value.is_none(),
-            _ => false,
-        }
-    }
 }
 
 /// Fills in the rules of every aggregated role: the union of those that it selects, itself left out.
@@ -92,7 +45,10 @@ fn selections(roles: &BTreeMap<String, AggregatedRole>) -> BTreeMap<String, Vec<
     let matching = aggregated.map(|(name, selectors)| {
         let others = roles.iter().filter(|(other, role)| {
             let mut selectors = selectors.iter();
-            *other != name && selectors.any(|selector| selector.matches(&role.labels))
+            *other != name
+                && selectors.any(|selector| {
+                    selector.matches(|key| role.labels.get(key).map(String::as_str))
+                })
         });
         (
             name.clone(),
@@ -130,12 +86,15 @@ fn grow(roles: &mut BTreeMap<String, AggregatedRole>, selected: &BTreeMap<String
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::model::selector::Requirement;
 
     fn role(labels: &[&str], selects: &[&str], resources: &[&str]) -> AggregatedRole {
         let label = |label: &str| (label.to_owned(), "true".to_owned());
-        let selector = |name: &&str| Selector {
-            labels: [label(name)].into(),
-            expressions: Vec::new(),
+        let selector = |name: &&str| {
+            LabelSelector(vec![Requirement::In(
+                (*name).to_owned(),
+                ["true".to_owned()].into(),
+            )])
         };
         AggregatedRole {
             labels: labels.iter().map(|name| label(name)).collect(),

@@ -27,10 +27,7 @@ use std::{
 
 use serde_json::Value;
 use tempfile::TempDir;
-use token_exposure::{
-    index::Index,
-    source::{LabelSelector, files},
-};
+use token_exposure::{files, index::Index, model::LabelSelector};
 
 /// Our program.
 pub const PROGRAM: &str = env!("CARGO_BIN_EXE_token-exposure");

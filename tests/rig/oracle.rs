@@ -16,7 +16,7 @@ use token_exposure::{
     facts::{Kind, Pods, pod::template, wire},
     model::{
         ApiAudiences, Carrier, Config, Level, PodFacts, Rule, ServiceAccountRef, TokenSource,
-        pod::Workload,
+        Workload,
     },
     rbac::cover::{Atom, breakdown},
     token::{Bearer, carriers, legacy::Holding},

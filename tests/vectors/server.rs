@@ -472,11 +472,11 @@ pub(crate) fn bootstrap(server: &Server) -> Trial {
             let printed = std::process::Command::new("tests/control-plane/bootstrap.sh")
                 .env("KUBECONFIG", plane.kubeconfig())
                 .output()?;
-            let kept = std::fs::read("src/source/bootstrap.json")?;
+            let kept = std::fs::read("src/files/bootstrap.json")?;
             if printed.stdout == kept {
                 return Ok(());
             }
-            Err("src/source/bootstrap.json is stale: run `make bootstrap`".into())
+            Err("src/files/bootstrap.json is stale: run `make bootstrap`".into())
         })
     })
 }

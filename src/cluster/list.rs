@@ -3,13 +3,13 @@
 use kube::{Api, Client, api::ListParams, core::Status};
 
 use super::{
-    LabelSelector, Progress, each_kind, explain, missing_rule,
+    Progress, each_kind, explain, missing_rule,
     object::{Object, field_selector},
 };
 use crate::{
     facts::Kind,
     index::{Index, Indexed, SharedIndex},
-    model::InputKind,
+    model::{InputKind, LabelSelector},
 };
 
 /// How many objects a page has: a page is in memory three times while it is parsed.
@@ -105,7 +105,7 @@ where
         params = params.fields(fields);
     }
     if kind == InputKind::Pod && !wanted.pods.selects_all() {
-        params = params.labels_from(&wanted.pods.0);
+        params = params.labels(&wanted.pods.to_string());
     }
     let mut result = pages(&api, index, &params, progress).await;
     if result.as_ref().is_err_and(expired) {

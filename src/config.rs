@@ -6,13 +6,13 @@ use glob::Pattern;
 use serde::Deserialize;
 use serde_saphyr::{DuplicateKeyPolicy, Spanned};
 
-use super::{manifest::Malformed, text};
 use crate::{
     facts::{exemption::day, rbac, refused, wire},
     model::{
         Config,
         config::{ConsumerRule, ExemptionRule},
     },
+    text::{self, Malformed},
 };
 
 /// What is wrong with a configuration file: each fault with file, line and fix.

@@ -1,4 +1,12 @@
-//! Text of files and of standard input: bounded, and decoded where it says how it is encoded.
+//! Text of files and of standard input: which files there are, how much of them is read, and what is wrong
+//! with it.
+
+mod malformed;
+pub mod paths;
+pub(crate) mod yaml;
+
+pub(crate) use self::malformed::{Malformed, UNRENDERED, strip_position};
+pub use self::paths::Problem;
 
 use std::{
     fs::{self, File},
@@ -11,7 +19,7 @@ use std::{
 const MOST: u64 = 1 << 30;
 
 /// Opens a file that ends: pipes do, devices may not.
-pub(super) fn open(path: &Path) -> io::Result<File> {
+pub(crate) fn open(path: &Path) -> io::Result<File> {
     let kind = fs::metadata(path)?.file_type();
     // What a shell hands over by number may be its terminal.
     let is_handed_over = path.starts_with("/dev/fd") || path == Path::new("/dev/stdin");
@@ -22,7 +30,7 @@ pub(super) fn open(path: &Path) -> io::Result<File> {
 }
 
 /// Reads text: UTF-8, or UTF-16 with a byte-order mark.
-pub(super) fn read(from: impl Read) -> io::Result<String> {
+pub(crate) fn read(from: impl Read) -> io::Result<String> {
     let mut bytes = Vec::new();
     from.take(MOST + 1).read_to_end(&mut bytes)?;
     if bytes.len() as u64 > MOST {

@@ -1,31 +1,16 @@
-//! Where objects come from: a cluster that is watched or listed once, or files. All of it ends in
-//! the same index.
+//! Reads a cluster: watches its objects, or lists them once, into the index, and asks the API server what
+//! kind of cluster it is.
 
-mod cluster_role;
-pub mod config;
-mod edit;
-pub mod files;
 pub mod list;
-mod manifest;
-pub mod object;
-mod outline;
-mod paths;
-mod placed;
-pub mod places;
+mod object;
 pub mod probe;
-pub mod selector;
-mod text;
 pub mod watch;
-mod yaml;
 
 use kube::core::Status;
 
-pub use self::selector::LabelSelector;
-
 use crate::model::InputKind;
 
-/// Is told how far reading has got: how many more objects or files were read, and how many more there
-/// are to read.
+/// Reports progress: how many more objects were read, and how many more there are to read.
 pub type Progress<'a> = &'a dyn Fn(u64, u64);
 
 /// The kinds that the controller watches beside its own reports: those that verdicts are computed

@@ -4,59 +4,15 @@
 use serde::{Deserialize, de::DeserializeOwned};
 use serde_json::{Value, value::RawValue};
 
-use super::yaml;
-
-/// What is wrong with the template of a chart.
-pub(super) const UNRENDERED: &str =
-    "looks like the template of a Helm chart: scan what `helm template` makes of it";
-
-/// What a file turned out not to be.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Malformed {
-    /// The line, counted from 1; 0 when unknown.
-    pub(super) line: usize,
-    /// The column, counted from 1; 0 when unknown.
-    pub(super) column: usize,
-    pub(super) message: String,
-}
-
-impl Malformed {
-    /// What the parser says, with the place apart.
-    pub(super) fn from_yaml(error: &serde_saphyr::Error) -> Self {
-        let (line, column) = error
-            .location()
-            .map_or((0, 0), |location| (location.line(), location.column()));
-        let mut message = strip_position(error.without_snippet());
-        if message.starts_with("budget breached") || message.contains("replay") {
-            "its aliases stand for more than is read: write out what they stand for"
-                .clone_into(&mut message);
-        }
-        Self {
-            line: usize::try_from(line).unwrap_or_default(),
-            column: usize::try_from(column).unwrap_or_default(),
-            message,
-        }
-    }
-
-    /// The same, where so many lines of the file stand before what was parsed.
-    fn in_document(mut self, before: usize, document: &str) -> Self {
-        if self.line > 0 {
-            self.line += before;
-        }
-        if document.contains("{{") {
-            self.message = format!("{UNRENDERED} ({})", self.message);
-        }
-        self
-    }
-}
+use crate::text::{Malformed, strip_position, yaml};
 
 /// One object.
 #[derive(Debug)]
-pub(super) struct Manifest<'a> {
+pub(crate) struct Manifest<'a> {
     /// The line that its document begins in, counted from 1.
-    pub(super) line: usize,
+    pub(crate) line: usize,
     /// Its places in the lists of objects that it is in.
-    pub(super) items: Box<[usize]>,
+    pub(crate) items: Box<[usize]>,
     /// The line that it begins in itself, where that is known.
     own_line: Option<usize>,
     body: Body<'a>,
@@ -78,15 +34,15 @@ enum Body<'a> {
 
 /// What kind of object it is, and its items if it is a list.
 #[derive(Debug, Default)]
-pub(super) struct Head<'a> {
-    pub(super) api_version: String,
-    pub(super) kind: String,
-    pub(super) items: Option<Vec<Manifest<'a>>>,
+pub(crate) struct Head<'a> {
+    pub(crate) api_version: String,
+    pub(crate) kind: String,
+    pub(crate) items: Option<Vec<Manifest<'a>>>,
 }
 
 impl Head<'_> {
     /// The API group; empty for core.
-    pub(super) fn group(&self) -> &str {
+    pub(crate) fn group(&self) -> &str {
         self.api_version
             .rsplit_once('/')
             .map_or("", |(group, _)| group)
@@ -95,12 +51,12 @@ impl Head<'_> {
 
 impl<'a> Manifest<'a> {
     /// The line to tell of, counted from 1: its own, else that of its document.
-    pub(super) fn line_to_tell(&self) -> usize {
+    pub(crate) fn line_to_tell(&self) -> usize {
         self.own_line.unwrap_or(self.line)
     }
 
     /// Whether it is made of fields, as every object is.
-    pub(super) fn is_object(&self) -> bool {
+    pub(crate) fn is_object(&self) -> bool {
         match &self.body {
             Body::Json(text) => text.trim_start().starts_with('{'),
             Body::Yaml(value) => value.is_object(),
@@ -109,7 +65,7 @@ impl<'a> Manifest<'a> {
     }
 
     /// Reads the object as a type.
-    pub(super) fn read<T: DeserializeOwned>(&self) -> Result<T, String> {
+    pub(crate) fn read<T: DeserializeOwned>(&self) -> Result<T, String> {
         let told = |error: &serde_path_to_error::Error<serde_json::Error>| match error
             .path()
             .to_string()
@@ -144,7 +100,7 @@ impl<'a> Manifest<'a> {
     ///
     /// # Errors
     /// When an item of a large list turns out not to be YAML.
-    pub(super) fn head(&mut self) -> Result<Head<'a>, Malformed> {
+    pub(crate) fn head(&mut self) -> Result<Head<'a>, Malformed> {
         let json = match self.body {
             Body::Json(text) => json_head(text),
             Body::Yaml(_) | Body::YamlList { .. } | Body::YamlItem(..) => Ok(Opened::default()),
@@ -275,16 +231,8 @@ fn yaml_head<'a>(value: &mut Value) -> Opened<'a> {
     )
 }
 
-/// The message of an error without its position, which is told apart, or counts from the object and
-/// not the file.
-fn strip_position(error: &impl ToString) -> String {
-    let message = error.to_string();
-    let bare = message.split(" at line ").next();
-    bare.unwrap_or_default().to_owned()
-}
-
 /// The objects of a file; of JSON, up to the first that cannot be parsed.
-pub(super) fn manifests(
+pub(crate) fn manifests(
     text: &str,
 ) -> Box<dyn Iterator<Item = Result<Manifest<'_>, Malformed>> + '_> {
     let text = text.trim_start_matches('\u{feff}');

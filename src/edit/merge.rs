@@ -4,7 +4,7 @@ use std::ops::Range;
 
 use serde_json::{Map, Value};
 
-use super::outline::{Content, Key, Node, Style};
+use crate::files::outline::{Content, Key, Node, Style};
 
 /// A part of a text, and what takes its place.
 pub(super) type Edit = (Range<usize>, String);

@@ -1,26 +1,71 @@
-//! Label selectors as kubectl takes them: `app=web,tier!=db,env in (a,b),!legacy`.
+//! Label selectors: as kubectl takes them (`app=web,tier!=db,env in (a,b),!legacy`), and as a ClusterRole
+//! has them in its `aggregationRule`.
 
-use std::{collections::BTreeSet, str::FromStr};
+use std::{collections::BTreeSet, fmt, str::FromStr};
 
-use kube::core::{Expression, Selector, SelectorExt};
-
-use crate::facts::words::Labels;
-
-/// Which pods are judged, by their labels; all where nothing is said.
+/// Requirements on labels, all of which must hold; without any, every object is selected.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct LabelSelector(pub Selector);
+pub struct LabelSelector(pub Vec<Requirement>);
+
+/// One requirement on the labels of an object.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Requirement {
+    /// The label is present.
+    Exists(String),
+    /// The label is absent.
+    DoesNotExist(String),
+    /// The label is present with one of these values.
+    In(String, BTreeSet<String>),
+    /// The label is absent, or has another value.
+    NotIn(String, BTreeSet<String>),
+    /// An operator that Kubernetes does not know: no object is selected.
+    UnknownOperator,
+}
 
 impl LabelSelector {
-    /// Whether it selects an object with these labels.
-    #[must_use]
-    pub fn matches(&self, labels: &Labels) -> bool {
-        self.selects_all() || self.0.matches(&labels.to_map())
+    /// Whether it selects an object, given the value of each of its labels.
+    pub fn matches<'a>(&self, label: impl Fn(&str) -> Option<&'a str>) -> bool {
+        self.0.iter().all(|requirement| match requirement {
+            Requirement::Exists(key) => label(key).is_some(),
+            Requirement::DoesNotExist(key) => label(key).is_none(),
+            Requirement::In(key, values) => label(key).is_some_and(|value| values.contains(value)),
+            Requirement::NotIn(key, values) => {
+                label(key).is_none_or(|value| !values.contains(value))
+            }
+            Requirement::UnknownOperator => false,
+        })
     }
 
-    /// Whether it selects whatever there is.
+    /// Whether it selects every object.
     #[must_use]
-    pub fn selects_all(&self) -> bool {
-        self.0.selects_all()
+    pub const fn selects_all(&self) -> bool {
+        self.0.is_empty()
+    }
+}
+
+impl fmt::Display for LabelSelector {
+    /// As the API server takes it in `labelSelector`.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let requirements: Vec<_> = self.0.iter().map(ToString::to_string).collect();
+        f.write_str(&requirements.join(","))
+    }
+}
+
+impl fmt::Display for Requirement {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let list = |values: &BTreeSet<String>| {
+            let values: Vec<_> = values.iter().map(String::as_str).collect();
+            values.join(",")
+        };
+        match self {
+            Self::Exists(key) => f.write_str(key),
+            Self::DoesNotExist(key) => write!(f, "!{key}"),
+            Self::In(key, values) if values.len() == 1 => write!(f, "{key}={}", list(values)),
+            Self::In(key, values) => write!(f, "{key} in ({})", list(values)),
+            Self::NotIn(key, values) if values.len() == 1 => write!(f, "{key}!={}", list(values)),
+            Self::NotIn(key, values) => write!(f, "{key} notin ({})", list(values)),
+            Self::UnknownOperator => Ok(()),
+        }
     }
 }
 
@@ -35,9 +80,7 @@ impl FromStr for LabelSelector {
         Ok(Self(
             requirements
                 .map(requirement)
-                .collect::<Result<Vec<_>, _>>()?
-                .into_iter()
-                .collect(),
+                .collect::<Result<Vec<_>, _>>()?,
         ))
     }
 }
@@ -56,28 +99,28 @@ fn split(text: &str) -> Vec<&str> {
     parts.map(str::trim).collect()
 }
 
-fn requirement(text: &str) -> Result<Expression, String> {
+fn requirement(text: &str) -> Result<Requirement, String> {
     if let Some(key) = text.strip_prefix('!') {
-        return Ok(Expression::DoesNotExist(word(key, text)?));
+        return Ok(Requirement::DoesNotExist(word(key, text)?));
     }
     if let Some((key, values)) = set(text, " notin ") {
-        return Ok(Expression::NotIn(word(key, text)?, list(values, text)?));
+        return Ok(Requirement::NotIn(word(key, text)?, list(values, text)?));
     }
     if let Some((key, values)) = set(text, " in ") {
-        return Ok(Expression::In(word(key, text)?, list(values, text)?));
+        return Ok(Requirement::In(word(key, text)?, list(values, text)?));
     }
     for (operator, equal) in [("!=", false), ("==", true), ("=", true)] {
         if let Some((key, value)) = text.split_once(operator) {
             let key = word(key, text)?;
-            let value = value_of(value, text)?;
+            let value = [value_of(value, text)?].into();
             return Ok(if equal {
-                Expression::Equal(key, value)
+                Requirement::In(key, value)
             } else {
-                Expression::NotEqual(key, value)
+                Requirement::NotIn(key, value)
             });
         }
     }
-    Ok(Expression::Exists(word(text, text)?))
+    Ok(Requirement::Exists(word(text, text)?))
 }
 
 /// `key in (values)`, with or without a space before the parenthesis.
@@ -122,6 +165,8 @@ fn value_of(value: &str, text: &str) -> Result<String, String> {
 #[cfg(test)]
 #[allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 mod tests {
+    use std::collections::BTreeMap;
+
     use super::*;
 
     #[test]
@@ -131,11 +176,11 @@ mod tests {
             ("app=web", "app=web"),
             ("app==web, tier != db", "app=web,tier!=db"),
             ("env in (a, b),x/y", "env in (a,b),x/y"),
-            ("env notin(a)", "env notin (a)"),
+            ("env notin(b, a)", "env notin (a,b)"),
             ("!legacy,empty=", "!legacy,empty="),
         ] {
             let selector: LabelSelector = text.parse().unwrap();
-            assert_eq!(selector.0.to_string(), spelled, "{text}");
+            assert_eq!(selector.to_string(), spelled, "{text}");
         }
     }
 
@@ -149,7 +194,7 @@ mod tests {
 
     #[test]
     fn labels_match_or_do_not() {
-        let labels = Labels::from([("app", "web"), ("env", "a")]);
+        let labels = BTreeMap::from([("app", "web"), ("env", "a")]);
         for (text, matches) in [
             ("", true),
             ("app=web", true),
@@ -160,7 +205,11 @@ mod tests {
             ("tier", false),
         ] {
             let selector: LabelSelector = text.parse().unwrap();
-            assert_eq!(selector.matches(&labels), matches, "{text}");
+            assert_eq!(
+                selector.matches(|key| labels.get(key).copied()),
+                matches,
+                "{text}"
+            );
         }
     }
 }

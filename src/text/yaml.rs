@@ -13,7 +13,7 @@ const MOST_REPLAYED: usize = 250_000;
 /// The documents of a YAML text, with the number of lines before each. Whatever a document holds, a line
 /// that begins with its marker begins another (`c-forbidden` of the specification); directives belong to
 /// the one that they stand before.
-pub(super) fn documents(text: &str) -> impl Iterator<Item = (usize, &str)> {
+pub(crate) fn documents(text: &str) -> impl Iterator<Item = (usize, &str)> {
     let (mut rest, mut before) = (text, 0);
     std::iter::from_fn(move || {
         if rest.is_empty() {
@@ -47,10 +47,10 @@ fn is_marker(line: &str, marker: &str) -> bool {
 }
 
 /// What a document says, with its place.
-pub(super) type Parsed = Result<Spanned<Value>, serde_saphyr::Error>;
+pub(crate) type Parsed = Result<Spanned<Value>, serde_saphyr::Error>;
 
 /// Parses a document; a text that holds several for some reason gives several.
-pub(super) fn parse(document: &str) -> Vec<Parsed> {
+pub(crate) fn parse(document: &str) -> Vec<Parsed> {
     // Real text has fewer of anything than bytes, and half as many nodes at most; what aliases multiply
     // has a limit of its own.
     let most = document.len() + 1024;
@@ -90,17 +90,17 @@ pub(super) fn parse(document: &str) -> Vec<Parsed> {
 
 /// A list of objects, taken apart before it is parsed.
 #[derive(Debug)]
-pub(super) struct List<'a> {
+pub(crate) struct List<'a> {
     /// What it says besides its items.
-    pub(super) head: Value,
+    pub(crate) head: Value,
     /// Its items, each a list of one, with the number of lines of the document before it.
-    pub(super) items: Vec<(usize, &'a str)>,
+    pub(crate) items: Vec<(usize, &'a str)>,
 }
 
 /// Takes a large document apart that has its `items` on lines of their own, as `kubectl get -o yaml`
 /// writes them: an item ends where another dash stands in the column of the first. `None` where it is
 /// written otherwise, or where an item may refer to another by an alias.
-pub(super) fn list(document: &str) -> Option<List<'_>> {
+pub(crate) fn list(document: &str) -> Option<List<'_>> {
     if document.len() < LARGE || may_have_alias(document) {
         return None;
     }

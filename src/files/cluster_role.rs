@@ -6,7 +6,8 @@ use serde::Deserialize;
 
 use crate::{
     facts::{rbac::rules, wire},
-    rbac::aggregate::{AggregatedRole, Requirement, Selector},
+    model::{LabelSelector, selector::Requirement},
+    rbac::aggregate::AggregatedRole,
 };
 
 /// A ClusterRole with what aggregation needs.
@@ -28,19 +29,19 @@ pub(super) struct Metadata {
 #[derive(Debug, Default, Deserialize)]
 #[serde(default, rename_all = "camelCase")]
 struct AggregationRule {
-    cluster_role_selectors: Option<Vec<LabelSelector>>,
+    cluster_role_selectors: Option<Vec<Selector>>,
 }
 
 #[derive(Debug, Default, Deserialize)]
 #[serde(default, rename_all = "camelCase")]
-struct LabelSelector {
+struct Selector {
     match_labels: Option<BTreeMap<String, String>>,
-    match_expressions: Option<Vec<LabelSelectorRequirement>>,
+    match_expressions: Option<Vec<MatchExpression>>,
 }
 
 #[derive(Debug, Default, Deserialize)]
 #[serde(default)]
-struct LabelSelectorRequirement {
+struct MatchExpression {
     key: String,
     operator: String,
     values: Option<Vec<String>>,
@@ -52,29 +53,39 @@ impl ClusterRole {
     }
 }
 
+impl From<Selector> for LabelSelector {
+    /// Mirrors `LabelSelectorAsSelector` (apimachinery/pkg/apis/meta/v1/helpers.go).
+    fn from(wire: Selector) -> Self {
+        let labels = wire.match_labels.into_iter().flatten();
+        let labels = labels.map(|(key, value)| Requirement::In(key, [value].into()));
+        let expressions = wire.match_expressions.into_iter().flatten();
+        Self(labels.chain(expressions.map(Requirement::from)).collect())
+    }
+}
+
+impl From<MatchExpression> for Requirement {
+    fn from(wire: MatchExpression) -> Self {
+        let values = wire.values.into_iter().flatten().collect();
+        match wire.operator.as_str() {
+            "In" => Self::In(wire.key, values),
+            "NotIn" => Self::NotIn(wire.key, values),
+            "Exists" => Self::Exists(wire.key),
+            "DoesNotExist" => Self::DoesNotExist(wire.key),
+            _ => Self::UnknownOperator,
+        }
+    }
+}
+
 impl From<ClusterRole> for AggregatedRole {
     fn from(wire: ClusterRole) -> Self {
-        let requirement = |wire: LabelSelectorRequirement| Requirement {
-            key: wire.key,
-            operator: wire.operator,
-            values: wire.values.unwrap_or_default(),
-        };
-        let selector = |wire: LabelSelector| Selector {
-            labels: wire.match_labels.unwrap_or_default(),
-            expressions: wire
-                .match_expressions
-                .unwrap_or_default()
-                .into_iter()
-                .map(requirement)
-                .collect(),
-        };
         let rules: Vec<_> = rules(wire.rules(), false).collect();
         let selectors = wire
             .aggregation_rule
             .map(|rule| rule.cluster_role_selectors.unwrap_or_default());
         Self {
             labels: wire.metadata.labels.unwrap_or_default(),
-            selectors: selectors.map(|selectors| selectors.into_iter().map(selector).collect()),
+            selectors: selectors
+                .map(|selectors| selectors.into_iter().map(LabelSelector::from).collect()),
             rules,
         }
     }

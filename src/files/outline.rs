@@ -22,16 +22,16 @@ const KEPT: [&str; 12] = [
 
 /// A node of a document; offsets are in bytes.
 #[derive(Debug)]
-pub(super) struct Node {
-    pub(super) start: usize,
+pub(crate) struct Node {
+    pub(crate) start: usize,
     /// After its last character.
-    pub(super) end: usize,
-    pub(super) content: Content,
+    pub(crate) end: usize,
+    pub(crate) content: Content,
 }
 
 /// What a node is.
 #[derive(Debug)]
-pub(super) enum Content {
+pub(crate) enum Content {
     /// A scalar.
     Scalar(String),
     /// `{…}`, or keys on lines of their own.
@@ -46,7 +46,7 @@ pub(super) enum Content {
 
 /// How a mapping or a list is written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Style {
+pub(crate) enum Style {
     /// Each entry on lines of its own.
     Block,
     /// Between brackets.
@@ -55,15 +55,15 @@ pub(super) enum Style {
 
 /// The key of an entry.
 #[derive(Debug)]
-pub(super) struct Key {
-    pub(super) name: String,
-    pub(super) start: usize,
-    pub(super) end: usize,
+pub(crate) struct Key {
+    pub(crate) name: String,
+    pub(crate) start: usize,
+    pub(crate) end: usize,
 }
 
 impl Node {
     /// The entry of a mapping; the last one counts where it has several.
-    pub(super) fn entry(&self, name: &str) -> Option<&(Key, Self)> {
+    pub(crate) fn entry(&self, name: &str) -> Option<&(Key, Self)> {
         match &self.content {
             Content::Mapping(_, entries) => entries.iter().rev().find(|(key, _)| key.name == name),
             _ => None,
@@ -71,7 +71,7 @@ impl Node {
     }
 
     /// The item of the lists of objects that these places in `items` lead to.
-    pub(super) fn item(&self, places: &[usize]) -> Option<&Self> {
+    pub(crate) fn item(&self, places: &[usize]) -> Option<&Self> {
         let Some((first, rest)) = places.split_first() else {
             return Some(self);
         };
@@ -82,7 +82,7 @@ impl Node {
     }
 
     /// The text of a scalar.
-    pub(super) fn text(&self) -> Option<&str> {
+    pub(crate) fn text(&self) -> Option<&str> {
         match &self.content {
             Content::Scalar(text) => Some(text),
             _ => None,
@@ -91,7 +91,7 @@ impl Node {
 }
 
 /// The outline of the first document of a text; `None` where it cannot be parsed, or is empty.
-pub(super) fn outline(text: &str) -> Option<Node> {
+pub(crate) fn outline(text: &str) -> Option<Node> {
     let options = granit_parser::options! { emit_comments: false };
     let mut events = Events {
         parser: Parser::new_from_str_with_options(text, options),

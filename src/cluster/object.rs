@@ -22,7 +22,7 @@ pub(super) const fn field_selector(kind: InputKind) -> Option<&'static str> {
 
 /// An object of a kind.
 #[derive(Clone, Debug)]
-pub struct Object<K: Kind> {
+pub(super) struct Object<K: Kind> {
     metadata: ObjectMeta,
     wire: K::Wire,
 }

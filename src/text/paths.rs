@@ -24,7 +24,7 @@ impl fmt::Display for Problem {
 
 /// The files that a path names, in order: itself, the manifests of a folder, or those that it is a pattern
 /// of; `-` is standard input.
-pub(super) fn find(path: &Path) -> Vec<Result<PathBuf, Problem>> {
+pub(crate) fn find(path: &Path) -> Vec<Result<PathBuf, Problem>> {
     let text = path.to_string_lossy();
     if path.exists() || !text.contains(['*', '?', '[']) {
         return walk(path);

@@ -1,114 +1,38 @@
-//! Reads files and folders into the index: every kind that embeds a pod template, the kinds of RBAC,
-//! lists of them, and dumps of a cluster.
+//! Puts the objects of manifests into the index, one by one.
+
+mod finish;
 
 use std::{
-    collections::{BTreeMap, BTreeSet},
+    collections::BTreeMap,
     io,
     path::{Path, PathBuf},
     sync::Arc,
 };
 
 use super::{
-    LabelSelector, Progress,
+    Outcome, Wanted,
     cluster_role::ClusterRole,
-    manifest::{Head, Malformed, Manifest, UNRENDERED, manifests},
-    paths,
+    manifest::{Head, Manifest, manifests},
     placed::{Named, Placed},
-    places::{Place, Places, workload_key},
-    text,
+    places::{Place, workload_key},
+    templates::Templates,
 };
 use crate::{
     facts::{
-        self, ClusterRoleBindings, ClusterRoles, CsiDrivers, Kind, Namespaces, Pods, RoleBindings,
-        Roles, Secrets, ServiceAccounts, refused, wire,
+        self, ClusterRoleBindings, CsiDrivers, Kind, Namespaces, Pods, RoleBindings, Roles,
+        Secrets, ServiceAccounts, refused, wire,
     },
     index::{Index, Indexed},
-    model::{
-        InputKind, KnownRoles, ObjectKey, PodFacts, Role,
-        exemption::EXEMPT,
-        pod::{Origin, Workload},
-    },
-    rbac::aggregate::{AggregatedRole, aggregate},
+    model::{InputKind, ObjectKey, PodKind, Workload, exemption::EXEMPT, pod::Origin},
+    rbac::aggregate::AggregatedRole,
+    text::{self, Malformed, Problem, UNRENDERED},
 };
 
-pub use super::paths::Problem;
-
-/// The RBAC that every API server bootstraps, as tests/control-plane/bootstrap.sh prints it.
-const BOOTSTRAP: &str = include_str!("bootstrap.json");
-/// The ClusterRole and the ClusterRoleBinding that every cluster has: input that holds both is the
-/// dump of one, and lacks no role.
-const DUMP_MARKER: &str = "cluster-admin";
-
-/// What came of reading files.
-#[derive(Debug, Default)]
-pub struct Outcome {
-    /// What could not be read; the rest was.
-    pub problems: Vec<Problem>,
-    /// What the API server would refuse, and grants nothing therefore.
-    pub warnings: Vec<Problem>,
-    /// How many objects were understood.
-    pub objects: usize,
-    /// Whether the input has any RBAC object.
-    pub has_rbac: bool,
-    /// Where workloads and ServiceAccounts are written.
-    pub places: Places,
-}
-
-/// What is read of files, and how.
-pub struct Wanted<'a> {
-    /// The namespace of objects that name none.
-    pub namespace: &'a str,
-    /// Which pods and templates.
-    pub pods: &'a LabelSelector,
-    /// Is told how many files were read.
-    pub progress: Progress<'a>,
-}
-
-/// Reads files, folders, patterns of them and `-` (standard input) into an index, which may know a cluster already: then
-/// nothing else is assumed.
-pub fn load(paths: &[PathBuf], wanted: &Wanted<'_>, index: &mut Index) -> Outcome {
-    let mut loader = Loader {
-        index,
-        wanted,
-        outcome: Outcome::default(),
-        templates: BTreeMap::new(),
-        made: BTreeMap::new(),
-        live: BTreeSet::new(),
-        cluster_roles: BTreeMap::new(),
-        filling: false,
-        file: None,
-        explicit: false,
-        refused: Vec::new(),
-        unjudged: None,
-        faults: Vec::new(),
-    };
-    let found = paths.iter().map(|path| (paths::find(path), path.is_dir()));
-    let found: Vec<_> = found
-        .flat_map(|(found, is_dir)| found.into_iter().map(move |path| (path, is_dir)))
-        .collect();
-    (wanted.progress)(0, found.len() as u64);
-    for (path, is_dir) in found {
-        loader.explicit = !is_dir;
-        match path {
-            Ok(path) => loader.file(&path),
-            Err(problem) => loader.outcome.problems.push(problem),
-        }
-        (wanted.progress)(1, 0);
-    }
-    loader.finish()
-}
-
-struct Loader<'a> {
+pub(super) struct Loader<'a> {
     index: &'a mut Index,
     wanted: &'a Wanted<'a>,
     outcome: Outcome,
-    /// Templates by namespace and workload: they count only where no pod of theirs is in the input.
-    templates: BTreeMap<ObjectKey, PodFacts>,
-    /// The templates of what a workload has made, by that workload: they count only where it is not in
-    /// the input itself.
-    made: BTreeMap<ObjectKey, PodFacts>,
-    /// The workloads that pods of the input belong to.
-    live: BTreeSet<ObjectKey>,
+    templates: Templates,
     cluster_roles: BTreeMap<String, AggregatedRole>,
     /// What the input has already is left as it is.
     filling: bool,
@@ -116,16 +40,40 @@ struct Loader<'a> {
     file: Option<Arc<Path>>,
     /// Whether the user named the file, and not only its folder.
     explicit: bool,
-    /// What the API server would refuse of the object that is being read.
-    refused: Vec<String>,
-    /// The name of a workload without anything to judge.
-    unjudged: Option<String>,
-    /// What is wrong with the exemption that the object claims.
+    /// What the API server would reject of the object that is being read, and why it is not judged.
+    warnings: Vec<String>,
+    /// What else is wrong with that object.
     faults: Vec<String>,
+}
+
+impl<'a> Loader<'a> {
+    pub(super) fn new(index: &'a mut Index, wanted: &'a Wanted<'a>) -> Self {
+        Self {
+            index,
+            wanted,
+            outcome: Outcome::default(),
+            templates: Templates::default(),
+            cluster_roles: BTreeMap::new(),
+            filling: false,
+            file: None,
+            explicit: false,
+            warnings: Vec::new(),
+            faults: Vec::new(),
+        }
+    }
 }
 
 impl Loader<'_> {
     // === paths ===
+
+    /// Reads a file; `explicit` where the user named it, and not only its folder.
+    pub(super) fn path(&mut self, path: Result<PathBuf, Problem>, explicit: bool) {
+        self.explicit = explicit;
+        match path {
+            Ok(path) => self.file(&path),
+            Err(problem) => self.outcome.problems.push(problem),
+        }
+    }
 
     fn file(&mut self, path: &Path) {
         if path == Path::new("-") {
@@ -156,6 +104,11 @@ impl Loader<'_> {
             (line, column) => format!("{place}:{line}:{column}"),
         };
         self.problem(place, malformed.message);
+    }
+
+    /// Whether the user asked for pods with these labels.
+    fn selects(&self, labels: &wire::Labels) -> bool {
+        self.wanted.pods.matches(|key| labels.get(key))
     }
 
     // === objects ===
@@ -190,28 +143,19 @@ impl Loader<'_> {
             list.api_version.clone_into(&mut head.api_version);
         }
         let result = self.object(&head, &manifest);
-        let refused = std::mem::take(&mut self.refused);
+        let warnings = std::mem::take(&mut self.warnings);
         let faults = std::mem::take(&mut self.faults);
-        let unjudged = self.unjudged.take();
-        if result.is_ok() && refused.is_empty() && faults.is_empty() && unjudged.is_none() {
+        if result.is_ok() && warnings.is_empty() && faults.is_empty() {
             return;
         }
         let place = format!("{place}:{}", manifest.line_to_tell());
+        let warning = |message| Problem {
+            place: place.clone(),
+            message,
+        };
         self.outcome
             .warnings
-            .extend(refused.into_iter().map(|why| Problem {
-                place: place.clone(),
-                message: format!("the API server would refuse {} {why}", head.kind),
-            }));
-        self.outcome
-            .warnings
-            .extend(unjudged.into_iter().map(|name| Problem {
-                place: place.clone(),
-                message: format!(
-                    "{} {name} has no pod template with containers: it is not judged",
-                    head.kind
-                ),
-            }));
+            .extend(warnings.into_iter().map(warning));
         let name = manifest.read::<Named>().unwrap_or_default().metadata.name;
         let subject = format!("{} {name}", head.kind);
         for message in result.err().into_iter().chain(faults) {
@@ -232,7 +176,7 @@ impl Loader<'_> {
                 self.rbac::<ClusterRoleBindings>(manifest)?;
             }
             ("rbac.authorization.k8s.io", "ClusterRole") => self.cluster_role(manifest)?,
-            ("" | "apps" | "extensions" | "batch", kind) if TEMPLATE_KINDS.contains(&kind) => {
+            ("" | "apps" | "extensions" | "batch", kind) if PodKind::embeds_template(kind) => {
                 self.template(head, manifest)?;
             }
             ("", "Status") => {
@@ -276,11 +220,7 @@ impl Loader<'_> {
         let mut wire: K::Wire = manifest.read()?;
         self.place(wire.metadata_mut(), K::INPUT.is_namespaced());
         let key = K::key(&wire);
-        self.refused.extend(
-            wire.refused()
-                .into_iter()
-                .map(|why| format!("{}: {why}", key.name)),
-        );
+        self.refused(K::INPUT, &key.name, wire.refused());
         if !(self.filling && self.index.contains::<K>(&key)) {
             if K::INPUT == InputKind::ServiceAccount {
                 self.claim(&K::metadata(&wire).annotations);
@@ -296,6 +236,15 @@ impl Loader<'_> {
             self.index.apply::<K>(key, facts);
         }
         Ok(())
+    }
+
+    /// Notes what the API server would reject of an object.
+    fn refused(&mut self, kind: InputKind, name: &str, refused: Vec<String>) {
+        let kind = kind.name();
+        let warnings = refused.into_iter();
+        let warnings =
+            warnings.map(|why| format!("the API server would refuse {kind} {name}: {why}"));
+        self.warnings.extend(warnings);
     }
 
     /// Notes where an object is written, and whether a change of it would last.
@@ -347,7 +296,7 @@ impl Loader<'_> {
         let mut wire: wire::Pod = manifest.read()?;
         self.place(&mut wire.metadata, true);
         self.claim(&wire.metadata.annotations);
-        if !self.wanted.pods.matches(&wire.metadata.labels) {
+        if !self.selects(&wire.metadata.labels) {
             return Ok(());
         }
         let facts = Pods::facts(&wire, self.index.config());
@@ -358,7 +307,7 @@ impl Loader<'_> {
         let lasts = is_manifest && !is_made;
         self.note_place(workload.clone(), manifest, "Pod", lasts);
         if !is_manifest {
-            self.live.insert(workload);
+            self.templates.has_pods(workload);
         }
         self.index.apply::<Pods>(key, facts);
         Ok(())
@@ -377,19 +326,17 @@ impl Loader<'_> {
             kind: kind.as_str().into(),
             name: name.as_str().into(),
         };
-        let templates = if owner.is_some() {
-            &mut self.made
-        } else {
-            &mut self.templates
-        };
         let namespace: Arc<str> = wire.metadata.namespace.as_str().into();
         if let Some((metadata, spec)) = wire.template()
-            && self.wanted.pods.matches(&metadata.labels)
+            && self.selects(&metadata.labels)
         {
             let key = workload_key(&namespace, &workload);
             let config = self.index.config();
             let facts = facts::pod::template(metadata, spec, workload, config);
-            templates.insert(key.clone(), facts);
+            match owner {
+                Some(_) => self.templates.made_by(key.clone(), facts),
+                None => self.templates.written(key.clone(), facts),
+            }
             let lasts = owner.is_none() && wire.metadata.uid.is_empty();
             self.note_place(key, manifest, &head.kind, lasts);
             self.claim(&metadata.annotations);
@@ -398,11 +345,14 @@ impl Loader<'_> {
                     "annotation {EXEMPT} is not on the pod template and does not count: move it to the metadata of the template"
                 ));
             }
-            if !TEMPLATE_KINDS.contains(&head.kind.as_str()) {
+            if !PodKind::embeds_template(&head.kind) {
                 self.outcome.objects += 1;
             }
-        } else if wire.template().is_none() && TEMPLATE_KINDS.contains(&head.kind.as_str()) {
-            self.unjudged = Some(wire.metadata.name);
+        } else if wire.template().is_none() && PodKind::embeds_template(&head.kind) {
+            self.warnings.push(format!(
+                "{} {} has no pod template with containers: it is not judged",
+                head.kind, wire.metadata.name
+            ));
         }
         Ok(())
     }
@@ -412,64 +362,10 @@ impl Loader<'_> {
         let wire: ClusterRole = manifest.read()?;
         let name = wire.metadata.name.clone();
         let refused = refused::in_rules(wire.rules(), false);
-        self.refused
-            .extend(refused.into_iter().map(|why| format!("{name}: {why}")));
+        self.refused(InputKind::ClusterRole, &name, refused);
         if !(self.filling && self.cluster_roles.contains_key(&name)) {
             self.cluster_roles.insert(name, wire.into());
         }
         Ok(())
     }
-
-    // === what needs all of the input ===
-
-    fn finish(mut self) -> Outcome {
-        let marker = ObjectKey::cluster(DUMP_MARKER);
-        let is_bound = self.index.contains::<ClusterRoleBindings>(&marker);
-        let on_cluster = is_bound && self.index.contains::<ClusterRoles>(&marker);
-        let is_dump = is_bound && self.cluster_roles.contains_key(DUMP_MARKER);
-        if !on_cluster && !is_dump {
-            self.bootstrap();
-            self.index.set_known_roles(KnownRoles::Partial);
-        }
-        // The roles of a dump have their answer.
-        if !is_dump {
-            aggregate(&mut self.cluster_roles);
-        }
-        for (name, role) in std::mem::take(&mut self.cluster_roles) {
-            self.index.apply::<ClusterRoles>(
-                ObjectKey::cluster(name),
-                Role {
-                    rules: role.rules.into(),
-                },
-            );
-        }
-        let mut templates = std::mem::take(&mut self.made);
-        templates.append(&mut self.templates);
-        for (key, facts) in templates {
-            if !self.live.contains(&key) {
-                self.index.apply::<Pods>(key, Arc::new(facts));
-            }
-        }
-        self.outcome
-    }
-
-    /// Adds what every API server bootstraps, where the input does not say otherwise.
-    fn bootstrap(&mut self) {
-        let given = (self.outcome.objects, self.outcome.has_rbac);
-        self.filling = true;
-        self.manifests("bootstrap.json", BOOTSTRAP);
-        (self.outcome.objects, self.outcome.has_rbac) = given;
-    }
 }
-
-/// The kinds of Kubernetes itself that embed a pod template.
-const TEMPLATE_KINDS: [&str; 8] = [
-    "PodTemplate",
-    "Deployment",
-    "StatefulSet",
-    "DaemonSet",
-    "ReplicaSet",
-    "ReplicationController",
-    "Job",
-    "CronJob",
-];

@@ -1,0 +1,119 @@
+//! Whose pods are they? Workloads, and the kinds of Kubernetes that have a pod template.
+
+use std::fmt;
+
+/// The outermost owner of a pod: what a person would edit.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Workload {
+    /// For example `Deployment`.
+    pub kind: Box<str>,
+    /// Its name, in the namespace of the pod.
+    pub name: Box<str>,
+}
+
+impl fmt::Display for Workload {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}/{}", self.kind, self.name)
+    }
+}
+
+/// A kind of Kubernetes itself whose objects have the spec of a pod.
+#[derive(Debug)]
+pub struct PodKind {
+    /// The `kind`.
+    pub name: &'static str,
+    /// What kubectl calls it for short; empty where it has no short name.
+    short_name: &'static str,
+    /// The `apiVersion` that patches name.
+    pub api_version: &'static str,
+    /// The fields that lead to the pod spec.
+    pub pod_spec: &'static [&'static str],
+    /// Whether the API server accepts another pod spec in a live object.
+    pub is_mutable: bool,
+}
+
+/// The kinds of Kubernetes itself whose objects have the spec of a pod.
+const POD_KINDS: [PodKind; 9] = [
+    kind("Pod", "po", "v1", &["spec"], false),
+    kind("PodTemplate", "", "v1", &["template", "spec"], true),
+    kind("Deployment", "deploy", "apps/v1", TEMPLATE, true),
+    kind("StatefulSet", "sts", "apps/v1", TEMPLATE, true),
+    kind("DaemonSet", "ds", "apps/v1", TEMPLATE, true),
+    kind("ReplicaSet", "rs", "apps/v1", TEMPLATE, true),
+    kind("ReplicationController", "rc", "v1", TEMPLATE, true),
+    kind("Job", "", "batch/v1", TEMPLATE, false),
+    kind("CronJob", "cj", "batch/v1", JOB_TEMPLATE, true),
+];
+/// Where most kinds have the pod spec, custom ones included.
+const TEMPLATE: &[&str] = &["spec", "template", "spec"];
+const JOB_TEMPLATE: &[&str] = &["spec", "jobTemplate", "spec", "template", "spec"];
+
+const fn kind(
+    name: &'static str,
+    short_name: &'static str,
+    api_version: &'static str,
+    pod_spec: &'static [&'static str],
+    is_mutable: bool,
+) -> PodKind {
+    PodKind {
+        name,
+        short_name,
+        api_version,
+        pod_spec,
+        is_mutable,
+    }
+}
+
+impl PodKind {
+    /// The kind of this name.
+    #[must_use]
+    pub fn named(name: &str) -> Option<&'static Self> {
+        POD_KINDS.iter().find(|kind| kind.name == name)
+    }
+
+    /// The kind in one of kubectl's spellings: `deploy`, `deployments`, `Deployment`.
+    #[must_use]
+    pub fn typed(word: &str) -> Option<&'static Self> {
+        let word = word.to_ascii_lowercase();
+        let singular = word.strip_suffix('s').unwrap_or(&word);
+        POD_KINDS.iter().find(|kind| {
+            kind.name.eq_ignore_ascii_case(singular)
+                || (!kind.short_name.is_empty() && kind.short_name == word)
+        })
+    }
+
+    /// Whether Kubernetes itself has a kind of this name that embeds a pod template.
+    #[must_use]
+    pub fn embeds_template(name: &str) -> bool {
+        name != "Pod" && Self::named(name).is_some()
+    }
+}
+
+/// Where an object of a kind has the spec of its pods; a custom kind, where most kinds have it.
+#[must_use]
+pub fn pod_spec_path(kind: &str) -> &'static [&'static str] {
+    PodKind::named(kind).map_or(TEMPLATE, |kind| kind.pod_spec)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_kind_is_known_by_what_kubectl_calls_it() {
+        let typed = |word| PodKind::typed(word).map(|kind| kind.name);
+        for (word, name) in [
+            ("deploy", "Deployment"),
+            ("deployments", "Deployment"),
+            ("Deployment", "Deployment"),
+            ("rs", "ReplicaSet"),
+            ("Pods", "Pod"),
+            ("jobs", "Job"),
+            ("cj", "CronJob"),
+        ] {
+            assert_eq!(typed(word), Some(name), "{word}");
+        }
+        assert_eq!(typed("rollouts"), None);
+        assert_eq!(typed(""), None);
+    }
+}

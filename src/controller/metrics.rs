@@ -8,7 +8,7 @@ use prometheus::{
     proto,
 };
 
-use super::{lease::Leadership, write::Error};
+use super::lease::Leadership;
 use crate::{
     index::{Index, SharedIndex},
     model::Verdict,
@@ -82,8 +82,8 @@ impl Instruments {
     }
 
     /// Counts a write of a report that failed.
-    pub(super) fn failed(&self, error: &Error) {
-        self.report_errors.with_label_values(&[error.cause()]).inc();
+    pub(super) fn failed(&self, cause: &str) {
+        self.report_errors.with_label_values(&[cause]).inc();
     }
 
     /// Counts a write of a report.

@@ -65,7 +65,7 @@ pub async fn run(
                 match result {
                     Ok(()) => failures.written(&account),
                     Err(error) => {
-                        context.instruments.failed(&error);
+                        context.instruments.failed(error.cause());
                         let pause = failures.failed(&account, &error);
                         // The receiver lives as long as this function.
                         let _ = retry.unbounded_send(run_at(account, pause));

@@ -38,6 +38,12 @@ pub struct Context {
     pub instruments: Arc<Instruments>,
 }
 
+impl Context {
+    fn writer<'a>(&'a self, account: &'a ServiceAccountRef) -> Writer<'a> {
+        Writer::new(self.client.0.clone(), account, &self.instruments, &self.log)
+    }
+}
+
 /// The client, which has no `Debug`.
 pub struct ClientHandle(pub Client);
 
@@ -139,7 +145,7 @@ fn log_change(account: &ServiceAccountRef, before: Option<Verdict>, verdict: Ver
 
 /// Deletes the report; `None` where it was already gone.
 async fn delete(context: &Context, account: &ServiceAccountRef) -> Result<Option<WriteId>, Error> {
-    let written = Writer::new(context, account).delete().await?;
+    let written = context.writer(account).delete().await?;
     let mut index = context.index.write();
     index.delete::<Reports>(&account.clone().into());
     Ok(written)
@@ -150,7 +156,7 @@ async fn apply(
     account: &ServiceAccountRef,
     write: Write,
 ) -> Result<WriteId, Error> {
-    let written = Writer::new(context, account).apply(&write).await?;
+    let written = context.writer(account).apply(&write).await?;
     let mut index = context.index.write();
     index.apply::<Reports>(account.clone().into(), write.facts);
     Ok(written)

@@ -4,12 +4,12 @@ use std::time::Duration;
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::{
-    Api,
+    Api, Client,
     api::{DeleteParams, Patch, PatchParams},
 };
 use serde_json::json;
 
-use super::{metrics::Instruments, reconcile::Context};
+use super::metrics::Instruments;
 use crate::{
     api::TokenExposureReport, facts::report::ReportFacts, log::LogLimiter, model::ServiceAccountRef,
 };
@@ -149,12 +149,17 @@ pub(super) struct Writer<'a> {
 }
 
 impl<'a> Writer<'a> {
-    pub(super) fn new(context: &'a Context, account: &'a ServiceAccountRef) -> Self {
+    pub(super) fn new(
+        client: Client,
+        account: &'a ServiceAccountRef,
+        instruments: &'a Instruments,
+        log: &'a LogLimiter,
+    ) -> Self {
         Self {
             account,
-            api: Api::namespaced(context.client.0.clone(), &account.namespace),
-            instruments: &context.instruments,
-            log: &context.log,
+            api: Api::namespaced(client, &account.namespace),
+            instruments,
+            log,
         }
     }
 

@@ -49,7 +49,7 @@ fn direct_grant(exposure: &Exposure) -> String {
     let direct = grants.filter(|grant| grant.effect == Effect::Grants && !grant.via.is_group());
     let doubt = match direct.clone().map(|grant| grant.caveat).min().flatten() {
         Some(Caveat::Unreachable) => ", though no request can match its rules",
-        Some(Caveat::ThirdParty) => ", whose verbs others than the API server ask for",
+        Some(Caveat::ThirdParty) => ", whose verbs are checked by other components, not by the API server",
         None => "",
     };
     name(direct.clone().next()) + doubt
@@ -58,12 +58,12 @@ fn direct_grant(exposure: &Exposure) -> String {
 /// What stays, why, and for how long.
 fn exempted(exposure: &Exposure, carry: &str) -> String {
     let Some(exemption) = &exposure.exemption else {
-        return format!("{carry} a token that stays");
+        return format!("{carry} an exempted token");
     };
     let until = exemption.until;
     let until = until.map_or_else(String::new, |day| format!(" until {day}"));
     format!(
-        "{carry} a token that stays{until}: {} ({})",
+        "{carry} a token that is exempted{until}: {} ({})",
         exemption.reason, exemption.by
     )
 }
@@ -76,10 +76,10 @@ fn not_exempted(exposure: &Exposure) -> String {
         None | Some((ExemptionState::Active, _)) => String::new(),
         Some((ExemptionState::Expired, exemption)) => {
             let day = exemption.until.unwrap_or_default();
-            format!("; its exemption ended with {day}: {}", exemption.reason)
+            format!("; its exemption expired after {day}: {}", exemption.reason)
         }
         Some((ExemptionState::Invalid, exemption)) => {
-            format!("; its exemption does not count: {}", exemption.fault)
+            format!("; its exemption is invalid: {}", exemption.fault)
         }
     }
 }
@@ -104,26 +104,26 @@ fn verdict(exposure: &Exposure) -> String {
             name(grants.first(Effect::AdmissionOnly))
         ),
         Reason::LatentBinding => format!(
-            "{carry} a token that allows nothing today, but {} may grant something tomorrow",
+            "{carry} a token that no permission needs today, but {} grants permissions once its role has rules",
             name(grants.first(Effect::Latent))
         ),
         Reason::InheritedOnly => format!(
-            "{carry} a token whose only permissions come with a group, by {}: see whether they are used",
+            "{carry} a token whose only permissions are granted to a group, by {}: check whether they are used",
             name(grants.first(Effect::Grants))
         ),
         Reason::ExplicitToken => format!(
-            "{} a token that no permission needs: see whether it proves an identity elsewhere",
+            "{} a token that no permission needs: check whether another system accepts it as an identity",
             pods_do(exposure.pods, "projects", "project")
         ),
         Reason::KnownConsumer => format!(
-            "{carry} a token that no permission needs, but {} may use it as an identity: look before you switch it off",
+            "{carry} a token that no permission needs, but {} may use it as an identity: check before you remove it",
             known_consumers(exposure)
         ),
         Reason::LegacyToken => format!(
-            "{carry} a token from a Secret, which never expires: replace it by a projected token"
+            "{carry} a token from a Secret, which never expires: replace it with a projected token"
         ),
         Reason::DirectGrant => format!(
-            "{} the token by {}",
+            "{} the token: permissions are granted by {}",
             pods_do(exposure.pods, "may use", "may use"),
             direct_grant(exposure)
         ),

@@ -39,7 +39,7 @@ pub(super) fn remediation(
     if reason == Reason::LegacyToken {
         // The pod's own token, if it has one, may well be needed.
         return without_patch(
-            "project a serviceAccountToken in place of the Secret, then delete it".to_owned(),
+            "replace the Secret with a projected serviceAccountToken, then delete the Secret".to_owned(),
         );
     }
     if automounted.is_empty() {
@@ -50,7 +50,7 @@ pub(super) fn remediation(
     let mut carriers = automounted.iter().flat_map(|workload| automounts(workload));
     if carriers.all(|carrier| carrier.drift.is_some()) {
         return without_patch(
-            "already switched off: recreate the pods and the token is gone".to_owned(),
+            "automount is already disabled: recreate the pods to remove the token".to_owned(),
         );
     }
     Some(Remediation {

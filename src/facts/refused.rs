@@ -19,7 +19,7 @@ pub fn rule(rule: &wire::PolicyRule, namespaced: bool) -> Option<&'static str> {
     } else if urls && namespaced {
         Some("has `nonResourceURLs`, which only a ClusterRole may have")
     } else if urls && resources {
-        Some("has both `nonResourceURLs` and `resources`: make two rules of it")
+        Some("has both `nonResourceURLs` and `resources`: split it into two rules")
     } else if urls {
         None
     } else if rule.api_groups.is_empty() {
@@ -65,7 +65,7 @@ pub fn subject(subject: &wire::Subject, binding_namespace: &str) -> Option<&'sta
             Some("has an `apiGroup` other than rbac.authorization.k8s.io")
         }
         "ServiceAccount" | "User" | "Group" => None,
-        _ => Some("has a `kind` that is none of ServiceAccount, User and Group"),
+        _ => Some("has a `kind` other than ServiceAccount, User or Group"),
     }
 }
 

@@ -1,4 +1,4 @@
-//! Label selectors: as kubectl takes them (`app=web,tier!=db,env in (a,b),!legacy`), and as a ClusterRole
+//! Label selectors: as kubectl accepts them (`app=web,tier!=db,env in (a,b),!legacy`), and as a ClusterRole
 //! has them in its `aggregationRule`.
 
 use std::{collections::BTreeSet, fmt, str::FromStr};
@@ -44,7 +44,7 @@ impl LabelSelector {
 }
 
 impl fmt::Display for LabelSelector {
-    /// As the API server takes it in `labelSelector`.
+    /// As the API server accepts it in `labelSelector`.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let requirements: Vec<_> = self.0.iter().map(ToString::to_string).collect();
         f.write_str(&requirements.join(","))
@@ -85,7 +85,7 @@ impl FromStr for LabelSelector {
     }
 }
 
-/// The requirements: commas within parentheses do not part them.
+/// The requirements: commas within parentheses do not separate them.
 fn split(text: &str) -> Vec<&str> {
     let mut depth = 0_usize;
     let parts = text.split(|character| {
@@ -147,7 +147,7 @@ fn word(key: &str, text: &str) -> Result<String, String> {
     let allowed = |byte: u8| byte.is_ascii_alphanumeric() || b"-_./".contains(&byte);
     if key.is_empty() || !key.bytes().all(allowed) {
         return Err(format!(
-            "`{text}` is no requirement: write `key=value`, `key!=value`, `key in (a,b)`, `key notin (a,b)`, `key` or `!key`"
+            "`{text}` is not a valid selector: use `key=value`, `key!=value`, `key in (a,b)`, `key notin (a,b)`, `key` or `!key`"
         ));
     }
     Ok(key.to_owned())
@@ -170,7 +170,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_selector_is_read_as_kubectl_reads_it() {
+    fn a_selector_is_parsed_as_kubectl_parses_it() {
         for (text, spelled) in [
             ("", ""),
             ("app=web", "app=web"),
@@ -185,7 +185,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_requirement_is_told_with_what_would_be() {
+    fn an_invalid_selector_is_rejected_with_the_valid_forms() {
         for text in ["=web", "a b", "env in (a", "a=b=c", "!", "a in b"] {
             let error = text.parse::<LabelSelector>().unwrap_err();
             assert!(error.contains(text), "{error}");
@@ -193,7 +193,7 @@ mod tests {
     }
 
     #[test]
-    fn labels_match_or_do_not() {
+    fn labels_match_a_selector() {
         let labels = BTreeMap::from([("app", "web"), ("env", "a")]);
         for (text, matches) in [
             ("", true),

@@ -16,16 +16,16 @@ pub enum Malformed {
     #[error("there is no token: the input is empty")]
     Empty,
     /// It is not made of three parts.
-    #[error("this is no JSON Web Token: it must have three parts with a dot between them")]
+    #[error("this is not a JSON Web Token: it must have three parts separated by dots")]
     Parts,
     /// A part is not base64.
-    #[error("this is no JSON Web Token: its parts are not base64url")]
+    #[error("this is not a JSON Web Token: its parts are not base64url")]
     Encoding,
     /// The second part is not a JSON object with claims of the right types.
-    #[error("this is no JSON Web Token: its second part does not hold claims as JSON")]
+    #[error("this is not a JSON Web Token: its second part does not hold claims as JSON")]
     Claims,
     /// It speaks for somebody else.
-    #[error("this JSON Web Token is not one of a ServiceAccount: its subject is another")]
+    #[error("this JSON Web Token is not a ServiceAccount token: its subject is not a ServiceAccount")]
     Subject,
 }
 

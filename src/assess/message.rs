@@ -17,7 +17,7 @@ fn pods_do(count: u32, one_does: &str, many_do: &str) -> String {
     }
 }
 
-/// A grant by its provenance.
+/// A grant as its binding, role and subject.
 fn name(grant: Option<&Grant>) -> String {
     grant.map_or_else(String::new, |grant| {
         format!(
@@ -30,7 +30,7 @@ fn name(grant: Option<&Grant>) -> String {
     })
 }
 
-/// The systems that keep a token from being called unneeded.
+/// The consumers because of which a token is not reported as unneeded.
 fn known_consumers(exposure: &Exposure) -> String {
     let concerned = exposure
         .workloads
@@ -43,19 +43,21 @@ fn known_consumers(exposure: &Exposure) -> String {
     consumers.into_iter().collect::<Vec<_>>().join(" and ")
 }
 
-/// The first direct grant, with what speaks against its use if that is so of them all.
+/// The first direct grant, with its caveat if all of them have one.
 fn direct_grant(exposure: &Exposure) -> String {
     let grants = exposure.permissions.grants.iter();
     let direct = grants.filter(|grant| grant.effect == Effect::Grants && !grant.via.is_group());
-    let doubt = match direct.clone().map(|grant| grant.caveat).min().flatten() {
+    let caveat = match direct.clone().map(|grant| grant.caveat).min().flatten() {
         Some(Caveat::Unreachable) => ", though no request can match its rules",
-        Some(Caveat::ThirdParty) => ", whose verbs are checked by other components, not by the API server",
+        Some(Caveat::ThirdParty) => {
+            ", whose verbs are checked by other components, not by the API server"
+        }
         None => "",
     };
-    name(direct.clone().next()) + doubt
+    name(direct.clone().next()) + caveat
 }
 
-/// What stays, why, and for how long.
+/// What is exempted, why, and for how long.
 fn exempted(exposure: &Exposure, carry: &str) -> String {
     let Some(exemption) = &exposure.exemption else {
         return format!("{carry} an exempted token");
@@ -68,7 +70,7 @@ fn exempted(exposure: &Exposure, carry: &str) -> String {
     )
 }
 
-/// Why an exemption does not count.
+/// Why an exemption is not in force.
 fn not_exempted(exposure: &Exposure) -> String {
     let exemption = exposure.exemption.as_ref();
     let exemption = exemption.map(|exemption| (exemption.state, exemption));

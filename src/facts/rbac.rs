@@ -61,14 +61,14 @@ pub fn rule(wire: &wire::PolicyRule) -> Rule {
     }
 }
 
-/// The rules of a role without those that the API server would refuse.
+/// The rules of a role without those that the API server would reject.
 pub fn rules(wire: &[wire::PolicyRule], namespaced: bool) -> impl Iterator<Item = Rule> {
     let valid = move |wire: &&wire::PolicyRule| refused::rule(wire, namespaced).is_none();
     wire.iter().filter(valid).map(rule)
 }
 
-/// A binding with the subjects that can reach a ServiceAccount; what the API server would refuse
-/// reaches nobody.
+/// A binding with the subjects that can reach a ServiceAccount; what the API server would
+/// reject reaches no account.
 fn binding(wire: &wire::Binding) -> Binding {
     let namespace = wire.metadata.namespace.as_str();
     let kind = if wire.role_ref.kind == "Role" {

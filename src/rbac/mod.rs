@@ -1,4 +1,4 @@
-//! Who is granted what, and what of it goes beyond what everybody has.
+//! Who is granted what, and what goes beyond the default permissions.
 
 pub mod aggregate;
 pub mod baseline;

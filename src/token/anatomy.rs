@@ -1,5 +1,5 @@
-//! What does a ServiceAccount token say of itself? Its claims, as `pkg/serviceaccount/claims.go` and
-//! `legacy.go` write them. The signature is not looked at, and nothing of a token gets into an error.
+//! Which claims does a ServiceAccount token have? They are parsed as `pkg/serviceaccount/claims.go` and
+//! `legacy.go` write them. The signature is not checked, and no part of a token gets into an error.
 
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use serde::Deserialize;
@@ -9,13 +9,13 @@ use crate::model::{
     token::{Anatomy, BoundTo},
 };
 
-/// Why a text is no ServiceAccount token.
+/// Why a text is not a ServiceAccount token.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Malformed {
-    /// There is nothing.
+    /// It is empty.
     #[error("there is no token: the input is empty")]
     Empty,
-    /// It is not made of three parts.
+    /// It does not have three parts.
     #[error("this is not a JSON Web Token: it must have three parts separated by dots")]
     Parts,
     /// A part is not base64.
@@ -24,8 +24,10 @@ pub enum Malformed {
     /// The second part is not a JSON object with claims of the right types.
     #[error("this is not a JSON Web Token: its second part does not hold claims as JSON")]
     Claims,
-    /// It speaks for somebody else.
-    #[error("this JSON Web Token is not a ServiceAccount token: its subject is not a ServiceAccount")]
+    /// Its subject is not a ServiceAccount.
+    #[error(
+        "this JSON Web Token is not a ServiceAccount token: its subject is not a ServiceAccount"
+    )]
     Subject,
 }
 
@@ -48,7 +50,7 @@ struct Claims {
     legacy_secret: Option<String>,
 }
 
-/// RFC 7519 allows one string, too.
+/// RFC 7519 also allows a single string.
 #[derive(Deserialize)]
 #[serde(untagged)]
 enum Audiences {
@@ -83,7 +85,7 @@ struct Named {
 /// Reads the claims of a token.
 ///
 /// # Errors
-/// When it is not a JSON Web Token, or not one of a ServiceAccount.
+/// When it is not a JSON Web Token, or not a ServiceAccount token.
 pub fn dissect(token: &str) -> Result<Anatomy, Malformed> {
     let token = token.trim();
     if token.is_empty() {
@@ -145,7 +147,7 @@ mod tests {
     }
 
     #[test]
-    fn a_token_tells_what_it_is_bound_to() {
+    fn the_object_that_a_token_is_bound_to_is_parsed() {
         let bound = |what: &str| {
             let claims = format!(
                 r#"{{"sub":"system:serviceaccount:shop:web","aud":"vault","kubernetes.io":{{{what}"serviceaccount":{{"uid":"1"}}}}}}"#
@@ -164,7 +166,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_token_is_told_without_it() {
+    fn an_error_never_contains_the_token() {
         for (text, expected) in [
             (String::new(), Malformed::Empty),
             (" \n".to_owned(), Malformed::Empty),

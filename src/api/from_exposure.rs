@@ -81,7 +81,7 @@ fn status(exposure: &Exposure, limit: usize) -> TokenExposureReportStatus {
             + left_out(containers(workload).len(), MAX_INNER_ENTRIES)
             + left_out(workload.notes.len(), MAX_INNER_ENTRIES)
     });
-    let widened = &exposure.permissions.widened;
+    let widened = &exposure.permissions.widened_defaults;
     let truncated = truncated
         .into_iter()
         .chain(inner)

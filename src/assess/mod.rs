@@ -77,7 +77,7 @@ pub fn assess(evidence: &Evidence<'_>) -> Exposure {
         evidence.account,
         &evidence.bindings,
         evidence.roles,
-        &evidence.config.baseline,
+        &evidence.config.default_permissions,
     );
     let mut gaps = gaps(evidence, &permissions);
     let need = need(&permissions, &gaps);
@@ -125,7 +125,7 @@ pub fn explain(evidence: &Evidence<'_>) -> Explanation {
             evidence.account,
             &evidence.bindings,
             evidence.roles,
-            &evidence.config.baseline,
+            &evidence.config.default_permissions,
         ),
     }
 }

@@ -25,7 +25,7 @@ use crate::{
         token::{Anatomy, Powers, Standing},
     },
     output::inspect::{self, Seen},
-    token::anatomy::dissect,
+    token::claims::dissect,
 };
 
 /// How much of the input is read: a token has some 1,000 characters.

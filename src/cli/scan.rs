@@ -207,7 +207,7 @@ fn note_widened_baseline(exposures: &[Exposure]) {
     const SHOWN: usize = 3;
     let widened = exposures
         .iter()
-        .flat_map(|exposure| &exposure.permissions.widened);
+        .flat_map(|exposure| &exposure.permissions.widened_defaults);
     let names: BTreeSet<_> = widened
         .map(|grant| {
             let (kind, role) = (grant.binding_kind(), &grant.role_ref);

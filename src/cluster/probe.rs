@@ -14,8 +14,8 @@ use super::watch::InitialList;
 use crate::{
     facts::{rbac::rule, wire},
     model::{ApiAudiences, Rule, token::Standing},
-    rbac::baseline::is_upstream_rule,
-    token::anatomy::dissect,
+    rbac::defaults::is_default_rule,
+    token::claims::dissect,
 };
 
 /// Whether the server streams initial lists: it may be switched off on any version.
@@ -140,7 +140,7 @@ pub async fn own_rules(client: &Client, namespace: &str) -> kube::Result<Vec<Rul
         ..wire::PolicyRule::default()
     });
     let own = resources.chain(urls).map(|own| rule(&own));
-    Ok(own.filter(|rule| !is_upstream_rule(rule)).collect())
+    Ok(own.filter(|rule| !is_default_rule(rule)).collect())
 }
 
 /// What an API server publishes of itself.

@@ -6,7 +6,7 @@ pub mod exemption;
 pub mod owner;
 pub mod pod;
 pub mod rbac;
-pub mod refused;
+pub mod rejected;
 pub mod report;
 pub mod secret;
 pub mod service_account;

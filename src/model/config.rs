@@ -15,7 +15,7 @@ pub struct Config {
     /// Further systems that accept the token of a pod as an identity.
     pub known_consumers: Vec<ConsumerRule>,
     /// What else every account of this cluster is granted: no token is needed for it.
-    pub baseline: Vec<Rule>,
+    pub default_permissions: Vec<Rule>,
 }
 
 /// An exemption for the tokens of all pods that match.

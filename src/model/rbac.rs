@@ -301,7 +301,7 @@ pub struct Permissions {
     pub grants: Vec<Grant>,
     /// The bindings that grant `system:authenticated` more than Kubernetes itself does: they widen the
     /// default permissions.
-    pub widened: Vec<Grant>,
+    pub widened_defaults: Vec<Grant>,
 }
 
 impl Permissions {

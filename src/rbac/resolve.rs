@@ -2,8 +2,8 @@
 //! Mirrors `DefaultRuleResolver.VisitRulesFor` (pkg/registry/rbac/validation/rule.go).
 
 use super::{
-    baseline::{is_upstream_account_rule, upstream_rules},
     cover::{Atom, breakdown, covers},
+    defaults::{default_rules, is_default_account_rule},
     reachable,
 };
 use crate::model::{
@@ -62,14 +62,14 @@ pub fn permissions(
     account: &ServiceAccountRef,
     candidates: &[BoundRole<'_>],
     roles: KnownRoles,
-    known: &[Rule],
+    configured: &[Rule],
 ) -> Permissions {
     let reaching = reaching(account, candidates);
     let mut permissions = Permissions {
-        widened: widened(&reaching),
+        widened_defaults: widened_defaults(&reaching),
         ..Permissions::default()
     };
-    each_beyond_baseline(&reaching, known, |via, bound, covering| {
+    each_beyond_defaults(&reaching, configured, |via, bound, covering| {
         let grant = grant(via, bound, covering, roles);
         if grant.effect == Effect::Grants {
             let level = if via.is_group() {
@@ -91,12 +91,12 @@ pub fn explain(
     account: &ServiceAccountRef,
     candidates: &[BoundRole<'_>],
     roles: KnownRoles,
-    known: &[Rule],
+    configured: &[Rule],
 ) -> Vec<ExplainedGrant> {
     let mut explained = Vec::new();
-    each_beyond_baseline(
+    each_beyond_defaults(
         &reaching(account, candidates),
-        known,
+        configured,
         |via, bound, covering| {
             let of_rule = |rule: &Rule| {
                 let (effect, caveat) = rules_effect([rule], &bound.scope(), covering);
@@ -134,12 +134,12 @@ fn reaching<'a, 'b>(
 }
 
 /// Visits every binding except those of `system:authenticated`, with the rules of all wider ones.
-fn each_beyond_baseline<'a>(
+fn each_beyond_defaults<'a>(
     reaching: &[Reaching<'a, '_>],
-    known: &'a [Rule],
+    configured: &'a [Rule],
     mut visit: impl FnMut(&Subject, &BoundRole<'a>, &[Covering<'a>]),
 ) {
-    let mut covering = baseline(reaching, known);
+    let mut covering = default_permissions(reaching, configured);
     let beyond: Vec<_> = reaching
         .iter()
         .filter(|(via, _)| **via != Subject::Authenticated)
@@ -170,8 +170,8 @@ fn grant(
 }
 
 /// The bindings that grant every authenticated user more than Kubernetes itself does.
-fn widened(reaching: &[Reaching<'_, '_>]) -> Vec<Grant> {
-    let upstream: Vec<_> = upstream_rules()
+fn widened_defaults(reaching: &[Reaching<'_, '_>]) -> Vec<Grant> {
+    let upstream: Vec<_> = default_rules()
         .iter()
         .map(|rule| Covering {
             scope: Scope::Cluster,
@@ -211,7 +211,10 @@ fn covering_rules<'a>(bound: &BoundRole<'a>) -> impl Iterator<Item = Covering<'a
 
 /// What every authenticated user is granted, what Kubernetes itself grants to every account, and what
 /// the configuration adds.
-fn baseline<'a>(reaching: &[Reaching<'a, '_>], known: &'a [Rule]) -> Vec<Covering<'a>> {
+fn default_permissions<'a>(
+    reaching: &[Reaching<'a, '_>],
+    configured: &'a [Rule],
+) -> Vec<Covering<'a>> {
     let of = |subject: Subject| {
         reaching
             .iter()
@@ -219,15 +222,15 @@ fn baseline<'a>(reaching: &[Reaching<'a, '_>], known: &'a [Rule]) -> Vec<Coverin
             .flat_map(|(_, bound)| covering_rules(bound))
     };
     let upstream = of(Subject::AllServiceAccounts).filter(|covering| {
-        covering.scope == Scope::Cluster && is_upstream_account_rule(covering.rule)
+        covering.scope == Scope::Cluster && is_default_account_rule(covering.rule)
     });
-    let known = known.iter().map(|rule| Covering {
+    let configured = configured.iter().map(|rule| Covering {
         scope: Scope::Cluster,
         rule,
     });
     of(Subject::Authenticated)
         .chain(upstream)
-        .chain(known)
+        .chain(configured)
         .collect()
 }
 

@@ -13,7 +13,7 @@ use crate::model::Rule;
 /// `system:discovery` and `system:public-info-viewer` (bootstrappolicy/policy.go), as of the newest
 /// version; older ones grant less.
 #[must_use]
-pub fn upstream_rules() -> &'static [Rule] {
+pub fn default_rules() -> &'static [Rule] {
     static RULES: LazyLock<[Rule; 3]> = LazyLock::new(|| {
         let list = |words: &[&str]| words.iter().map(|word| Box::from(*word)).collect();
         let create = |group, resources: &[&str]| Rule {
@@ -52,16 +52,16 @@ pub fn upstream_rules() -> &'static [Rule] {
 
 /// Whether a rule grants nothing beyond what Kubernetes itself grants to every ServiceAccount.
 #[must_use]
-pub fn is_upstream_rule(rule: &Rule) -> bool {
-    let is_default = |atom: Atom<'_>| upstream_rules().iter().any(|known| covers(known, &atom));
-    is_upstream_account_rule(rule) || breakdown(rule).all(is_default)
+pub fn is_default_rule(rule: &Rule) -> bool {
+    let is_default = |atom: Atom<'_>| default_rules().iter().any(|known| covers(known, &atom));
+    is_default_account_rule(rule) || breakdown(rule).all(is_default)
 }
 
 /// Whether a rule grants no more than the ClusterRoles `system:service-account-issuer-discovery` and
 /// `system:cluster-trust-bundle-discovery` do (bootstrappolicy/policy.go): public keys and public
 /// certificates.
 #[must_use]
-pub fn is_upstream_account_rule(rule: &Rule) -> bool {
+pub fn is_default_account_rule(rule: &Rule) -> bool {
     breakdown(rule).all(|atom| match atom {
         Atom::Url { verb, url } => {
             let document = url.strip_suffix('/').unwrap_or(url);

@@ -51,7 +51,7 @@ impl ReportFacts {
 
     /// Whether it has this status, apart from the time of its last change.
     #[must_use]
-    pub fn is_told_by(&self, status: &TokenExposureReportStatus) -> bool {
+    pub fn has_status(&self, status: &TokenExposureReportStatus) -> bool {
         self.status_digest == status_digest(status)
     }
 }

@@ -27,12 +27,12 @@ impl Account {
     /// The last verdict on it; `None` for a name that only an old report has.
     #[must_use]
     pub fn summary(&self) -> Option<&Summary> {
-        self.summary.as_ref().filter(|_| self.is_subject())
+        self.summary.as_ref().filter(|_| self.exists_or_has_pods())
     }
 
     /// Whether the account's object exists, or a pod names it.
     #[must_use]
-    pub fn is_subject(&self) -> bool {
+    pub fn exists_or_has_pods(&self) -> bool {
         self.exists || !self.pods.is_empty()
     }
 

@@ -312,7 +312,9 @@ fn an_account_without_object_report_and_pods_is_removed() {
     index.delete::<Pods>(&key("b/carol-pod"));
     index.delete::<ServiceAccounts>(&key("b/carol"));
     assert_eq!(
-        index.account(&account("b/carol")).map(Account::is_subject),
+        index
+            .account(&account("b/carol"))
+            .map(Account::exists_or_has_pods),
         None
     );
     assert_eq!(dirty(&mut index), Vec::<String>::new());

@@ -4,7 +4,7 @@ use super::{Explanation, Rule, ServiceAccountRef};
 
 /// The claims of a ServiceAccount token. Times are Unix timestamps.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Anatomy {
+pub struct TokenClaims {
     /// The account that it identifies.
     pub account: ServiceAccountRef,
     /// The uid of that account: an account that is recreated with the same name has another.
@@ -41,27 +41,27 @@ pub enum BoundTo {
 
 /// How an API server authenticates a token.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Standing {
+pub enum TokenStatus {
     /// It accepts the token as this user, in these groups.
     Accepted(String, Vec<String>),
     /// It rejects the token (401); why, where it says so.
     Rejected(Option<String>),
     /// It accepts the token, but denies the request that asks for the user (403); its message.
-    Silenced(String),
+    Denied(String),
 }
 
 /// What a token may do beyond the default permissions.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Powers {
+pub enum TokenPermissions {
     /// According to all bindings of the cluster.
     Cluster(Box<Explanation>),
     /// In one namespace, as the API server answers the token itself: used where bindings cannot be read.
     Namespace(Box<str>, Vec<Rule>),
     /// Not known; why.
-    NotKnown(String),
+    Unknown(String),
 }
 
-impl Anatomy {
+impl TokenClaims {
     /// Whether it comes from a Secret and never expires.
     #[must_use]
     pub const fn is_legacy(&self) -> bool {

@@ -6,7 +6,7 @@ use serde::Deserialize;
 
 use crate::model::{
     ServiceAccountRef,
-    token::{Anatomy, BoundTo},
+    token::{BoundTo, TokenClaims},
 };
 
 /// Why a text is not a ServiceAccount token.
@@ -32,7 +32,7 @@ pub enum Malformed {
 }
 
 #[derive(Deserialize)]
-struct Claims {
+struct Payload {
     #[serde(default)]
     iss: String,
     #[serde(default)]
@@ -86,7 +86,7 @@ struct Named {
 ///
 /// # Errors
 /// When it is not a JSON Web Token, or not a ServiceAccount token.
-pub fn dissect(token: &str) -> Result<Anatomy, Malformed> {
+pub fn parse_token(token: &str) -> Result<TokenClaims, Malformed> {
     let token = token.trim();
     if token.is_empty() {
         return Err(Malformed::Empty);
@@ -102,7 +102,7 @@ pub fn dissect(token: &str) -> Result<Anatomy, Malformed> {
     let payload = URL_SAFE_NO_PAD
         .decode(payload.trim_end_matches('='))
         .map_err(|_| Malformed::Encoding)?;
-    let claims: Claims = serde_json::from_slice(&payload).map_err(|_| Malformed::Claims)?;
+    let claims: Payload = serde_json::from_slice(&payload).map_err(|_| Malformed::Claims)?;
     let account = ServiceAccountRef::from_username(&claims.sub).ok_or(Malformed::Subject)?;
     let node = claims.bound.node.as_ref().map(|node| node.name.clone());
     let bound = claims.bound;
@@ -116,7 +116,7 @@ pub fn dissect(token: &str) -> Result<Anatomy, Malformed> {
         let legacy = claims.legacy_secret;
         legacy.map(|secret| BoundTo::Secret(secret, String::new()))
     };
-    Ok(Anatomy {
+    Ok(TokenClaims {
         account,
         account_uid: if claims.legacy_uid.is_empty() {
             bound.serviceaccount.uid
@@ -152,7 +152,7 @@ mod tests {
             let claims = format!(
                 r#"{{"sub":"system:serviceaccount:shop:web","aud":"vault","kubernetes.io":{{{what}"serviceaccount":{{"uid":"1"}}}}}}"#
             );
-            dissect(&token(&claims)).unwrap()
+            parse_token(&token(&claims)).unwrap()
         };
         let pod = bound(r#""pod":{"name":"p","uid":"2"},"node":{"name":"n","uid":"3"},"#);
         assert_eq!(pod.bound_to, Some(BoundTo::Pod("p".into(), "2".into())));
@@ -182,7 +182,7 @@ mod tests {
                 Malformed::Subject,
             ),
         ] {
-            let error = dissect(&text).unwrap_err();
+            let error = parse_token(&text).unwrap_err();
             assert_eq!(error, expected, "{text}");
             assert!(!error.to_string().contains("secret"));
         }
@@ -195,6 +195,6 @@ mod tests {
             i64::MIN,
             i64::MAX
         );
-        assert_eq!(dissect(&token(&claims)).unwrap().lifetime(), None);
+        assert_eq!(parse_token(&token(&claims)).unwrap().lifetime(), None);
     }
 }

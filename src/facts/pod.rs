@@ -306,11 +306,11 @@ fn remove_random_names(facts: &mut PodFacts) {
     let volumes = &facts.volumes;
     // Where processes are shared, a note is about the containers that mount no token.
     let all = facts.shares_processes;
-    let shown = |mount: &Mount| volumes.iter().any(|volume| volume.name == mount.volume);
+    let is_kept = |mount: &Mount| volumes.iter().any(|volume| volume.name == mount.volume);
     facts.containers = std::mem::take(&mut facts.containers)
         .into_iter()
         .filter(|container| {
-            all || !container.variables.is_empty() || container.mounts.iter().any(shown)
+            all || !container.variables.is_empty() || container.mounts.iter().any(is_kept)
         })
         .collect();
     let mut injected = facts

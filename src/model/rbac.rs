@@ -96,7 +96,7 @@ impl Subject {
     /// What a subject entry matches, if it can match a ServiceAccount at all.
     ///
     /// Mirrors `appliesToUser` (pkg/registry/rbac/validation/rule.go): kinds are case-sensitive,
-    /// the namespace of a User or Group is ignored, and a ServiceAccount without a namespace takes
+    /// the namespace of a User or Group is ignored, and a ServiceAccount without a namespace gets
     /// that of the binding and matches no account in a ClusterRoleBinding (`binding_namespace` empty).
     #[must_use]
     pub fn of(kind: &str, namespace: &str, name: &str, binding_namespace: &str) -> Option<Self> {

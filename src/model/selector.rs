@@ -101,18 +101,21 @@ fn split(text: &str) -> Vec<&str> {
 
 fn requirement(text: &str) -> Result<Requirement, String> {
     if let Some(key) = text.strip_prefix('!') {
-        return Ok(Requirement::DoesNotExist(word(key, text)?));
+        return Ok(Requirement::DoesNotExist(label_key(key, text)?));
     }
     if let Some((key, values)) = set(text, " notin ") {
-        return Ok(Requirement::NotIn(word(key, text)?, list(values, text)?));
+        return Ok(Requirement::NotIn(
+            label_key(key, text)?,
+            list(values, text)?,
+        ));
     }
     if let Some((key, values)) = set(text, " in ") {
-        return Ok(Requirement::In(word(key, text)?, list(values, text)?));
+        return Ok(Requirement::In(label_key(key, text)?, list(values, text)?));
     }
     for (operator, equal) in [("!=", false), ("==", true), ("=", true)] {
         if let Some((key, value)) = text.split_once(operator) {
-            let key = word(key, text)?;
-            let value = [value_of(value, text)?].into();
+            let key = label_key(key, text)?;
+            let value = [label_value(value, text)?].into();
             return Ok(if equal {
                 Requirement::In(key, value)
             } else {
@@ -120,7 +123,7 @@ fn requirement(text: &str) -> Result<Requirement, String> {
             });
         }
     }
-    Ok(Requirement::Exists(word(text, text)?))
+    Ok(Requirement::Exists(label_key(text, text)?))
 }
 
 /// `key in (values)`, with or without a space before the parenthesis.
@@ -137,12 +140,12 @@ fn list(values: &str, text: &str) -> Result<BTreeSet<String>, String> {
         .ok_or_else(|| format!("`{text}` lacks a closing parenthesis"))?;
     values
         .split(',')
-        .map(|value| value_of(value.trim(), text))
+        .map(|value| label_value(value.trim(), text))
         .collect()
 }
 
 /// The key of a label.
-fn word(key: &str, text: &str) -> Result<String, String> {
+fn label_key(key: &str, text: &str) -> Result<String, String> {
     let key = key.trim();
     let allowed = |byte: u8| byte.is_ascii_alphanumeric() || b"-_./".contains(&byte);
     if key.is_empty() || !key.bytes().all(allowed) {
@@ -154,12 +157,12 @@ fn word(key: &str, text: &str) -> Result<String, String> {
 }
 
 /// The value of a label, which may be empty.
-fn value_of(value: &str, text: &str) -> Result<String, String> {
+fn label_value(value: &str, text: &str) -> Result<String, String> {
     let value = value.trim();
     if value.is_empty() {
         return Ok(String::new());
     }
-    word(value, text)
+    label_key(value, text)
 }
 
 #[cfg(test)]

@@ -229,7 +229,7 @@ impl fmt::Display for Reason {
     }
 }
 
-/// What the variants of an enum mean: their names with their documentation, which the CRD is made of too.
+/// What the variants of an enum mean: their names with their documentation.
 #[must_use]
 pub fn meanings<T: JsonSchema>() -> Vec<(String, String)> {
     let schema = schema_for!(T).to_value();

@@ -171,18 +171,18 @@ fn grant(
 
 /// The bindings that grant every authenticated user more than Kubernetes itself does.
 fn widened_defaults(reaching: &[Reaching<'_, '_>]) -> Vec<Grant> {
-    let upstream: Vec<_> = default_rules()
+    let defaults: Vec<_> = default_rules()
         .iter()
         .map(|rule| Covering {
             scope: Scope::Cluster,
             rule,
         })
         .collect();
-    let everybody = reaching
+    let authenticated = reaching
         .iter()
         .filter(|(via, _)| **via == Subject::Authenticated);
-    everybody
-        .map(|(via, bound)| grant(via, bound, &upstream, KnownRoles::Complete))
+    authenticated
+        .map(|(via, bound)| grant(via, bound, &defaults, KnownRoles::Complete))
         .filter(|grant| matches!(grant.effect, Effect::Grants | Effect::AdmissionOnly))
         .collect()
 }
@@ -221,7 +221,7 @@ fn default_permissions<'a>(
             .filter(move |(via, _)| **via == subject)
             .flat_map(|(_, bound)| covering_rules(bound))
     };
-    let upstream = of(Subject::AllServiceAccounts).filter(|covering| {
+    let of_all_accounts = of(Subject::AllServiceAccounts).filter(|covering| {
         covering.scope == Scope::Cluster && is_default_account_rule(covering.rule)
     });
     let configured = configured.iter().map(|rule| Covering {
@@ -229,7 +229,7 @@ fn default_permissions<'a>(
         rule,
     });
     of(Subject::Authenticated)
-        .chain(upstream)
+        .chain(of_all_accounts)
         .chain(configured)
         .collect()
 }

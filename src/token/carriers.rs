@@ -77,8 +77,8 @@ fn legacy<'a>(
 ) -> impl Iterator<Item = Carrier> {
     let mounted = views.iter().flat_map(|view| {
         let secrets = view.volume.secrets.iter();
-        let shown = secrets.filter(|token| exposes(view.sub_path, &token.path));
-        shown.map(|token| (&*token.secret, token.keys, view.mount_path))
+        let exposed = secrets.filter(|token| exposes(view.sub_path, &token.path));
+        exposed.map(|token| (&*token.secret, token.keys, view.mount_path))
     });
     let variables = container.variables.iter();
     let variables = variables.map(|variable| (&*variable.secret, variable.keys, ""));
@@ -200,9 +200,9 @@ fn projected<'a>(view: &View<'a>) -> impl Iterator<Item = SeenToken<'a>> + use<'
         mount_path,
         sub_path,
     } = *view;
-    let shown = volume.tokens.iter();
-    let shown = shown.filter(move |token| exposes(sub_path, &token.path));
-    shown.map(move |token| SeenToken {
+    let exposed = volume.tokens.iter();
+    let exposed = exposed.filter(move |token| exposes(sub_path, &token.path));
+    exposed.map(move |token| SeenToken {
         volume: &volume.name,
         token,
         mount_path,
@@ -258,13 +258,13 @@ pub(super) fn exposes(sub_path: &SubPath, token_path: &str) -> bool {
         SubPath::Expression(expression) if expression.contains("$(") => return true,
         SubPath::Path(path) | SubPath::Expression(path) => path,
     };
-    let mut shown = parts(sub_path);
-    match shown.first() {
-        Some(&"..data") => drop(shown.remove(0)),
+    let mut exposed = parts(sub_path);
+    match exposed.first() {
+        Some(&"..data") => drop(exposed.remove(0)),
         Some(first) if first.starts_with("..") => return true,
         _ => {}
     }
-    parts(token_path).starts_with(&shown)
+    parts(token_path).starts_with(&exposed)
 }
 
 /// The components of a path.

@@ -71,9 +71,9 @@ fn automounts(workload: &WorkloadExposure) -> impl Iterator<Item = &Carrier> {
 }
 
 /// One patch of the account for all workloads that leave automount to it, and one for each workload that
-/// overrides it or reads the files beside the token. The account is not patched, but each workload, where
-/// some workload must keep its token or needs the files and cannot be patched, and where the account is
-/// not in the input, so that its patch would find no object.
+/// overrides it or reads the files beside the token. Each workload is patched instead of the account where
+/// one must keep its token, or needs the files and cannot be patched, and where the account is not in the
+/// input, so that its patch would find no object.
 fn patches(evidence: &Evidence<'_>, automounted: &[&WorkloadExposure]) -> Vec<Patch> {
     let mut pods_of: BTreeMap<&Workload, Vec<&PodFacts>> = BTreeMap::new();
     for (pod, _) in &evidence.pods {

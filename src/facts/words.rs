@@ -24,9 +24,9 @@ pub struct Labels(Vec<(Box<str>, Box<str>)>);
 
 /// Present on the mirror pod of a static pod, with any value.
 pub const MIRROR: &str = "kubernetes.io/config.mirror";
-/// The account whose token a Secret holds.
+/// Names the account whose token a Secret holds.
 pub const TOKEN_OWNER: &str = "kubernetes.io/service-account.name";
-/// The uid of that account.
+/// Has the uid of that account.
 pub const TOKEN_OWNER_UID: &str = "kubernetes.io/service-account.uid";
 
 impl Annotations {

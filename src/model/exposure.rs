@@ -322,7 +322,7 @@ impl fmt::Display for Gap {
             Self::UnresolvedRole(role) => write!(f, "{role} is not in the input: add it, or use `--with-cluster`"),
             Self::SuspectedSecret(secret) => write!(
                 f,
-                "Secret {secret} looks like a legacy token, which never expires, and Secrets are not read: if it is one, replace it with a projected serviceAccountToken"
+                "Secret {secret} seems to hold a legacy token, which never expires, and Secrets are not read: if it does, replace it with a projected serviceAccountToken"
             ),
             Self::UnknownAudience(audience) => {
                 write!(f, "it is not known whether the API server accepts audience `{audience}`: name the audiences that it accepts with `--api-audience`")

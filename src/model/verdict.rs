@@ -103,7 +103,7 @@ pub enum Reason {
     UnknownAudience,
     /// Unknown: a binding refers to a role that is not in the input.
     UnresolvedRole,
-    /// Unknown: a Secret looks like a legacy token of the account, and Secrets are not read.
+    /// Unknown: a Secret seems to hold a legacy token of the account, and Secrets are not read.
     SuspectedLegacyToken,
     /// Exempted: an annotation of the ServiceAccount or of the pods, or the configuration, says why the
     /// token stays.
@@ -179,7 +179,7 @@ impl Reason {
                 "Grant the rule that the message names, as the ClusterRole in deploy/install.yaml does."
             }
             Self::RbacNotEnforced => {
-                "Start the API server with `--authorization-mode=Node,RBAC`: now it allows every request."
+                "Start the API server with `--authorization-mode=Node,RBAC`: its present configuration allows every request."
             }
             Self::UnknownAudience => {
                 "Name the audiences that the API server accepts with `--api-audience`, or in the configuration: every other audience belongs to another system."

@@ -7,7 +7,7 @@ use serde::Deserialize;
 use serde_saphyr::{DuplicateKeyPolicy, Spanned};
 
 use crate::{
-    facts::{exemption::day, rbac, refused, wire},
+    facts::{exemption::day, rbac, rejected, wire},
     model::{
         Config,
         config::{ConsumerRule, ExemptionRule},
@@ -103,7 +103,7 @@ fn parse(text: &str) -> Result<Config, Vec<Malformed>> {
         api_audiences: all(file.api_audiences, &mut faults, audience),
         exemptions: all(file.exemptions, &mut faults, exemption),
         known_consumers: all(file.known_consumers, &mut faults, consumer),
-        baseline: all(file.baseline, &mut faults, rule),
+        default_permissions: all(file.baseline, &mut faults, rule),
     };
     if faults.is_empty() {
         Ok(config)
@@ -205,7 +205,7 @@ fn rule(entry: &Spanned<RuleEntry>) -> Result<crate::model::Rule, Malformed> {
         resource_names: written.resource_names.clone(),
         non_resource_urls: written.non_resource_urls.clone(),
     };
-    match refused::rule(&rule, false) {
+    match rejected::rule(&rule, false) {
         Some(why) => Err(fault(entry, &format!("the rule {why}"))),
         None => Ok(rbac::rule(&rule)),
     }
@@ -251,7 +251,7 @@ mod tests {
         assert_eq!(rule.until.unwrap().to_string(), "2027-01-31");
         assert_eq!(config.api_audiences, ["api"]);
         assert_eq!(&*config.known_consumers[0].name, "Sesame");
-        assert_eq!(config.baseline[0].to_string(), "get configmaps");
+        assert_eq!(config.default_permissions[0].to_string(), "get configmaps");
     }
 
     #[test]

@@ -53,7 +53,7 @@
 //! policies that read it are templates in `deploy/chart`.
 //!
 //! The facts of our own reports come from [`api`]; files ask [`rbac::aggregate`] for the rules that a
-//! cluster would have stored, and [`cluster::probe`] asks [`token::anatomy`] what our own token says.
+//! cluster would have stored, and [`cluster::probe`] asks [`token::claims`] what our own token says.
 //!
 //! # From a watch event to a written report: four hops
 //!

@@ -117,7 +117,11 @@ fn permissions(permissions: &model::Permissions, limit: usize, cut: &mut Cut) ->
         level: permissions.level,
         direct: cut.list(&direct, limit, |grant| Grant::from(*grant)),
         inherited: cut.list(&inherited, limit, |grant| Grant::from(*grant)),
-        widened_defaults: cut.list(&permissions.widened, MAX_DEFAULT_ENTRIES, Grant::from),
+        widened_defaults: cut.list(
+            &permissions.widened_defaults,
+            MAX_DEFAULT_ENTRIES,
+            Grant::from,
+        ),
     }
 }
 

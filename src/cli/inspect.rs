@@ -22,10 +22,10 @@ use crate::{
     model::{
         InputKind, LabelSelector, ServiceAccountRef,
         pod::TOKEN_MOUNT_PATH,
-        token::{Anatomy, Powers, Standing},
+        token::{TokenClaims, TokenPermissions, TokenStatus},
     },
     output::inspect::{self, Seen},
-    token::anatomy::dissect,
+    token::claims::parse_token,
 };
 
 /// How much of the input is read: a token has some 1,000 characters.
@@ -71,7 +71,7 @@ pub(super) async fn run(args: &Args) -> anyhow::Result<ExitCode> {
         ),
     };
     let text = text.with_context(|| place.clone())?;
-    let token = dissect(&text).with_context(|| place)?;
+    let token = parse_token(&text).with_context(|| place)?;
     let seen = if args.with_cluster {
         let cluster = args.cluster.connect().await?;
         Some(ask(&cluster, text.trim(), &token).await?)
@@ -81,7 +81,7 @@ pub(super) async fn run(args: &Args) -> anyhow::Result<ExitCode> {
     let mut out = io::stdout().lock();
     inspect::write(&mut out, &token, Timestamp::now(), seen.as_ref())?;
     out.flush()?;
-    let rejected = seen.is_some_and(|seen| matches!(seen.standing, Standing::Rejected(_)));
+    let rejected = seen.is_some_and(|seen| matches!(seen.standing, TokenStatus::Rejected(_)));
     Ok(ExitCode::from(u8::from(rejected)))
 }
 
@@ -93,20 +93,20 @@ fn read(from: impl Read) -> io::Result<String> {
 }
 
 /// Asks the API server: with the token who it is, and with our own credential what it may do.
-async fn ask(cluster: &Cluster, token: &str, anatomy: &Anatomy) -> anyhow::Result<Seen> {
+async fn ask(cluster: &Cluster, token: &str, claims: &TokenClaims) -> anyhow::Result<Seen> {
     let holder = cluster.client_with(token)?;
     let standing = probe::standing(&holder).await;
     let standing = standing
         .map_err(|error| anyhow::anyhow!("the cluster cannot be asked: {}", explain(&error)))?;
     let (standing, powers) = match standing {
-        Standing::Rejected(_) => {
+        TokenStatus::Rejected(_) => {
             let why = probe::rejection(&cluster.client, token).await;
-            (Standing::Rejected(why), None)
+            (TokenStatus::Rejected(why), None)
         }
-        standing @ (Standing::Accepted(..) | Standing::Silenced(_)) => {
-            let powers = match by_bindings(cluster, &anatomy.account).await {
+        standing @ (TokenStatus::Accepted(..) | TokenStatus::Denied(_)) => {
+            let powers = match by_bindings(cluster, &claims.account).await {
                 Some(powers) => powers,
-                None => by_own_answer(&holder, &anatomy.account.namespace).await,
+                None => by_own_answer(&holder, &claims.account.namespace).await,
             };
             (standing, Some(powers))
         }
@@ -119,7 +119,7 @@ async fn ask(cluster: &Cluster, token: &str, anatomy: &Anatomy) -> anyhow::Resul
 }
 
 /// What the bindings of the cluster give to an account; `None` where we may not read them all.
-async fn by_bindings(cluster: &Cluster, account: &ServiceAccountRef) -> Option<Powers> {
+async fn by_bindings(cluster: &Cluster, account: &ServiceAccountRef) -> Option<TokenPermissions> {
     const KINDS: [InputKind; 4] = [
         InputKind::Role,
         InputKind::ClusterRole,
@@ -136,13 +136,13 @@ async fn by_bindings(cluster: &Cluster, account: &ServiceAccountRef) -> Option<P
     let explanation = || index.read().explain(account);
     errors
         .is_empty()
-        .then(|| Powers::Cluster(Box::new(explanation())))
+        .then(|| TokenPermissions::Cluster(Box::new(explanation())))
 }
 
 /// What the API server tells the holder of the token.
-async fn by_own_answer(holder: &kube::Client, namespace: &str) -> Powers {
+async fn by_own_answer(holder: &kube::Client, namespace: &str) -> TokenPermissions {
     match probe::own_rules(holder, namespace).await {
-        Ok(rules) => Powers::Namespace(namespace.into(), rules),
-        Err(error) => Powers::NotKnown(explain(&error)),
+        Ok(rules) => TokenPermissions::Namespace(namespace.into(), rules),
+        Err(error) => TokenPermissions::Unknown(explain(&error)),
     }
 }

@@ -13,9 +13,9 @@ use serde::Deserialize;
 use super::watch::InitialList;
 use crate::{
     facts::{rbac::rule, wire},
-    model::{ApiAudiences, Rule, token::Standing},
-    rbac::baseline::is_upstream_rule,
-    token::anatomy::dissect,
+    model::{ApiAudiences, Rule, token::TokenStatus},
+    rbac::defaults::is_default_rule,
+    token::claims::parse_token,
 };
 
 /// Whether the API server streams initial lists: a feature gate can disable it in any version.
@@ -65,7 +65,7 @@ pub async fn rbac_enforced(client: &Client) -> kube::Result<bool> {
 ///
 /// # Errors
 /// When it answers with an error other than 401 or 403.
-pub async fn standing(client: &Client) -> kube::Result<Standing> {
+pub async fn standing(client: &Client) -> kube::Result<TokenStatus> {
     let reviews: Api<SelfSubjectReview> = Api::all(client.clone());
     let review = SelfSubjectReview::default();
     match reviews.create(&PostParams::default(), &review).await {
@@ -74,11 +74,11 @@ pub async fn standing(client: &Client) -> kube::Result<Standing> {
                 .and_then(|status| status.user_info)
                 .unwrap_or_default();
             let name = user.username.unwrap_or_default();
-            Ok(Standing::Accepted(name, user.groups.unwrap_or_default()))
+            Ok(TokenStatus::Accepted(name, user.groups.unwrap_or_default()))
         }
-        Err(kube::Error::Api(status)) if status.code == 401 => Ok(Standing::Rejected(None)),
+        Err(kube::Error::Api(status)) if status.code == 401 => Ok(TokenStatus::Rejected(None)),
         Err(kube::Error::Api(status)) if status.is_forbidden() => {
-            Ok(Standing::Silenced(status.message))
+            Ok(TokenStatus::Denied(status.message))
         }
         Err(error) => Err(error),
     }
@@ -139,7 +139,7 @@ pub async fn own_rules(client: &Client, namespace: &str) -> kube::Result<Vec<Rul
         ..wire::PolicyRule::default()
     });
     let own = resources.chain(urls).map(|own| rule(&own));
-    Ok(own.filter(|rule| !is_upstream_rule(rule)).collect())
+    Ok(own.filter(|rule| !is_default_rule(rule)).collect())
 }
 
 /// The OpenID configuration that an API server publishes.
@@ -177,7 +177,7 @@ pub async fn api_audiences(client: &Client, own_token: Option<&str>) -> ApiAudie
 /// The audiences of a ServiceAccount token; `None` for any other credential, and for a token without
 /// audiences.
 fn audiences_of(token: &str) -> Option<Vec<String>> {
-    let audiences = dissect(token).ok()?.audiences;
+    let audiences = parse_token(token).ok()?.audiences;
     (!audiences.is_empty()).then_some(audiences)
 }
 

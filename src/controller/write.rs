@@ -187,7 +187,7 @@ impl<'a> Writer<'a> {
         let mut live = within(APPLY_STATUS, self.api.patch_status(name, &apply, &status)).await?;
         self.instruments.wrote("apply_status");
         let said = live.status.as_ref();
-        let is_kept = said.is_some_and(|said| write.facts.is_told_by(said));
+        let is_kept = said.is_some_and(|said| write.facts.has_status(said));
         if !is_kept && self.has_foreign_fields(&live.metadata) {
             let replaced = async {
                 let patch = replacement(report)?;

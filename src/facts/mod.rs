@@ -1,12 +1,12 @@
-//! From what the API sends to what is kept: one small fact for each object. Fields that nobody
-//! reads are never parsed, and odd input becomes a fact or is left out; nothing here can fail.
+//! Reduces what the API sends to what is kept: one small fact for each object. Fields that are not
+//! read are never parsed. Invalid input becomes a fact or is left out; nothing here can fail.
 
 mod consumers;
 pub mod exemption;
 pub mod owner;
 pub mod pod;
 pub mod rbac;
-pub mod refused;
+pub mod rejected;
 pub mod report;
 pub mod secret;
 pub mod service_account;
@@ -30,7 +30,7 @@ pub trait Kind: 'static {
 
     /// The metadata of an object.
     fn metadata(wire: &Self::Wire) -> &wire::Metadata;
-    /// Reduces an object to its facts; what is kept may depend on what the configuration asks.
+    /// Reduces an object to its facts; what is kept may depend on the configuration.
     fn facts(wire: &Self::Wire, config: &Config) -> Self::Facts;
 
     /// The key of an object.
@@ -62,7 +62,7 @@ pub struct RoleBindings;
 /// ClusterRoleBindings.
 #[derive(Clone, Copy, Debug)]
 pub struct ClusterRoleBindings;
-/// Secrets, without what is in them.
+/// Secrets, without their data.
 #[derive(Clone, Copy, Debug)]
 pub struct Secrets;
 /// CSIDrivers.

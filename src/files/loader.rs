@@ -20,7 +20,7 @@ use super::{
 use crate::{
     facts::{
         self, ClusterRoleBindings, CsiDrivers, Kind, Namespaces, Pods, RoleBindings, Roles,
-        Secrets, ServiceAccounts, refused, wire,
+        Secrets, ServiceAccounts, rejected, wire,
     },
     index::{Index, Indexed},
     model::{InputKind, ObjectKey, PodKind, Workload, exemption::EXEMPT, pod::Origin},
@@ -361,7 +361,7 @@ impl Loader<'_> {
         self.outcome.has_rbac = true;
         let wire: ClusterRole = manifest.read()?;
         let name = wire.metadata.name.clone();
-        let refused = refused::in_rules(wire.rules(), false);
+        let refused = rejected::in_rules(wire.rules(), false);
         self.refused(InputKind::ClusterRole, &name, refused);
         if !(self.filling && self.cluster_roles.contains_key(&name)) {
             self.cluster_roles.insert(name, wire.into());

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, de::DeserializeOwned};
 
-use crate::facts::{refused, wire};
+use crate::facts::{rejected, wire};
 
 /// An object of which only the name is asked.
 #[derive(Default, Deserialize)]
@@ -44,6 +44,6 @@ placed! {
     wire::Namespace: |_| Vec::new();
     wire::Secret: |_| Vec::new();
     wire::CsiDriver: |_| Vec::new();
-    wire::Role: |role| refused::in_rules(&role.rules, true);
-    wire::Binding: refused::in_binding;
+    wire::Role: |role| rejected::in_rules(&role.rules, true);
+    wire::Binding: rejected::in_binding;
 }

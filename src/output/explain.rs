@@ -140,7 +140,7 @@ pub(super) fn permissions(explanation: &Explanation) -> Vec<String> {
     };
     let mut lines = vec![format!("PERMISSIONS: {level}")];
     lines.extend(explanation.grants.iter().flat_map(grant));
-    for widened in &permissions.widened {
+    for widened in &permissions.widened_defaults {
         lines.push(format!(
             "  note: {} {} gives {} to every identity, which is more than Kubernetes itself does",
             widened.binding_kind(),

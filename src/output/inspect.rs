@@ -5,7 +5,7 @@ use std::io;
 use jiff::{SignedDuration, Timestamp};
 
 use super::{explain, table::visible};
-use crate::model::token::{Anatomy, BoundTo, Powers, Standing};
+use crate::model::token::{BoundTo, TokenClaims, TokenPermissions, TokenStatus};
 
 /// What a cluster says of a token.
 #[derive(Debug)]
@@ -13,9 +13,9 @@ pub struct Seen {
     /// Where its API server is.
     pub server: String,
     /// What that makes of the token.
-    pub standing: Standing,
+    pub standing: TokenStatus,
     /// What the token may do; `None` for one that is not accepted.
-    pub powers: Option<Powers>,
+    pub powers: Option<TokenPermissions>,
 }
 
 /// Writes what a token says of itself, seen at a time, and what a cluster says of it if it was asked.
@@ -24,7 +24,7 @@ pub struct Seen {
 /// When the output cannot be written.
 pub fn write(
     out: &mut impl io::Write,
-    token: &Anatomy,
+    token: &TokenClaims,
     now: Timestamp,
     seen: Option<&Seen>,
 ) -> io::Result<()> {
@@ -53,21 +53,21 @@ pub fn write(
 }
 
 /// What a cluster says of it.
-fn cluster(token: &Anatomy, now: Timestamp, seen: &Seen) -> Vec<String> {
+fn cluster(token: &TokenClaims, now: Timestamp, seen: &Seen) -> Vec<String> {
     let mut lines = vec![String::new(), format!("API SERVER {}", seen.server)];
     match &seen.standing {
-        Standing::Accepted(name, groups) => {
+        TokenStatus::Accepted(name, groups) => {
             lines.push(format!("  accepts it as {name}"));
             lines.push(format!("  in the groups {}", groups.join(", ")));
         }
-        Standing::Rejected(why) => {
+        TokenStatus::Rejected(why) => {
             lines.push(
                 "  does not accept it: 401 Unauthorized, whoever holds it can do nothing here"
                     .to_owned(),
             );
             lines.push(format!("  {}", rejection(token, now, why.as_deref())));
         }
-        Standing::Silenced(words) => {
+        TokenStatus::Denied(words) => {
             lines.push(
                 "  accepts it, but not this question: 403 Forbidden, so it is no dead token"
                     .to_owned(),
@@ -77,11 +77,11 @@ fn cluster(token: &Anatomy, now: Timestamp, seen: &Seen) -> Vec<String> {
     }
     match &seen.powers {
         None => {}
-        Some(Powers::Cluster(explanation)) => {
+        Some(TokenPermissions::Cluster(explanation)) => {
             lines.push(String::new());
             lines.extend(explain::permissions(explanation));
         }
-        Some(Powers::Namespace(namespace, rules)) => {
+        Some(TokenPermissions::Namespace(namespace, rules)) => {
             let what = if rules.is_empty() {
                 "nothing beyond what every identity may"
             } else {
@@ -92,7 +92,7 @@ fn cluster(token: &Anatomy, now: Timestamp, seen: &Seen) -> Vec<String> {
             lines.extend(rules.iter().map(|rule| format!("  {rule}")));
             lines.push("  note: that is the API server's answer to the token itself; bindings may not be read, so other namespaces are not known".to_owned());
         }
-        Some(Powers::NotKnown(why)) => {
+        Some(TokenPermissions::Unknown(why)) => {
             lines.push(String::new());
             lines.push(format!("PERMISSIONS: not known: {why}"));
         }
@@ -101,7 +101,7 @@ fn cluster(token: &Anatomy, now: Timestamp, seen: &Seen) -> Vec<String> {
 }
 
 /// Why it is not accepted: by its own claims, else in the words of the API server.
-fn rejection(token: &Anatomy, now: Timestamp, why: Option<&str>) -> String {
+fn rejection(token: &TokenClaims, now: Timestamp, why: Option<&str>) -> String {
     let now = now.as_second();
     if token.expires.is_some_and(|expires| expires <= now) {
         return "it has expired".to_owned();
@@ -115,7 +115,7 @@ fn rejection(token: &Anatomy, now: Timestamp, why: Option<&str>) -> String {
     )
 }
 
-fn binding(token: &Anatomy) -> String {
+fn binding(token: &TokenClaims) -> String {
     let node = token.node.as_deref();
     match &token.bound_to {
         Some(BoundTo::Pod(name, uid)) => {
@@ -133,7 +133,7 @@ fn binding(token: &Anatomy) -> String {
     }
 }
 
-fn expiry(token: &Anatomy, now: Timestamp) -> String {
+fn expiry(token: &TokenClaims, now: Timestamp) -> String {
     let Some(expires) = token.expires else {
         return "never".to_owned();
     };
@@ -184,7 +184,7 @@ mod tests {
 
     #[test]
     fn a_token_is_told_by_what_it_is_bound_to_and_when_it_ends() {
-        let mut token = Anatomy {
+        let mut token = TokenClaims {
             account: ServiceAccountRef::new("shop", "web"),
             account_uid: "1".into(),
             issuer: "https://issuer".into(),
@@ -196,7 +196,7 @@ mod tests {
             refresh_after: Some(1_800_003_607),
             id: Some("3".into()),
         };
-        let shown = |token: &Anatomy| {
+        let shown = |token: &TokenClaims| {
             let mut out = Vec::new();
             write(
                 &mut out,

@@ -6,7 +6,7 @@ use kube::{Resource, api::ObjectMeta, core::DynamicResourceScope};
 use serde::{Deserialize, Deserializer};
 
 use crate::{
-    facts::Kind,
+    facts::{Kind, Wire},
     index::{Index, Indexed},
     model::InputKind,
 };
@@ -31,7 +31,7 @@ impl<'de, K: Kind> Deserialize<'de> for Object<K> {
         let wire = K::Wire::deserialize(deserializer)?;
         // The watcher reads the resourceVersion, and nothing else.
         let metadata = ObjectMeta {
-            resource_version: Some(K::metadata(&wire).resource_version.clone()),
+            resource_version: Some(wire.metadata().resource_version.clone()),
             ..ObjectMeta::default()
         };
         Ok(Self { metadata, wire })

@@ -32,10 +32,6 @@ impl Kind for Pods {
     type Facts = Arc<PodFacts>;
     const INPUT: InputKind = InputKind::Pod;
 
-    fn metadata(wire: &Self::Wire) -> &wire::Metadata {
-        &wire.metadata
-    }
-
     fn facts(wire: &Self::Wire, config: &Config) -> Self::Facts {
         // Only the API server assigns a uid: an object without one is a manifest.
         let origin = if wire.metadata.uid.is_empty() {

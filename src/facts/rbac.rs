@@ -11,10 +11,6 @@ macro_rules! role {
             type Facts = Role;
             const INPUT: InputKind = $input;
 
-            fn metadata(wire: &Self::Wire) -> &wire::Metadata {
-                &wire.metadata
-            }
-
             fn facts(wire: &Self::Wire, _: &Config) -> Self::Facts {
                 Role {
                     rules: rules(&wire.rules, $input.is_namespaced()).collect(),
@@ -31,10 +27,6 @@ macro_rules! binding {
             type Wire = wire::Binding;
             type Facts = Binding;
             const INPUT: InputKind = $input;
-
-            fn metadata(wire: &Self::Wire) -> &wire::Metadata {
-                &wire.metadata
-            }
 
             fn facts(wire: &Self::Wire, _: &Config) -> Self::Facts {
                 binding(wire)

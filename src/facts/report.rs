@@ -89,10 +89,6 @@ impl Kind for Reports {
     type Facts = ReportFacts;
     const INPUT: InputKind = InputKind::TokenExposureReport;
 
-    fn metadata(wire: &Self::Wire) -> &wire::Metadata {
-        &wire.metadata
-    }
-
     fn facts(wire: &Self::Wire, _: &Config) -> Self::Facts {
         // Content that does not match the current schema counts as empty, and is written again.
         let spec = Deserialize::deserialize(&wire.spec).unwrap_or_default();

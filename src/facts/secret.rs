@@ -15,10 +15,6 @@ impl Kind for Secrets {
     type Facts = SecretFacts;
     const INPUT: InputKind = InputKind::Secret;
 
-    fn metadata(wire: &Self::Wire) -> &wire::Metadata {
-        &wire.metadata
-    }
-
     fn facts(wire: &Self::Wire, _: &Config) -> Self::Facts {
         // Others may have the annotations too, such as the credentials for OpenShift's registry.
         if wire.type_ != TOKEN_TYPE && wire.kind != METADATA_ONLY {

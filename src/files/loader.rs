@@ -13,14 +13,13 @@ use super::{
     Outcome, Wanted,
     cluster_role::ClusterRole,
     manifest::{Head, Manifest, manifests},
-    placed::{Named, Placed},
     places::{Place, workload_key},
     templates::Templates,
 };
 use crate::{
     facts::{
         self, ClusterRoleBindings, CsiDrivers, Kind, Namespaces, Pods, RoleBindings, Roles,
-        Secrets, ServiceAccounts, rejected, wire,
+        Secrets, ServiceAccounts, Wire, rejected, wire,
     },
     index::{Index, Indexed},
     model::{InputKind, ObjectKey, PodKind, Workload, exemption::EXEMPT, pod::Origin},
@@ -156,7 +155,7 @@ impl Loader<'_> {
         self.outcome
             .warnings
             .extend(warnings.into_iter().map(warning));
-        let name = manifest.read::<Named>().unwrap_or_default().metadata.name;
+        let name = manifest.name();
         let subject = format!("{} {name}", head.kind);
         for message in result.err().into_iter().chain(faults) {
             self.problem(place.clone(), format!("{}: {message}", subject.trim()));
@@ -200,10 +199,7 @@ impl Loader<'_> {
     /// What does not say what it is. Files of other programs may well lie beside manifests; what looks
     /// like an object is one that kubectl would refuse.
     fn nameless(&self, head: &Head<'_>, manifest: &Manifest<'_>) -> Result<(), String> {
-        let looks = manifest
-            .read::<Named>()
-            .is_ok_and(|named| !named.metadata.name.is_empty());
-        if looks && !head.api_version.is_empty() {
+        if !manifest.name().is_empty() && !head.api_version.is_empty() {
             return Err("has no `kind`: say what it is".to_owned());
         }
         if !manifest.is_object() && self.explicit {
@@ -215,21 +211,20 @@ impl Loader<'_> {
     fn apply<K: Kind>(&mut self, manifest: &Manifest<'_>) -> Result<(), String>
     where
         Index: Indexed<K>,
-        K::Wire: Placed,
     {
         let mut wire: K::Wire = manifest.read()?;
         self.place(wire.metadata_mut(), K::INPUT.is_namespaced());
         let key = K::key(&wire);
-        self.refused(K::INPUT, &key.name, wire.refused());
+        self.refused(K::INPUT, &key.name, wire.rejected());
         if !(self.filling && self.index.contains::<K>(&key)) {
             if K::INPUT == InputKind::ServiceAccount {
-                self.claim(&K::metadata(&wire).annotations);
+                self.claim(&wire.metadata().annotations);
                 let account = Workload {
                     kind: K::INPUT.name().into(),
                     name: (&*key.name).into(),
                 };
                 let key = workload_key(&key.namespace, &account);
-                let lasts = K::metadata(&wire).uid.is_empty();
+                let lasts = wire.metadata().uid.is_empty();
                 self.note_place(key, manifest, &account.kind, lasts);
             }
             let facts = K::facts(&wire, self.index.config());
@@ -270,7 +265,6 @@ impl Loader<'_> {
     fn rbac<K: Kind>(&mut self, manifest: &Manifest<'_>) -> Result<(), String>
     where
         Index: Indexed<K>,
-        K::Wire: Placed,
     {
         self.outcome.has_rbac = true;
         self.apply::<K>(manifest)

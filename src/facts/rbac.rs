@@ -3,42 +3,30 @@
 use super::{ClusterRoleBindings, ClusterRoles, Kind, RoleBindings, Roles, rejected, wire};
 use crate::model::{Binding, Config, InputKind, Role, RoleRef, Rule, Subject, rbac::RoleKind};
 
-/// Implements [`Kind`] for a kind of role.
-macro_rules! role {
-    ($kind:ty, $input:expr) => {
+/// Implements [`Kind`] for a kind of role or binding.
+macro_rules! kind {
+    ($kind:ty, $input:expr, $wire:ty => $facts:ty, $read:expr) => {
         impl Kind for $kind {
-            type Wire = wire::Role;
-            type Facts = Role;
+            type Wire = $wire;
+            type Facts = $facts;
             const INPUT: InputKind = $input;
 
             fn facts(wire: &Self::Wire, _: &Config) -> Self::Facts {
-                Role {
-                    rules: rules(&wire.rules, $input.is_namespaced()).collect(),
-                }
+                $read(wire)
             }
         }
     };
 }
+kind!(Roles, InputKind::Role, wire::Role => Role, |wire| role(wire, true));
+kind!(ClusterRoles, InputKind::ClusterRole, wire::Role => Role, |wire| role(wire, false));
+kind!(RoleBindings, InputKind::RoleBinding, wire::Binding => Binding, binding);
+kind!(ClusterRoleBindings, InputKind::ClusterRoleBinding, wire::Binding => Binding, binding);
 
-/// Implements [`Kind`] for a kind of binding.
-macro_rules! binding {
-    ($kind:ty, $input:expr) => {
-        impl Kind for $kind {
-            type Wire = wire::Binding;
-            type Facts = Binding;
-            const INPUT: InputKind = $input;
-
-            fn facts(wire: &Self::Wire, _: &Config) -> Self::Facts {
-                binding(wire)
-            }
-        }
-    };
+fn role(wire: &wire::Role, namespaced: bool) -> Role {
+    Role {
+        rules: rules(&wire.rules, namespaced).collect(),
+    }
 }
-
-role!(Roles, InputKind::Role);
-role!(ClusterRoles, InputKind::ClusterRole);
-binding!(RoleBindings, InputKind::RoleBinding);
-binding!(ClusterRoleBindings, InputKind::ClusterRoleBinding);
 
 /// One rule, as written.
 #[must_use]

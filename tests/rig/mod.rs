@@ -509,6 +509,17 @@ pub fn program(args: &[&str], stdin: &str) -> Output {
     run(Command::new(PROGRAM).args(args), stdin)
 }
 
+/// Runs `inspect`: the exit code, standard output and standard error.
+pub fn inspect(args: &[&str], stdin: &str) -> (Option<i32>, String, String) {
+    let output = program(&[&["inspect"], args].concat(), stdin);
+    let text = |bytes| String::from_utf8(bytes).unwrap();
+    (
+        output.status.code(),
+        text(output.stdout),
+        text(output.stderr),
+    )
+}
+
 /// Scans in a folder: exit code, standard output and standard error.
 pub fn scan_in(dir: &Path, args: &[&str]) -> (i32, String, String) {
     let mut scan = Command::new(PROGRAM);

@@ -1,6 +1,6 @@
 //! The page of `scan -o html` in a real browser, as a person searches, filters, sorts and opens it.
 
-use std::{collections::BTreeSet, fs, path::Path};
+use std::{collections::BTreeSet, fs, path::Path, sync::OnceLock};
 
 use serde_json::{Value, json};
 use token_exposure::output::table::visible;
@@ -73,6 +73,12 @@ fn many() -> String {
     json!({ "apiVersion": "v1", "kind": "List", "items": items }).to_string()
 }
 
+/// The page of them: seconds go into each scan of so many.
+fn page_of_many() -> &'static str {
+    static PAGE: OnceLock<String> = OnceLock::new();
+    PAGE.get_or_init(|| page_of(&many(), &["-"]))
+}
+
 /// The names of the rows, in their order.
 fn names(page: &Page) -> Vec<String> {
     page.texts(".account [data-column=name]")
@@ -84,9 +90,8 @@ fn status(page: &Page) -> String {
 
 #[test]
 fn the_same_input_gives_the_same_page_and_no_name_ends_its_data() {
-    let many = many();
-    let page = page_of(&many, &["-"]);
-    assert!(page == page_of(&many, &["-"]), "two runs differ");
+    let page = page_of_many();
+    assert!(page == page_of(&many(), &["-"]), "two runs differ");
     let (_, data) = page.split_once("id=\"data\">").unwrap();
     let (data, _) = data.split_once("</script>").unwrap();
     assert!(!data.contains('<'));
@@ -98,7 +103,7 @@ fn the_same_input_gives_the_same_page_and_no_name_ends_its_data() {
 fn a_row_opens_by_mouse_and_by_keyboard_and_tells_what_explain_prints() {
     let folder = tempfile::tempdir().unwrap();
     let file = write(folder.path(), &page_of("", &[SAMPLE]));
-    let browser = Browser::start();
+    let browser = Browser::shared();
     let page = browser.open(&file, "");
     let opened = "Array.from(document.querySelectorAll('.account'), (row) => \
                   row.querySelector('[aria-expanded=true]') ? 1 : 0)";
@@ -142,7 +147,7 @@ fn a_row_opens_by_mouse_and_by_keyboard_and_tells_what_explain_prints() {
 fn accounts_are_searched_filtered_and_sorted() {
     let folder = tempfile::tempdir().unwrap();
     let file = write(folder.path(), &page_of("", &[SAMPLE]));
-    let browser = Browser::start();
+    let browser = Browser::shared();
     let page = browser.open(&file, "");
     let all = names(&page);
     page.press("/");
@@ -189,7 +194,7 @@ fn accounts_are_searched_filtered_and_sorted() {
 fn a_view_is_kept_in_the_address() {
     let folder = tempfile::tempdir().unwrap();
     let file = write(folder.path(), &page_of("", &[SAMPLE]));
-    let browser = Browser::start();
+    let browser = Browser::shared();
     let page = browser.open(&file, "");
     page.press("/");
     page.write("a&b");
@@ -212,7 +217,7 @@ fn a_view_is_kept_in_the_address() {
 fn a_patch_is_copied_even_where_the_clipboard_is_refused() {
     let folder = tempfile::tempdir().unwrap();
     let file = write(folder.path(), &page_of("", &[SAMPLE]));
-    let browser = Browser::start();
+    let browser = Browser::shared();
     // Each copies another patch, so that none finds what the other left.
     for (refused, row) in [(false, 1), (true, 2)] {
         let page = browser.open(&file, "");
@@ -237,8 +242,8 @@ fn a_patch_is_copied_even_where_the_clipboard_is_refused() {
 #[test]
 fn names_of_a_cluster_are_text_among_5000_accounts() {
     let folder = tempfile::tempdir().unwrap();
-    let file = write(folder.path(), &page_of(&many(), &["-"]));
-    let browser = Browser::start();
+    let file = write(folder.path(), page_of_many());
+    let browser = Browser::shared();
     let page = browser.open(&file, "");
     assert_eq!(status(&page), "5,000 of 5,000 accounts");
     assert_eq!(names(&page).len(), 100, "a row for the first of them alone");
@@ -308,7 +313,7 @@ fn names_of_a_cluster_are_text_among_5000_accounts() {
 fn the_page_refuses_to_load_or_run_anything_else() {
     let folder = tempfile::tempdir().unwrap();
     let file = write(folder.path(), &page_of("", &[SAMPLE]));
-    let browser = Browser::start();
+    let browser = Browser::shared();
     let page = browser.open(&file, "");
     let caught = |script: &str| {
         page.text(&format!("(() => {{ try {{ {script}; return 'done' }} catch (error) {{ return error.name }} }})()"))
@@ -352,9 +357,10 @@ const CONTRAST: &str = "(() => {
 #[test]
 fn it_reads_well_in_light_and_dark_on_wide_and_narrow_screens() {
     let folder = tempfile::tempdir().unwrap();
-    let browser = Browser::start();
-    for (name, input, args) in [("sample", String::new(), SAMPLE), ("many", many(), "-")] {
-        let file = write(folder.path(), &page_of(&input, &[args]));
+    let browser = Browser::shared();
+    let sample = page_of("", &[SAMPLE]);
+    for (name, html) in [("sample", &*sample), ("many", page_of_many())] {
+        let file = write(folder.path(), html);
         let page = browser.open(&file, "");
         page.click(".account:nth-child(2) button");
         let mut backgrounds = BTreeSet::new();

@@ -12,6 +12,7 @@ mod browser;
 mod command_line;
 mod corpus;
 mod crd;
+mod devtools;
 mod exemptions;
 mod explain;
 mod fix;

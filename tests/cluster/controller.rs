@@ -1,11 +1,17 @@
 //! The controller on the real control plane, as the account and with the rights that `deploy/` ships.
 
-use std::{fs, time::Duration};
+use std::time::Duration;
 
 use serde_json::{Value, json};
 use token_exposure::source::KINDS;
 
-use crate::rig::{ControlPlane, await_that, oracle::one_answer, program, scan_files, signal};
+use crate::rig::{
+    ControlPlane, await_that,
+    oracle::one_answer,
+    program, scan_files,
+    shared::{apply_sample, bare, sample},
+    signal,
+};
 
 #[test]
 #[expect(
@@ -151,14 +157,7 @@ fn reports_follow_what_changes() {
 #[test]
 fn reports_equal_scans_of_the_cluster_and_of_its_dump() {
     let plane = ControlPlane::start(&[]);
-    plane.apply(&fs::read_to_string("tests/demo/sample.yaml").unwrap());
-    let pods = || {
-        plane.get(&["pods", "-A"])["items"]
-            .as_array()
-            .unwrap()
-            .len()
-    };
-    await_that("the sample's pods are made", || pods() == 14);
+    apply_sample(&plane);
     for scope in ["findings", "all"] {
         let controller = plane.controller(&["--report-scope", scope]);
         controller.settle();
@@ -169,15 +168,7 @@ fn reports_equal_scans_of_the_cluster_and_of_its_dump() {
 /// What the sample's manifests would become is what became of them, template by template.
 #[test]
 fn what_is_predicted_for_manifests_is_what_admission_does() {
-    let plane = ControlPlane::start(&[]);
-    plane.apply(&fs::read_to_string("tests/demo/sample.yaml").unwrap());
-    await_that("the sample's pods are made", || {
-        plane.get(&["pods", "-A"])["items"]
-            .as_array()
-            .unwrap()
-            .len()
-            == 14
-    });
+    let plane = sample();
     let scan = plane.scan(&["-A", "-o", "json", "--report-scope", "all"]);
     let live: Value = serde_json::from_slice(&scan.stdout).unwrap();
     let (predicted, ..) = scan_files(
@@ -619,7 +610,7 @@ fn where_the_server_cannot_stream_pages_are_listed() {
 
 #[test]
 fn without_the_crd_it_ends_and_says_how_to_install_it() {
-    let plane = ControlPlane::bare(&[]);
+    let plane = bare();
     let kubeconfig = plane.kubeconfig();
     let output = program(
         &[

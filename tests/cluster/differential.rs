@@ -21,6 +21,7 @@ use crate::rig::{
     ControlPlane, load,
     oracle::{TOKEN_SECRET, carried, carried_by_template, comparable, level, one_answer},
     runtime,
+    shared::{bare, unwatched},
 };
 
 /// A small generator of numbers that a seed replays (SplitMix64).
@@ -159,7 +160,7 @@ fn pod(random: &mut Random, n: usize, namespace: &str, account: &str) -> Value {
 
 #[test]
 fn what_is_predicted_of_a_pod_is_what_admission_makes_of_it() {
-    let plane = ControlPlane::bare(&[]);
+    let plane = unwatched();
     plane.namespace("random");
     let accounts = [("unset", None), ("on", Some(true)), ("off", Some(false))];
     for (name, automount) in accounts {
@@ -304,7 +305,7 @@ fn world(random: &mut Random) -> Vec<Value> {
 
 #[test]
 fn what_rbac_gives_is_what_reviews_say() {
-    let plane = ControlPlane::bare(&[]);
+    let plane = bare();
     for namespace in NAMESPACES {
         plane.namespace(namespace);
     }

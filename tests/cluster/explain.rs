@@ -1,22 +1,22 @@
 //! `explain` of a live cluster as people type it.
 
-use crate::rig::{ControlPlane, program};
+use crate::rig::{program, shared::watched};
 
 #[test]
 fn a_live_pod_stands_for_its_account_too() {
-    let plane = ControlPlane::bare(&[]);
-    plane.namespace("shop");
-    plane.kubectl(&["-n", "shop", "run", "web", "--image=nginx"]);
+    let plane = watched();
+    plane.namespace("explained");
+    plane.kubectl(&["-n", "explained", "run", "web", "--image=nginx"]);
     let kubeconfig = plane.kubeconfig();
     let args = [
         "explain",
-        "shop/po/web",
+        "explained/po/web",
         "--kubeconfig",
         kubeconfig.to_str().unwrap(),
     ];
     let chain = String::from_utf8(program(&args, "").stdout).unwrap();
     for line in [
-        "ServiceAccount shop/default: Unneeded (NoPermissions)",
+        "ServiceAccount explained/default: Unneeded (NoPermissions)",
         "  Pod/web, 1 pod: Unneeded (NoPermissions)",
         "      seen by web",
         "    automountServiceAccountToken: the pod says nothing, the ServiceAccount says nothing, so it is mounted",

@@ -2,18 +2,25 @@
 
 use std::{fs, path::Path, process::Command};
 
-use crate::rig::{ControlPlane, PROGRAM, await_that, inspect, run};
+use crate::rig::{PROGRAM, await_that, inspect, run, shared::watched};
 
 #[test]
 fn a_token_of_the_real_api_server_is_dissected() {
-    let plane = ControlPlane::bare(&[]);
-    plane.namespace("shop");
-    plane.kubectl(&["-n", "shop", "create", "serviceaccount", "mail"]);
-    let token = plane.kubectl(&["-n", "shop", "create", "token", "mail", "--duration=1h"]);
+    let plane = watched();
+    plane.namespace("dissected");
+    plane.kubectl(&["-n", "dissected", "create", "serviceaccount", "mail"]);
+    let token = plane.kubectl(&[
+        "-n",
+        "dissected",
+        "create",
+        "token",
+        "mail",
+        "--duration=1h",
+    ]);
     let (code, shown, error) = inspect(&["-"], &token);
     assert_eq!((code, error.as_str()), (Some(0), ""));
     for part in [
-        "Token of ServiceAccount shop/mail\n",
+        "Token of ServiceAccount dissected/mail\n",
         "  bound to  nothing but its account: it cannot be revoked before it expires\n",
         "  for       https://kubernetes.default.svc",
         " second",
@@ -38,13 +45,14 @@ fn a_token_of_the_real_api_server_is_dissected() {
 /// What the cluster says of a token, and that it never gets out, whatever is logged.
 #[test]
 fn the_api_server_is_asked_about_a_token() {
-    let plane = ControlPlane::bare(&[]);
-    plane.namespace("shop");
-    let rbac = "apiVersion: rbac.authorization.k8s.io/v1\nkind: RoleBinding\nmetadata: {name: edits, namespace: dev}\nroleRef: {apiGroup: rbac.authorization.k8s.io, kind: ClusterRole, name: tests-edit}\nsubjects: [{kind: ServiceAccount, name: robot, namespace: shop}]\n---\napiVersion: rbac.authorization.k8s.io/v1\nkind: ClusterRole\nmetadata: {name: tests-edit}\nrules: [{apiGroups: [''], resources: [configmaps], verbs: [update]}]\n";
+    let plane = watched();
+    plane.namespace("asked");
+    let rbac = "apiVersion: rbac.authorization.k8s.io/v1\nkind: RoleBinding\nmetadata: {name: edits, namespace: dev}\nroleRef: {apiGroup: rbac.authorization.k8s.io, kind: ClusterRole, name: tests-edit}\nsubjects: [{kind: ServiceAccount, name: robot, namespace: asked}]\n---\napiVersion: rbac.authorization.k8s.io/v1\nkind: ClusterRole\nmetadata: {name: tests-edit}\nrules: [{apiGroups: [''], resources: [configmaps], verbs: [update]}]\n";
     plane.namespace("dev");
     plane.apply(rbac);
-    plane.kubectl(&["-n", "shop", "create", "serviceaccount", "robot"]);
-    let token = |args: &[&str]| plane.kubectl(&[&["-n", "shop", "create", "token"], args].concat());
+    plane.kubectl(&["-n", "asked", "create", "serviceaccount", "robot"]);
+    let token =
+        |args: &[&str]| plane.kubectl(&[&["-n", "asked", "create", "token"], args].concat());
     let admin = plane.kubeconfig();
     let ask = |token: &str, kubeconfig: &Path| {
         let mut inspect = Command::new(PROGRAM);
@@ -63,8 +71,8 @@ fn the_api_server_is_asked_about_a_token() {
     assert_eq!(code, Some(0), "{shown}");
     for part in [
         "\nAPI SERVER https://127.0.0.1:",
-        "\n  accepts it as system:serviceaccount:shop:robot\n",
-        "\n  in the groups system:serviceaccounts, system:serviceaccounts:shop, system:authenticated\n",
+        "\n  accepts it as system:serviceaccount:asked:robot\n",
+        "\n  in the groups system:serviceaccounts, system:serviceaccounts:asked, system:authenticated\n",
         "\nPERMISSIONS: granted to the account itself\n",
         "  RoleBinding dev/edits -> ClusterRole tests-edit: grants\n",
         "      update configmaps\n",
@@ -80,7 +88,7 @@ fn the_api_server_is_asked_about_a_token() {
     assert_eq!(code, Some(0), "{shown}");
     assert!(
         shown.contains(
-            "PERMISSIONS in namespace shop: nothing beyond what every identity may\n  note: that is"
+            "PERMISSIONS in namespace asked: nothing beyond what every identity may\n  note: that is"
         ),
         "{shown}"
     );
@@ -101,7 +109,7 @@ fn the_api_server_is_asked_about_a_token() {
         shown.contains("another cluster issued it, its audience is another"),
         "{shown}"
     );
-    plane.kubectl(&["-n", "shop", "delete", "serviceaccount", "robot"]);
+    plane.kubectl(&["-n", "asked", "delete", "serviceaccount", "robot"]);
     await_that("the token ends with its account", || {
         let (code, [shown, _]) = ask(&robot, &admin);
         code == Some(1) && shown.contains("401 Unauthorized")

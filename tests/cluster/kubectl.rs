@@ -1,6 +1,6 @@
 //! Reports as a person reads and awaits them with kubectl.
 
-use crate::rig::{ControlPlane, await_that};
+use crate::rig::{ControlPlane, await_that, shared::sample};
 
 /// What kubectl says to what a person types behind it.
 fn typed(plane: &ControlPlane, line: &str) -> String {
@@ -9,9 +9,7 @@ fn typed(plane: &ControlPlane, line: &str) -> String {
 
 #[test]
 fn reports_are_listed_awaited_and_explained_as_a_person_types_it() {
-    let plane = ControlPlane::start(&[]);
-    plane.kubectl(&["apply", "-f", "tests/demo/sample.yaml"]);
-    let _controller = plane.controller(&[]);
+    let plane = sample();
     plane.await_report("shop", "mail", Some(("Unneeded", "NoPermissions")));
     for (line, says) in [
         (
@@ -41,11 +39,11 @@ fn reports_are_listed_awaited_and_explained_as_a_person_types_it() {
             "expirationSeconds\t<integer>",
         ),
     ] {
-        let shown = typed(&plane, line);
+        let shown = typed(plane, line);
         assert!(shown.contains(says), "kubectl {line}: {shown}");
     }
     let others = "get ter -A --field-selector=status.verdict!=Unneeded --no-headers";
-    let others = typed(&plane, others);
+    let others = typed(plane, others);
     assert!(
         others.contains("Review") && !others.contains("Unneeded"),
         "{others}"

@@ -5,18 +5,21 @@ use std::{collections::BTreeSet, fs};
 
 use serde_json::{Value, json};
 
-use crate::rig::{ControlPlane, program};
+use crate::rig::{
+    program,
+    shared::{unwatched, watched},
+};
 
 fn deployment(name: &str, account: &str) -> Value {
     let spec =
         json!({ "serviceAccountName": account, "containers": [{ "name": "c", "image": "i" }] });
-    json!({ "apiVersion": "apps/v1", "kind": "Deployment", "metadata": { "name": name, "namespace": "shop" }, "spec": { "template": { "spec": spec } } })
+    json!({ "apiVersion": "apps/v1", "kind": "Deployment", "metadata": { "name": name, "namespace": "judged" }, "spec": { "template": { "spec": spec } } })
 }
 
 /// Workloads, and a binding of a role that only the cluster has.
 fn manifests() -> String {
     let binding = json!({
-        "apiVersion": "rbac.authorization.k8s.io/v1", "kind": "RoleBinding", "metadata": { "name": "b", "namespace": "shop" },
+        "apiVersion": "rbac.authorization.k8s.io/v1", "kind": "RoleBinding", "metadata": { "name": "b", "namespace": "judged" },
         "roleRef": { "kind": "Role", "name": "reader" }, "subjects": [{ "kind": "ServiceAccount", "name": "both" }],
     });
     let items = json!([
@@ -41,32 +44,32 @@ fn lines(stdout: &[u8]) -> Vec<String> {
     };
     let reports = list["items"].as_array().unwrap().iter();
     reports
-        .filter(|report| report["metadata"]["namespace"] == "shop")
+        .filter(|report| report["metadata"]["namespace"] == "judged")
         .map(line)
         .collect()
 }
 
 #[test]
 fn files_are_judged_by_what_the_cluster_grants() {
-    let plane = ControlPlane::bare(&[]);
-    plane.namespace("shop");
+    let plane = watched();
+    plane.namespace("judged");
     for name in ["bound", "off", "idle", "both"] {
-        plane.kubectl(&["-n", "shop", "create", "serviceaccount", name]);
+        plane.kubectl(&["-n", "judged", "create", "serviceaccount", name]);
     }
     let off = r#"{"automountServiceAccountToken":false}"#;
-    plane.kubectl(&["-n", "shop", "patch", "serviceaccount", "off", "-p", off]);
+    plane.kubectl(&["-n", "judged", "patch", "serviceaccount", "off", "-p", off]);
     plane.kubectl(&[
         "-n",
-        "shop",
+        "judged",
         "create",
         "rolebinding",
         "view",
         "--clusterrole=view",
-        "--serviceaccount=shop:bound",
+        "--serviceaccount=judged:bound",
     ]);
     plane.kubectl(&[
         "-n",
-        "shop",
+        "judged",
         "create",
         "role",
         "reader",
@@ -78,7 +81,7 @@ fn files_are_judged_by_what_the_cluster_grants() {
     let overrides = json!({ "spec": idle }).to_string();
     plane.kubectl(&[
         "-n",
-        "shop",
+        "judged",
         "run",
         "idle",
         "--image=i",
@@ -116,7 +119,7 @@ fn files_are_judged_by_what_the_cluster_grants() {
     );
     // The API server selects by labels, as files are selected.
     let of = |selector: &str| {
-        let output = plane.scan(&["-n", "shop", "-o", "json", "-l", selector]);
+        let output = plane.scan(&["-n", "judged", "-o", "json", "-l", selector]);
         lines(&output.stdout)
     };
     assert_eq!(of("run in (idle)"), ["idle Unneeded NoPermissions"]);
@@ -128,7 +131,7 @@ fn files_are_judged_by_what_the_cluster_grants() {
 
 #[test]
 fn the_cluster_is_seen_as_somebody_else() {
-    let plane = ControlPlane::bare(&[]);
+    let plane = unwatched();
     let nobody = plane.scan(&["-A", "--as", "nobody", "--as-group", "system:authenticated"]);
     let said = String::from_utf8_lossy(&nobody.stderr);
     assert_eq!(nobody.status.code(), Some(2), "{said}");
@@ -156,7 +159,7 @@ const EVERYTHING: &str = "\
 
 #[test]
 fn what_scan_prints_is_what_the_api_server_stores() {
-    let plane = ControlPlane::start(&[]);
+    let plane = unwatched();
     let sample = fs::read_to_string("tests/demo/sample.yaml").unwrap();
     let output = program(
         &["scan", "-o", "yaml", "--report-scope=all", "-"],

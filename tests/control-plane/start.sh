@@ -6,7 +6,8 @@
 #   start.sh DIR [kube-apiserver flag…]
 #
 # DIR/kubeconfig is an administrator's, DIR/server the URL, DIR/ca.crt the server's certificate,
-# DIR/pids the process ids by program, DIR/*.log what each program said.
+# DIR/pids the process ids by program, DIR/*.log what each program said. With REMOVE=1 in the environment DIR is removed
+# in the end.
 set -euo pipefail
 
 dir=${1:?usage: start.sh DIR [kube-apiserver flag…]}
@@ -26,6 +27,7 @@ finish() {
         kill -KILL "${pids[i]}" 2>/dev/null || true
         wait "${pids[i]}" 2>/dev/null || true
     done
+    [ -z "${REMOVE:-}" ] || rm -rf "$dir"
 }
 trap finish EXIT
 trap 'exit 0' INT TERM

@@ -5,6 +5,7 @@ use std::{
     fmt::Write,
     fs,
     path::Path,
+    sync::OnceLock,
 };
 
 use serde_json::{Value, json};
@@ -21,8 +22,14 @@ const DASHBOARD: &str = "deploy/chart/files/dashboard.json";
 const RUNBOOKS: &str = "deploy/runbooks";
 
 /// A cluster in which every metric has a series: findings, an exemption that ends soon, a change of
-/// verdict, and writes that are refused.
-fn observed() -> (ControlPlane, Controller) {
+/// verdict, and writes that are refused, until they are [healed](heal). Tests share it.
+fn observed() -> (&'static ControlPlane, &'static Controller) {
+    static OBSERVED: OnceLock<(ControlPlane, Controller)> = OnceLock::new();
+    let (plane, controller) = OBSERVED.get_or_init(observe);
+    (plane, controller)
+}
+
+fn observe() -> (ControlPlane, Controller) {
     let plane = ControlPlane::start(&[]);
     plane.namespace("shop");
     let day = jiff::Timestamp::now()
@@ -45,7 +52,10 @@ fn observed() -> (ControlPlane, Controller) {
     };
     run("web", "default");
     run("kept", "kept");
-    let controller = plane.controller(&["--events"]);
+    let (kubeconfig, log) = (plane.own_kubeconfig(), plane.file("controller.log"));
+    let args = ["--kubeconfig", kubeconfig.to_str().unwrap(), "--events"];
+    let controller = Controller::until_the_end(&args, log);
+    controller.await_ready();
     plane.await_report("shop", "default", Some(("Unneeded", "NoPermissions")));
     plane.await_report("shop", "kept", Some(("Exempted", "Exemption")));
     plane.kubectl(&["delete", "clusterrolebinding", "token-exposure"]);
@@ -166,7 +176,7 @@ fn each_panel_and_each_alert_finds_its_samples_in_a_real_prometheus() {
             .iter()
             .any(|more| *more > 0.0)
     });
-    heal(&plane);
+    heal(plane);
     plane.await_report("shop", "late", Some(("Unneeded", "NoPermissions")));
     let count = "rate(token_exposure_event_to_report_seconds_count[1m]) > 0";
     await_that("the writes are seen", || {
@@ -223,7 +233,7 @@ fn each_panel_and_each_alert_finds_its_samples_in_a_real_prometheus() {
         assert_eq!(rule["state"], expected, "{rule}");
     }
 
-    asks_for_what_there_is(&controller);
+    asks_for_what_there_is(controller);
 }
 
 /// What alerts and panels select and group by is in a scrape: an `or vector(0)` would hide that it is not.

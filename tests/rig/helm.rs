@@ -32,6 +32,8 @@ fn command(args: &[&str]) -> Command {
         command.env(format!("HELM_{part}_HOME"), &home);
     }
     command.env_remove("KUBECONFIG");
+    // It ends too soon to collect garbage.
+    command.env("GOGC", "off");
     command
 }
 

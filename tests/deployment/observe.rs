@@ -19,6 +19,8 @@ use crate::rig::{
 
 const README: &str = "deploy/chart/README.md";
 const DASHBOARD: &str = "deploy/chart/files/dashboard.json";
+/// Each alert as it fires and as it is silent.
+const ALERT_CASES: [&str; 2] = ["tests/alerts.yaml", "tests/alerts_of_days.yaml"];
 const RUNBOOKS: &str = "deploy/runbooks";
 
 /// A cluster in which every metric has a series: findings, an exemption that ends soon, a change of
@@ -291,7 +293,8 @@ fn asks_for_what_there_is(controller: &Controller) {
 fn each_alert_fires_when_it_should_and_is_silent_otherwise() {
     for args in [
         ["check", "rules", ALERTS],
-        ["test", "rules", "tests/alerts.yaml"],
+        ["test", "rules", ALERT_CASES[0]],
+        ["test", "rules", ALERT_CASES[1]],
     ] {
         let output = promtool(&args, "");
         assert!(
@@ -301,12 +304,15 @@ fn each_alert_fires_when_it_should_and_is_silent_otherwise() {
             String::from_utf8_lossy(&output.stderr)
         );
     }
-    let tests: Value =
-        serde_yaml::from_str(&fs::read_to_string("tests/alerts.yaml").unwrap()).unwrap();
-    let cases = tests["tests"].as_array().unwrap().iter();
-    let cases: Vec<_> = cases
-        .flat_map(|test| test["alert_rule_test"].as_array().unwrap())
-        .collect();
+    let cases = ALERT_CASES.iter().flat_map(|file| {
+        let file: Value = serde_yaml::from_str(&fs::read_to_string(file).unwrap()).unwrap();
+        let tests = file["tests"].as_array().unwrap().clone();
+        tests.into_iter().flat_map(|mut test| {
+            let cases = test["alert_rule_test"].take();
+            cases.as_array().unwrap().clone()
+        })
+    });
+    let cases: Vec<Value> = cases.collect();
     for alert in alerts() {
         let of_it = cases
             .iter()

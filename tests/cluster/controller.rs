@@ -2,13 +2,18 @@
 
 use std::time::Duration;
 
+use k8s_openapi::api::core::v1::Pod;
+use kube::{
+    Api,
+    api::{Patch, PatchParams},
+};
 use serde_json::{Value, json};
 use token_exposure::source::KINDS;
 
 use crate::rig::{
     ControlPlane, await_that,
     oracle::one_answer,
-    program, scan_files,
+    program, runtime, scan_files,
     shared::{apply_sample, bare, sample},
     signal,
 };
@@ -228,21 +233,17 @@ fn status_noise_writes_nothing() {
     );
     let event = r#"token_exposure_last_event_timestamp_seconds{kind="Pod"}"#;
     let heard = controller.metric(event);
-    for round in 0..20 {
-        for pod in 0..5 {
-            let status = format!(r#"{{"status":{{"message":"round {round}"}}}}"#);
-            plane.kubectl(&[
-                "-n",
-                "noise",
-                "patch",
-                "pod",
-                &format!("web-{pod}"),
-                "--subresource=status",
-                "-p",
-                &status,
-            ]);
+    runtime().block_on(async {
+        let pods: Api<Pod> = Api::namespaced(plane.client().await, "noise");
+        for round in 0..20 {
+            for pod in 0..5 {
+                let status = json!({ "status": { "message": format!("round {round}") } });
+                let (name, patch) = (format!("web-{pod}"), Patch::Merge(&status));
+                let patched = pods.patch_status(&name, &PatchParams::default(), &patch);
+                patched.await.unwrap();
+            }
         }
-    }
+    });
     await_that("the changes are heard", || controller.metric(event) > heard);
     controller.settle();
     let after = (

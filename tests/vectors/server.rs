@@ -72,8 +72,8 @@ impl<'a> Lent<'a> {
         let none = |idle: &mut Vec<_>| idle.is_empty();
         let mut idle = servers.returned.wait_while(idle, none).unwrap();
         // One that runs already, if there is one.
-        let place = idle.iter().position(Option::is_some).unwrap_or_default();
-        let plane = idle.swap_remove(place);
+        let index = idle.iter().position(Option::is_some).unwrap_or_default();
+        let plane = idle.swap_remove(index);
         Self { servers, plane }
     }
 }

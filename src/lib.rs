@@ -22,7 +22,7 @@
 //!  NOUNS        └──────────► model/ ◄─────────────────┘       plain data
 //! ```
 //!
-//! Arrows say who may import whom; `tests/layering.rs` holds them. The facts of our own reports come
+//! Arrows say who may import whom; `tests/offline/layering.rs` holds them. The facts of our own reports come
 //! from [`api`]; files ask [`rbac::aggregate`] for what a cluster would have stored, and whoever learns
 //! of a cluster asks [`token::anatomy`] what our own token says.
 //!

@@ -33,7 +33,7 @@ demo: ## Show the product on a temporary control plane (KEEP=1 leaves it running
 	@tests/demo/demo.sh
 
 e2e: tools control-plane helm ## Run the end-to-end test, from install to uninstall, with a real Prometheus
-	@cargo test --locked --test e2e -- --nocapture
+	@cargo test --locked --test deployment e2e:: -- --nocapture
 
 control-plane: ## Build and cache etcd, kube-apiserver, kube-controller-manager and kubectl
 	@tests/control-plane/build.sh
@@ -42,12 +42,12 @@ helm: ## Build and cache helm
 	@tests/tools/build.sh
 
 bench: build control-plane ## Measure latency, memory and writes on a real control plane
-	@TOKEN_EXPOSURE=$(RELEASE) cargo test --locked --test bench -- --ignored --nocapture --test-threads=1
+	@TOKEN_EXPOSURE=$(RELEASE) cargo test --locked --bench bench -- --ignored --nocapture --test-threads=1
 
 generate: helm control-plane tools ## Regenerate the CRD, deploy/install.yaml and the tables of deploy/chart/README.md
-	UPDATE=1 cargo test --locked --test crd -- the_crd_is_fresh the_chart_has_the_crd
-	UPDATE=1 cargo test --locked --test policy -- written
-	UPDATE=1 cargo test --locked --test chart --test observe -- written
+	UPDATE=1 cargo test --locked --test offline -- the_crd_is_fresh the_chart_has_the_crd
+	UPDATE=1 cargo test --locked --test deployment -- the_consumers_of_the_policy_are_written
+	UPDATE=1 cargo test --locked --test deployment -- written
 
 bootstrap: control-plane ## Regenerate the objects that every API server creates (src/files/bootstrap.json)
 	tests/control-plane/bootstrap.sh > src/files/bootstrap.json

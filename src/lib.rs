@@ -45,7 +45,7 @@
 //! | `usage` *(planned)* | which tokens were used, for what, and how complete is the evidence? | `model` |
 //! | `audit` *(planned)* | what do audit logs say, in which format? | `model` `text` `usage` |
 //!
-//! `tests/layering.rs` reads this table: each room imports what its row says, no more and no less, and a
+//! `tests/offline/layering.rs` reads this table: each room imports what its row says, no more and no less, and a
 //! planned room does not exist yet. No room imports one that stands below it in the table, so there is
 //! no circle. [`usage`](self#the-house) will stand beside [`index`]: `assess` joins both, and `audit` is a
 //! supplier like [`cluster`] and [`files`]. The summary of a namespace will be computed in [`api`] from

@@ -4,12 +4,13 @@ use std::{
     fs,
     path::{Path, PathBuf},
     process::{Command, Output},
+    sync::OnceLock,
 };
 
 use serde::Deserialize;
 use serde_json::Value;
 
-use super::{ControlPlane, run};
+use super::{ControlPlane, built, run};
 
 /// Our chart.
 pub const CHART: &str = "deploy/chart";
@@ -18,10 +19,8 @@ pub const RELEASE: &str = "token-exposure";
 
 /// The folder of helm and of the CustomResourceDefinitions of the Prometheus operator.
 pub fn tools() -> PathBuf {
-    let built = Command::new("tests/tools/build.sh").output().unwrap();
-    let error = String::from_utf8_lossy(&built.stderr);
-    assert!(built.status.success(), "{error}");
-    PathBuf::from(String::from_utf8(built.stdout).unwrap().trim())
+    static TOOLS: OnceLock<PathBuf> = OnceLock::new();
+    TOOLS.get_or_init(|| built("tests/tools/build.sh")).clone()
 }
 
 /// Runs helm without a cluster, or with one that the environment of the command names.
@@ -33,6 +32,8 @@ fn command(args: &[&str]) -> Command {
         command.env(format!("HELM_{part}_HOME"), &home);
     }
     command.env_remove("KUBECONFIG");
+    // It ends too soon to collect garbage.
+    command.env("GOGC", "off");
     command
 }
 

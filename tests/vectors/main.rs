@@ -7,12 +7,7 @@
     reason = "a test that cannot go on fails"
 )]
 
-use std::{
-    collections::BTreeMap,
-    fs,
-    process::ExitCode,
-    sync::{Arc, Mutex},
-};
+use std::{collections::BTreeMap, fs, process::ExitCode, sync::Arc};
 
 use libtest_mimic::{Arguments, Failed, Trial};
 use serde::Deserialize;
@@ -306,9 +301,10 @@ fn notes(exposure: &Exposure) -> Vec<String> {
 }
 
 fn main() -> ExitCode {
-    let arguments = Arguments::from_args();
-    // One for all, started by the first case that asks it; it ends before this process does.
-    let server = Arc::new(Mutex::new(None));
+    let mut arguments = Arguments::from_args();
+    // One of them reads files while the others wait for an API server.
+    arguments.test_threads.get_or_insert(server::SERVERS + 1);
+    let server = Arc::new(server::Servers::new());
     let mut trials = vec![
         server::reinvocation(&server),
         server::cluster_scoped(&server),
@@ -339,6 +335,6 @@ fn main() -> ExitCode {
         }
     }
     let conclusion = libtest_mimic::run(&arguments, trials);
-    drop(server.lock().unwrap().take());
+    server.end();
     conclusion.exit_code()
 }

@@ -3,7 +3,7 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    sync::{Arc, Mutex},
+    sync::{Arc, Condvar, Mutex},
     time::Duration,
 };
 
@@ -34,8 +34,56 @@ use super::{
     },
 };
 
-/// The control plane that the cases share, one after the other.
-pub(crate) type Server = Arc<Mutex<Option<ControlPlane>>>;
+/// How many control planes there are: a case has one for itself, and waits more than it works.
+pub(crate) const SERVERS: usize = 3;
+
+/// The control planes that the cases share, those that nobody uses at present; started when they are asked first.
+pub(crate) struct Servers {
+    idle: Mutex<Vec<Option<ControlPlane>>>,
+    returned: Condvar,
+}
+
+/// A handle of them.
+pub(crate) type Server = Arc<Servers>;
+
+impl Servers {
+    pub(crate) fn new() -> Self {
+        Self {
+            idle: Mutex::new((0..SERVERS).map(|_| None).collect()),
+            returned: Condvar::new(),
+        }
+    }
+
+    /// Ends them all.
+    pub(crate) fn end(&self) {
+        self.idle.lock().unwrap().clear();
+    }
+}
+
+/// One of the control planes, until this value ends.
+struct Lent<'a> {
+    servers: &'a Servers,
+    plane: Option<ControlPlane>,
+}
+
+impl<'a> Lent<'a> {
+    fn from(servers: &'a Servers) -> Self {
+        let idle = servers.idle.lock().unwrap();
+        let none = |idle: &mut Vec<_>| idle.is_empty();
+        let mut idle = servers.returned.wait_while(idle, none).unwrap();
+        // One that runs already, if there is one.
+        let index = idle.iter().position(Option::is_some).unwrap_or_default();
+        let plane = idle.swap_remove(index);
+        Self { servers, plane }
+    }
+}
+
+impl Drop for Lent<'_> {
+    fn drop(&mut self) {
+        self.servers.idle.lock().unwrap().push(self.plane.take());
+        self.servers.returned.notify_one();
+    }
+}
 
 const GROUP: &str = "rbac.authorization.k8s.io";
 
@@ -65,11 +113,8 @@ pub(crate) fn on(
     server: &Server,
     ask: impl FnOnce(&ControlPlane) -> Result<(), Failed>,
 ) -> Result<(), Failed> {
-    let mut server = server.lock().unwrap_or_else(|poisoned| {
-        server.clear_poison();
-        poisoned.into_inner()
-    });
-    ask(server.get_or_insert_with(|| ControlPlane::bare(&[])))
+    let mut lent = Lent::from(server);
+    ask(lent.plane.get_or_insert_with(|| ControlPlane::bare(&[])))
 }
 
 /// The spec of the pods of an object; null where it has none.
@@ -145,6 +190,9 @@ impl World {
         for object in wanted {
             refusals += usize::from(!self.create(object).await?);
         }
+        if !pods.is_empty() {
+            self.await_accounts().await?;
+        }
         for pod in pods {
             refusals += usize::from(!self.pod(pod, &objects).await?);
         }
@@ -212,9 +260,14 @@ impl World {
             if !matches!(&result, Err(kube::Error::Api(status)) if status.code == 409) {
                 break;
             }
-            let _ = api.delete(&name, &DeleteParams::default()).await;
-            tokio::time::sleep(Duration::from_millis(20)).await;
-            result = create().await;
+            if object["kind"] == "ServiceAccount" {
+                // A deleted `default` comes back at once.
+                result = replace(&api, &name, object).await;
+            } else {
+                let _ = api.delete(&name, &DeleteParams::default()).await;
+                tokio::time::sleep(Duration::from_millis(20)).await;
+                result = create().await;
+            }
         }
         match result {
             Ok(_) => {
@@ -358,16 +411,36 @@ impl World {
             .collect()
     }
 
+    /// Waits until admission has seen the accounts: it hears of them in order, so a change of one more tells, whose
+    /// pull secret a pod gets.
+    async fn await_accounts(&mut self) -> Result<(), Failed> {
+        let metadata = json!({ "name": "sentinel", "namespace": "default" });
+        let mark = unique();
+        let secrets = json!([{ "name": mark }]);
+        let account = json!({ "apiVersion": "v1", "kind": "ServiceAccount", "metadata": metadata, "imagePullSecrets": secrets });
+        self.create(&account).await?;
+        let spec = json!({ "serviceAccountName": "sentinel", "containers": [{ "name": "c", "image": "i" }] });
+        let pod = json!({ "apiVersion": "v1", "kind": "Pod", "metadata": metadata, "spec": spec });
+        let dry_run = PostParams {
+            dry_run: true,
+            ..PostParams::default()
+        };
+        loop {
+            let stored = self.api(&pod).create(&dry_run, &parse(&pod)).await?;
+            if stored.data["spec"]["imagePullSecrets"] == secrets {
+                return Ok(());
+            }
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    }
+
     /// Waits until the authorizer has seen the objects: it sees those of one kind in order, so one
     /// more of each kind tells.
     async fn await_caches(&mut self) {
         let version = format!("{GROUP}/v1");
         let namespace = "default";
         let rules = json!([{ "apiGroups": ["case.invalid"], "resources": ["sentinels"], "verbs": ["get"] }]);
-        let user = format!(
-            "sentinel-{}",
-            std::time::UNIX_EPOCH.elapsed().unwrap().as_nanos()
-        );
+        let user = unique();
         let subjects = |name: &str| json!([{ "kind": "User", "apiGroup": GROUP, "name": format!("{user}-{name}") }]);
         for (kind, role, namespace) in [
             ("ClusterRoleBinding", "ClusterRole", Value::Null),
@@ -400,6 +473,23 @@ impl World {
             }
         }
     }
+}
+
+/// Puts an object in the place of one that is there.
+async fn replace(
+    api: &Api<DynamicObject>,
+    name: &str,
+    object: &Value,
+) -> kube::Result<DynamicObject> {
+    let mut wanted = parse(object);
+    wanted.metadata.resource_version = api.get(name).await?.metadata.resource_version;
+    api.replace(name, &PostParams::default(), &wanted).await
+}
+
+/// A name that nothing has.
+fn unique() -> String {
+    let now = std::time::UNIX_EPOCH.elapsed().unwrap();
+    format!("sentinel-{}", now.as_nanos())
 }
 
 fn url(url: &str) -> Atom<'_> {

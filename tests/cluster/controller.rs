@@ -1,0 +1,647 @@
+//! The controller on the real control plane, as the account and with the rights that `deploy/` ships.
+
+use std::time::Duration;
+
+use k8s_openapi::api::core::v1::Pod;
+use kube::{
+    Api,
+    api::{Patch, PatchParams},
+};
+use serde_json::{Value, json};
+use token_exposure::cluster::KINDS;
+
+use crate::rig::{
+    ControlPlane, await_that,
+    oracle::one_answer,
+    program, runtime, scan_files,
+    shared::{apply_sample, bare, sample},
+    signal,
+};
+
+#[test]
+#[expect(
+    clippy::too_many_lines,
+    reason = "one story; a control plane for each sentence costs 8 s"
+)]
+fn reports_follow_what_changes() {
+    let plane = ControlPlane::start(&[]);
+    let controller = plane.controller(&[]);
+    plane.namespace("shop");
+    plane.namespace("other");
+    let unneeded = Some(("Unneeded", "NoPermissions"));
+
+    // A pod comes, and carries a token that nothing needs.
+    plane.kubectl(&["-n", "shop", "run", "web", "--image=nginx"]);
+    plane.await_report("shop", "default", unneeded);
+    let report = plane.get(&["-n", "shop", "ter", "default"]);
+    let owner = &report["metadata"]["ownerReferences"][0];
+    let account = plane.get(&["-n", "shop", "serviceaccount", "default"]);
+    assert_eq!(
+        (&owner["kind"], &owner["uid"]),
+        (&json!("ServiceAccount"), &account["metadata"]["uid"])
+    );
+
+    // A binding that leads nowhere, then its role comes and goes, then the subject is taken out.
+    plane.kubectl(&[
+        "-n",
+        "shop",
+        "create",
+        "rolebinding",
+        "read",
+        "--role=reader",
+        "--serviceaccount=shop:default",
+    ]);
+    plane.await_report("shop", "default", Some(("Review", "LatentBinding")));
+    plane.kubectl(&[
+        "-n",
+        "shop",
+        "create",
+        "role",
+        "reader",
+        "--verb=get",
+        "--resource=configmaps",
+    ]);
+    plane.await_report("shop", "default", None);
+    plane.kubectl(&["-n", "shop", "delete", "role", "reader"]);
+    plane.await_report("shop", "default", Some(("Review", "LatentBinding")));
+    let other = r#"{"subjects":[{"kind":"ServiceAccount","name":"default","namespace":"other"}]}"#;
+    plane.kubectl(&[
+        "-n",
+        "shop",
+        "patch",
+        "rolebinding",
+        "read",
+        "--type=merge",
+        "-p",
+        other,
+    ]);
+    plane.await_report("shop", "default", unneeded);
+
+    // A group of the namespace, and what everybody has: the one is inherited, the other changes nothing.
+    let group = [
+        "create",
+        "clusterrolebinding",
+        "all-of-shop",
+        "--clusterrole=view",
+        "--group=system:serviceaccounts:shop",
+    ];
+    plane.kubectl(&group);
+    plane.await_report("shop", "default", Some(("Review", "InheritedOnly")));
+    plane.kubectl(&[
+        "create",
+        "clusterrolebinding",
+        "everybody",
+        "--clusterrole=view",
+        "--group=system:authenticated",
+    ]);
+    plane.await_report("shop", "default", unneeded);
+    plane.kubectl(&["delete", "clusterrolebinding", "everybody", "all-of-shop"]);
+
+    // Somebody edits and deletes the report.
+    plane.kubectl(&[
+        "-n",
+        "shop",
+        "patch",
+        "ter",
+        "default",
+        "--subresource=status",
+        "--type=merge",
+        "-p",
+        r#"{"status":{"verdict":"Needed"}}"#,
+    ]);
+    plane.await_report("shop", "default", unneeded);
+    let uid = plane.get(&["-n", "shop", "ter", "default"])["metadata"]["uid"].clone();
+    plane.kubectl(&["-n", "shop", "delete", "ter", "default"]);
+    await_that("the report is written again", || {
+        plane.report("shop", "default").is_some()
+            && plane.get(&["-n", "shop", "ter", "default"])["metadata"]["uid"] != uid
+    });
+
+    // The token is switched off: the pod that has it is told to be made anew, and then it is over.
+    plane.kubectl(&[
+        "-n",
+        "shop",
+        "patch",
+        "serviceaccount",
+        "default",
+        "-p",
+        r#"{"automountServiceAccountToken":false}"#,
+    ]);
+    await_that("the drift is told", || {
+        let report = plane.get(&["-n", "shop", "ter", "default"]);
+        report["status"]["workloads"][0]["carriers"][0]["drift"] == "RemovedOnRecreate"
+    });
+    plane.kubectl(&["-n", "shop", "delete", "pod", "web", "--now"]);
+    plane.await_report("shop", "default", None);
+    plane.kubectl(&["-n", "shop", "run", "web", "--image=nginx"]);
+    controller.settle();
+    assert_eq!(plane.report("shop", "default"), None);
+
+    // The account goes, and its report with it.
+    plane.kubectl(&["-n", "other", "create", "serviceaccount", "cart"]);
+    plane.kubectl(&[
+        "-n",
+        "other",
+        "run",
+        "cart",
+        "--image=cart",
+        r#"--overrides={"spec":{"serviceAccountName":"cart"}}"#,
+    ]);
+    plane.await_report("other", "cart", unneeded);
+    plane.kubectl(&["-n", "other", "delete", "serviceaccount", "cart"]);
+    plane.await_report("other", "cart", None);
+    plane.kubectl(&["delete", "namespace", "other"]);
+
+    let (status, took, log) = controller.terminate();
+    assert_eq!(status.code(), Some(0));
+    assert!(took < Duration::from_secs(5), "{took:?}");
+    assert!(!log.contains("WARN") && !log.contains("ERROR"), "{log}");
+}
+
+/// The live reports, a scan of the cluster and a scan of its dump say the same.
+#[test]
+fn reports_equal_scans_of_the_cluster_and_of_its_dump() {
+    let plane = ControlPlane::start(&[]);
+    apply_sample(&plane);
+    for scope in ["findings", "all"] {
+        let controller = plane.controller(&["--report-scope", scope]);
+        controller.settle();
+        one_answer(&plane, scope);
+    }
+}
+
+/// What the sample's manifests would become is what became of them, template by template.
+#[test]
+fn what_is_predicted_for_manifests_is_what_admission_does() {
+    let plane = sample();
+    let scan = plane.scan(&["-A", "-o", "json", "--report-scope", "all"]);
+    let live: Value = serde_json::from_slice(&scan.stdout).unwrap();
+    let (predicted, ..) = scan_files(
+        &["tests/demo/sample.yaml".as_ref()],
+        &["--api-audience", "https://kubernetes.default.svc"],
+    );
+    let carriers = |reports: &[Value]| -> Vec<Value> {
+        let named = |report: &Value| {
+            ["shop", "analytics"].contains(&report["metadata"]["namespace"].as_str().unwrap())
+        };
+        let workloads = reports
+            .iter()
+            .filter(|report| named(report))
+            .flat_map(|report| {
+                let workloads = report["status"]["workloads"]
+                    .as_array()
+                    .cloned()
+                    .unwrap_or_default();
+                workloads.into_iter().map(|mut workload| {
+                    workload.as_object_mut().unwrap().retain(|field, _| {
+                        ["kind", "name", "carriers", "containers"].contains(&&**field)
+                    });
+                    json!([
+                        report["metadata"]["namespace"],
+                        report["metadata"]["name"],
+                        workload
+                    ])
+                })
+            });
+        // A role that is missing in the cluster lies outside of the input in files, so verdicts differ.
+        let mut workloads: Vec<_> = workloads
+            .filter(|workload| workload[2]["name"] != "backup")
+            .collect();
+        workloads.sort_by_key(ToString::to_string);
+        workloads
+    };
+    assert_eq!(
+        carriers(live["items"].as_array().unwrap()),
+        carriers(&predicted)
+    );
+}
+
+/// Status changes of pods are no changes of facts: nothing is written, nothing reconciled.
+#[test]
+fn status_noise_writes_nothing() {
+    let plane = ControlPlane::start(&[]);
+    plane.namespace("noise");
+    for pod in 0..5 {
+        plane.kubectl(&["-n", "noise", "run", &format!("web-{pod}"), "--image=nginx"]);
+    }
+    let controller = plane.controller(&[]);
+    plane.await_report("noise", "default", Some(("Unneeded", "NoPermissions")));
+    controller.settle();
+    let before = (
+        controller.writes(),
+        controller.metric("token_exposure_reconcile_duration_seconds_count"),
+    );
+    let event = r#"token_exposure_last_event_timestamp_seconds{kind="Pod"}"#;
+    let heard = controller.metric(event);
+    runtime().block_on(async {
+        let pods: Api<Pod> = Api::namespaced(plane.client().await, "noise");
+        for round in 0..20 {
+            for pod in 0..5 {
+                let status = json!({ "status": { "message": format!("round {round}") } });
+                let (name, patch) = (format!("web-{pod}"), Patch::Merge(&status));
+                let patched = pods.patch_status(&name, &PatchParams::default(), &patch);
+                patched.await.unwrap();
+            }
+        }
+    });
+    await_that("the changes are heard", || controller.metric(event) > heard);
+    controller.settle();
+    let after = (
+        controller.writes(),
+        controller.metric("token_exposure_reconcile_duration_seconds_count"),
+    );
+    assert_eq!(before, after);
+}
+
+/// The ClusterRole that `deploy/` ships, ready to be put back.
+fn shipped_role(plane: &ControlPlane) -> Value {
+    let mut role = plane.get(&["clusterrole", "token-exposure"]);
+    role["metadata"] = json!({ "name": "token-exposure" });
+    role
+}
+
+/// The role without some words of one list of its rules; a rule that has none left goes.
+fn without(role: &Value, list: &str, words: &[&str]) -> Value {
+    let mut role = role.clone();
+    let rules = role["rules"].as_array_mut().unwrap();
+    for rule in rules.iter_mut() {
+        let kept = rule[list].as_array_mut().unwrap();
+        kept.retain(|word| !words.contains(&word.as_str().unwrap()));
+    }
+    rules.retain(|rule| rule[list] != json!([]));
+    role
+}
+
+fn replace_role(plane: &ControlPlane, role: &Value) {
+    let replaced = plane.try_kubectl(&["replace", "-f", "-"], &role.to_string());
+    let error = String::from_utf8_lossy(&replaced.stderr);
+    assert!(replaced.status.success(), "{error}");
+}
+
+/// What may not be listed makes verdicts `Unknown`, never `Unneeded`, and comes back with the rights.
+#[test]
+fn what_may_not_be_listed_is_unknown() {
+    let plane = ControlPlane::start(&[]);
+    plane.namespace("shop");
+    plane.kubectl(&["-n", "shop", "run", "web", "--image=nginx"]);
+    let shipped = shipped_role(&plane);
+    for resource in ["rolebindings", "pods", "serviceaccounts"] {
+        replace_role(&plane, &without(&shipped, "resources", &[resource]));
+        let controller = plane.controller(&[]);
+        plane.await_report("shop", "default", Some(("Unknown", "Forbidden")));
+        let message = plane.get(&["-n", "shop", "ter", "default"])["status"]["message"]
+            .as_str()
+            .unwrap()
+            .to_owned();
+        assert!(message.contains(resource), "{message}");
+        let condition = plane.kubectl(&[
+            "-n",
+            "shop",
+            "wait",
+            "--for=condition=Evaluated=false",
+            "ter/default",
+            "--timeout=5s",
+        ]);
+        assert!(condition.contains("condition met"), "{condition}");
+
+        // A scan with the same rights says the same, names the missing rule, and fails.
+        let kubeconfig = plane.own_kubeconfig();
+        let args = [
+            "scan",
+            "-A",
+            "-o",
+            "json",
+            "--kubeconfig",
+            kubeconfig.to_str().unwrap(),
+        ];
+        let scan = program(&args, "");
+        let error = String::from_utf8(scan.stderr).unwrap();
+        assert_eq!(scan.status.code(), Some(2), "{error}");
+        assert!(
+            error.starts_with(&format!("error: cannot list {resource}: ")),
+            "{error}"
+        );
+        let list: Value = serde_json::from_slice(&scan.stdout).unwrap();
+        let found = list["items"].as_array().unwrap().iter();
+        let found = found.filter(|report| report["metadata"]["namespace"] == "shop");
+        let verdicts: Vec<_> = found.map(|report| &report["status"]["verdict"]).collect();
+        assert_eq!(verdicts, ["Unknown"]);
+
+        let log = controller.log();
+        let lines: Vec<_> = log
+            .lines()
+            .filter(|line| line.contains("watch refused"))
+            .collect();
+        assert_eq!(lines.len(), 1, "{log}");
+        assert!(
+            lines[0].contains(&format!("grant `list` and `watch` on `{resource}`")),
+            "{log}"
+        );
+
+        // It asks again every 10 s, and does not repeat itself.
+        let refused = "token_exposure_watch_errors_total";
+        let kind = KINDS
+            .into_iter()
+            .find(|kind| kind.plural() == resource)
+            .unwrap()
+            .name();
+        await_that("it asks again", || {
+            controller.metric(&format!("{refused}{{kind=\"{kind}\"}}")) >= 2.0
+        });
+        assert_eq!(controller.log().matches("watch refused").count(), 1);
+        assert_eq!(controller.log().matches("watching again").count(), 0);
+
+        // The rights come back: the verdict does within the pause between two tries.
+        replace_role(&plane, &shipped);
+        plane.await_report("shop", "default", Some(("Unneeded", "NoPermissions")));
+    }
+}
+
+/// What was deleted while the API server was away is seen when it is back; a restart of the
+/// controller needs no memory, and writes nothing that is there.
+#[test]
+fn nothing_is_missed_while_the_api_server_or_the_controller_is_away() {
+    let plane = ControlPlane::start(&[]);
+    plane.namespace("shop");
+    plane.kubectl(&["-n", "shop", "run", "web", "--image=nginx"]);
+    plane.kubectl(&[
+        "create",
+        "clusterrolebinding",
+        "view",
+        "--clusterrole=view",
+        "--serviceaccount=shop:default",
+    ]);
+    let controller = plane.controller(&[]);
+    controller.settle();
+    assert_eq!(plane.report("shop", "default"), None);
+
+    // The controller hears nothing while it is stopped; the connection of its watch survives.
+    signal("STOP", controller.pid());
+    plane.kubectl(&["delete", "clusterrolebinding", "view"]);
+    signal("CONT", controller.pid());
+    plane.await_report("shop", "default", Some(("Unneeded", "NoPermissions")));
+    drop(controller);
+
+    plane.kubectl(&[
+        "create",
+        "clusterrolebinding",
+        "view",
+        "--clusterrole=view",
+        "--serviceaccount=shop:default",
+    ]);
+    let controller = plane.controller(&[]);
+    plane.await_report("shop", "default", None);
+    plane.kubectl(&["delete", "clusterrolebinding", "view"]);
+    plane.await_report("shop", "default", Some(("Unneeded", "NoPermissions")));
+    drop(controller);
+
+    let controller = plane.controller(&[]);
+    controller.settle();
+    assert_eq!(
+        controller.writes().to_bits(),
+        0.0_f64.to_bits(),
+        "a restart writes nothing"
+    );
+
+    // The API server is frozen: we stay alive, and end when told to.
+    signal("STOP", plane.pid("kube-apiserver"));
+    assert_eq!(controller.get("/healthz").unwrap().0, 200);
+    let (status, took, _) = controller.terminate();
+    signal("CONT", plane.pid("kube-apiserver"));
+    assert_eq!(status.code(), Some(0));
+    assert!(took < Duration::from_secs(5), "{took:?}");
+}
+
+/// A refused write is told once, with the missing rule, and made good when the right comes back;
+/// reading and metrics go on meanwhile.
+#[test]
+fn a_refused_write_is_told_with_the_missing_rule_and_made_good() {
+    let plane = ControlPlane::start(&[]);
+    plane.namespace("shop");
+    plane.kubectl(&["-n", "shop", "run", "web", "--image=nginx"]);
+    let shipped = shipped_role(&plane);
+    replace_role(&plane, &without(&shipped, "verbs", &["patch", "delete"]));
+
+    let controller = plane.controller(&[]);
+    let errors = r#"token_exposure_report_errors_total{cause="forbidden"}"#;
+    await_that("the write is tried again", || {
+        controller.metric(errors) >= 2.0
+    });
+    let log = controller.log();
+    assert_eq!(log.matches("report not written").count(), 1, "{log}");
+    assert!(
+        log.contains("grant `create`, `patch` and `delete` on `tokenexposurereports`"),
+        "{log}"
+    );
+    let pods = r#"token_exposure_pods{namespace="shop",verdict="Unneeded"}"#;
+    assert!(controller.metric(pods) >= 1.0);
+
+    replace_role(&plane, &shipped);
+    plane.await_report("shop", "default", Some(("Unneeded", "NoPermissions")));
+}
+
+/// What somebody else adds to a report where we write nothing is removed, and who did it is told. Where
+/// admission adds it again and again, that is no reason to write for ever.
+#[test]
+fn what_somebody_adds_to_a_report_is_removed() {
+    let plane = ControlPlane::start(&[]);
+    plane.namespace("shop");
+    plane.kubectl(&["-n", "shop", "run", "web", "--image=nginx"]);
+    let controller = plane.controller(&[]);
+    plane.await_report("shop", "default", Some(("Unneeded", "NoPermissions")));
+    controller.settle();
+    let status = || {
+        let mut status = plane.get(&["-n", "shop", "ter", "default"])["status"].clone();
+        status["conditions"][0]["lastTransitionTime"] = Value::Null;
+        status
+    };
+    let ours = status();
+    let forge = |status: &str| {
+        let patch = "patch ter default -n shop --subresource=status --field-manager=mallory --type=merge -p";
+        let words: Vec<_> = patch.split(' ').chain([status]).collect();
+        plane.kubectl(&words);
+    };
+    for (said, forged) in [
+        r#"{"status":{"exemption":{"state":"Active","reason":"none","by":"nobody"}}}"#,
+        r#"{"status":{"conditions":[{"type":"Fine","status":"True","reason":"None","message":""}]}}"#,
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        forge(forged);
+        await_that("what was added is removed, and who did it told", || {
+            let told = controller.log().matches("mallory").count();
+            status() == ours && told == said + 1
+        });
+    }
+
+    plane.apply(STUBBORN);
+    await_that("the policy is in force", || {
+        forge(r#"{"status":{"message":"forged"}}"#);
+        status()["truncated"] == 7
+    });
+    await_that("what is ours is put back", || {
+        status()["message"] == ours["message"]
+    });
+    controller.settle();
+    assert_eq!(status()["truncated"], 7);
+    let told = "reports are not kept as they are written";
+    assert_eq!(controller.log().matches(told).count(), 1);
+}
+
+/// A policy that adds a field to whatever is written to the status of a report.
+const STUBBORN: &str = r#"
+apiVersion: admissionregistration.k8s.io/v1
+kind: MutatingAdmissionPolicy
+metadata: {name: stubborn}
+spec:
+  matchConstraints:
+    resourceRules:
+      - apiGroups: [tokenexposure.io]
+        apiVersions: ["*"]
+        operations: [UPDATE]
+        resources: [tokenexposurereports/status]
+  failurePolicy: Fail
+  reinvocationPolicy: Never
+  mutations:
+    - patchType: JSONPatch
+      jsonPatch: {expression: '[JSONPatch{op: "add", path: "/status/truncated", value: 7}]'}
+---
+apiVersion: admissionregistration.k8s.io/v1
+kind: MutatingAdmissionPolicyBinding
+metadata: {name: stubborn}
+spec: {policyName: stubborn}
+"#;
+
+/// An API server that fails concerns all accounts, and is one trouble: one line for each cause in a
+/// minute, however many reports wait, and one when all are written.
+#[test]
+fn a_failing_api_server_does_not_fill_the_log() {
+    const ACCOUNTS: u32 = 300;
+    let plane = ControlPlane::start(&[]);
+    plane.namespace("shop");
+    let manifests = (0..ACCOUNTS).map(|number| {
+        format!(
+            "{{apiVersion: v1, kind: ServiceAccount, metadata: {{name: a{number}, namespace: shop}}}}\n---\n\
+             {{apiVersion: v1, kind: Pod, metadata: {{name: p{number}, namespace: shop}}, \
+             spec: {{serviceAccountName: a{number}, containers: [{{name: c, image: i}}]}}}}\n---\n"
+        )
+    });
+    plane.apply(&manifests.collect::<String>());
+    let shipped = shipped_role(&plane);
+    replace_role(&plane, &without(&shipped, "verbs", &["patch"]));
+    let controller = plane.controller(&[]);
+    let errors = r#"token_exposure_report_errors_total{cause="forbidden"}"#;
+    await_that("each write was tried, and again", || {
+        controller.metric(errors) >= f64::from(2 * ACCOUNTS)
+    });
+    // Writes are refused, and then nothing answers at all.
+    signal("STOP", plane.pid("kube-apiserver"));
+    std::thread::sleep(Duration::from_secs(20));
+    signal("CONT", plane.pid("kube-apiserver"));
+    await_that("it answers again", || {
+        plane
+            .try_kubectl(&["get", "namespaces"], "")
+            .status
+            .success()
+    });
+    replace_role(&plane, &shipped);
+    await_that("all reports are written", || {
+        let reports = plane.get(&["-n", "shop", "ter"]);
+        reports["items"].as_array().unwrap().len() == ACCOUNTS as usize
+    });
+    await_that("that is told", || {
+        controller.log().contains("all reports are written again")
+    });
+    let log = controller.log();
+    assert_eq!(log.matches("report not written").count(), 2, "{log}");
+    assert!(log.lines().count() < 10, "{log}");
+}
+
+/// What is deleted while no API server answers us is seen when one does.
+#[test]
+fn what_was_deleted_while_the_watch_was_down_is_seen() {
+    let plane = ControlPlane::start(&[]);
+    plane.namespace("shop");
+    plane.kubectl(&["-n", "shop", "run", "web", "--image=nginx"]);
+    plane.kubectl(&["-n", "shop", "run", "gone", "--image=nginx"]);
+    let controller = plane.controller(&[]);
+    plane.await_report("shop", "default", Some(("Unneeded", "NoPermissions")));
+    controller.settle();
+
+    // The controller is stopped while another API server takes the place of the first, deletes a
+    // pod and forgets what came before: the watches cannot be resumed, everything is read again.
+    signal("STOP", controller.pid());
+    plane.restart_api_server();
+    plane.kubectl(&["-n", "shop", "delete", "pod", "gone", "--now"]);
+    plane.restart_api_server();
+    signal("CONT", controller.pid());
+    await_that("the pod is not counted any more", || {
+        let report = plane.get(&["-n", "shop", "ter", "default"]);
+        report["status"]["pods"] == 1
+    });
+    assert!(!controller.log().contains("ERROR"), "{}", controller.log());
+}
+
+/// Where the server cannot stream the initial list, it is read in pages.
+#[test]
+fn where_the_server_cannot_stream_pages_are_listed() {
+    let plane = ControlPlane::audited(&["--feature-gates=WatchList=false"]);
+    plane.namespace("shop");
+    for pod in 0..3 {
+        plane.kubectl(&["-n", "shop", "run", &format!("web-{pod}"), "--image=nginx"]);
+    }
+    let controller = plane.controller(&[]);
+    plane.await_report("shop", "default", Some(("Unneeded", "NoPermissions")));
+    assert!(!controller.log().contains("WARN"), "{}", controller.log());
+    let requests = plane.own_requests();
+    let uri = |event: &Value| event["requestURI"].as_str().unwrap().to_owned();
+    let lists = requests
+        .iter()
+        .filter(|event| event["verb"] == "list")
+        .map(uri);
+    let pods: Vec<_> = lists
+        .filter(|uri| uri.starts_with("/api/v1/pods?"))
+        .collect();
+    assert!(
+        !pods.is_empty() && pods.iter().all(|uri| uri.contains("limit=100")),
+        "{pods:?}"
+    );
+}
+
+#[test]
+fn without_the_crd_it_ends_and_says_how_to_install_it() {
+    let plane = bare();
+    let kubeconfig = plane.kubeconfig();
+    let output = program(
+        &[
+            "controller",
+            "--bind-address",
+            "127.0.0.1:0",
+            "--kubeconfig",
+            kubeconfig.to_str().unwrap(),
+        ],
+        "",
+    );
+    let error = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(2), "{error}");
+    assert!(
+        error.contains("token-exposure crd | kubectl apply --server-side -f -"),
+        "{error}"
+    );
+}
+
+/// Where the API server asks no RBAC, RBAC says nothing.
+#[test]
+fn without_rbac_verdicts_are_unknown() {
+    let plane = ControlPlane::bare(&["--authorization-mode=AlwaysAllow"]);
+    plane.namespace("shop");
+    plane.kubectl(&["-n", "shop", "run", "web", "--image=nginx"]);
+    let scan = plane.scan(&["-n", "shop", "-o", "json"]);
+    let list: Value = serde_json::from_slice(&scan.stdout).unwrap();
+    let status = &list["items"][0]["status"];
+    assert_eq!(
+        (status["verdict"].as_str(), status["reason"].as_str()),
+        (Some("Unknown"), Some("RBACNotEnforced"))
+    );
+}

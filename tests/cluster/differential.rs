@@ -1,0 +1,406 @@
+//! Our rules against the real API server's, on random cases: what is predicted of a pod or template
+//! against what admission makes of it, what RBAC gives against what SubjectAccessReviews say, and the
+//! reports of a whole world against scans of it.
+//!
+//! `SEED=…` tries others than the usual ones, `CASES=…` more or fewer of them.
+#![allow(clippy::print_stdout, reason = "the seed and the counts are printed")]
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use futures::{StreamExt, stream};
+use k8s_openapi::api::core::v1::Pod;
+use kube::{Api, api::PostParams};
+use serde_json::{Value, json};
+use token_exposure::{
+    index::Index,
+    model::{Level, Rule, ServiceAccountRef},
+    token::automount::should_automount,
+};
+
+use crate::rig::{
+    ControlPlane, load,
+    oracle::{TOKEN_SECRET, carried, carried_by_template, comparable, level, one_answer},
+    runtime,
+    shared::{bare, unwatched},
+};
+
+/// A small generator of numbers that a seed replays (SplitMix64).
+struct Random(u64);
+
+impl Random {
+    fn from_env() -> Self {
+        let seed = std::env::var("SEED").ok();
+        let seed = seed.and_then(|seed| seed.parse().ok()).unwrap_or(1);
+        println!("SEED={seed}");
+        Self(seed)
+    }
+
+    fn below(&mut self, limit: usize) -> usize {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut bits = self.0;
+        bits = (bits ^ (bits >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        bits = (bits ^ (bits >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        usize::try_from((bits ^ (bits >> 31)) % u64::try_from(limit).unwrap()).unwrap()
+    }
+
+    fn pick<'a, T>(&mut self, from: &'a [T]) -> &'a T {
+        &from[self.below(from.len())]
+    }
+
+    /// Up to `most` different ones.
+    fn some<'a>(&mut self, from: &[&'a str], most: usize) -> Vec<&'a str> {
+        let picked: BTreeSet<_> = (0..=self.below(most)).map(|_| *self.pick(from)).collect();
+        picked.into_iter().collect()
+    }
+}
+
+fn cases(default: usize) -> usize {
+    std::env::var("CASES")
+        .ok()
+        .and_then(|cases| cases.parse().ok())
+        .unwrap_or(default)
+}
+
+// === injection ===
+
+const PATHS: [&str; 6] = [
+    "/var/run/secrets/kubernetes.io/serviceaccount",
+    "/var/run/secrets/kubernetes.io/serviceaccount/",
+    "/var/run/secrets/kubernetes.io",
+    "/run/secrets/kubernetes.io/serviceaccount",
+    "/token",
+    "/etc/else",
+];
+const VOLUMES: [&str; 5] = [
+    "kube-api-access-mine",
+    "kube-api-access-abcde",
+    "kube-api-access",
+    "data",
+    "identity",
+];
+const SUB_PATHS: [&str; 7] = [
+    "",
+    "token",
+    "ca.crt",
+    "..data/token",
+    "aws",
+    ".",
+    "aws/token",
+];
+
+fn volume(random: &mut Random, name: &str) -> Value {
+    match random.below(6) {
+        0 | 1 => return json!({ "name": name, "emptyDir": {} }),
+        2 => return json!({ "name": name, "secret": { "secretName": TOKEN_SECRET } }),
+        _ => {}
+    }
+    let source = |random: &mut Random| match random.below(5) {
+        0 => {
+            json!({ "secret": { "name": TOKEN_SECRET, "items": [{ "key": "token", "path": "aws/token" }] } })
+        }
+        1 => {
+            json!({ "downwardAPI": { "items": [{ "path": "namespace", "fieldRef": { "fieldPath": "metadata.namespace" } }] } })
+        }
+        _ => json!({ "serviceAccountToken": {
+            "path": random.pick(&["token", "aws/token", "t"]),
+            "audience": random.pick(&["", "", "sts.amazonaws.com", "vault"]),
+            "expirationSeconds": random.pick(&[3607, 3600, 600, 86400]),
+        } }),
+    };
+    let sources: Vec<_> = (0..=random.below(2)).map(|_| source(random)).collect();
+    json!({ "name": name, "projected": { "sources": sources } })
+}
+
+fn container(random: &mut Random, name: &str, volumes: &[&str]) -> Value {
+    let mut mounts: Vec<Value> = Vec::new();
+    for path in PATHS {
+        if !volumes.is_empty() && random.below(4) == 0 {
+            let mut mount = json!({ "name": random.pick(volumes), "mountPath": path });
+            match random.below(6) {
+                0 => mount["subPath"] = json!(random.pick(&SUB_PATHS)),
+                1 => mount["subPathExpr"] = json!("token"),
+                _ => {}
+            }
+            mounts.push(mount);
+        }
+    }
+    let mut container = json!({ "name": name, "image": "i", "volumeMounts": mounts });
+    match random.below(8) {
+        0 => container["envFrom"] = json!([{ "secretRef": { "name": TOKEN_SECRET } }]),
+        1 => {
+            let key = random.pick(&["token", "namespace"]);
+            let from = json!({ "secretKeyRef": { "name": TOKEN_SECRET, "key": key } });
+            container["env"] = json!([{ "name": "T", "valueFrom": from }]);
+        }
+        _ => {}
+    }
+    container
+}
+
+fn pod(random: &mut Random, n: usize, namespace: &str, account: &str) -> Value {
+    let volumes = random.some(&VOLUMES, 3);
+    let declared: Vec<_> = volumes.iter().map(|name| volume(random, name)).collect();
+    let mut spec = json!({
+        "containers": [container(random, "c", &volumes), container(random, "d", &volumes)],
+        "volumes": declared,
+    });
+    if random.below(2) == 0 {
+        spec["initContainers"] = json!([container(random, "i", &volumes)]);
+    }
+    let field = *random.pick(&["serviceAccountName", "serviceAccount"]);
+    spec[field] = json!(account);
+    match random.below(4) {
+        0 => spec["automountServiceAccountToken"] = json!(true),
+        1 => spec["automountServiceAccountToken"] = json!(false),
+        2 => spec["automountServiceAccountToken"] = Value::Null,
+        _ => {}
+    }
+    json!({ "apiVersion": "v1", "kind": "Pod", "metadata": { "name": format!("p{n}"), "namespace": namespace }, "spec": spec })
+}
+
+#[test]
+fn what_is_predicted_of_a_pod_is_what_admission_makes_of_it() {
+    let plane = unwatched();
+    plane.namespace("random");
+    let accounts = [("unset", None), ("on", Some(true)), ("off", Some(false))];
+    for (name, automount) in accounts {
+        let account = json!({ "apiVersion": "v1", "kind": "ServiceAccount", "metadata": { "name": name, "namespace": "random" }, "automountServiceAccountToken": automount });
+        plane.apply(&account.to_string());
+    }
+    let mut random = Random::from_env();
+    let count = cases(1_000);
+    let pods: Vec<_> = (0..count)
+        .map(|n| {
+            let (name, automount) = *random.pick(&accounts);
+            (pod(&mut random, n, "random", name), name, automount)
+        })
+        .collect();
+    let admitted = runtime().block_on(async {
+        let api: Api<Pod> = Api::namespaced(plane.client().await, "random");
+        let api = &api;
+        let dry_run = PostParams {
+            dry_run: true,
+            ..PostParams::default()
+        };
+        let dry_run = &dry_run;
+        let compare = |(pod, name, automount): (Value, &'static str, Option<bool>)| async move {
+            let object: Pod = serde_json::from_value(pod.clone()).unwrap();
+            let stored = match api.create(dry_run, &object).await {
+                Ok(stored) => serde_json::to_value(stored).unwrap(),
+                Err(kube::Error::Api(status)) if status.code == 422 => return 0,
+                Err(error) => panic!("{error}: {pod}"),
+            };
+            assert!(stored["metadata"]["uid"].is_string());
+            let own = pod["spec"]["automountServiceAccountToken"].as_bool();
+            let told_apart = own.is_some() || should_automount(own, automount);
+            let predicted = comparable(carried(&pod, name, automount), told_apart);
+            let of_template = carried_by_template(&pod, name, automount);
+            assert_eq!(predicted, comparable(of_template, told_apart), "{pod:#}");
+            let found = comparable(carried(&stored, name, automount), told_apart);
+            assert_eq!(
+                predicted, found,
+                "account {automount:?}, {pod:#}\nbecame {stored:#}"
+            );
+            1
+        };
+        stream::iter(pods)
+            .map(compare)
+            .buffer_unordered(8)
+            .fold(0, |sum, one| async move { sum + one })
+            .await
+    });
+    println!("{admitted} of {count} pods admitted, all as predicted");
+    assert!(
+        admitted > count / 2,
+        "too few of the random pods are valid: {admitted} of {count}"
+    );
+}
+
+// === RBAC ===
+
+const NAMESPACES: [&str; 2] = ["one", "two"];
+const ACCOUNTS: [&str; 2] = ["x", "y"];
+
+fn rule(random: &mut Random, urls: bool) -> Value {
+    if urls && random.below(5) == 0 {
+        let urls = random.some(
+            &[
+                "/metrics",
+                "/metrics/*",
+                "/api/*",
+                "/api",
+                "*",
+                "/healthz/**",
+                "/version",
+            ],
+            2,
+        );
+        return json!({ "nonResourceURLs": urls, "verbs": random.some(&["get", "post", "*"], 2) });
+    }
+    let mut rule = json!({
+        "apiGroups": random.some(&["", "apps", "authorization.k8s.io", "*", "core"], 2),
+        "resources": random.some(&["pods", "pods/log", "deployments/scale", "*/scale", "*", "selfsubjectaccessreviews", "namespaces", "pods/*"], 3),
+        "verbs": random.some(&["get", "list", "create", "*", "GET"], 2),
+    });
+    if random.below(4) == 0 {
+        rule["resourceNames"] = json!(random.some(&["a", "b", ""], 2));
+    }
+    rule
+}
+
+fn subject(random: &mut Random) -> Value {
+    let (namespace, name) = (*random.pick(&NAMESPACES), *random.pick(&ACCOUNTS));
+    let group = |name: String| json!({ "kind": "Group", "name": name, "apiGroup": "rbac.authorization.k8s.io" });
+    match random.below(12) {
+        0 => group("system:authenticated".to_owned()),
+        1 => group("system:serviceaccounts".to_owned()),
+        2 | 3 => group(format!("system:serviceaccounts:{namespace}")),
+        4 => group("developers".to_owned()),
+        5 => {
+            json!({ "kind": "User", "name": format!("system:serviceaccount:{namespace}:{name}"), "apiGroup": "rbac.authorization.k8s.io" })
+        }
+        6 => json!({ "kind": "User", "name": "*", "apiGroup": "rbac.authorization.k8s.io" }),
+        _ => json!({ "kind": "ServiceAccount", "name": name, "namespace": namespace }),
+    }
+}
+
+/// Roles and bindings, some of them dangling, some empty.
+fn world(random: &mut Random) -> Vec<Value> {
+    const GROUP: &str = "rbac.authorization.k8s.io";
+    let api_version = format!("{GROUP}/v1");
+    let mut objects = Vec::new();
+    for name in ["r", "s", "t"] {
+        let mut role = |kind: &str, namespace: Option<&str>| {
+            let rules: Vec<_> = (0..random.below(3))
+                .map(|_| rule(random, namespace.is_none()))
+                .collect();
+            objects.push(json!({ "apiVersion": api_version, "kind": kind, "metadata": { "name": name, "namespace": namespace }, "rules": rules }));
+        };
+        role("ClusterRole", None);
+        role("Role", Some("one"));
+        role("Role", Some("two"));
+    }
+    for n in 0..4 {
+        for namespace in [None, Some("one"), Some("two")] {
+            let role_kind = if namespace.is_some() {
+                *random.pick(&["Role", "ClusterRole"])
+            } else {
+                "ClusterRole"
+            };
+            let kind = if namespace.is_some() {
+                "RoleBinding"
+            } else {
+                "ClusterRoleBinding"
+            };
+            let subjects: Vec<_> = (0..random.below(3)).map(|_| subject(random)).collect();
+            let role = random.pick(&["r", "s", "t", "missing", "system:discovery"]);
+            objects.push(json!({
+                "apiVersion": api_version, "kind": kind, "metadata": { "name": format!("b{n}"), "namespace": namespace },
+                "roleRef": { "apiGroup": GROUP, "kind": role_kind, "name": role }, "subjects": subjects,
+            }));
+        }
+    }
+    objects
+}
+
+#[test]
+fn what_rbac_gives_is_what_reviews_say() {
+    let plane = bare();
+    for namespace in NAMESPACES {
+        plane.namespace(namespace);
+    }
+    let mut random = Random::from_env();
+    let count = cases(6);
+    let mut seen: BTreeMap<Level, usize> = BTreeMap::new();
+    for _ in 0..count {
+        let objects = world(&mut random);
+        let list = json!({ "apiVersion": "v1", "kind": "List", "items": objects }).to_string();
+        plane.apply(&list);
+
+        // What everybody has comes with the bootstrap objects that files are judged with.
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join("world.json");
+        std::fs::write(&file, &list).unwrap();
+        let mut index = Index::new(&[]);
+        assert_eq!(load(&file, &mut index).problems, []);
+        let rules: BTreeSet<Rule> = objects
+            .iter()
+            .flat_map(|object| object["rules"].as_array().cloned().unwrap_or_default())
+            .map(|rule| token_exposure::facts::rbac::rule(&serde_json::from_value(rule).unwrap()))
+            .collect();
+        let rules: Vec<_> = rules.into_iter().collect();
+        runtime().block_on(async {
+            let client = plane.client().await;
+            for (namespace, name) in NAMESPACES
+                .iter()
+                .flat_map(|namespace| ACCOUNTS.map(|name| (*namespace, name)))
+            {
+                let account = ServiceAccountRef::new(namespace, name);
+                let ours = index.assess(&account).permissions;
+                let theirs = level(&client, &account, &rules, &NAMESPACES).await;
+                assert_eq!(ours.level, theirs, "{account}: {:#?}\n{list}", ours.grants);
+                *seen.entry(theirs).or_default() += 1;
+            }
+        });
+        let gone = plane.try_kubectl(&["delete", "-f", "-", "--wait=false"], &list);
+        assert!(
+            gone.status.success(),
+            "{}",
+            String::from_utf8_lossy(&gone.stderr)
+        );
+    }
+    println!("{count} worlds, levels {seen:?}: all as reviewed");
+    assert!(seen.len() > 1, "the worlds are all alike: {seen:?}");
+}
+
+// === all of it ===
+
+#[test]
+fn reports_scans_and_scans_of_dumps_are_one_answer() {
+    let plane = ControlPlane::start(&[]);
+    let controller = plane.controller(&["--report-scope=all"]);
+    for namespace in NAMESPACES {
+        plane.namespace(namespace);
+    }
+    let mut random = Random::from_env();
+    let count = cases(6);
+    let mut verdicts: BTreeMap<String, usize> = BTreeMap::new();
+    for n in 0..count {
+        let mut objects = world(&mut random);
+        for (namespace, name) in NAMESPACES
+            .iter()
+            .flat_map(|namespace| ACCOUNTS.map(|name| (*namespace, name)))
+        {
+            let automount = random.pick(&[Some(true), Some(false), None, None]);
+            let metadata = json!({ "name": name, "namespace": namespace });
+            objects.push(json!({ "apiVersion": "v1", "kind": "ServiceAccount", "metadata": metadata, "automountServiceAccountToken": automount }));
+        }
+        let list = |objects: &[Value]| {
+            json!({ "apiVersion": "v1", "kind": "List", "items": objects }).to_string()
+        };
+        plane.apply(&list(&objects));
+        let pods: Vec<_> = (0..12)
+            .map(|p| {
+                let (namespace, name) = (*random.pick(&NAMESPACES), *random.pick(&ACCOUNTS));
+                pod(&mut random, 100 * n + p, namespace, name)
+            })
+            .collect();
+        // Some are refused; the others are made.
+        plane.try_kubectl(&["create", "-f", "-"], &list(&pods));
+        controller.settle();
+        for report in one_answer(&plane, "all") {
+            let status = &report["status"];
+            let verdict = format!("{}/{}", status["verdict"], status["reason"]);
+            *verdicts.entry(verdict).or_default() += 1;
+        }
+        let some_pods = list(&pods[..6]);
+        for gone in [list(&objects), some_pods] {
+            plane.try_kubectl(
+                &["delete", "--ignore-not-found", "--force", "-f", "-"],
+                &gone,
+            );
+        }
+    }
+    println!("{count} worlds, verdicts {verdicts:?}: one answer each");
+    assert!(verdicts.len() > 4, "the worlds are all alike: {verdicts:?}");
+}

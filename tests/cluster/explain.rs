@@ -1,0 +1,27 @@
+//! `explain` of a live cluster as people type it.
+
+use crate::rig::{program, shared::watched};
+
+#[test]
+fn a_live_pod_stands_for_its_account_too() {
+    let plane = watched();
+    plane.namespace("explained");
+    plane.kubectl(&["-n", "explained", "run", "web", "--image=nginx"]);
+    let kubeconfig = plane.kubeconfig();
+    let args = [
+        "explain",
+        "explained/po/web",
+        "--kubeconfig",
+        kubeconfig.to_str().unwrap(),
+    ];
+    let chain = String::from_utf8(program(&args, "").stdout).unwrap();
+    for line in [
+        "ServiceAccount explained/default: Unneeded (NoPermissions)",
+        "  Pod/web, 1 pod: Unneeded (NoPermissions)",
+        "      seen by web",
+        "    automountServiceAccountToken: the pod says nothing, the ServiceAccount says nothing, so it is mounted",
+        "PERMISSIONS: none beyond what every identity has",
+    ] {
+        assert!(chain.lines().any(|found| found == line), "{line}\n{chain}");
+    }
+}

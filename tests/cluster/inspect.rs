@@ -1,0 +1,119 @@
+//! `inspect` of tokens that the real API server issues; what it prints is never the token.
+
+use std::{fs, path::Path, process::Command};
+
+use crate::rig::{PROGRAM, await_that, inspect, run, shared::watched};
+
+#[test]
+fn a_token_of_the_real_api_server_is_dissected() {
+    let plane = watched();
+    plane.namespace("dissected");
+    plane.kubectl(&["-n", "dissected", "create", "serviceaccount", "mail"]);
+    let token = plane.kubectl(&[
+        "-n",
+        "dissected",
+        "create",
+        "token",
+        "mail",
+        "--duration=1h",
+    ]);
+    let (code, shown, error) = inspect(&["-"], &token);
+    assert_eq!((code, error.as_str()), (Some(0), ""));
+    for part in [
+        "Token of ServiceAccount dissected/mail\n",
+        "  bound to  nothing but its account: it cannot be revoked before it expires\n",
+        "  for       https://kubernetes.default.svc",
+        " second",
+        "  expires   20",
+        "(credential id of audit logs)",
+    ] {
+        assert!(shown.contains(part), "{part}: {shown}");
+    }
+    // Neither the claims as they are written, nor the signature.
+    for part in token.trim().split('.') {
+        assert!(!shown.contains(part), "{shown}");
+    }
+    let file = plane.file("token");
+    fs::write(&file, &token).unwrap();
+    let (code, from_file, _) = inspect(&[file.to_str().unwrap()], "");
+    assert_eq!(
+        (code, from_file.lines().count()),
+        (Some(0), shown.lines().count())
+    );
+}
+
+/// What the cluster says of a token, and that it never gets out, whatever is logged.
+#[test]
+fn the_api_server_is_asked_about_a_token() {
+    let plane = watched();
+    plane.namespace("asked");
+    let rbac = "apiVersion: rbac.authorization.k8s.io/v1\nkind: RoleBinding\nmetadata: {name: edits, namespace: dev}\nroleRef: {apiGroup: rbac.authorization.k8s.io, kind: ClusterRole, name: tests-edit}\nsubjects: [{kind: ServiceAccount, name: robot, namespace: asked}]\n---\napiVersion: rbac.authorization.k8s.io/v1\nkind: ClusterRole\nmetadata: {name: tests-edit}\nrules: [{apiGroups: [''], resources: [configmaps], verbs: [update]}]\n";
+    plane.namespace("dev");
+    plane.apply(rbac);
+    plane.kubectl(&["-n", "asked", "create", "serviceaccount", "robot"]);
+    let token =
+        |args: &[&str]| plane.kubectl(&[&["-n", "asked", "create", "token"], args].concat());
+    let admin = plane.kubeconfig();
+    let ask = |token: &str, kubeconfig: &Path| {
+        let mut inspect = Command::new(PROGRAM);
+        inspect.args(["inspect", "-", "--with-cluster", "--kubeconfig"]);
+        inspect.arg(kubeconfig).env("RUST_LOG", "trace");
+        let output = run(&mut inspect, token);
+        let shown = [output.stdout, output.stderr].map(|bytes| String::from_utf8(bytes).unwrap());
+        for part in token.trim().split('.').filter(|part| !part.is_empty()) {
+            assert!(!shown.concat().contains(part), "{shown:?}");
+        }
+        (output.status.code(), shown)
+    };
+
+    let robot = token(&["robot"]);
+    let (code, [shown, _]) = ask(&robot, &admin);
+    assert_eq!(code, Some(0), "{shown}");
+    for part in [
+        "\nAPI SERVER https://127.0.0.1:",
+        "\n  accepts it as system:serviceaccount:asked:robot\n",
+        "\n  in the groups system:serviceaccounts, system:serviceaccounts:asked, system:authenticated\n",
+        "\nPERMISSIONS: granted to the account itself\n",
+        "  RoleBinding dev/edits -> ClusterRole tests-edit: grants\n",
+        "      update configmaps\n",
+    ] {
+        assert!(shown.contains(part), "{part}: {shown}");
+    }
+
+    // Whoever may not read bindings learns what the token itself is told.
+    let own = plane.file("own.kubeconfig");
+    let text = fs::read_to_string(&admin).unwrap();
+    fs::write(&own, text.replace("admintoken", robot.trim())).unwrap();
+    let (code, [shown, _]) = ask(&robot, &own);
+    assert_eq!(code, Some(0), "{shown}");
+    assert!(
+        shown.contains(
+            "PERMISSIONS in namespace asked: nothing beyond what every identity may\n  note: that is"
+        ),
+        "{shown}"
+    );
+
+    // One for somebody else, one of an account that is gone, and one that another cluster signed.
+    let foreign = token(&["robot", "--audience=vault"]);
+    let (code, [shown, _]) = ask(&foreign, &admin);
+    assert_eq!(code, Some(1), "{shown}");
+    assert!(
+        shown.contains("does not accept it: 401 Unauthorized"),
+        "{shown}"
+    );
+    assert!(shown.contains("the API server says: "), "{shown}");
+    // Without the right to ask for the reason, the likely ones are told.
+    let (code, [shown, _]) = ask(&foreign, &own);
+    assert_eq!(code, Some(1), "{shown}");
+    assert!(
+        shown.contains("another cluster issued it, its audience is another"),
+        "{shown}"
+    );
+    plane.kubectl(&["-n", "asked", "delete", "serviceaccount", "robot"]);
+    await_that("the token ends with its account", || {
+        let (code, [shown, _]) = ask(&robot, &admin);
+        code == Some(1) && shown.contains("401 Unauthorized")
+    });
+    let (code, [shown, error]) = ask(&robot, Path::new("missing"));
+    assert_eq!((code, shown.as_str()), (Some(2), ""), "{error}");
+}

@@ -1,0 +1,88 @@
+//! Reports as a person reads and awaits them with kubectl.
+
+use crate::rig::{ControlPlane, await_that, shared::sample};
+
+/// What kubectl says to what a person types behind it.
+fn typed(plane: &ControlPlane, line: &str) -> String {
+    plane.kubectl(&line.split(' ').collect::<Vec<_>>())
+}
+
+#[test]
+fn reports_are_listed_awaited_and_explained_as_a_person_types_it() {
+    let plane = sample();
+    plane.await_report("shop", "mail", Some(("Unneeded", "NoPermissions")));
+    for (line, says) in [
+        (
+            "-n shop wait --for=condition=Evaluated ter/mail --timeout=20s",
+            "tokenexposurereport.tokenexposure.io/mail condition met",
+        ),
+        (
+            "-n shop wait --for=jsonpath={.status.verdict}=Unneeded ter/mail --timeout=20s",
+            "condition met",
+        ),
+        ("-n shop get ters mail -o wide", "Deployment/mail"),
+        ("-n shop get ter mail -o wide", "WORKLOADS"),
+        ("get ter -A -o wide", "CONSUMERS"),
+        ("get ter -A --sort-by=.status.pods", "mail"),
+        (
+            "get ter -A --field-selector=status.verdict=Unneeded,status.reason=NoPermissions -o name",
+            "tokenexposurereport.tokenexposure.io/mail\n",
+        ),
+        ("explain ter.status", "permissions\t<Object>"),
+        (
+            "-n shop get ter mail -o name",
+            "tokenexposurereport.tokenexposure.io/mail\n",
+        ),
+        ("-n shop describe ter mail", "Verdict:"),
+        (
+            "explain ter.status.workloads.carriers",
+            "expirationSeconds\t<integer>",
+        ),
+    ] {
+        let shown = typed(plane, line);
+        assert!(shown.contains(says), "kubectl {line}: {shown}");
+    }
+    let others = "get ter -A --field-selector=status.verdict!=Unneeded --no-headers";
+    let others = typed(plane, others);
+    assert!(
+        others.contains("Review") && !others.contains("Unneeded"),
+        "{others}"
+    );
+}
+
+/// Whoever looks at a ServiceAccount sees that its verdict changed: once for each change, and again
+/// neither after a restart nor for what is not new.
+#[test]
+fn a_change_of_verdict_is_an_event_of_the_account() {
+    let plane = ControlPlane::start(&[]);
+    plane.release("events.create=true");
+    plane.namespace("shop");
+    typed(&plane, "-n shop run web --image=nginx");
+    let events = || typed(&plane, "-n shop events --for=serviceaccount/default");
+    let controller = plane.controller(&["--events"]);
+    await_that("the finding is told", || events().contains("Unneeded"));
+    let bind = "-n shop create rolebinding read --clusterrole=view --serviceaccount=shop:default";
+    typed(&plane, bind);
+    await_that("what became of it is told", || {
+        events().contains("DirectGrant, was Unneeded.")
+    });
+    controller.settle();
+    controller.terminate();
+
+    // What changed meanwhile is told, and what did not change is not.
+    let before = events();
+    let controller = plane.controller(&["--events"]);
+    controller.settle();
+    assert_eq!(events().lines().count(), before.lines().count());
+    controller.terminate();
+    typed(&plane, "-n shop delete rolebinding read");
+    let controller = plane.controller(&["--events"]);
+    controller.settle();
+    await_that("the finding is told again", || {
+        events().matches("NoPermissions").count() == 2
+    });
+    let written = controller.metric(r#"token_exposure_events_total{result="written"}"#);
+    assert_eq!(written.to_bits(), 1.0_f64.to_bits());
+    let described = typed(&plane, "-n shop describe serviceaccount default");
+    assert!(described.contains("Warning  Unneeded"), "{described}");
+}

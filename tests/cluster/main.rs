@@ -1,0 +1,20 @@
+//! Tests on a real control plane: the controller, and the commands that ask a cluster.
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    reason = "a test that cannot go on fails"
+)]
+
+#[path = "../rig/mod.rs"]
+mod rig;
+
+mod controller;
+mod differential;
+mod exemptions;
+mod explain;
+mod inspect;
+mod kubectl;
+mod legacy_tokens;
+mod remediation;
+mod replicas;
+mod scan;

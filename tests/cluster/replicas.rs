@@ -1,0 +1,174 @@
+//! Several replicas of the controller on the real API server: one writes, the others wait with all they
+//! need to go on at once. Two that write at a time write the same bytes.
+
+use std::{collections::BTreeMap, path::Path};
+
+use serde_json::Value;
+
+use crate::rig::{ControlPlane, Controller, await_that, signal};
+
+/// A control plane where our own account may elect a leader, as the chart says.
+fn plane() -> ControlPlane {
+    let plane = ControlPlane::bare(&[]);
+    plane.own_namespace();
+    plane.release("replicaCount=2");
+    plane.namespace("shop");
+    plane
+}
+
+/// The kubeconfig of our own account.
+fn kubeconfig(plane: &ControlPlane) -> String {
+    plane.own_kubeconfig().to_str().unwrap().to_owned()
+}
+
+fn replica(kubeconfig: &str, environment: &[(&str, &str)]) -> Controller {
+    let args = ["--kubeconfig", kubeconfig, "--leader-elect"];
+    let replica = Controller::start_with(&args, environment);
+    await_that("a replica is ready, whether it leads or not", || {
+        replica.get("/readyz").is_some_and(|(code, _)| code == 200)
+    });
+    replica
+}
+
+fn leads(replica: &Controller) -> bool {
+    replica.metric("token_exposure_leader") > 0.5
+}
+
+/// A pod that carries a token for nothing, of an account of its own.
+fn victim(plane: &ControlPlane, name: &str) {
+    plane.kubectl(&["-n", "shop", "create", "serviceaccount", name]);
+    let pod = format!(
+        "apiVersion: v1\nkind: Pod\nmetadata: {{name: {name}, namespace: shop}}\nspec: {{serviceAccountName: {name}, containers: [{{name: c, image: i}}]}}\n"
+    );
+    plane.apply(&pod);
+}
+
+/// The versions of all reports: they change with each write that changes a byte.
+fn versions(plane: &ControlPlane) -> BTreeMap<String, String> {
+    let reports = plane.get(&["ter", "-A"]);
+    let reports = reports["items"].as_array().unwrap().iter();
+    let word = |value: &Value| value.as_str().unwrap().to_owned();
+    reports
+        .map(|report| {
+            let metadata = &report["metadata"];
+            (word(&metadata["name"]), word(&metadata["resourceVersion"]))
+        })
+        .collect()
+}
+
+const UNNEEDED: Option<(&str, &str)> = Some(("Unneeded", "NoPermissions"));
+
+#[test]
+fn one_replica_writes_and_another_goes_on_when_it_ends_or_dies() {
+    let plane = plane();
+    let kubeconfig = kubeconfig(&plane);
+    let first = replica(&kubeconfig, &[]);
+    await_that("the first one leads", || leads(&first));
+    let second = replica(&kubeconfig, &[]);
+    victim(&plane, "a");
+    plane.await_report("shop", "a", UNNEEDED);
+    assert!(leads(&first) && !leads(&second));
+    assert_eq!(second.writes().to_bits(), 0.0_f64.to_bits());
+    // A standby knows as much.
+    let finding = "token_exposure_serviceaccounts{namespace=\"shop\",verdict=\"Unneeded\"}";
+    await_that("a standby counts findings", || second.metric(finding) > 0.5);
+
+    // Whoever ends in order gives the Lease back: nobody waits for its end.
+    let before = versions(&plane);
+    let (status, _, log) = first.terminate();
+    assert!(status.success(), "{log}");
+    let lease = plane.get(&["-n", "token-exposure", "lease", "token-exposure"]);
+    let holder = lease["spec"]["holderIdentity"].as_str().unwrap_or_default();
+    assert!(
+        holder.is_empty() || holder.ends_with(&second.pid().to_string()),
+        "{lease}"
+    );
+    await_that("the second one leads", || leads(&second));
+    victim(&plane, "b");
+    plane.await_report("shop", "b", UNNEEDED);
+    let after = versions(&plane);
+    assert_eq!(
+        after["a"], before["a"],
+        "what was right is not written again"
+    );
+
+    // Whoever dies is waited for.
+    let third = replica(&kubeconfig, &[]);
+    signal("KILL", second.pid());
+    victim(&plane, "c");
+    await_that("the third one leads", || leads(&third));
+    plane.await_report("shop", "c", UNNEEDED);
+}
+
+#[test]
+fn a_replica_that_was_frozen_writes_nothing_more() {
+    let plane = plane();
+    let kubeconfig = kubeconfig(&plane);
+    let first = replica(&kubeconfig, &[]);
+    await_that("the first one leads", || leads(&first));
+    let second = replica(&kubeconfig, &[]);
+    signal("STOP", first.pid());
+    victim(&plane, "a");
+    await_that("the second one leads", || leads(&second));
+    plane.await_report("shop", "a", UNNEEDED);
+    second.settle();
+    let before = versions(&plane);
+    signal("CONT", first.pid());
+    await_that("the first one knows", || {
+        first.log().contains("another replica leads")
+    });
+    assert!(!leads(&first) && leads(&second));
+    victim(&plane, "b");
+    plane.await_report("shop", "b", UNNEEDED);
+    assert_eq!(versions(&plane)["a"], before["a"]);
+    assert_eq!(first.writes().to_bits(), 0.0_f64.to_bits());
+}
+
+/// Nobody compares clocks: a replica whose clock is an hour fast, or slow, neither takes the Lease of
+/// one that renews it, nor keeps others from taking its own.
+#[test]
+fn a_wrong_clock_changes_nothing() {
+    let library = "/usr/lib/x86_64-linux-gnu/faketime/libfaketime.so.1";
+    assert!(
+        Path::new(library).exists(),
+        "`.ci/tools` installs libfaketime"
+    );
+    let plane = plane();
+    let kubeconfig = kubeconfig(&plane);
+    let fake = |offset| {
+        [
+            ("LD_PRELOAD", library),
+            ("FAKETIME", offset),
+            ("DONT_FAKE_MONOTONIC", "1"),
+        ]
+    };
+    let slow = replica(&kubeconfig, &fake("-1h"));
+    await_that("the slow one leads", || leads(&slow));
+    let fast = replica(&kubeconfig, &fake("+1h"));
+    // Its Lease looks two hours old to the other, and is renewed three times meanwhile.
+    std::thread::sleep(std::time::Duration::from_secs(16));
+    assert!(leads(&slow) && !leads(&fast));
+    signal("KILL", slow.pid());
+    await_that("the fast one leads", || leads(&fast));
+    // Now it looks as if it ended in the future.
+    let right = replica(&kubeconfig, &[]);
+    signal("KILL", fast.pid());
+    await_that("the right one leads", || leads(&right));
+    victim(&plane, "a");
+    plane.await_report("shop", "a", UNNEEDED);
+}
+
+#[test]
+fn without_rights_on_leases_it_says_so_and_reads_on() {
+    let plane = ControlPlane::start(&[]);
+    let kubeconfig = kubeconfig(&plane);
+    let replica = replica(&kubeconfig, &[]);
+    await_that("the missing rule is named", || {
+        replica
+            .log()
+            .contains("grant `get`, `create` and `update` on `leases`")
+    });
+    assert!(!leads(&replica));
+    plane.release("replicaCount=2");
+    await_that("it leads once it may", || leads(&replica));
+}

@@ -1,0 +1,197 @@
+//! `scan` against the real control plane in the ways that people combine: files judged by what the
+//! cluster grants, and the cluster seen as somebody else.
+
+use std::{collections::BTreeSet, fs};
+
+use serde_json::{Value, json};
+
+use crate::rig::{
+    program,
+    shared::{unwatched, watched},
+};
+
+fn deployment(name: &str, account: &str) -> Value {
+    let spec =
+        json!({ "serviceAccountName": account, "containers": [{ "name": "c", "image": "i" }] });
+    json!({ "apiVersion": "apps/v1", "kind": "Deployment", "metadata": { "name": name, "namespace": "judged" }, "spec": { "template": { "spec": spec } } })
+}
+
+/// Workloads, and a binding of a role that only the cluster has.
+fn manifests() -> String {
+    let binding = json!({
+        "apiVersion": "rbac.authorization.k8s.io/v1", "kind": "RoleBinding", "metadata": { "name": "b", "namespace": "judged" },
+        "roleRef": { "kind": "Role", "name": "reader" }, "subjects": [{ "kind": "ServiceAccount", "name": "both" }],
+    });
+    let items = json!([
+        deployment("a", "bound"),
+        deployment("b", "off"),
+        deployment("c", "both"),
+        deployment("d", "default"),
+        deployment("e", "new"),
+        binding,
+    ]);
+    json!({ "apiVersion": "v1", "kind": "List", "items": items }).to_string()
+}
+
+/// `name verdict reason` of each report on the namespace.
+fn lines(stdout: &[u8]) -> Vec<String> {
+    let list: Value = serde_json::from_slice(stdout).unwrap();
+    let line = |report: &Value| {
+        let (name, status) = (&report["metadata"]["name"], &report["status"]);
+        let word = |value: &Value| value.as_str().unwrap().to_owned();
+        let (verdict, reason) = (word(&status["verdict"]), word(&status["reason"]));
+        format!("{} {verdict} {reason}", word(name))
+    };
+    let reports = list["items"].as_array().unwrap().iter();
+    reports
+        .filter(|report| report["metadata"]["namespace"] == "judged")
+        .map(line)
+        .collect()
+}
+
+#[test]
+fn files_are_judged_by_what_the_cluster_grants() {
+    let plane = watched();
+    plane.namespace("judged");
+    for name in ["bound", "off", "idle", "both"] {
+        plane.kubectl(&["-n", "judged", "create", "serviceaccount", name]);
+    }
+    let off = r#"{"automountServiceAccountToken":false}"#;
+    plane.kubectl(&["-n", "judged", "patch", "serviceaccount", "off", "-p", off]);
+    plane.kubectl(&[
+        "-n",
+        "judged",
+        "create",
+        "rolebinding",
+        "view",
+        "--clusterrole=view",
+        "--serviceaccount=judged:bound",
+    ]);
+    plane.kubectl(&[
+        "-n",
+        "judged",
+        "create",
+        "role",
+        "reader",
+        "--verb=get",
+        "--resource=pods",
+    ]);
+    // A pod of the cluster is none of the files.
+    let idle = json!({ "serviceAccountName": "idle" });
+    let overrides = json!({ "spec": idle }).to_string();
+    plane.kubectl(&[
+        "-n",
+        "judged",
+        "run",
+        "idle",
+        "--image=i",
+        "--overrides",
+        &overrides,
+    ]);
+    let file = plane.file("files.json");
+    fs::write(&file, manifests()).unwrap();
+
+    let args = ["-o", "json", "--report-scope=all", file.to_str().unwrap()];
+    let alone = program(&[&["scan"], &args[..]].concat(), "");
+    assert_eq!(
+        lines(&alone.stdout),
+        [
+            "both Unknown UnresolvedRole",
+            "bound Unneeded NoPermissions",
+            "default Unneeded NoPermissions",
+            "new Unneeded NoPermissions",
+            "off Unneeded NoPermissions",
+        ]
+    );
+    let scan = plane.scan(&[&["--with-cluster"], &args[..]].concat());
+    assert_eq!(String::from_utf8_lossy(&scan.stderr), "");
+    assert_eq!(scan.status.code(), Some(1));
+    assert_eq!(
+        lines(&scan.stdout),
+        [
+            "both Needed DirectGrant",
+            "bound Needed DirectGrant",
+            "default Unneeded NoPermissions",
+            "idle NoToken NoPods",
+            "new Unneeded NoPermissions",
+            "off NoToken AutomountDisabled",
+        ]
+    );
+    // The API server selects by labels, as files are selected.
+    let of = |selector: &str| {
+        let output = plane.scan(&["-n", "judged", "-o", "json", "-l", selector]);
+        lines(&output.stdout)
+    };
+    assert_eq!(of("run in (idle)"), ["idle Unneeded NoPermissions"]);
+    assert_eq!(of("run!=idle"), [""; 0]);
+    // There is nothing to judge without files.
+    let usage = plane.scan(&["--with-cluster"]);
+    assert_eq!(usage.status.code(), Some(2));
+}
+
+#[test]
+fn the_cluster_is_seen_as_somebody_else() {
+    let plane = unwatched();
+    let nobody = plane.scan(&["-A", "--as", "nobody", "--as-group", "system:authenticated"]);
+    let said = String::from_utf8_lossy(&nobody.stderr);
+    assert_eq!(nobody.status.code(), Some(2), "{said}");
+    assert!(
+        said.contains(r#"User "nobody" cannot list resource "pods""#),
+        "{said}"
+    );
+    let master = plane.scan(&["-A", "--as", "somebody", "--as-group", "system:masters"]);
+    assert_eq!(master.status.code(), Some(0));
+}
+
+/// Every kind of verdict, with all that a report can say.
+const EVERYTHING: &str = "\
+{kind: ServiceAccount, apiVersion: v1, metadata: {name: told, annotations: {tokenexposure.io/exempt: because, tokenexposure.io/exempt-until: 2999-01-01}}}
+---
+{kind: Pod, apiVersion: v1, metadata: {name: told}, spec: {serviceAccountName: told, containers: [{name: c}]}}
+---
+{kind: Pod, apiVersion: v1, metadata: {name: odd}, spec: {serviceAccountName: odd, hostPID: true, automountServiceAccountToken: false,
+  containers: [{name: c, volumeMounts: [{name: v, mountPath: /t}, {name: s, mountPath: /s}, {name: d, mountPath: /d}]}],
+  volumes: [{name: v, projected: {sources: [{serviceAccountToken: {audience: mine, path: token}}, {podCertificate: {signerName: a/b, keyType: ED25519, credentialBundlePath: c}}]}},
+    {name: s, secret: {secretName: odd-token-abcde}}, {name: d, csi: {driver: secrets-store.csi.k8s.io}}]}}
+---
+{kind: Pod, apiVersion: v1, metadata: {name: ended, annotations: {tokenexposure.io/exempt: because, tokenexposure.io/exempt-until: 2020-01-01}}, spec: {serviceAccountName: ended, containers: [{name: c}]}}
+";
+
+#[test]
+fn what_scan_prints_is_what_the_api_server_stores() {
+    let plane = unwatched();
+    let sample = fs::read_to_string("tests/demo/sample.yaml").unwrap();
+    let output = program(
+        &["scan", "-o", "yaml", "--report-scope=all", "-"],
+        &format!("{sample}\n---\n{EVERYTHING}"),
+    );
+    let printed = String::from_utf8(output.stdout).unwrap();
+    let list: Value = serde_yaml::from_str(&printed).unwrap();
+    let reports = list["items"].as_array().unwrap();
+    let verdicts: BTreeSet<_> = reports
+        .iter()
+        .map(|report| report["status"]["verdict"].as_str().unwrap())
+        .collect();
+    assert_eq!(verdicts.len(), 6, "a report of every verdict: {verdicts:?}");
+    let namespaces: BTreeSet<_> = reports
+        .iter()
+        .map(|report| report["metadata"]["namespace"].as_str().unwrap())
+        .collect();
+    for namespace in namespaces.iter().filter(|name| **name != "default") {
+        plane.kubectl(&["create", "namespace", namespace]);
+    }
+    for subresource in [&[][..], &["--subresource=status"]] {
+        let args = ["apply", "--server-side", "--validate=strict", "-f", "-"];
+        let output = plane.try_kubectl(&[&args, subresource].concat(), &printed);
+        assert_eq!(String::from_utf8_lossy(&output.stderr), "");
+        assert!(output.status.success());
+    }
+    for report in reports {
+        let text = |field: &str| report["metadata"][field].as_str().unwrap();
+        let stored = plane.get(&["-n", text("namespace"), "ter", text("name")]);
+        assert_eq!(
+            (&stored["spec"], &stored["status"]),
+            (&report["spec"], &report["status"])
+        );
+    }
+}

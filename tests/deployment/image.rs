@@ -1,0 +1,96 @@
+//! The image: built by `buildah` from the runtime stage of the Dockerfile with the static binary that
+//! `make build` made, and run.
+
+use std::{fs, path::Path, process::Command};
+
+use serde_json::Value;
+
+const RELEASE: &str = "target/x86_64-unknown-linux-musl/release/token-exposure";
+/// How large the image may be, which is the program and nothing else.
+const MOST_BYTES: u64 = 15_000_000;
+
+/// Runs buildah with a storage of its own; its output, or a panic with its error.
+fn buildah(storage: &Path, args: &[&str]) -> String {
+    let output = Command::new("buildah")
+        .args(["--storage-driver", "vfs", "--root"])
+        .arg(storage.join("root"))
+        .arg("--runroot")
+        .arg(storage.join("run"))
+        .args(args)
+        .output()
+        .expect("buildah is installed: `make test` does that");
+    assert!(
+        output.status.success(),
+        "buildah {args:?}: {}",
+        String::from_utf8_lossy(&output.stderr)
+    );
+    String::from_utf8(output.stdout).unwrap()
+}
+
+#[test]
+fn the_image_is_small_runs_as_nobody_and_has_only_the_program() {
+    assert!(
+        Path::new(RELEASE).exists(),
+        "{RELEASE} is missing: run `make build`"
+    );
+    let bytes = fs::metadata(RELEASE).unwrap().len();
+    assert!(bytes <= MOST_BYTES, "{bytes} bytes");
+    let dir = tempfile::tempdir().unwrap();
+    let context = dir.path().join("build");
+    fs::create_dir(&context).unwrap();
+    fs::copy(RELEASE, context.join("token-exposure")).unwrap();
+    let build_context = format!("build={}", context.display());
+    buildah(
+        dir.path(),
+        &[
+            "build",
+            "--isolation",
+            "chroot",
+            "--build-context",
+            &build_context,
+            "-t",
+            "token-exposure:test",
+            ".",
+        ],
+    );
+
+    let image: Value = serde_json::from_str(&buildah(
+        dir.path(),
+        &["inspect", "--type", "image", "token-exposure:test"],
+    ))
+    .unwrap();
+    let config = &image["OCIv1"]["config"];
+    assert_eq!(config["User"], "65532:65532");
+    assert_eq!(config["Entrypoint"], serde_json::json!(["/token-exposure"]));
+
+    let container = buildah(dir.path(), &["from", "token-exposure:test"])
+        .trim()
+        .to_owned();
+    let inside = buildah(
+        dir.path(),
+        &[
+            "run",
+            "--isolation",
+            "chroot",
+            &container,
+            "--",
+            "/token-exposure",
+            "crd",
+        ],
+    );
+    assert_eq!(
+        inside,
+        fs::read_to_string("crds/tokenexposurereports.tokenexposure.io.yaml").unwrap()
+    );
+    let root = buildah(dir.path(), &["mount", &container])
+        .trim()
+        .to_owned();
+    let files: Vec<_> = walkdir::WalkDir::new(&root)
+        .into_iter()
+        .map(Result::unwrap)
+        .filter(|entry| entry.file_type().is_file() && entry.metadata().unwrap().len() > 0)
+        .map(|entry| entry.path().strip_prefix(&root).unwrap().to_owned())
+        .collect();
+    assert_eq!(files, [Path::new("token-exposure")]);
+    buildah(dir.path(), &["umount", &container]);
+}

@@ -1,0 +1,144 @@
+//! A release of the chart on the real control plane: installed, upgraded, rolled back, uninstalled.
+
+use std::{fs, path::Path};
+
+use serde_json::{Value, json};
+
+use crate::rig::{
+    ControlPlane, await_that,
+    helm::{CHART, RELEASE},
+};
+
+const CRD: &str = "tokenexposurereports.tokenexposure.io";
+const UNNEEDED: Option<(&str, &str)> = Some(("Unneeded", "NoPermissions"));
+
+/// A chart that came before: its definition lacks a short name, and its program a version.
+fn older_chart(to: &Path) {
+    for entry in walkdir::WalkDir::new(CHART) {
+        let entry = entry.unwrap();
+        let path = to.join(entry.path().strip_prefix(CHART).unwrap());
+        if entry.file_type().is_dir() {
+            fs::create_dir_all(path).unwrap();
+        } else {
+            fs::copy(entry.path(), path).unwrap();
+        }
+    }
+    let version = format!("ersion: {}", env!("CARGO_PKG_VERSION"));
+    for (file, new, old) in [
+        ("Chart.yaml".to_owned(), &*version, "ersion: 0.0.9"),
+        (format!("files/{CRD}.yaml"), "    - ters\n", ""),
+    ] {
+        let text = fs::read_to_string(to.join(&file)).unwrap();
+        assert!(text.contains(new), "{file} has {new:?}");
+        fs::write(to.join(&file), text.replace(new, old)).unwrap();
+    }
+}
+
+fn short_names(plane: &ControlPlane) -> Value {
+    plane.get(&["crd", CRD])["spec"]["names"]["shortNames"].clone()
+}
+
+/// What of the release is there, by kind and name.
+fn of_release(plane: &ControlPlane) -> Vec<String> {
+    let kinds = "crd,clusterrole,clusterrolebinding,serviceaccount,configmap,deployment,service,\
+                 validatingadmissionpolicy,validatingadmissionpolicybinding,networkpolicy,poddisruptionbudget";
+    let label = "app.kubernetes.io/managed-by=Helm";
+    let found = plane.kubectl(&["get", kinds, "-A", "-l", label, "-o", "name"]);
+    found.lines().map(ToOwned::to_owned).collect()
+}
+
+#[test]
+fn an_upgrade_brings_the_new_definition_and_reports_outlive_everything_but_the_wish_to_remove_them()
+{
+    let plane = ControlPlane::bare(&[]);
+    plane.own_namespace();
+    let dir = tempfile::tempdir().unwrap();
+    older_chart(dir.path());
+    let older = dir.path().to_str().unwrap();
+
+    // The first version, at work.
+    let notes = plane.helm(&["install", RELEASE, older]);
+    for next in [
+        "kubectl -n token-exposure rollout status deployment/token-exposure",
+        "kubectl get tokenexposurereports -A",
+        "kubectl describe tokenexposurereport -n NAMESPACE NAME",
+    ] {
+        assert!(notes.contains(next), "{notes}");
+    }
+    assert_eq!(short_names(&plane), json!(["ter"]));
+    plane.namespace("shop");
+    plane.kubectl(&["-n", "shop", "run", "web", "--image=nginx"]);
+    let controller = plane.controller(&[]);
+    plane.await_report("shop", "default", UNNEEDED);
+    drop(controller);
+    let uid =
+        || plane.get(&["-n", "shop", "tokenexposurereport", "default"])["metadata"]["uid"].clone();
+    let made = uid();
+
+    // The next, with other values; and back, and forth again.
+    let all = "replicaCount=2,networkPolicy.enabled=true,podDisruptionBudget.enabled=true,config.apiAudiences={api}";
+    plane.helm(&["upgrade", RELEASE, CHART, "--set", all]);
+    assert_eq!(short_names(&plane), json!(["ter", "ters"]));
+    assert!(
+        of_release(&plane).contains(&"networkpolicy.networking.k8s.io/token-exposure".to_owned())
+    );
+    plane.helm(&["rollback", RELEASE, "1"]);
+    assert_eq!(short_names(&plane), json!(["ter"]));
+    assert!(
+        !of_release(&plane).contains(&"networkpolicy.networking.k8s.io/token-exposure".to_owned())
+    );
+    plane.helm(&["upgrade", RELEASE, CHART]);
+    assert_eq!(
+        (short_names(&plane), uid()),
+        (json!(["ter", "ters"]), made.clone())
+    );
+    let controller = plane.controller(&[]);
+    controller.settle();
+    drop(controller);
+    assert_eq!(uid(), made);
+
+    // Uninstalled, the definition stays, and the reports with it; a release takes it up again.
+    plane.helm(&["uninstall", RELEASE]);
+    assert_eq!(
+        of_release(&plane),
+        [format!(
+            "customresourcedefinition.apiextensions.k8s.io/{CRD}"
+        )]
+    );
+    assert_eq!(uid(), made);
+    plane.helm(&["install", RELEASE, CHART, "--set", "crds.keep=false"]);
+    assert_eq!(uid(), made);
+
+    // Who does not want them kept is rid of them.
+    plane.helm(&["uninstall", RELEASE]);
+    await_that("the definition is gone", || of_release(&plane).is_empty());
+}
+
+#[test]
+fn helm_takes_over_what_kubectl_installed() {
+    let plane = ControlPlane::start(&[]);
+    plane.namespace("shop");
+    plane.kubectl(&["-n", "shop", "run", "web", "--image=nginx"]);
+    let controller = plane.controller(&[]);
+    plane.await_report("shop", "default", UNNEEDED);
+    drop(controller);
+    let refused = plane.try_helm(&["install", RELEASE, CHART]);
+    assert!(!refused.status.success(), "helm takes nothing over unasked");
+    plane.helm(&[
+        "install",
+        RELEASE,
+        CHART,
+        "--take-ownership",
+        "--force-conflicts",
+    ]);
+    let all = of_release(&plane);
+    assert!(all.len() >= 7, "{all:?}");
+    assert_eq!(plane.report("shop", "default").unwrap().0, "Unneeded");
+    let pods = || {
+        plane.get(&["-n", RELEASE, "pods"])["items"]
+            .as_array()
+            .unwrap()
+            .len()
+    };
+    await_that("one pod runs", || pods() == 1);
+}

@@ -1,0 +1,337 @@
+//! The rights that `deploy/` ships are what the program uses: tested against the list of kinds that
+//! it reads, and on the real API server.
+
+use std::{collections::BTreeSet, fs};
+
+use serde_json::Value;
+use token_exposure::cluster::KINDS;
+
+use crate::rig::{
+    ControlPlane, await_that,
+    helm::{controller_args, objects, render, values_files},
+    scan_files,
+};
+
+/// A right of our account, as RBAC grants it.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+struct Right {
+    verb: String,
+    group: String,
+    resource: String,
+    /// Only the object of this name.
+    name: Option<String>,
+    /// Only in this namespace.
+    namespace: Option<String>,
+}
+
+impl Right {
+    /// One everywhere.
+    fn to(verb: &str, group: &str, resource: &str) -> Self {
+        let [verb, group, resource] = [verb, group, resource].map(ToOwned::to_owned);
+        let (name, namespace) = (None, None);
+        Self {
+            verb,
+            group,
+            resource,
+            name,
+            namespace,
+        }
+    }
+
+    /// Whether a request of the audit log takes this right.
+    fn allows(&self, event: &Value) -> bool {
+        let object = &event["objectRef"];
+        let text = |field: &str| object[field].as_str().unwrap_or_default();
+        let resource = match text("subresource") {
+            "" => text("resource").to_owned(),
+            sub => format!("{}/{sub}", text("resource")),
+        };
+        let only = |wanted: &Option<String>, field| {
+            wanted.as_ref().is_none_or(|wanted| wanted == text(field))
+        };
+        event["verb"] == *self.verb
+            && self.group == text("apiGroup")
+            && self.resource == resource
+            && only(&self.name, "name")
+            && only(&self.namespace, "namespace")
+    }
+}
+
+/// Every right that some manifests grant to our account.
+fn granted(manifests: &str) -> BTreeSet<Right> {
+    let objects = objects(manifests);
+    let of = |kind: &'static str| objects.iter().filter(move |object| object["kind"] == kind);
+    let strings = |value: &Value| -> Vec<String> {
+        let items = value.as_array().unwrap().iter();
+        items
+            .map(|item| item.as_str().unwrap().to_owned())
+            .collect()
+    };
+    let mut granted = BTreeSet::new();
+    for binding in of("ClusterRoleBinding").chain(of("RoleBinding")) {
+        let (reference, namespace) = (&binding["roleRef"], &binding["metadata"]["namespace"]);
+        let role = objects.iter().find(|role| {
+            role["kind"] == reference["kind"]
+                && role["metadata"]["name"] == reference["name"]
+                && role["metadata"]["namespace"] == *namespace
+        });
+        for rule in role.expect("the role is there")["rules"]
+            .as_array()
+            .unwrap()
+        {
+            let names = match rule.get("resourceNames") {
+                Some(names) => strings(names).into_iter().map(Some).collect(),
+                None => vec![None],
+            };
+            for group in strings(&rule["apiGroups"]) {
+                for resource in strings(&rule["resources"]) {
+                    for verb in strings(&rule["verbs"]) {
+                        for name in names.clone() {
+                            let namespace = namespace.as_str().map(ToOwned::to_owned);
+                            granted.insert(Right {
+                                name,
+                                namespace,
+                                ..Right::to(&verb, &group, &resource)
+                            });
+                        }
+                    }
+                }
+            }
+        }
+    }
+    granted
+}
+
+const REPORTS: (&str, &str) = ("tokenexposure.io", "tokenexposurereports");
+
+/// What our account needs to read the kinds that verdicts are computed from, and to write reports.
+fn needed() -> BTreeSet<Right> {
+    let of_kinds = KINDS.iter().flat_map(|kind| {
+        ["list", "watch"].map(|verb| Right::to(verb, kind.group(), kind.plural()))
+    });
+    let of_reports = ["list", "watch", "create", "patch", "delete"]
+        .map(|verb| Right::to(verb, REPORTS.0, REPORTS.1));
+    let others = [
+        Right::to("patch", REPORTS.0, "tokenexposurereports/status"),
+        Right::to("create", "authorization.k8s.io", "subjectaccessreviews"),
+    ];
+    of_kinds.chain(of_reports).chain(others).collect()
+}
+
+/// What it needs besides to know which Secrets hold tokens.
+fn needed_for_secrets() -> [Right; 2] {
+    ["list", "watch"].map(|verb| Right::to(verb, "", "secrets"))
+}
+
+/// What it needs besides to tell each change of a verdict as an event.
+fn needed_for_events() -> Right {
+    Right::to("create", "events.k8s.io", "events")
+}
+
+/// What it needs besides to elect a leader: in its own namespace, and of its own Lease as far as RBAC can
+/// say so.
+fn needed_for_leases() -> [Right; 3] {
+    let name = "token-exposure";
+    ["get", "update", "create"].map(|verb| Right {
+        name: (verb != "create").then(|| name.to_owned()),
+        namespace: Some(name.to_owned()),
+        ..Right::to(verb, "coordination.k8s.io", "leases")
+    })
+}
+
+#[test]
+fn the_rights_shipped_are_those_of_the_kinds_that_are_read_and_nothing_else() {
+    let shipped = fs::read_to_string("deploy/install.yaml").unwrap();
+    assert_eq!(granted(&shipped), needed());
+    for file in values_files() {
+        let values: Value = serde_yaml::from_str(&fs::read_to_string(&file).unwrap()).unwrap();
+        let mut expected = needed();
+        if values["legacyTokens"]["readSecrets"] == true {
+            expected.extend(needed_for_secrets());
+        }
+        if values["events"]["create"] == true {
+            expected.insert(needed_for_events());
+        }
+        if values["replicaCount"].as_u64() > Some(1) {
+            expected.extend(needed_for_leases());
+        }
+        if values["rbac"]["create"] == false {
+            expected.clear();
+        }
+        let rendered = render(&["-f", file.to_str().unwrap()]).unwrap();
+        assert_eq!(granted(&rendered), expected, "{}", file.display());
+    }
+}
+
+/// Nobody but who may read everything reads reports, until somebody says so.
+#[test]
+fn reports_are_in_no_role_that_people_have() {
+    let plane = ControlPlane::start(&[]);
+    plane.namespace("shop");
+    let may = |role: &str| {
+        let binding = format!("--clusterrole={role}");
+        let user = format!("--as={role}-user");
+        let subject = format!("--user={role}-user");
+        plane.kubectl(&[
+            "-n",
+            "shop",
+            "create",
+            "rolebinding",
+            role,
+            &binding,
+            &subject,
+        ]);
+        let asked = [
+            "-n",
+            "shop",
+            "auth",
+            "can-i",
+            "list",
+            "tokenexposurereports",
+            &user,
+        ];
+        let output = plane.try_kubectl(&asked, "");
+        String::from_utf8(output.stdout).unwrap().trim() == "yes"
+    };
+    let roles = ["view", "edit", "admin", "token-exposure-report-reader"];
+    assert_eq!(roles.map(may), [false, false, false, true]);
+
+    let aggregated = render(&["--set", "reportReader.aggregateTo={view}"]).unwrap();
+    plane.kubectl(&["-n", "shop", "delete", "rolebinding", "--all"]);
+    let applied = plane.try_kubectl(&["apply", "--server-side", "-f", "-"], &aggregated);
+    assert!(applied.status.success());
+    let view = || plane.kubectl(&["get", "clusterrole", "view", "-o", "yaml"]);
+    await_that("`view` includes reports", || {
+        view().contains("tokenexposurereports")
+    });
+    // `edit` and `admin` include `view`.
+    assert_eq!(roles.map(may), [true, true, true, true]);
+}
+
+#[test]
+fn our_own_pod_passes_our_own_scan() {
+    let (reports, code, _) = scan_files(&["deploy/install.yaml".as_ref()], &[]);
+    assert_eq!(code, 0);
+    let verdicts: Vec<_> = reports
+        .iter()
+        .map(|report| (&report["metadata"]["name"], &report["status"]["verdict"]))
+        .collect();
+    assert_eq!(
+        verdicts,
+        [(&Value::from("token-exposure"), &Value::from("Needed"))]
+    );
+    let carriers = &reports[0]["status"]["workloads"][0]["carriers"];
+    assert_eq!(
+        (
+            carriers[0]["source"].as_str(),
+            carriers[0]["expirationSeconds"].as_i64()
+        ),
+        (Some("Explicit"), Some(3600))
+    );
+}
+
+/// Runs what the chart ships with some values, as many replicas as it says, through all that it does; the
+/// requests of our account meanwhile, as the API server logged them.
+fn run_as_shipped(plane: &ControlPlane, values: &str) -> Vec<Value> {
+    plane.release(values);
+    let rendered = objects(&render(&["--set", values]).unwrap());
+    let deployment = rendered
+        .iter()
+        .find(|object| object["kind"] == "Deployment")
+        .unwrap();
+    let began = jiff::Timestamp::now();
+    let args = controller_args(&rendered);
+    let args: Vec<_> = args.iter().map(String::as_str).collect();
+    let count = deployment["spec"]["replicas"].as_u64().unwrap();
+    let replicas: Vec<_> = (0..count).map(|_| plane.controller(&args)).collect();
+    plane.kubectl(&["-n", "shop", "run", "web", "--image=nginx"]);
+    plane.await_report("shop", "default", Some(("Unneeded", "NoPermissions")));
+    plane.kubectl(&["-n", "shop", "delete", "pod", "web", "--now"]);
+    plane.await_report("shop", "default", None);
+    for replica in replicas {
+        assert!(replica.terminate().0.success());
+    }
+    let mut requests = plane.own_requests();
+    // The watches of an earlier run may have been logged late.
+    requests.retain(|event| {
+        let received = event["requestReceivedTimestamp"].as_str().unwrap();
+        received.parse::<jiff::Timestamp>().unwrap() >= began
+    });
+    requests
+}
+
+/// The API server's audit log names each request of ours: with everything that one may opt in to, none
+/// may be refused or take a right that is not shipped, every right that is shipped must be used, and
+/// nothing may be listed in one piece.
+#[test]
+fn the_requests_seen_are_the_rights_shipped_whatever_is_opted_in_to() {
+    // Where the server streams the initial list, nothing but the check for the CRD lists.
+    for streamed in [true, false] {
+        let gate = format!("--feature-gates=WatchList={streamed}");
+        let plane = ControlPlane::audited(&[&gate]);
+        plane.namespace("shop");
+        let opt_ins = [
+            ("replicaCount=1", vec![]),
+            ("legacyTokens.readSecrets=true", needed_for_secrets().into()),
+            ("events.create=true", vec![needed_for_events()]),
+            ("replicaCount=2", needed_for_leases().to_vec()),
+        ];
+        for (values, more) in opt_ins {
+            let shipped: BTreeSet<_> = needed().into_iter().chain(more).collect();
+            let mut used = BTreeSet::new();
+            for event in run_as_shipped(&plane, values) {
+                let uri = event["requestURI"].as_str().unwrap();
+                assert_ne!(event["responseStatus"]["code"], 403, "refused: {uri}");
+                let paged = event["verb"] != "list" || uri.contains("limit=");
+                assert!(paged, "listed in one piece: {uri}");
+                let before = used.len();
+                used.extend(shipped.iter().filter(|right| right.allows(&event)).cloned());
+                let known = used.len() > before || used.iter().any(|right| right.allows(&event));
+                assert!(known, "{values}: no right is shipped for {event}");
+            }
+            let mut expected = shipped;
+            // Server-side apply creates: it is asked as a patch, and authorized as a creation besides.
+            expected.remove(&Right::to("create", REPORTS.0, REPORTS.1));
+            let listed = |right: &Right| right.verb == "list" && right.resource != REPORTS.1;
+            expected.retain(|right| !(streamed && listed(right)));
+            assert_eq!(used, expected, "{values}, streamed: {streamed}");
+        }
+    }
+}
+
+/// The one right that the audit log cannot show.
+#[test]
+fn without_the_right_to_create_reports_none_can_be_applied() {
+    let plane = ControlPlane::start(&[]);
+    plane.namespace("shop");
+    let shipped = fs::read_to_string("deploy/install.yaml").unwrap();
+    let less = shipped.replace("watch, create, patch, delete]", "watch, patch, delete]");
+    assert_ne!(less, shipped);
+    let applied = plane.try_kubectl(&["apply", "--server-side", "-f", "-"], &less);
+    assert!(applied.status.success());
+    let controller = plane.controller(&[]);
+    plane.kubectl(&["-n", "shop", "run", "web", "--image=nginx"]);
+    await_that("the missing right is named", || {
+        let log = controller.log();
+        log.contains("cannot create resource") && log.contains("grant `create`")
+    });
+}
+
+#[test]
+fn the_deployment_meets_the_restricted_pod_security_standard() {
+    let plane = ControlPlane::start(&[]);
+    let pods = || {
+        plane.get(&["-n", "token-exposure", "pods"])["items"]
+            .as_array()
+            .unwrap()
+            .len()
+    };
+    // The namespace enforces it: a pod that does not meet it is not made.
+    await_that("the pod is admitted", || pods() == 1);
+    let _controller = plane.controller(&["--report-scope", "all"]);
+    plane.await_report(
+        "token-exposure",
+        "token-exposure",
+        Some(("Needed", "DirectGrant")),
+    );
+}

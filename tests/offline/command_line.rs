@@ -1,0 +1,121 @@
+//! The command line as a person at the terminal meets it: help, completion, manual.
+
+use std::{
+    os::unix::fs::symlink,
+    path::Path,
+    process::{Command, Output},
+};
+
+use crate::rig::{self, PROGRAM, program};
+
+const COMMANDS: [&str; 7] = [
+    "controller",
+    "scan",
+    "explain",
+    "inspect",
+    "crd",
+    "completions",
+    "man",
+];
+/// What a terminal shows at once, in lines.
+const SCREEN: usize = 50;
+
+fn text(output: &Output) -> String {
+    String::from_utf8(output.stdout.clone()).unwrap()
+}
+
+#[test]
+fn help_fits_a_screen_and_gives_an_example() {
+    let helps = COMMANDS.map(|command| vec![command, "--help"]);
+    for args in helps.into_iter().chain([vec!["--help"]]) {
+        let help = text(&program(&args, ""));
+        let lines = help.lines().count();
+        assert!(lines <= SCREEN, "{args:?}: {lines} lines\n{help}");
+        assert!(help.contains("Example"), "{args:?}: {help}");
+        assert!(
+            help.lines().all(|line| line.chars().count() <= 100),
+            "{help}"
+        );
+        // There is only one.
+        let last = args.len() - 1;
+        let short = [&args[..last], &["-h"]].concat();
+        assert_eq!(text(&program(&short, "")), help);
+    }
+}
+
+#[test]
+fn help_of_scan_reads_well() {
+    insta::assert_snapshot!(text(&program(&["scan", "--help"], "")));
+}
+
+/// The program under another name.
+fn called(name: &str, dir: &Path) -> Command {
+    let link = dir.join(name);
+    if !link.exists() {
+        symlink(PROGRAM, &link).unwrap();
+    }
+    Command::new(link)
+}
+
+#[test]
+fn as_a_plugin_of_kubectl_it_speaks_of_kubectl() {
+    let dir = tempfile::tempdir().unwrap();
+    called("kubectl-token_exposure", dir.path());
+    let paths = std::env::var_os("PATH").unwrap();
+    let paths = std::env::split_paths(&paths).chain([dir.path().to_owned()]);
+    let paths = std::env::join_paths(paths).unwrap();
+    let kubectl = |args: &[&str]| {
+        let mut kubectl = Command::new(rig::kubectl());
+        text(&kubectl.env("PATH", &paths).args(args).output().unwrap())
+    };
+    let help = kubectl(&["token-exposure", "scan", "-h"]);
+    assert!(
+        help.contains("Usage: kubectl token-exposure scan"),
+        "{help}"
+    );
+    let help = text(&program(&["scan", "-h"], ""));
+    assert!(help.contains("Usage: token-exposure scan"), "{help}");
+
+    // kubectl asks a program of this name what may come next.
+    called("kubectl_complete-token_exposure", dir.path());
+    let completed = kubectl(&["__complete", "token-exposure", "scan", "--fail-on", ""]);
+    assert_eq!(completed, "unneeded\nreview\nunknown\nnever\n:4\n");
+    let completed = kubectl(&["__complete", "token-exposure", "insp"]);
+    assert!(
+        completed.starts_with("inspect\tSay what a token is"),
+        "{completed}"
+    );
+    // Where there is nothing to offer, files are.
+    let completed = kubectl(&["__complete", "token-exposure", "inspect", "no-such-file"]);
+    assert_eq!(completed, ":0\n");
+}
+
+#[test]
+fn completions_know_the_commands() {
+    for shell in ["bash", "zsh", "fish"] {
+        let script = text(&program(&["completions", shell], ""));
+        for word in ["controller", "explain", "inspect", "fail-on"] {
+            assert!(script.contains(word), "{shell}: {word}");
+        }
+    }
+    assert_eq!(program(&["completions", "dos"], "").status.code(), Some(2));
+}
+
+#[test]
+fn every_command_has_a_page_in_the_manual() {
+    let page = text(&program(&["man"], ""));
+    assert!(page.contains(".TH token-exposure 1"), "{page}");
+    for command in COMMANDS {
+        let page = text(&program(&["man", command], ""));
+        let title = format!(".TH token-exposure-{command} 1");
+        assert!(page.contains(&title), "{command}: {page}");
+        assert!(page.contains("Examples:"), "{command}");
+    }
+    let none = program(&["man", "sing"], "");
+    assert_eq!(none.status.code(), Some(2));
+    let error = String::from_utf8(none.stderr).unwrap();
+    assert!(
+        error.starts_with("error: `sing` is none of controller, "),
+        "{error}"
+    );
+}

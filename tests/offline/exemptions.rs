@@ -1,0 +1,258 @@
+//! Tokens that stay because somebody wrote down why: by annotation and by `--config`, in files.
+
+use std::fs;
+
+use serde_json::Value;
+
+use crate::rig::program;
+
+/// The templates of one account each: `plain` has nothing, the others an annotation somewhere.
+const WORKLOADS: &str = "\
+apiVersion: v1
+kind: ServiceAccount
+metadata: {name: told, namespace: a, annotations: {tokenexposure.io/exempt: asks a cloud by it}}
+---
+apiVersion: apps/v1
+kind: Deployment
+metadata: {name: told, namespace: a}
+spec: {template: {spec: {serviceAccountName: told, containers: [{name: c}]}}}
+---
+apiVersion: apps/v1
+kind: Deployment
+metadata: {name: plain, namespace: a}
+spec:
+  template:
+    metadata: {labels: {app: plain}}
+    spec: {serviceAccountName: plain, containers: [{name: c, env: [{name: SESAME_ADDR, value: x}]}]}
+---
+apiVersion: apps/v1
+kind: Deployment
+metadata: {name: dated, namespace: a}
+spec:
+  template:
+    metadata: {annotations: {tokenexposure.io/exempt: until the move, tokenexposure.io/exempt-until: 2999-12-31}}
+    spec: {serviceAccountName: dated, containers: [{name: c}]}
+---
+apiVersion: apps/v1
+kind: Deployment
+metadata: {name: ended, namespace: a}
+spec:
+  template:
+    metadata: {annotations: {tokenexposure.io/exempt: until the move, tokenexposure.io/exempt-until: 2020-02-29}}
+    spec: {serviceAccountName: ended, containers: [{name: c}]}
+---
+apiVersion: v1
+kind: Pod
+metadata: {name: one, namespace: a, annotations: {tokenexposure.io/exempt: a test}}
+spec: {serviceAccountName: shared, containers: [{name: c}]}
+---
+apiVersion: v1
+kind: Pod
+metadata: {name: two, namespace: a}
+spec: {serviceAccountName: shared, containers: [{name: c}]}
+";
+
+/// Verdict, message and exemption of each account of a scan; its exit code and complaints.
+fn scan(input: &str, config: Option<&str>) -> (Vec<(String, Value)>, i32, String) {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("config.yaml");
+    let mut args = vec!["scan", "-o", "json", "--report-scope", "all", "-"];
+    if let Some(config) = config {
+        fs::write(&path, config).unwrap();
+        args.extend(["--config", path.to_str().unwrap()]);
+    }
+    let output = program(&args, input);
+    let error = String::from_utf8(output.stderr).unwrap();
+    let list: Value = serde_json::from_slice(&output.stdout).unwrap_or_default();
+    let items = list["items"].as_array().cloned().unwrap_or_default();
+    let row = |item: &Value| {
+        let name = item["metadata"]["name"].as_str().unwrap().to_owned();
+        (name, item["status"].clone())
+    };
+    let error = error.replace(dir.path().to_str().unwrap(), "DIR");
+    (
+        items.iter().map(row).collect(),
+        output.status.code().unwrap(),
+        error,
+    )
+}
+
+/// The account's verdict and message.
+fn told(found: &[(String, Value)], account: &str) -> (String, String) {
+    let (_, status) = found.iter().find(|(name, _)| name == account).unwrap();
+    let text = |field: &str| status[field].as_str().unwrap().to_owned();
+    (text("verdict"), text("message"))
+}
+
+#[test]
+fn annotations_say_why_a_token_stays_and_for_how_long() {
+    let (found, code, error) = scan(WORKLOADS, None);
+    let verdict = |account| told(&found, account);
+    let exempted = |message: &str| ("Exempted".to_owned(), message.to_owned());
+    assert_eq!(
+        verdict("told"),
+        exempted(
+            "1 pod carries a token that stays: asks a cloud by it (annotation of the ServiceAccount)"
+        )
+    );
+    assert_eq!(
+        verdict("dated"),
+        exempted(
+            "1 pod carries a token that stays until 2999-12-31: until the move (annotation of the pods of Deployment/dated)"
+        )
+    );
+    let (ended, message) = verdict("ended");
+    assert_eq!(ended, "Unneeded");
+    assert!(
+        message.ends_with("; its exemption ended with 2020-02-29: until the move"),
+        "{message}"
+    );
+    // One of two pods of an account: the other is still a finding, and what is done about it leaves
+    // the exempted one alone.
+    let (shared, _) = verdict("shared");
+    assert_eq!(shared, "Unneeded");
+    let (_, status) = found.iter().find(|(name, _)| name == "shared").unwrap();
+    assert_eq!(status["pods"], 1);
+    assert!(
+        !status["remediation"]
+            .to_string()
+            .contains("ServiceAccount\""),
+        "{status}"
+    );
+    assert_eq!((code, error.as_str()), (1, NOTE));
+}
+
+const NOTE: &str =
+    "note: the input has no RBAC object: what a cluster may grant besides is not known\n";
+
+#[test]
+fn what_a_report_says_of_an_exemption() {
+    let (found, _, _) = scan(WORKLOADS, None);
+    let (_, status) = found.iter().find(|(name, _)| name == "dated").unwrap();
+    assert_eq!(
+        status["exemption"],
+        serde_json::json!({
+            "state": "Active",
+            "reason": "until the move",
+            "until": "2999-12-31",
+            "by": "annotation of the pods of Deployment/dated",
+        })
+    );
+    let (_, status) = found.iter().find(|(name, _)| name == "plain").unwrap();
+    assert_eq!(status["exemption"], Value::Null);
+}
+
+#[test]
+fn an_annotation_with_a_fault_is_an_error_with_its_line_and_does_not_count() {
+    let pod = |annotations: &str| {
+        format!(
+            "---\napiVersion: v1\nkind: Pod\nmetadata: {{name: p, annotations: {{{annotations}}}}}\nspec: {{containers: [{{name: c}}]}}\n"
+        )
+    };
+    let template = "apiVersion: apps/v1\nkind: Deployment\nmetadata: {name: d, annotations: {tokenexposure.io/exempt: x}}\nspec: {template: {spec: {containers: [{name: c}]}}}\n";
+    let cases = [
+        (
+            pod("tokenexposure.io/exempt: ''"),
+            "standard input:2: Pod p: annotation tokenexposure.io/exempt has no reason: say why the token stays",
+        ),
+        (
+            pod("tokenexposure.io/exempt-until: 2999-01-01"),
+            "has no reason",
+        ),
+        (
+            pod("tokenexposure.io/exempt: x, tokenexposure.io/exempt-until: 31.01.2027"),
+            "standard input:2: Pod p: annotation tokenexposure.io/exempt-until is no day: write it like 2027-01-31: \"31.01.2027\"",
+        ),
+        (
+            pod("tokenexposure.io/exempt: x, tokenexposure.io/exempt-until: 2027-02-30"),
+            "is no day",
+        ),
+        (
+            template.to_owned(),
+            "standard input:1: Deployment d: annotation tokenexposure.io/exempt is not on the pod template and does not count: move it to the metadata of the template",
+        ),
+    ];
+    for (input, expected) in cases {
+        let (found, code, error) = scan(&input, None);
+        assert!(error.contains(expected), "{error}");
+        assert_eq!((told(&found, "default").0.as_str(), code), ("Unneeded", 2));
+    }
+}
+
+#[test]
+fn the_configuration_exempts_by_namespace_name_and_labels() {
+    for (rule, verdict) in [
+        ("namespace: a", "Exempted"),
+        ("namespace: '*'", "Exempted"),
+        ("namespace: b", "Unneeded"),
+        ("name: pl*n", "Exempted"),
+        ("namespace: a, name: other", "Unneeded"),
+        ("labels: {app: plain}", "Exempted"),
+        ("labels: {app: plain, tier: web}", "Unneeded"),
+        ("name: plain, until: 2999-01-01", "Exempted"),
+        ("name: plain, until: 2020-01-01", "Unneeded"),
+    ] {
+        let config = format!("exemptions: [{{reason: because, {rule}}}]");
+        let (found, _, error) = scan(WORKLOADS, Some(&config));
+        assert_eq!(told(&found, "plain").0, verdict, "{rule}: {error}");
+    }
+}
+
+#[test]
+fn the_configuration_knows_more_consumers_baseline_grants_and_audiences() {
+    let config = "knownConsumers: [{name: Sesame, variables: [SESAME_ADDR]}]";
+    let (found, _, _) = scan(WORKLOADS, Some(config));
+    let (verdict, message) = told(&found, "plain");
+    assert_eq!(verdict, "Review");
+    assert!(message.contains("Sesame may use it"), "{message}");
+
+    let annotated = "{kind: Pod, metadata: {name: p, annotations: {sesame/inject: 'VALUE'}}, spec: {containers: [{name: c}]}}";
+    let config = "knownConsumers: [{name: Sesame, annotations: [sesame/inject]}]";
+    for (value, verdict) in [("true", "Review"), ("false", "Unneeded")] {
+        let (found, _, _) = scan(&annotated.replace("VALUE", value), Some(config));
+        assert_eq!(told(&found, "default").0, verdict);
+    }
+
+    let granted = "
+{kind: Pod, metadata: {name: p}, spec: {containers: [{name: c}]}}
+---
+{kind: Role, apiVersion: rbac.authorization.k8s.io/v1, metadata: {name: r}, rules: [{apiGroups: [''], resources: [configmaps], resourceNames: [a], verbs: [get]}]}
+---
+{kind: RoleBinding, apiVersion: rbac.authorization.k8s.io/v1, metadata: {name: b}, roleRef: {kind: Role, name: r}, subjects: [{kind: ServiceAccount, name: default}]}
+";
+    for (verbs, verdict) in [("[get, list]", "Unneeded"), ("[list]", "Needed")] {
+        let rule = format!("{{apiGroups: [''], resources: [configmaps], verbs: {verbs}}}");
+        let (found, _, error) = scan(granted, Some(&format!("baseline: [{rule}]")));
+        assert_eq!(told(&found, "default").0, verdict, "{error}");
+    }
+
+    let audience = "{kind: Pod, metadata: {name: p}, spec: {automountServiceAccountToken: false, containers: [{name: c, volumeMounts: [{name: v, mountPath: /t}]}], volumes: [{name: v, projected: {sources: [{serviceAccountToken: {audience: mine, path: token}}]}}]}}";
+    for (config, verdict) in [
+        ("", "Unknown"),
+        ("apiAudiences: [mine]", "Review"),
+        ("apiAudiences: [other]", "NoToken"),
+    ] {
+        let (found, _, _) = scan(audience, Some(config));
+        assert_eq!(told(&found, "default").0, verdict);
+    }
+}
+
+#[test]
+fn a_configuration_with_faults_is_told_with_file_line_and_fix() {
+    let config = "exemptions:\n- reason: r\n  nmae: x\n";
+    let (_, code, error) = scan(WORKLOADS, Some(config));
+    assert_eq!(
+        (code, error.as_str()),
+        (
+            2,
+            "error: DIR/config.yaml:3:3: unknown field `nmae`, expected one of reason, until, namespace, name, labels\n"
+        )
+    );
+    let output = program(&["scan", "-", "--config", "missing.yaml"], "");
+    let error = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(2));
+    assert!(
+        error.starts_with("error: missing.yaml: cannot be read: "),
+        "{error}"
+    );
+}

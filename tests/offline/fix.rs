@@ -1,0 +1,224 @@
+//! `scan -o patch --write` on manifests: only the lines that switch tokens off change, and a scan
+//! afterwards is clean.
+
+use std::{fs, os::unix::fs::PermissionsExt};
+
+use crate::rig::scan_in as scan;
+
+/// What the text of a manifest becomes.
+fn written(name: &str, text: &str) -> String {
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join(name);
+    fs::write(&file, text).unwrap();
+    let (code, out, error) = scan(dir.path(), &[name, "-o", "patch", "--write"]);
+    assert_eq!(code, 0, "{out}{error}\n{text}");
+    let (code, out, error) = scan(dir.path(), &[name]);
+    assert_eq!(code, 0, "{out}{error}\n{text}");
+    fs::read_to_string(&file).unwrap()
+}
+
+#[test]
+fn only_the_lines_needed_change_whatever_the_style() {
+    for (text, expected) in [
+        // Behind the key, before the comment that belongs to what follows.
+        (
+            "kind: Pod\nmetadata: {name: p}\nspec: # the pod\n  # one of them\n  containers:\n  - name: c\n",
+            "kind: Pod\nmetadata: {name: p}\nspec: # the pod\n  automountServiceAccountToken: false\n  # one of them\n  containers:\n  - name: c\n",
+        ),
+        // Beside the account that it speaks of.
+        (
+            "kind: Pod\nmetadata: {name: p}\nspec:\n    containers:\n    - name: c\n    serviceAccountName: x # who\n    restartPolicy: Never\n",
+            "kind: Pod\nmetadata: {name: p}\nspec:\n    containers:\n    - name: c\n    serviceAccountName: x # who\n    automountServiceAccountToken: false\n    restartPolicy: Never\n",
+        ),
+        // What is there already is changed.
+        (
+            "kind: Pod\nmetadata: {name: p}\nspec:\n  automountServiceAccountToken: yes # why?\n  containers: [{name: c}]\n",
+            "kind: Pod\nmetadata: {name: p}\nspec:\n  automountServiceAccountToken: false # why?\n  containers: [{name: c}]\n",
+        ),
+        (
+            "kind: Pod\nmetadata: {name: p}\nspec:\n  automountServiceAccountToken:\n  containers: [{name: c}]\n",
+            "kind: Pod\nmetadata: {name: p}\nspec:\n  automountServiceAccountToken: false\n  containers: [{name: c}]\n",
+        ),
+        // Between brackets, and as JSON.
+        (
+            "{kind: Pod, metadata: {name: p}, spec: {containers: [{name: c}]}}",
+            "{kind: Pod, metadata: {name: p}, spec: {automountServiceAccountToken: false, containers: [{name: c}]}}",
+        ),
+        (
+            "{\"kind\":\"Pod\",\"metadata\":{\"name\":\"p\"},\"spec\":{\"containers\":[{\"name\":\"c\"}]}}\n",
+            "{\"kind\":\"Pod\",\"metadata\":{\"name\":\"p\"},\"spec\":{\"automountServiceAccountToken\": false, \"containers\":[{\"name\":\"c\"}]}}\n",
+        ),
+        (
+            "{\n\t\"kind\": \"Pod\",\n\t\"metadata\": {\"name\": \"p\"},\n\t\"spec\": {\n    \"containers\": [{\"name\": \"c\"}]\n  }\n}\n",
+            "{\n\t\"kind\": \"Pod\",\n\t\"metadata\": {\"name\": \"p\"},\n\t\"spec\": {\n    \"automountServiceAccountToken\": false,\n    \"containers\": [{\"name\": \"c\"}]\n  }\n}\n",
+        ),
+        // The other documents, Windows' line ends, a byte-order mark, and no line end at the end.
+        (
+            "\u{feff}kind: Pod\r\nmetadata: {name: p}\r\nspec:\r\n  containers:\r\n  - name: c\r\n---\r\nkind: ConfigMap\r\ndata: {a: \"x\"}",
+            "\u{feff}kind: Pod\r\nmetadata: {name: p}\r\nspec:\r\n  automountServiceAccountToken: false\r\n  containers:\r\n  - name: c\r\n---\r\nkind: ConfigMap\r\ndata: {a: \"x\"}",
+        ),
+        // An account of the input answers for its pods.
+        (
+            "kind: ServiceAccount\nmetadata:\n  name: x\n# the end",
+            "kind: ServiceAccount\nmetadata:\n  name: x\n# the end",
+        ),
+        (
+            "kind: ServiceAccount\nmetadata:\n  name: x\n---\nkind: Pod\nmetadata: {name: p}\nspec: {serviceAccountName: x, containers: [{name: c}]}\n",
+            "kind: ServiceAccount\nmetadata:\n  name: x\nautomountServiceAccountToken: false\n---\nkind: Pod\nmetadata: {name: p}\nspec: {serviceAccountName: x, containers: [{name: c}]}\n",
+        ),
+        // Items of a list, also of one in another.
+        (
+            "kind: List\nitems:\n- kind: Pod\n  metadata: {name: p}\n  spec:\n    containers:\n    - name: c\n- kind: List\n  items:\n  - kind: Pod\n    metadata: {name: q}\n    spec:\n      containers:\n      - name: c\n",
+            "kind: List\nitems:\n- kind: Pod\n  metadata: {name: p}\n  spec:\n    automountServiceAccountToken: false\n    containers:\n    - name: c\n- kind: List\n  items:\n  - kind: Pod\n    metadata: {name: q}\n    spec:\n      automountServiceAccountToken: false\n      containers:\n      - name: c\n",
+        ),
+        // Merged keys are overridden, the anchor stays.
+        (
+            "kind: Pod\nmetadata: {name: p}\ncommon: &common {automountServiceAccountToken: true}\nspec:\n  <<: *common\n  containers:\n  - name: c\n",
+            "kind: Pod\nmetadata: {name: p}\ncommon: &common {automountServiceAccountToken: true}\nspec:\n  automountServiceAccountToken: false\n  <<: *common\n  containers:\n  - name: c\n",
+        ),
+    ] {
+        assert_eq!(written("m.yaml", text), expected);
+    }
+}
+
+/// Who reads `ca.crt` beside the token keeps it.
+#[test]
+fn files_beside_the_token_are_kept_by_a_volume_of_their_own() {
+    let flag = "--ca=/var/run/secrets/kubernetes.io/serviceaccount/ca.crt";
+    let block = format!(
+        "apiVersion: apps/v1\nkind: Deployment\nmetadata: {{name: d}}\nspec:\n  template:\n    spec:\n      containers:\n      - name: first # one\n        args: [{flag}]\n        volumeMounts:\n        - name: tmp\n          mountPath: /tmp\n      - name: second\n        image: >-\n          two\n\n      # volumes\n      volumes:\n      - name: tmp\n        emptyDir: {{}}\n\n# end\n"
+    );
+    insta::assert_snapshot!(written("block.yaml", &block));
+    let flow = format!(
+        "{{\"kind\": \"Job\", \"metadata\": {{\"name\": \"j\"}}, \"spec\": {{\"template\": {{\"spec\": {{\n  \"volumes\": [],\n  \"containers\": [\n    {{\"name\": \"c\", \"args\": [\"{flag}\"]}}\n  ]}}}}}}}}"
+    );
+    insta::assert_snapshot!(written("flow.json", &flow));
+}
+
+#[test]
+fn what_cannot_be_changed_alone_is_left_and_said() {
+    let shared = "kind: List\nitems:\n- kind: Pod\n  metadata: {name: p}\n  spec: &spec\n    containers:\n    - name: c\n- kind: Pod\n  metadata: {name: q}\n  spec: *spec\n";
+    let live = "kind: Pod\nmetadata: {name: live, uid: u}\nspec:\n  serviceAccountName: live\n  nodeName: n\n  containers: [{name: c, volumeMounts: [{name: kube-api-access-abcde, mountPath: /var/run/secrets/kubernetes.io/serviceaccount}]}]\n  volumes: [{name: kube-api-access-abcde, projected: {defaultMode: 420, sources: [{serviceAccountToken: {path: token, expirationSeconds: 3607}}, {configMap: {name: kube-root-ca.crt, items: [{key: ca.crt, path: ca.crt}]}}, {downwardAPI: {items: [{path: namespace, fieldRef: {apiVersion: v1, fieldPath: metadata.namespace}}]}}]}}]\nstatus: {phase: Running}\n";
+    let cases = [
+        (
+            "shared.yaml",
+            shared,
+            2,
+            "Pod/q in namespace default: shared.yaml: it is written as an alias of another part",
+        ),
+        (
+            "live.yaml",
+            live,
+            1,
+            "note: default/live: set automountServiceAccountToken: false",
+        ),
+    ];
+    let dir = tempfile::tempdir().unwrap();
+    for (name, text, expected, reason) in cases {
+        fs::write(dir.path().join(name), text).unwrap();
+        let (code, out, error) = scan(dir.path(), &[name, "-o", "patch", "--write"]);
+        assert_eq!(code, expected, "{name}: {out}{error}");
+        assert!(error.contains(reason), "{name}: {error}");
+        assert_eq!(fs::read_to_string(dir.path().join(name)).unwrap(), text);
+    }
+    // It keeps no other of its file from being changed, nor does what cannot be parsed.
+    let pod = "---\nkind: Pod\nmetadata: {name: r, namespace: other}\nspec: {containers: [{name: c}]}\n---\na: [\n";
+    fs::write(dir.path().join("both.yaml"), shared.to_owned() + pod).unwrap();
+    let (code, out, _) = scan(dir.path(), &["both.yaml", "-o", "patch", "--write"]);
+    assert_eq!(code, 2);
+    assert!(
+        out.starts_with("both.yaml: Pod/r in namespace other: token switched off\n"),
+        "{out}"
+    );
+    let (_, out, _) = scan(dir.path(), &["both.yaml"]);
+    assert!(
+        out.ends_with("2 ServiceAccounts: 1 Unneeded, 1 NoToken\n"),
+        "{out}"
+    );
+}
+
+#[test]
+fn files_are_told_and_keep_their_permissions_and_links() {
+    let dir = tempfile::tempdir().unwrap();
+    let pod = "kind: Pod\nmetadata: {name: p}\nspec:\n  containers: [{name: c}]\n";
+    let review = "kind: Pod\nmetadata: {name: r}\nspec:\n  containers: [{name: c, env: [{name: VAULT_ADDR}]}]\n";
+    let real = dir.path().join("real.yaml");
+    fs::write(&real, pod).unwrap();
+    fs::set_permissions(&real, fs::Permissions::from_mode(0o640)).unwrap();
+    std::os::unix::fs::symlink("real.yaml", dir.path().join("link.yaml")).unwrap();
+    fs::write(dir.path().join("review.yaml"), review).unwrap();
+    let (code, out, _) = scan(
+        dir.path(),
+        &[
+            "link.yaml",
+            "review.yaml",
+            "-o",
+            "patch",
+            "-o",
+            "json=r.json",
+            "--write",
+        ],
+    );
+    assert_eq!(
+        (code, out.as_str()),
+        (
+            0,
+            "link.yaml: Pod/p in namespace default: token switched off\n1 ServiceAccount: 1 Review\n"
+        )
+    );
+    assert!(dir.path().join("link.yaml").is_symlink());
+    assert_eq!(real.metadata().unwrap().permissions().mode() & 0o777, 0o640);
+    assert!(fs::read_to_string(&real).unwrap().contains("Token: false"));
+    assert_eq!(
+        fs::read_to_string(dir.path().join("review.yaml")).unwrap(),
+        review
+    );
+    // What was found before is told as it was.
+    let found = fs::read_to_string(dir.path().join("r.json")).unwrap();
+    assert!(found.contains("\"Unneeded\""), "{found}");
+    let mut names: Vec<_> = fs::read_dir(dir.path())
+        .unwrap()
+        .map(|entry| entry.unwrap().file_name())
+        .collect();
+    names.sort();
+    assert_eq!(names, ["link.yaml", "r.json", "real.yaml", "review.yaml"]);
+}
+
+/// What was asked for and not done is no success, whatever may fail a scan.
+#[test]
+fn a_file_that_may_not_be_written_is_an_error() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("a.yaml");
+    let pod = "kind: Pod\nmetadata: {name: p}\nspec: {containers: [{name: c}]}\n";
+    fs::write(&file, pod).unwrap();
+    fs::set_permissions(&file, fs::Permissions::from_mode(0o444)).unwrap();
+    let (code, _, error) = scan(
+        dir.path(),
+        &["a.yaml", "-o", "patch", "--write", "--fail-on", "never"],
+    );
+    assert_eq!(code, 2);
+    assert!(
+        error.contains("a.yaml: cannot be changed: it is read-only"),
+        "{error}"
+    );
+    assert_eq!(fs::read_to_string(&file).unwrap(), pod);
+}
+
+#[test]
+fn write_is_for_patches_of_files() {
+    let dir = tempfile::tempdir().unwrap();
+    for (args, says) in [
+        (&["--write", "x.yaml"][..], "-o patch"),
+        (&["--write", "-o", "patch"], "PATH"),
+    ] {
+        let (code, _, error) = scan(dir.path(), args);
+        assert_eq!(code, 2);
+        assert!(error.contains(says), "{error}");
+    }
+    let (code, _, error) = scan(dir.path(), &["-", "--write", "-o", "patch"]);
+    assert_eq!(code, 2);
+    assert!(
+        error.contains("standard input cannot be changed"),
+        "{error}"
+    );
+}

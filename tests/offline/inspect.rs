@@ -1,0 +1,61 @@
+//! `inspect` as people pipe something into it; what it prints is never the token.
+
+use std::path::Path;
+
+use crate::rig::inspect;
+
+#[test]
+fn what_is_no_token_gets_a_clear_error_without_it() {
+    let secret = "c2VjcmV0LXNpZ25hdHVyZQ";
+    for (args, input, expected) in [
+        (
+            &["-"][..],
+            String::new(),
+            "standard input: there is no token",
+        ),
+        (
+            &["-"],
+            secret.to_owned(),
+            "standard input: this is no JSON Web Token: it must have three parts",
+        ),
+        (
+            &["-"],
+            format!("e30.{secret}.{secret}"),
+            "standard input: this is no JSON Web Token: its second part does not hold claims",
+        ),
+        (
+            &["-"],
+            format!("e30.!{secret}!.{secret}"),
+            "its parts are not base64url",
+        ),
+        (
+            &["-"],
+            format!("e30.e30.{secret}"),
+            "this JSON Web Token is not one of a ServiceAccount",
+        ),
+        (
+            &["missing"],
+            String::new(),
+            "missing: No such file or directory",
+        ),
+    ] {
+        let (code, shown, error) = inspect(args, &input);
+        assert_eq!((code, shown.as_str()), (Some(2), ""), "{input}");
+        assert!(error.contains(expected), "{expected}: {error}");
+        assert!(!error.contains(secret), "{error}");
+    }
+}
+
+#[test]
+fn without_a_file_it_looks_where_pods_have_theirs() {
+    let own = Path::new("/var/run/secrets/kubernetes.io/serviceaccount/token");
+    if own.exists() {
+        return;
+    }
+    let (code, _, error) = inspect(&[], "");
+    assert_eq!(code, Some(2));
+    assert!(
+        error.contains("serviceaccount/token (give a FILE, or - for standard input)"),
+        "{error}"
+    );
+}

@@ -1,0 +1,25 @@
+//! Tests without a cluster: the commands on files, what they print, and what stands beside the code.
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    reason = "a test that cannot go on fails"
+)]
+
+#[path = "../rig/mod.rs"]
+mod rig;
+
+mod browser;
+mod command_line;
+mod corpus;
+mod crd;
+mod devtools;
+mod exemptions;
+mod explain;
+mod fix;
+mod html;
+mod inspect;
+mod layering;
+mod outputs;
+mod project;
+mod scan;
+mod unreachable;

@@ -1,0 +1,178 @@
+//! What other programs read of a scan: SARIF for code scanning, JUnit for CI servers. Valid, complete,
+//! at the right lines, and the same for the same input.
+
+use std::{fs, path::Path, process::Command};
+
+use serde_json::{Value, json};
+
+use crate::rig::{PROGRAM, program};
+
+const SAMPLE: &str = "tests/demo/sample.yaml";
+
+/// What a scan in a folder prints, whatever it finds.
+fn printed(dir: &Path, args: &[&str]) -> String {
+    let args = [&["scan", "--fail-on", "never"], args].concat();
+    let output = Command::new(PROGRAM).args(args).current_dir(dir).output();
+    let output = output.unwrap();
+    let error = String::from_utf8(output.stderr).unwrap();
+    assert!(output.status.success(), "{error}");
+    String::from_utf8(output.stdout).unwrap()
+}
+
+/// A SARIF log, which was found to be valid.
+fn sarif(dir: &Path, args: &[&str]) -> Value {
+    let schema = fs::read_to_string("tests/schemas/sarif-2.1.0.json").unwrap();
+    let schema = jsonschema::validator_for(&serde_json::from_str(&schema).unwrap()).unwrap();
+    let text = printed(dir, &[args, &["-o", "sarif"]].concat());
+    let log = serde_json::from_str(&text).unwrap();
+    let faults: Vec<_> = schema
+        .iter_errors(&log)
+        .map(|fault| fault.to_string())
+        .collect();
+    assert!(faults.is_empty(), "{faults:#?}");
+    log
+}
+
+/// File, line, rule and level of each result.
+fn results(log: &Value) -> Vec<(String, u64, String, String)> {
+    let results = log["runs"][0]["results"].as_array().unwrap();
+    let told = |result: &Value| {
+        let place = &result["locations"][0]["physicalLocation"];
+        let word = |value: &Value| value.as_str().unwrap_or_default().to_owned();
+        let line = place["region"]["startLine"].as_u64().unwrap_or_default();
+        (
+            word(&place["artifactLocation"]["uri"]),
+            line,
+            word(&result["ruleId"]),
+            word(&result["level"]),
+        )
+    };
+    results.iter().map(told).collect()
+}
+
+#[test]
+fn sarif_reads_well_and_is_the_same_each_time() {
+    let root = Path::new(".");
+    let log = sarif(root, &[SAMPLE]);
+    assert_eq!(log, sarif(root, &[SAMPLE]));
+    // The version changes with each release.
+    let version = log["runs"][0]["tool"]["driver"]["semanticVersion"].as_str();
+    let text = serde_json::to_string_pretty(&log).unwrap();
+    insta::assert_snapshot!(text.replace(version.unwrap(), "VERSION"));
+}
+
+/// The line is that of the key of the pod's own spec, whatever the style and the kind.
+#[test]
+fn results_stand_at_the_lines_of_pod_specs() {
+    let dir = tempfile::tempdir().unwrap();
+    let write = |name: &str, text: &str| {
+        let path = dir.path().join(name);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(path, text).unwrap();
+    };
+    write(
+        "pod.yaml",
+        "\n# first\nkind: Pod\nmetadata: {name: a}\nspec:\n  containers: [{name: c}]\n",
+    );
+    write(
+        "sub/two words.yaml",
+        "kind: ConfigMap\n---\napiVersion: apps/v1\nkind: Deployment\nmetadata: {name: b}\nspec:\n  template:\n    metadata: {}\n    spec: {containers: [{name: c}]}\n",
+    );
+    write(
+        "list.json",
+        "{\"kind\": \"ConfigMap\"}\n{\"kind\": \"List\", \"items\": [\n{\"kind\": \"Secret\"},\n{\"apiVersion\": \"batch/v1\", \"kind\": \"CronJob\", \"metadata\": {\"name\": \"d\"}, \"spec\": {\"jobTemplate\": {\"spec\": {\"template\": {\n\"spec\": {\"containers\": [{\"name\": \"c\"}]}}}}}}\n]}\n",
+    );
+    let log = sarif(dir.path(), &["."]);
+    let mut found = results(&log);
+    found.sort();
+    let expected = [
+        ("list.json", 5),
+        ("pod.yaml", 5),
+        ("sub/two%20words.yaml", 9),
+    ]
+    .map(|(file, line)| {
+        (
+            file.to_owned(),
+            line,
+            "no-permissions".to_owned(),
+            "error".to_owned(),
+        )
+    });
+    assert_eq!(found, expected);
+}
+
+#[test]
+fn a_fingerprint_follows_the_finding_and_not_its_line() {
+    let dir = tempfile::tempdir().unwrap();
+    let pod = "kind: Pod\nmetadata: {name: a}\nspec: {containers: [{name: c}]}\n";
+    let fingerprints = |text: &str| {
+        fs::write(dir.path().join("a.yaml"), text).unwrap();
+        let log = sarif(dir.path(), &["a.yaml"]);
+        log["runs"][0]["results"][0]["partialFingerprints"].clone()
+    };
+    let first = fingerprints(pod);
+    assert_eq!(fingerprints(&format!("# moved\n\n{pod}")), first);
+    assert_ne!(fingerprints(&pod.replace("name: a", "name: b")), first);
+}
+
+#[test]
+fn what_is_exempted_is_suppressed_with_the_reason() {
+    let dir = tempfile::tempdir().unwrap();
+    let pod = "kind: Pod\nmetadata: {name: a, annotations: {tokenexposure.io/exempt: it logs in}}\nspec: {containers: [{name: c}]}\n";
+    fs::write(dir.path().join("a.yaml"), pod).unwrap();
+    let log = sarif(dir.path(), &["a.yaml"]);
+    let result = &log["runs"][0]["results"][0];
+    assert_eq!(result["ruleId"], "exemption");
+    assert_eq!(
+        result["suppressions"],
+        json!([{ "kind": "external", "status": "accepted", "justification": "it logs in (annotation of the pods of Pod/a)" }])
+    );
+}
+
+/// GitHub takes 25,000 results of a run.
+#[test]
+fn more_results_than_github_takes_are_left_out_and_counted() {
+    let dir = tempfile::tempdir().unwrap();
+    let pod = |number: usize| {
+        format!(
+            "{{\"kind\":\"Pod\",\"metadata\":{{\"name\":\"p{number}\"}},\"spec\":{{\"containers\":[{{\"name\":\"c\"}}]}}}}\n"
+        )
+    };
+    let pods: String = (0..25_003).map(pod).collect();
+    fs::write(dir.path().join("pods.json"), pods).unwrap();
+    let log = printed(dir.path(), &["pods.json", "-o", "sarif"]);
+    let log: Value = serde_json::from_str(&log).unwrap();
+    let run = &log["runs"][0];
+    assert_eq!(run["results"].as_array().unwrap().len(), 25_000);
+    let notice = &run["invocations"][0]["toolExecutionNotifications"][0]["message"]["text"];
+    assert_eq!(notice, "3 results more are left out: a run may have 25000");
+}
+
+#[test]
+fn strings_are_the_same_in_sarif_and_made_visible_in_junit() {
+    let name = "a\u{1b}[31m<b>&\"'\u{202e}\u{fffe}";
+    let pod = json!({ "kind": "Pod", "metadata": { "name": "p", "namespace": name }, "spec": { "containers": [{ "name": "c" }] } });
+    let output = program(&["scan", "-", "-o", "sarif"], &pod.to_string());
+    let log: Value = serde_json::from_slice(&output.stdout).unwrap();
+    let result = &log["runs"][0]["results"][0];
+    assert_eq!(
+        result["properties"]["serviceAccount"],
+        format!("{name}/default")
+    );
+    let output = program(&["scan", "-", "-o", "junit"], &pod.to_string());
+    let text = String::from_utf8(output.stdout).unwrap();
+    assert!(
+        text.contains(r#"<testsuite name="a\u{1b}[31m&lt;b&gt;&amp;&quot;&apos;\u{202e}\u{fffe}""#),
+        "{text}"
+    );
+}
+
+#[test]
+fn junit_reads_well() {
+    let all = printed(Path::new("."), &[SAMPLE, "-o", "junit"]);
+    // Nothing fails there, as the exit code says.
+    assert!(all.contains(" failures=\"0\" errors=\"0\""), "{all}");
+    let output = program(&["scan", SAMPLE, "-o", "junit", "--fail-on", "unknown"], "");
+    assert_eq!(output.status.code(), Some(1));
+    insta::assert_snapshot!(String::from_utf8(output.stdout).unwrap());
+}

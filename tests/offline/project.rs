@@ -1,0 +1,277 @@
+//! What stands beside the code says what is so: links lead somewhere, versions agree, workflows run what
+//! was looked at, and the plugin's manifest is of the archives that a release packs.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fmt::Write,
+    fs,
+    path::{Path, PathBuf},
+    process::Command,
+};
+
+use serde_json::Value;
+use walkdir::WalkDir;
+
+const VERSION: &str = env!("CARGO_PKG_VERSION");
+const RUST: &str = env!("CARGO_PKG_RUST_VERSION");
+const WORKFLOWS: [&str; 2] = [".github/workflows/ci.yml", ".github/workflows/release.yml"];
+
+fn read(path: impl AsRef<Path>) -> String {
+    fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.as_ref().display()))
+}
+
+fn yaml(path: impl AsRef<Path>) -> Value {
+    serde_yaml::from_str(&read(path)).unwrap()
+}
+
+/// Runs a step of the release; its output, or its complaint.
+fn release(args: &[&str]) -> Result<String, String> {
+    let output = Command::new(".ci/release")
+        .args(args)
+        .env("SOURCE_DATE_EPOCH", "0")
+        .output()
+        .unwrap();
+    if output.status.success() {
+        Ok(String::from_utf8(output.stdout).unwrap())
+    } else {
+        Err(String::from_utf8(output.stderr).unwrap())
+    }
+}
+
+// === Documents ===
+
+fn documents() -> impl Iterator<Item = PathBuf> {
+    let ours = |name: &str| !["target", ".git"].contains(&name);
+    WalkDir::new(".")
+        .into_iter()
+        .filter_entry(move |entry| ours(entry.file_name().to_str().unwrap()))
+        .map(|entry| entry.unwrap().into_path())
+        .filter(|path| path.extension().is_some_and(|extension| extension == "md"))
+}
+
+/// Where the links of a document lead.
+fn links(text: &str) -> impl Iterator<Item = &str> {
+    text.split("](")
+        .skip(1)
+        .filter_map(|after| after.split(')').next())
+}
+
+/// The anchor of a heading, as GitHub makes it.
+fn anchor(heading: &str) -> String {
+    let heading = heading.trim_start_matches('#').trim().to_lowercase();
+    heading
+        .chars()
+        .filter(|character| character.is_alphanumeric() || " -_".contains(*character))
+        .map(|character| if character == ' ' { '-' } else { character })
+        .collect()
+}
+
+#[test]
+fn links_in_documents_lead_somewhere() {
+    let (mut broken, mut followed) = (Vec::new(), 0);
+    for document in documents() {
+        let text = read(&document);
+        for link in links(&text).filter(|link| !link.contains("://")) {
+            let (path, place) = link.split_once('#').unwrap_or((link, ""));
+            let target = match path {
+                "" => document.clone(),
+                path => document.parent().unwrap().join(path),
+            };
+            let has_place = || {
+                read(&target)
+                    .lines()
+                    .any(|line| line.starts_with('#') && anchor(line) == place)
+            };
+            if !target.exists() || (!place.is_empty() && !has_place()) {
+                broken.push(format!("{}: {link}", document.display()));
+            }
+            followed += 1;
+        }
+    }
+    assert_eq!(broken, [""; 0]);
+    assert!(followed > 10, "only {followed} links were found");
+}
+
+#[test]
+fn the_changelog_tells_of_this_version() {
+    let told = [VERSION, "Unreleased"].map(|section| release(&["notes", section]).unwrap());
+    assert!(
+        told.iter().any(|notes| notes.contains("- ")),
+        "CHANGELOG.md has no section `{VERSION}` or `Unreleased`"
+    );
+}
+
+/// In which file what comes before a version, and which.
+const VERSIONS: [(&str, &str, &str); 9] = [
+    ("deploy/chart/Chart.yaml", "\nversion: ", VERSION),
+    ("deploy/chart/Chart.yaml", "\nappVersion: ", VERSION),
+    ("deploy/install.yaml", "image: \"token-exposure:", VERSION),
+    ("README.md", "-t token-exposure:", VERSION),
+    ("Dockerfile", "-t token-exposure:", VERSION),
+    ("Dockerfile", "FROM rust:", RUST),
+    ("README.md", " Rust ", RUST),
+    (".github/CONTRIBUTING.md", " Rust ", RUST),
+    (WORKFLOWS[0], "image: rust:", RUST),
+];
+
+#[test]
+fn versions_agree() {
+    let mut wrong = String::new();
+    for (file, before, version) in VERSIONS {
+        let text = read(file);
+        let found: Vec<_> = text
+            .split(before)
+            .skip(1)
+            .map(|after| {
+                let version = |character: &char| character.is_ascii_digit() || *character == '.';
+                let found: String = after.chars().take_while(version).collect();
+                found.trim_end_matches('.').to_owned()
+            })
+            .filter(|found| !found.is_empty())
+            .collect();
+        if found.is_empty() || found.iter().any(|found| found != version) {
+            writeln!(wrong, "{file}: {before}{found:?}, not {version}").unwrap();
+        }
+    }
+    assert_eq!(wrong, "");
+}
+
+// === Workflows ===
+
+/// What a workflow runs that others wrote: the value and its comment.
+fn used(workflow: &str) -> Vec<(String, String)> {
+    let text = read(workflow);
+    text.lines()
+        .filter_map(|line| line.trim_start_matches([' ', '-']).strip_prefix("uses: "))
+        .map(|used| {
+            let (action, comment) = used.split_once(" # ").unwrap_or((used, ""));
+            (action.to_owned(), comment.to_owned())
+        })
+        .filter(|(action, _)| !action.starts_with("./"))
+        .collect()
+}
+
+fn is_pinned(action: &str) -> bool {
+    action.split_once('@').is_some_and(|(_, pin)| {
+        pin.len() == 40 && pin.bytes().all(|byte| b"0123456789abcdef".contains(&byte))
+    })
+}
+
+#[test]
+fn actions_are_pinned_each_to_one_commit_and_say_which_version_that_is() {
+    let mut pins: BTreeMap<String, BTreeSet<(String, String)>> = BTreeMap::new();
+    for workflow in WORKFLOWS {
+        for (action, comment) in used(workflow) {
+            assert!(is_pinned(&action), "{workflow}: {action}");
+            assert!(comment.starts_with('v'), "{workflow}: {action} # {comment}");
+            let name = action.split('@').next().unwrap().to_owned();
+            pins.entry(name).or_default().insert((action, comment));
+        }
+    }
+    assert!(pins.contains_key("actions/checkout"));
+    for (name, pins) in pins {
+        assert_eq!(pins.len(), 1, "{name}: {pins:?}");
+    }
+}
+
+#[test]
+fn workflows_have_no_permission_that_a_job_does_not_ask_for() {
+    for workflow in WORKFLOWS {
+        let parsed = yaml(workflow);
+        assert_eq!(parsed["permissions"], serde_json::json!({}), "{workflow}");
+        for (name, job) in parsed["jobs"].as_object().unwrap() {
+            assert!(job["permissions"].is_object(), "{workflow}: {name}");
+            let image = job["container"]["image"].as_str();
+            assert!(
+                image.is_none_or(|image| image.contains("@sha256:")),
+                "{workflow}: {name}"
+            );
+        }
+    }
+}
+
+// === The plugin of kubectl ===
+
+fn text<'a>(value: &'a Value, key: &str) -> &'a str {
+    value[key].as_str().unwrap_or_else(|| panic!("no {key}"))
+}
+
+/// The targets that a release builds for.
+fn targets() -> BTreeSet<String> {
+    let workflow = yaml(WORKFLOWS[1]);
+    let matrix = &workflow["jobs"]["build"]["strategy"]["matrix"]["include"];
+    let builds = matrix.as_array().unwrap().iter();
+    builds
+        .map(|build| text(build, "target").to_owned())
+        .collect()
+}
+
+#[test]
+fn the_plugins_manifest_is_of_the_archives_that_a_release_packs() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().to_str().unwrap();
+    let missing = release(&["krew", "somebody/something", path]).unwrap_err();
+    assert!(missing.contains(".tar.gz is missing"), "{missing}");
+
+    for target in targets() {
+        let program = dir.path().join(&target);
+        fs::write(&program, &target).unwrap();
+        release(&["archive", &target, program.to_str().unwrap(), path]).unwrap();
+    }
+    release(&["krew", "somebody/something", path]).unwrap();
+
+    let manifest = yaml(dir.path().join("token-exposure.yaml"));
+    assert_eq!(manifest["metadata"]["name"], "token-exposure");
+    assert_eq!(manifest["spec"]["version"], format!("v{VERSION}"));
+    let mut seen = BTreeSet::new();
+    for platform in manifest["spec"]["platforms"].as_array().unwrap() {
+        let place = format!("https://github.com/somebody/something/releases/download/v{VERSION}/");
+        let archive = text(platform, "uri").strip_prefix(&place).unwrap();
+        let target = archive
+            .strip_prefix(&format!("token-exposure-v{VERSION}-"))
+            .and_then(|rest| rest.strip_suffix(".tar.gz"))
+            .unwrap();
+        seen.insert(target.to_owned());
+        let architecture = match text(&platform["selector"]["matchLabels"], "arch") {
+            "amd64" => "x86_64",
+            "arm64" => "aarch64",
+            other => panic!("{other}"),
+        };
+        assert!(target.starts_with(architecture), "{target}");
+
+        let bytes = fs::read(dir.path().join(archive)).unwrap();
+        let digest = ring::digest::digest(&ring::digest::SHA256, &bytes);
+        let mut hex = String::new();
+        for byte in digest.as_ref() {
+            write!(hex, "{byte:02x}").unwrap();
+        }
+        assert_eq!(text(platform, "sha256"), hex, "{archive}");
+
+        let inside = dir.path().join(format!("inside-{target}"));
+        fs::create_dir(&inside).unwrap();
+        let unpacked = Command::new("tar")
+            .arg("xzf")
+            .arg(dir.path().join(archive))
+            .current_dir(&inside)
+            .status();
+        assert!(unpacked.unwrap().success());
+        let files = platform["files"].as_array().unwrap();
+        let from: BTreeSet<_> = files.iter().map(|file| text(file, "from")).collect();
+        assert_eq!(from, BTreeSet::from(["LICENSE", "token-exposure"]));
+        assert_eq!(read(inside.join("LICENSE")), read("LICENSE"));
+        assert_eq!(read(inside.join("token-exposure")), target);
+        let program = files.iter().find(|file| file["from"] == "token-exposure");
+        assert_eq!(program.unwrap()["to"], platform["bin"]);
+        assert_eq!(platform["bin"], "kubectl-token_exposure");
+    }
+    assert_eq!(seen, targets());
+}
+
+#[test]
+fn a_tag_that_is_not_the_version_releases_nothing() {
+    let refused = release(&["check", "v0.0.0"]).unwrap_err();
+    assert!(
+        refused.contains(&format!("Cargo.toml has the version {VERSION}")),
+        "{refused}"
+    );
+}

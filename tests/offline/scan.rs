@@ -1,0 +1,699 @@
+//! `scan` on files, as a person at the terminal and a pipeline see it.
+
+use std::{
+    fmt::Write,
+    fs,
+    path::Path,
+    process::{Command, Stdio},
+};
+
+use serde_json::Value;
+
+use crate::rig::{PROGRAM, program, scan_files, scan_in};
+
+const POD: &str =
+    "apiVersion: v1\nkind: Pod\nmetadata: {name: web}\nspec: {containers: [{name: web}]}\n";
+const CLEAN: &str = "apiVersion: v1\nkind: Pod\nmetadata: {name: web}\n\
+                     spec: {automountServiceAccountToken: false, containers: [{name: web}]}\n";
+
+/// A folder with these files.
+fn folder(files: &[(&str, &str)]) -> tempfile::TempDir {
+    let dir = tempfile::tempdir().unwrap();
+    for (name, content) in files {
+        let path = dir.path().join(name);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(path, content).unwrap();
+    }
+    dir
+}
+
+#[test]
+fn exit_codes_tell_findings_from_failures() {
+    let dir = folder(&[
+        ("bad.yaml", POD),
+        ("good.yaml", CLEAN),
+        ("broken.yaml", "kind: Pod\n  oops: {"),
+        ("empty.yaml", ""),
+    ]);
+    let cases: [(&[&str], i32); 16] = [
+        (&["good.yaml"], 0),
+        (&["bad.yaml"], 1),
+        (&["bad.yaml", "--fail-on", "never"], 0),
+        (&["bad.yaml", "--fail-on", "review"], 1),
+        (&["empty.yaml"], 0),
+        (&["broken.yaml"], 2),
+        (&["good.yaml", "broken.yaml"], 2),
+        (&["bad.yaml", "broken.yaml"], 2),
+        (&["missing.yaml"], 2),
+        (&["--no-such-flag"], 2),
+        (&["good.yaml", "-o", "nonsense"], 2),
+        (&["-n", "a", "-A"], 2),
+        (&["--kubeconfig", "missing"], 2),
+        (&["--kubeconfig", "broken.yaml"], 2),
+        (&["--kubeconfig", "good.yaml", "--context", "nowhere"], 2),
+        (&["--help"], 0),
+    ];
+    for (args, expected) in cases {
+        let (code, _, error) = scan_in(dir.path(), args);
+        assert_eq!(code, expected, "{args:?}: {error}");
+        assert_eq!(
+            code == 2,
+            !error.is_empty() && !error.starts_with("note"),
+            "{args:?}: {error}"
+        );
+    }
+}
+
+#[test]
+fn verdicts_at_or_above_the_threshold_fail() {
+    let explicit = "apiVersion: v1\nkind: Pod\nmetadata: {name: web}\nspec:\n  automountServiceAccountToken: false\n  \
+                    containers: [{name: c, volumeMounts: [{name: v, mountPath: /t}]}]\n  \
+                    volumes: [{name: v, projected: {sources: [{serviceAccountToken: {audience: AUDIENCE, path: token}}]}}]\n";
+    let annotated = "metadata: {name: web, annotations: {tokenexposure.io/exempt: why}}";
+    let exempted = POD.replace("metadata: {name: web}", annotated);
+    let dir = folder(&[
+        ("unneeded.yaml", POD),
+        ("review.yaml", &explicit.replace("AUDIENCE", "''")),
+        ("unknown.yaml", &explicit.replace("AUDIENCE", "mine")),
+        ("exempted.yaml", &exempted),
+        ("no-token.yaml", CLEAN),
+    ]);
+    for (file, codes) in [
+        ("unneeded.yaml", [1, 1, 1, 0]),
+        ("review.yaml", [0, 1, 1, 0]),
+        ("unknown.yaml", [0, 0, 1, 0]),
+        ("exempted.yaml", [0, 0, 0, 0]),
+        ("no-token.yaml", [0, 0, 0, 0]),
+    ] {
+        let found = ["unneeded", "review", "unknown", "never"]
+            .map(|fail_on| scan_in(dir.path(), &[file, "--fail-on", fail_on]).0);
+        assert_eq!(found, codes, "{file}");
+    }
+}
+
+#[test]
+fn the_table_reads_well() {
+    let (code, table, error) = scan_in(Path::new("."), &["tests/demo/sample.yaml"]);
+    assert_eq!((code, &*error), (1, ""));
+    insta::assert_snapshot!(table);
+}
+
+#[test]
+fn patches_read_well() {
+    let (_, patches, _) = scan_in(Path::new("."), &["tests/demo/sample.yaml", "-o", "patch"]);
+    insta::assert_snapshot!(patches);
+}
+
+#[test]
+fn a_pull_request_reads_well_and_names_are_no_markup() {
+    let (_, table, _) = scan_in(
+        Path::new("."),
+        &["tests/demo/sample.yaml", "-o", "markdown"],
+    );
+    insta::assert_snapshot!(table);
+    let pod = r#"{"kind":"Pod","metadata":{"name":"x","namespace":"a|<b>`c`"},"spec":{"containers":[{"name":"c"}]}}"#;
+    let output = program(&["scan", "-o", "markdown", "-"], pod);
+    let table = String::from_utf8(output.stdout).unwrap();
+    assert!(table.contains(r"| a\|\<b\>\`c\`/default |"), "{table}");
+}
+
+#[test]
+fn the_wide_table_of_all_reads_well() {
+    let (_, table, _) = scan_in(
+        Path::new("."),
+        &[
+            "tests/demo/sample.yaml",
+            "-o",
+            "wide",
+            "--report-scope",
+            "all",
+        ],
+    );
+    insta::assert_snapshot!(table);
+}
+
+#[test]
+fn yaml_reads_well_and_says_what_json_says() {
+    let (_, yaml, _) = scan_in(
+        Path::new("."),
+        &[
+            "tests/demo/sample.yaml",
+            "-o",
+            "yaml",
+            "--report-scope",
+            "all",
+        ],
+    );
+    let (_, json, _) = scan_in(
+        Path::new("."),
+        &[
+            "tests/demo/sample.yaml",
+            "-o",
+            "json",
+            "--report-scope",
+            "all",
+        ],
+    );
+    let from_yaml: Value = serde_yaml::from_str(&yaml).unwrap();
+    assert_eq!(from_yaml, serde_json::from_str::<Value>(&json).unwrap());
+    insta::assert_snapshot!(yaml);
+}
+
+/// `kubectl get --raw` gives lists whose items say neither kind nor version.
+#[test]
+fn items_of_a_list_of_one_kind_need_not_say_what_they_are() {
+    let list = r#"
+        {"kind": "PodList", "apiVersion": "v1", "items": [
+          {"metadata": {"name": "p"}, "spec": {"containers": [{"name": "c"}]}}]}
+        {"kind": "RoleBindingList", "apiVersion": "rbac.authorization.k8s.io/v1", "items": [
+          {"metadata": {"name": "b"}, "roleRef": {"kind": "ClusterRole", "name": "view"},
+           "subjects": [{"kind": "ServiceAccount", "name": "default"}]}]}"#;
+    let scan = program(&["scan", "-o", "json", "--report-scope", "all", "-"], list);
+    let list: Value = serde_json::from_slice(&scan.stdout).unwrap();
+    assert_eq!(list["items"][0]["status"]["reason"], "DirectGrant");
+}
+
+/// Namespaces may be called so, and kubectl would read a bare word as a boolean or a number.
+#[test]
+fn names_that_look_like_something_else_are_quoted() {
+    for name in ["on", "no", "y", "1e3", "0x1f", "2026-11-24", "null", "~"] {
+        let pod = format!(
+            "kind: Pod\nmetadata: {{name: p, namespace: \"{name}\"}}\nspec: {{containers: [{{name: c}}]}}\n"
+        );
+        let yaml = String::from_utf8(program(&["scan", "-o", "yaml", "-"], &pod).stdout).unwrap();
+        let quoted = [
+            format!("namespace: \"{name}\""),
+            format!("namespace: '{name}'"),
+        ];
+        assert!(
+            quoted.iter().any(|quoted| yaml.contains(quoted)),
+            "{name}: {yaml}"
+        );
+    }
+}
+
+/// `kubectl get` sorts by `namespace/name` as one string.
+#[test]
+fn objects_come_in_the_order_of_the_api_server() {
+    let pod = |namespace: &str| {
+        format!(
+            "---\nkind: Pod\nmetadata: {{name: p, namespace: {namespace}}}\nspec: {{containers: [{{name: c}}]}}\n"
+        )
+    };
+    let pods = ["a", "a-b", "a0"].map(pod).concat();
+    let scan = program(&["scan", "-o", "json", "-"], &pods);
+    let list: Value = serde_json::from_slice(&scan.stdout).unwrap();
+    let items = list["items"].as_array().unwrap().iter();
+    let namespaces: Vec<_> = items
+        .map(|item| item["metadata"]["namespace"].as_str().unwrap())
+        .collect();
+    assert_eq!(namespaces, ["a-b", "a", "a0"]);
+}
+
+#[test]
+fn what_is_wrong_is_named_with_its_place_and_the_rest_is_judged() {
+    let dir = folder(&[
+        ("a.yaml", POD),
+        (
+            "b/syntax.yaml",
+            "apiVersion: v1\nkind: Pod\nmetadata:\n  name: x\n bad: indent\n",
+        ),
+        (
+            "b/type.yaml",
+            &format!(
+                "{POD}---\napiVersion: v1\nkind: Pod\nmetadata: {{name: z}}\nspec: {{containers: 7}}\n"
+            ),
+        ),
+        ("c/cut.json", "{\"kind\": \"Pod\",\n \"spec\": {\n"),
+        ("d/not-text.yaml", "x"),
+        ("ignored.txt", "{{"),
+        (".hidden/skipped.yaml", "{{"),
+    ]);
+    fs::write(dir.path().join("d/not-text.yaml"), [0xff, 0xfe, 0x00]).unwrap();
+    fs::create_dir(dir.path().join("folder.yaml")).unwrap();
+    let (code, table, error) = scan_in(dir.path(), &["."]);
+    assert_eq!(code, 2);
+    assert!(table.contains("Unneeded"), "{table}");
+    insta::assert_snapshot!(error);
+}
+
+#[test]
+fn a_broken_kubeconfig_is_named_with_its_path() {
+    let dir = folder(&[("broken", "clusters: {"), ("empty", "")]);
+    let (_, _, missing) = scan_in(dir.path(), &["--kubeconfig", "missing"]);
+    let (_, _, broken) = scan_in(dir.path(), &["--kubeconfig", "broken"]);
+    let (_, _, empty) = scan_in(dir.path(), &["--kubeconfig", "empty"]);
+    for (error, path) in [(missing, "missing"), (broken, "broken"), (empty, "empty")] {
+        assert!(
+            error.starts_with(&format!("error: kubeconfig {path} (of --kubeconfig): ")),
+            "{error}"
+        );
+        assert_eq!(
+            error
+                .lines()
+                .filter(|line| line.starts_with("error"))
+                .count(),
+            1,
+            "{error}"
+        );
+    }
+}
+
+/// What kubectl accepts is accepted, with the meaning that it has there.
+#[test]
+fn yaml_is_read_as_kubectl_reads_it() {
+    let with_bom = format!("\u{feff}{POD}");
+    let crlf = POD.replace('\n', "\r\n");
+    for (name, content, verdict) in [
+        ("no", POD.replace("spec: {", "spec: {automountServiceAccountToken: no, "), "NoToken"),
+        ("off", POD.replace("spec: {", "spec: {automountServiceAccountToken: off, "), "NoToken"),
+        ("yes", POD.replace("spec: {", "spec: {automountServiceAccountToken: yes, "), "Unneeded"),
+        ("byte order mark", with_bom, "Unneeded"),
+        ("carriage returns", crlf, "Unneeded"),
+        ("merge key", "base: &base {automountServiceAccountToken: false}\nkind: Pod\nmetadata: {name: x}\nspec: {<<: *base, containers: [{name: c}]}\n".into(), "NoToken"),
+        ("the last of two keys", "kind: Pod\nmetadata: {name: x}\nspec: {automountServiceAccountToken: true, automountServiceAccountToken: false, containers: [{name: c}]}\n".into(), "NoToken"),
+        ("empty documents", format!("---\n---\n# nothing\n---\n{POD}---\n"), "Unneeded"),
+        ("a list", format!("kind: List\nitems:\n- {}", POD.replace('\n', "\n  ")), "Unneeded"),
+        ("a list of a kind", "kind: PodList\nitems:\n- metadata: {name: x}\n  spec: {containers: [{name: c}]}\n".into(), "Unneeded"),
+        ("a number too large for one", format!("{POD}---\nkind: ConfigMap\ndata: {{x: 5245e67867}}\n"), "Unneeded"),
+        ("YAML in braces", "{kind: Pod, metadata: {name: x}, spec: {containers: [{name: c}]}}\n---\n{kind: ConfigMap}\n".into(), "Unneeded"),
+        ("JSON in lines", "{\"kind\":\"Pod\",\"metadata\":{\"name\":\"x\"},\"spec\":{\"containers\":[{\"name\":\"c\"}]}}\n{\"kind\":\"ConfigMap\"}\n".into(), "Unneeded"),
+    ] {
+        let dir = folder(&[("x.yaml", &content)]);
+        let (reports, _, error) = scan_files(&[&dir.path().join("x.yaml")], &[]);
+        assert!(!error.contains("error"), "{name}: {error}");
+        let verdicts: Vec<_> = reports.iter().map(|report| report["status"]["verdict"].as_str().unwrap()).collect();
+        assert_eq!(verdicts, [verdict], "{name}");
+    }
+}
+
+#[test]
+fn standard_input_is_read_and_the_namespace_filled_in() {
+    let output = program(&["scan", "-n", "shop", "-o", "json", "-"], POD);
+    let list: Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!(list["items"][0]["metadata"]["namespace"], "shop");
+    assert_eq!(output.status.code(), Some(1));
+}
+
+#[test]
+fn a_template_whose_pods_are_in_the_dump_is_not_counted_twice() {
+    let live = "apiVersion: v1\nkind: Pod\nmetadata: {name: web-7d4b9c-x, uid: u, labels: {pod-template-hash: 7d4b9c}, \
+                ownerReferences: [{kind: ReplicaSet, name: web-7d4b9c, controller: true}]}\nspec: {containers: [{name: c}]}\n";
+    let template = |kind: &str, name: &str, owner: &str| {
+        format!(
+            "---\napiVersion: apps/v1\nkind: {kind}\nmetadata: {{name: {name}{owner}}}\nspec: {{template: {{spec: {{containers: [{{name: c}}]}}}}}}\n"
+        )
+    };
+    let owned = ", ownerReferences: [{kind: Deployment, name: web, controller: true}]";
+    let dump = [
+        live,
+        &template("Deployment", "web", ""),
+        &template("ReplicaSet", "web-7d4b9c", owned),
+        &template("Deployment", "idle", ""),
+    ]
+    .concat();
+    let dir = folder(&[("dump.yaml", &dump)]);
+    let (reports, ..) = scan_files(&[&dir.path().join("dump.yaml")], &[]);
+    assert_eq!(
+        reports[0]["status"]["workloadNames"],
+        "Deployment/idle, Deployment/web"
+    );
+    // The live pod is read: it has no token, whatever its template would give.
+    assert_eq!(reports[0]["status"]["pods"], 1);
+}
+
+#[test]
+fn a_reader_who_has_seen_enough_is_no_error() {
+    let mut scan = Command::new(PROGRAM)
+        .args(["scan", "-o", "yaml", "tests/demo/sample.yaml"])
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    drop(scan.stdout.take());
+    let output = scan.wait_with_output().unwrap();
+    assert_eq!(
+        (
+            output.status.code(),
+            &*String::from_utf8(output.stderr).unwrap()
+        ),
+        (Some(0), "")
+    );
+}
+
+#[test]
+fn what_a_terminal_would_act_on_is_shown_and_json_is_left_alone() {
+    let pod = "kind: Pod\nmetadata: {name: p, namespace: \"a\\e[2Jb\"}\nspec: {containers: [{name: c}]}\n";
+    let output = program(&["scan", "-"], pod);
+    let table = String::from_utf8(output.stdout).unwrap();
+    assert!(
+        table.contains("a\\u{1b}[2Jb") && !table.contains('\u{1b}'),
+        "{table}"
+    );
+    let list: Value =
+        serde_json::from_slice(&program(&["scan", "-o", "json", "-"], pod).stdout).unwrap();
+    assert_eq!(list["items"][0]["metadata"]["namespace"], "a\u{1b}[2Jb");
+}
+
+/// Aliases and nesting are bounded: small input cannot cost much.
+#[test]
+fn input_that_multiplies_itself_is_refused() {
+    let mut laughs = String::from("a0: &a0 [x, x, x, x, x, x, x, x, x, x]\n");
+    for level in 1..12 {
+        let aliases = vec![format!("*a{}", level - 1); 10].join(", ");
+        writeln!(laughs, "a{level}: &a{level} [{aliases}]").unwrap();
+    }
+    let deep = "[".repeat(100_000);
+    let deep_json = format!("{{\"kind\":\"Pod\",\"spec\":{}", "[".repeat(100_000));
+    for (name, content) in [
+        ("laughs.yaml", laughs),
+        ("deep.yaml", format!("x: {deep}")),
+        ("deep.json", deep_json),
+    ] {
+        let dir = folder(&[(name, &content)]);
+        let (code, _, error) = scan_in(dir.path(), &["."]);
+        assert_eq!(code, 2, "{name}: {error}");
+        assert!(error.starts_with(&format!("error: ./{name}")), "{error}");
+    }
+}
+
+/// Two pods with labels, each with an account of its own.
+const LABELLED: &str = "\
+{kind: Pod, apiVersion: v1, metadata: {name: web, labels: {app: web}}, spec: {serviceAccountName: web, containers: [{name: c}]}}
+---
+kind: Deployment
+apiVersion: apps/v1
+metadata: {name: db}
+spec: {template: {metadata: {labels: {app: db, tier: back}}, spec: {serviceAccountName: db, containers: [{name: c}]}}}
+---
+{kind: ServiceAccount, apiVersion: v1, metadata: {name: idle}}
+";
+
+#[test]
+fn labels_select_pods_and_templates() {
+    for (selector, accounts) in [
+        ("", vec!["db", "idle", "web"]),
+        ("app=web", vec!["web"]),
+        ("app in (web, db)", vec!["db", "web"]),
+        ("!tier", vec!["web"]),
+        ("app=none", vec![]),
+    ] {
+        let args = [
+            "scan",
+            "-o",
+            "json",
+            "--report-scope",
+            "all",
+            "-l",
+            selector,
+            "-",
+        ];
+        let output = program(&args, LABELLED);
+        let list: Value = serde_json::from_slice(&output.stdout).unwrap();
+        let items = list["items"].as_array().unwrap();
+        let mut names: Vec<_> = items
+            .iter()
+            .map(|item| item["metadata"]["name"].as_str().unwrap())
+            .collect();
+        names.sort_unstable();
+        assert_eq!(names, accounts, "{selector}");
+    }
+    let dir = folder(&[("a.yaml", LABELLED)]);
+    let (code, _, error) = scan_in(dir.path(), &["a.yaml", "-l", "app web"]);
+    assert_eq!(code, 2);
+    assert!(
+        error.contains("`app web` is no requirement: write `key=value`"),
+        "{error}"
+    );
+}
+
+#[test]
+fn patterns_name_files_where_the_shell_does_not() {
+    let dir = folder(&[
+        ("a/one.yaml", POD),
+        ("a/b/two.yaml", &POD.replace("name: web}", "name: two}")),
+        ("a/b/readme.txt", "not YAML: ["),
+        ("c/[x].yaml", CLEAN),
+    ]);
+    for (pattern, code, pods) in [
+        ("a/*.yaml", 1, 1),
+        ("a/**/*.yaml", 1, 2),
+        ("a/?", 1, 1),
+        // A file of that very name is no pattern.
+        ("c/[x].yaml", 0, 0),
+        ("nowhere/*.yaml", 2, 0),
+        ("a/[.yaml", 2, 0),
+    ] {
+        let (found, json, error) = scan_in(dir.path(), &[pattern, "-o", "json"]);
+        let list: Value = serde_json::from_str(&json).unwrap();
+        let judged = list["items"][0]["status"]["pods"]
+            .as_u64()
+            .unwrap_or_default();
+        assert_eq!((found, judged), (code, pods), "{pattern}: {error}");
+    }
+}
+
+#[test]
+fn one_scan_is_told_in_several_ways() {
+    let dir = folder(&[("a.yaml", POD)]);
+    let args = [
+        "a.yaml",
+        "-o",
+        "markdown",
+        "-o",
+        "json=out.json",
+        "-o",
+        "yaml=out.yaml",
+    ];
+    let (code, markdown, _) = scan_in(dir.path(), &args);
+    assert_eq!(code, 1);
+    assert!(markdown.starts_with("###"), "{markdown}");
+    let json: Value =
+        serde_json::from_slice(&fs::read(dir.path().join("out.json")).unwrap()).unwrap();
+    let yaml: Value =
+        serde_yaml::from_slice(&fs::read(dir.path().join("out.yaml")).unwrap()).unwrap();
+    assert_eq!(json["items"][0]["status"]["verdict"], "Unneeded");
+    assert_eq!(json, yaml);
+    let (code, nothing, _) = scan_in(
+        dir.path(),
+        &["a.yaml", "-o", "json", "--output-file", "two.json"],
+    );
+    assert_eq!((code, nothing.as_str()), (1, ""));
+    assert_eq!(
+        fs::read(dir.path().join("two.json")).unwrap(),
+        fs::read(dir.path().join("out.json")).unwrap()
+    );
+    for (args, complaint) in [
+        (
+            &["-o", "json", "-o", "yaml"][..],
+            "two outputs go to standard output",
+        ),
+        (&["-o", "json=x", "-o", "yaml=x"], "two outputs go to x"),
+        (
+            &["-o", "nonsense"],
+            "`nonsense` is none of table, wide, json",
+        ),
+        (&["-o", "json="], "`json=` names no file"),
+        (
+            &["-o", "json=no/such/folder"],
+            "no/such/folder cannot be written",
+        ),
+    ] {
+        let (code, _, error) = scan_in(dir.path(), &[&["a.yaml"], args].concat());
+        assert!(
+            code == 2 && error.contains(complaint),
+            "{args:?}: {code} {error}"
+        );
+    }
+}
+
+/// What a terminal of 100 columns is sent.
+fn on_a_terminal(environment: &str) -> String {
+    let command = format!("stty cols 100; {environment} {PROGRAM} scan tests/demo/sample.yaml");
+    let output = Command::new("script")
+        .args(["-qec", &command, "/dev/null"])
+        .stdin(Stdio::null())
+        .output()
+        .expect("`script` of the package bsdutils runs");
+    String::from_utf8(output.stdout).unwrap()
+}
+
+#[test]
+fn a_terminal_gets_colours_that_fit_unless_it_wants_none() {
+    let shown = on_a_terminal("TERM=xterm");
+    assert!(shown.contains("\u{1b}[38;5;9mUnneeded"), "{shown}");
+    for environment in ["NO_COLOR=1 TERM=xterm", "TERM=dumb"] {
+        let shown = on_a_terminal(environment);
+        assert!(
+            shown.contains("Unneeded") && !shown.contains('\u{1b}'),
+            "{shown}"
+        );
+        assert!(
+            shown
+                .lines()
+                .all(|line| line.trim_end().chars().count() <= 100),
+            "{shown}"
+        );
+    }
+    let (_, piped, _) = scan_in(Path::new("."), &["tests/demo/sample.yaml"]);
+    assert!(!piped.contains('\u{1b}'));
+}
+
+/// Input, whether its pod is found, the exit code, and what standard error says.
+fn odd_input() -> Vec<(String, bool, i32, &'static str)> {
+    const POD: &str = "kind: Pod\nmetadata: {name: p}\nspec: {containers: [{name: c}]}\n";
+    let json = r#"{"kind":"Pod","kind":"Pod","metadata":{"name":"p"},"spec":{"containers":[{"name":"c"}]}}"#;
+    let list = format!("[{}]", json.replacen("\"kind\":\"Pod\",", "", 1));
+    vec![
+        // The documents behind one that cannot be parsed, as kubectl prints them and as people do.
+        (format!("a: [\n---\n{POD}"), true, 2, "standard input:1:4: "),
+        (
+            format!("%YAML 1.2\n---\n{POD}...\n%YAML 1.2\n---\na: 1\n"),
+            true,
+            1,
+            "",
+        ),
+        (format!("{POD}---\n\u{feff}kind: ConfigMap\n"), true, 1, ""),
+        (
+            format!("{{\"kind\": \"ConfigMap\"}}\n---\n{POD}"),
+            true,
+            1,
+            "",
+        ),
+        // The last of several fields of a name counts, and a list need not say of what.
+        (json.to_owned(), true, 1, ""),
+        (
+            json.replace("\"spec\"", "\"spec\":{},\"spec\""),
+            true,
+            1,
+            "",
+        ),
+        (list, true, 1, ""),
+        // What is no object.
+        ("hello\n".to_owned(), false, 2, "is no object of Kubernetes"),
+        (
+            POD.replace("kind: Pod", "apiVersion: v1"),
+            false,
+            2,
+            "has no `kind`",
+        ),
+        (
+            "apiVersion: v1\nkind: Status\nstatus: Failure\n".to_owned(),
+            false,
+            2,
+            "is an answer of the API server",
+        ),
+        (
+            "apiVersion: meta.k8s.io/v1\nkind: Table\n".to_owned(),
+            false,
+            2,
+            "get it with -o json",
+        ),
+        (
+            "apiVersion: apps/v1\nkind: Deployment\nmetadata: {name: d}\nspec: {tempalte: {}}\n"
+                .to_owned(),
+            false,
+            0,
+            "d has no pod template",
+        ),
+        // Templates of charts, also where they happen to be YAML.
+        (
+            "kind: Pod\nmetadata:\n  name: {{ .Values.name }}\n".to_owned(),
+            false,
+            2,
+            "`helm template`",
+        ),
+        (
+            "{{- if .Values.x }}\nkind: Pod\n{{- end }}\n".to_owned(),
+            false,
+            2,
+            "`helm template`",
+        ),
+        (
+            POD.replace("name: p", "name: \"{{ .Release.Name }}\""),
+            true,
+            2,
+            "`helm template`",
+        ),
+        // Not a boolean, and not a number.
+        (
+            POD.replace("spec: {", "spec: {automountServiceAccountToken: .inf, "),
+            false,
+            2,
+            "invalid type",
+        ),
+    ]
+}
+
+/// Each by itself: what is wrong with it is said, and all else is judged.
+#[test]
+fn odd_input_is_named_and_takes_nothing_else_with_it() {
+    for (input, found, code, says) in odd_input() {
+        let output = program(&["scan", "-"], &input);
+        let text = |bytes| String::from_utf8(bytes).unwrap();
+        let (out, error) = (text(output.stdout), text(output.stderr));
+        assert_eq!(output.status.code(), Some(code), "{input}: {out}{error}");
+        assert_eq!(out.contains("1 Unneeded"), found, "{input}: {out}{error}");
+        assert!(error.contains(says), "{input}: {error}");
+    }
+}
+
+/// Whoever reads only the output must not take it for all there is.
+#[test]
+fn outputs_say_that_input_could_not_be_read() {
+    let dir = folder(&[("bad.yaml", "a: ["), ("good.yaml", POD)]);
+    for (format, says) in [
+        ("sarif", "\"executionSuccessful\": false"),
+        (
+            "junit",
+            "<testsuite name=\"input\" tests=\"1\" errors=\"1\">",
+        ),
+        (
+            "markdown",
+            "**Not all of the input could be read:**\n\n* ./bad.yaml:1:4: ",
+        ),
+        ("html", "Not all of the input could be read: 1 errors"),
+    ] {
+        let (code, out, _) = scan_in(dir.path(), &[".", "-o", format]);
+        assert_eq!(code, 2);
+        assert!(out.contains(says), "{format}: {out}");
+    }
+}
+
+/// A large list is read item by item, and says the same as one that is read whole.
+#[test]
+fn a_large_list_is_read_item_by_item() {
+    let item = |number: usize, extra: &str| {
+        format!(
+            "- apiVersion: v1\n  kind: Pod\n  metadata:\n    name: p{number}\n    namespace: n{}\n    annotations:\n      text: |-\n        - one\n\n        items:\n        {}\n  spec:\n    containers:\n    - name: c{extra}\n",
+            number % 7,
+            "x".repeat(400)
+        )
+    };
+    let list = |broken: &str| {
+        let items: String = (0..3_000)
+            .map(|number| item(number, if number == 1_234 { broken } else { "" }))
+            .collect();
+        format!("apiVersion: v1\nitems:\n{items}kind: List\nmetadata:\n  resourceVersion: \"\"\n")
+    };
+    let dir = folder(&[
+        ("large.yaml", &list("")),
+        ("broken.yaml", &list("\n  - : ]")),
+    ]);
+    let (items, code, error) = scan_files(&[&dir.path().join("large.yaml")], &[]);
+    assert_eq!((items.len(), code), (7, 1), "{error}");
+    let pods: u64 = items
+        .iter()
+        .filter_map(|item| item["status"]["pods"].as_u64())
+        .sum();
+    assert_eq!(pods, 3_000);
+    // One item that cannot be parsed is told with its line; the others are judged.
+    let (items, code, error) = scan_files(&[&dir.path().join("broken.yaml")], &[]);
+    let pods: u64 = items
+        .iter()
+        .filter_map(|item| item["status"]["pods"].as_u64())
+        .sum();
+    assert_eq!((pods, code), (2_999, 2), "{error}");
+    let line = 2 + 1_234 * 14 + 15;
+    assert!(error.contains(&format!("broken.yaml:{line}:")), "{error}");
+}

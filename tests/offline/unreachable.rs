@@ -1,0 +1,69 @@
+//! An API server that is silent or not there: the controller waits and ends when told to, a scan says so.
+
+use std::{
+    fs,
+    net::TcpListener,
+    path::{Path, PathBuf},
+    time::Duration,
+};
+
+use crate::rig::{Controller, await_that, program};
+
+/// An API server that accepts connections and never answers cannot keep us from ending.
+#[test]
+fn a_silent_api_server_at_the_start_cannot_hold_us() {
+    let silent = TcpListener::bind("127.0.0.1:0").unwrap();
+    let dir = tempfile::tempdir().unwrap();
+    let kubeconfig = kubeconfig_for(dir.path(), &silent.local_addr().unwrap().to_string());
+    let controller = Controller::start(&["--kubeconfig", kubeconfig.to_str().unwrap()]);
+    std::thread::sleep(Duration::from_millis(500));
+    assert_eq!(controller.get("/healthz").unwrap().0, 200);
+    let (status, took, _) = controller.terminate();
+    assert_eq!(status.code(), Some(0));
+    assert!(took < Duration::from_secs(5), "{took:?}");
+}
+
+/// A kubeconfig for an API server of ours.
+fn kubeconfig_for(dir: &Path, address: &str) -> PathBuf {
+    let kubeconfig = dir.join("kubeconfig");
+    let content = format!(
+        "apiVersion: v1\nkind: Config\ncurrent-context: c\n\
+         clusters: [{{name: c, cluster: {{server: 'https://{address}'}}}}]\n\
+         users: [{{name: u, user: {{token: t}}}}]\n\
+         contexts: [{{name: c, context: {{cluster: c, user: u}}}}]\n"
+    );
+    fs::write(&kubeconfig, content).unwrap();
+    kubeconfig
+}
+
+#[test]
+fn a_scan_without_an_api_server_says_so_once() {
+    let dir = tempfile::tempdir().unwrap();
+    let kubeconfig = kubeconfig_for(dir.path(), "127.0.0.1:1");
+    let scan = program(&["scan", "--kubeconfig", kubeconfig.to_str().unwrap()], "");
+    let error = String::from_utf8(scan.stderr).unwrap();
+    assert_eq!(scan.status.code(), Some(2));
+    assert_eq!(error.lines().count(), 1, "{error}");
+    assert!(error.contains("Connection refused"), "{error}");
+}
+
+#[test]
+fn an_api_server_that_is_not_there_is_waited_for() {
+    let dir = tempfile::tempdir().unwrap();
+    let kubeconfig = kubeconfig_for(dir.path(), "127.0.0.1:1");
+    let controller = Controller::start(&["--kubeconfig", kubeconfig.to_str().unwrap()]);
+    await_that("the trouble is logged", || {
+        controller
+            .log()
+            .contains("the API server cannot be asked; trying again")
+    });
+    assert_eq!(controller.get("/healthz").unwrap().0, 200);
+    let (code, body) = controller.get("/readyz").unwrap();
+    assert_eq!(code, 503);
+    assert!(body.contains("pods"), "{body}");
+    let log = controller.log();
+    assert_eq!(log.matches("WARN").count(), 1, "one line: {log}");
+    let (status, took, _) = controller.terminate();
+    assert_eq!(status.code(), Some(0));
+    assert!(took < Duration::from_secs(5), "{took:?}");
+}

@@ -1,0 +1,157 @@
+//! A controller as a process, and what it tells.
+
+use std::{
+    fs,
+    path::PathBuf,
+    process::{Child, ChildStdin, Command, ExitStatus, Stdio},
+    time::{Duration, Instant},
+};
+
+use tempfile::TempDir;
+
+use super::{PATIENCE, await_that, get, program_path, signal};
+
+/// The subcommand, on a free port.
+const LISTEN: [&str; 3] = ["controller", "--bind-address", "127.0.0.1:0"];
+
+/// A running controller; it is killed with this value.
+pub struct Controller {
+    process: Child,
+    /// Of one that must not outlive this process: it runs until this closes.
+    _stdin: Option<ChildStdin>,
+    address: String,
+    log: PathBuf,
+    _dir: Option<TempDir>,
+}
+
+impl Controller {
+    /// Starts one, and waits until it serves.
+    pub fn start(args: &[&str]) -> Self {
+        Self::start_with(args, &[])
+    }
+
+    /// Starts one with an environment of its own.
+    pub fn start_with(args: &[&str], environment: &[(&str, &str)]) -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        let log = dir.path().join("log");
+        let mut command = Command::new(program_path());
+        command.args(LISTEN).args(args);
+        command.envs(environment.iter().copied());
+        Self::run(command, log, Some(dir))
+    }
+
+    /// Starts one that nobody stops: it ends with this process.
+    pub fn until_the_end(args: &[&str], log: PathBuf) -> Self {
+        let mut command = Command::new("sh");
+        let script = r#""$@" & cat >/dev/null; kill $!"#;
+        command.args(["-c", script, "sh"]).arg(program_path());
+        command.args(LISTEN).args(args).stdin(Stdio::piped());
+        Self::run(command, log, None)
+    }
+
+    fn run(mut command: Command, log: PathBuf, dir: Option<TempDir>) -> Self {
+        command.stderr(fs::File::create(&log).unwrap());
+        let mut process = command.spawn().unwrap();
+        let mut controller = Self {
+            _stdin: process.stdin.take(),
+            process,
+            address: String::new(),
+            log,
+            _dir: dir,
+        };
+        await_that("the controller serves", || {
+            let log = controller.log();
+            assert!(
+                controller.process.try_wait().unwrap().is_none(),
+                "the controller ended: {log}"
+            );
+            let address = log
+                .split("address=")
+                .nth(1)
+                .and_then(|rest| rest.split_whitespace().next());
+            address
+                .unwrap_or_default()
+                .clone_into(&mut controller.address);
+            address.is_some()
+        });
+        controller
+    }
+
+    /// Waits until it has read the cluster.
+    pub fn await_ready(&self) {
+        await_that("the controller is ready", || {
+            self.get("/readyz").is_some_and(|(code, _)| code == 200)
+        });
+    }
+
+    /// What it logged so far.
+    pub fn log(&self) -> String {
+        fs::read_to_string(&self.log).unwrap()
+    }
+
+    /// Its process id.
+    pub fn pid(&self) -> u32 {
+        self.process.id()
+    }
+
+    /// Where it serves.
+    pub fn address(&self) -> &str {
+        &self.address
+    }
+
+    /// Status and body of a path; `None` when nobody answers.
+    pub fn get(&self, path: &str) -> Option<(u16, String)> {
+        get(&self.address, path)
+    }
+
+    /// The value of a series, spelled as in the exposition text; 0 where it is not there.
+    pub fn metric(&self, series: &str) -> f64 {
+        let (_, text) = self.get("/metrics").expect("the controller serves metrics");
+        let line = text
+            .lines()
+            .find_map(|line| line.strip_prefix(series)?.strip_prefix(' '));
+        line.map_or(0.0, |value| value.parse().unwrap())
+    }
+
+    /// Writes of reports so far.
+    pub fn writes(&self) -> f64 {
+        let of = |operation| {
+            self.metric(&format!(
+                "token_exposure_report_writes_total{{operation=\"{operation}\"}}"
+            ))
+        };
+        ["apply", "apply_status", "replace_status", "delete"]
+            .into_iter()
+            .map(of)
+            .sum()
+    }
+
+    /// Waits until it has nothing to do: nothing written for a second.
+    pub fn settle(&self) {
+        let (mut writes, mut since) = (self.writes(), Instant::now());
+        let deadline = Instant::now() + PATIENCE;
+        while since.elapsed() < Duration::from_secs(1) {
+            assert!(Instant::now() < deadline, "the controller keeps writing");
+            std::thread::sleep(Duration::from_millis(100));
+            let now = self.writes();
+            if now.to_bits() != writes.to_bits() {
+                (writes, since) = (now, Instant::now());
+            }
+        }
+    }
+
+    /// Sends SIGTERM, and says how and how soon it ended.
+    pub fn terminate(mut self) -> (ExitStatus, Duration, String) {
+        let asked = Instant::now();
+        signal("TERM", self.pid());
+        let status = self.process.wait().unwrap();
+        (status, asked.elapsed(), self.log())
+    }
+}
+
+impl Drop for Controller {
+    fn drop(&mut self) {
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+    }
+}

@@ -1,0 +1,343 @@
+//! A real control plane: start it, speak to it as an administrator, run our controller against it.
+
+use std::{
+    fs,
+    io::{BufRead, BufReader},
+    net::TcpListener,
+    path::PathBuf,
+    process::{Child, ChildStdin, Command, Output, Stdio},
+    sync::{Condvar, Mutex, PoisonError},
+    time::{Duration, Instant},
+};
+
+use kube::{Client, Resource};
+use serde_json::Value;
+use token_exposure::api::TokenExposureReport;
+use tokio::runtime::Runtime;
+
+use super::{Controller, PATIENCE, await_that, kubectl, program, run, runtime, signal};
+
+/// How many control planes may start at a time: the start of one keeps both cores of a small machine busy.
+const STARTS: usize = 2;
+static STARTING: (Mutex<usize>, Condvar) = (Mutex::new(0), Condvar::new());
+
+/// The right to start one, among those who wait for it.
+struct Start;
+
+impl Start {
+    fn permit() -> Self {
+        let (starting, ended) = &STARTING;
+        let starting = starting.lock().unwrap();
+        let mut starting = ended
+            .wait_while(starting, |starting| *starting == STARTS)
+            .unwrap();
+        *starting += 1;
+        Self
+    }
+}
+
+impl Drop for Start {
+    fn drop(&mut self) {
+        let (starting, ended) = &STARTING;
+        *starting.lock().unwrap() -= 1;
+        ended.notify_one();
+    }
+}
+
+/// A control plane; it ends with this value, or with this process, and leaves no file behind.
+pub struct ControlPlane {
+    dir: PathBuf,
+    process: Child,
+    /// It runs until this closes.
+    stdin: Option<ChildStdin>,
+    /// The API server that took the place of the first, if one did.
+    api_server: Mutex<Option<Child>>,
+    /// What asks as an administrator, once something was asked.
+    asking: Mutex<Option<(Runtime, Client)>>,
+}
+
+impl ControlPlane {
+    /// Starts one with further flags for kube-apiserver, and installs `deploy/install.yaml`.
+    pub fn start(flags: &[&str]) -> Self {
+        let plane = Self::bare(flags);
+        plane.install();
+        plane
+    }
+
+    /// Starts one without anything of ours.
+    pub fn bare(flags: &[&str]) -> Self {
+        Self::bare_in(tempfile::tempdir().unwrap().keep(), flags)
+    }
+
+    fn bare_in(dir: PathBuf, flags: &[&str]) -> Self {
+        let _permit = Start::permit();
+        let mut process = Command::new("tests/control-plane/start.sh")
+            .arg(&dir)
+            .args(flags)
+            .env("REMOVE", "1")
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .expect("tests/control-plane/start.sh starts");
+        let stdin = process.stdin.take();
+        let mut said = String::new();
+        BufReader::new(process.stdout.take().unwrap())
+            .read_line(&mut said)
+            .unwrap();
+        assert_eq!(
+            said, "ready\n",
+            "the control plane cannot be had: see standard error for the reason"
+        );
+        Self {
+            dir,
+            process,
+            stdin,
+            api_server: Mutex::default(),
+            asking: Mutex::default(),
+        }
+    }
+
+    /// Starts one that writes an audit log, with `deploy/install.yaml` installed.
+    pub fn audited(flags: &[&str]) -> Self {
+        // Of what is answered to requests for Secrets, all is logged.
+        let secrets = "{level: RequestResponse, resources: [{resources: [secrets]}]}";
+        let rules =
+            format!("omitStages: [RequestReceived]\nrules: [{secrets}, {{level: Metadata}}]\n");
+        let content = format!("apiVersion: audit.k8s.io/v1\nkind: Policy\n{rules}");
+        let dir = tempfile::tempdir().unwrap().keep();
+        let policy = dir.join("audit-policy.yaml");
+        fs::write(&policy, content).unwrap();
+        let audit = [
+            format!("--audit-policy-file={}", policy.display()),
+            format!("--audit-log-path={}", dir.join("audit.log").display()),
+        ];
+        let audit: Vec<&str> = audit.iter().map(String::as_str).collect();
+        let plane = Self::bare_in(dir, &[flags, &audit].concat());
+        plane.install();
+        plane
+    }
+
+    /// The requests of our own account, as the API server logged them.
+    pub fn own_requests(&self) -> Vec<Value> {
+        let own = "system:serviceaccount:token-exposure:token-exposure";
+        let mut requests = self.requests();
+        requests.retain(|event| event["user"]["username"] == own);
+        requests
+    }
+
+    /// All requests, as the API server logged them.
+    pub fn requests(&self) -> Vec<Value> {
+        let log = fs::read_to_string(self.file("audit.log")).unwrap();
+        // The API server still writes: its last line may be half there.
+        let (whole_lines, _) = log.rsplit_once('\n').unwrap();
+        let events = whole_lines
+            .lines()
+            .map(|line| serde_json::from_str(line).unwrap());
+        events.collect()
+    }
+
+    fn install(&self) {
+        self.apply(&fs::read_to_string("deploy/install.yaml").unwrap());
+    }
+
+    /// A file of the control plane's folder.
+    pub fn file(&self, name: &str) -> PathBuf {
+        self.dir.join(name)
+    }
+
+    /// An administrator's kubeconfig.
+    pub fn kubeconfig(&self) -> PathBuf {
+        self.file("kubeconfig")
+    }
+
+    /// The process id of one of its programs.
+    pub fn pid(&self, program: &str) -> u32 {
+        let pids = fs::read_to_string(self.file("pids")).unwrap();
+        let line = pids
+            .lines()
+            .find_map(|line| line.strip_prefix(program)?.strip_prefix(' '));
+        line.unwrap_or_else(|| panic!("{program} runs"))
+            .parse()
+            .unwrap()
+    }
+
+    /// Kills the API server and starts it again on the same data: its watch cache forgets what came
+    /// before, so that no watch can be resumed.
+    pub fn restart_api_server(&self) {
+        let mut running = self.api_server.lock().unwrap();
+        let pid = running
+            .as_ref()
+            .map_or_else(|| self.pid("kube-apiserver"), Child::id);
+        let command = fs::read(format!("/proc/{pid}/cmdline")).unwrap();
+        let words = command
+            .split(|byte| *byte == 0)
+            .filter(|word| !word.is_empty());
+        let words: Vec<_> = words
+            .map(|word| String::from_utf8(word.to_vec()).unwrap())
+            .collect();
+        signal("KILL", pid);
+        if let Some(mut old) = running.take() {
+            old.wait().unwrap();
+        }
+        let server = fs::read_to_string(self.file("server")).unwrap();
+        let address = server.trim().trim_start_matches("https://").to_owned();
+        await_that("the port is free", || TcpListener::bind(&address).is_ok());
+        let log = fs::File::create(self.file("kube-apiserver-again.log")).unwrap();
+        let mut again = Command::new(&words[0]);
+        again.args(&words[1..]).stdout(Stdio::null()).stderr(log);
+        *running = Some(again.spawn().unwrap());
+        let ready = || {
+            self.try_kubectl(&["get", "--raw", "/readyz"], "")
+                .status
+                .success()
+        };
+        await_that("the API server is ready again", ready);
+    }
+
+    /// Runs kubectl as an administrator; its output, or a panic with its error.
+    pub fn kubectl(&self, args: &[&str]) -> String {
+        let output = self.try_kubectl(args, "");
+        let error = String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.success(), "kubectl {args:?}: {error}");
+        String::from_utf8(output.stdout).unwrap()
+    }
+
+    /// Runs kubectl with some standard input.
+    pub fn try_kubectl(&self, args: &[&str], stdin: &str) -> Output {
+        let mut kubectl = Command::new(kubectl());
+        kubectl.args(args).env("KUBECONFIG", self.kubeconfig());
+        // It ends too soon to collect garbage.
+        kubectl.env("GOGC", "off");
+        run(&mut kubectl, stdin)
+    }
+
+    /// Applies manifests. The API server checks them; kubectl would take a second to do so before.
+    pub fn apply(&self, manifests: &str) {
+        let unchecked = ["apply", "--server-side", "--validate=false", "-f", "-"];
+        let output = self.try_kubectl(&unchecked, manifests);
+        assert!(
+            output.status.success(),
+            "{}",
+            String::from_utf8_lossy(&output.stderr)
+        );
+    }
+
+    /// What `kubectl get … -o json` prints.
+    pub fn get(&self, args: &[&str]) -> Value {
+        serde_json::from_str(&self.kubectl(&[&["get", "-o", "json"], args].concat())).unwrap()
+    }
+
+    /// What the API server answers an administrator; `None` where there is no such thing. Other than kubectl, it
+    /// costs next to nothing, so that one may ask again and again.
+    fn ask(&self, path: &str) -> Result<Option<Value>, kube::Error> {
+        let mut asking = self.asking.lock().unwrap_or_else(PoisonError::into_inner);
+        let (runtime, client) = asking.get_or_insert_with(|| {
+            let runtime = runtime();
+            let client = runtime.block_on(self.client());
+            (runtime, client)
+        });
+        let request = http::Request::get(path).body(Vec::new()).unwrap();
+        match runtime.block_on(client.request(request)) {
+            Err(kube::Error::Api(status)) if status.code == 404 => Ok(None),
+            answer => answer.map(Some),
+        }
+    }
+
+    /// Creates a namespace and waits for its `default` account, without which no pod can be made.
+    pub fn namespace(&self, name: &str) {
+        self.kubectl(&["create", "namespace", name]);
+        let account = format!("/api/v1/namespaces/{name}/serviceaccounts/default");
+        await_that("the default account is made", || {
+            self.ask(&account).is_ok_and(|found| found.is_some())
+        });
+    }
+
+    /// Verdict and reason of an account's report; `None` without one.
+    pub fn report(&self, namespace: &str, account: &str) -> Option<(String, String)> {
+        let reports = TokenExposureReport::url_path(&(), Some(namespace));
+        let mut answer = None;
+        await_that("the API server answers", || {
+            answer = self.ask(&format!("{reports}/{account}")).ok();
+            answer.is_some()
+        });
+        let status = &answer??["status"];
+        let word = |field: &str| status[field].as_str().map(ToOwned::to_owned);
+        Some((word("verdict")?, word("reason").unwrap_or_default()))
+    }
+
+    /// Waits until an account's report says this; `None` waits until there is none.
+    pub fn await_report(&self, namespace: &str, account: &str, expected: Option<(&str, &str)>) {
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            let found = self.report(namespace, account);
+            let found = found
+                .as_ref()
+                .map(|(verdict, reason)| (verdict.as_str(), reason.as_str()));
+            if found == expected {
+                return;
+            }
+            assert!(
+                Instant::now() < deadline,
+                "{namespace}/{account}: {found:?} instead of {expected:?}"
+            );
+            std::thread::sleep(Duration::from_millis(50));
+        }
+    }
+
+    /// A kubeconfig of our own account, with the rights that `deploy/` ships and no others, and in our
+    /// namespace, as a pod is.
+    pub fn own_kubeconfig(&self) -> PathBuf {
+        let token = self.kubectl(&["create", "token", "-n", "token-exposure", "token-exposure"]);
+        let kubeconfig = fs::read_to_string(self.kubeconfig())
+            .unwrap()
+            .replace("admintoken", token.trim())
+            .replace("user: admin}", "user: admin, namespace: token-exposure}");
+        let path = self.file("controller.kubeconfig");
+        fs::write(&path, kubeconfig).unwrap();
+        path
+    }
+
+    /// Runs the controller as our own account, and waits until it is ready.
+    pub fn controller(&self, args: &[&str]) -> Controller {
+        let kubeconfig = self.own_kubeconfig();
+        let own = ["--kubeconfig", kubeconfig.to_str().unwrap()];
+        let controller = Controller::start(&[&own, args].concat());
+        controller.await_ready();
+        controller
+    }
+
+    /// A client with an administrator's rights.
+    pub async fn client(&self) -> Client {
+        let kubeconfig = kube::config::Kubeconfig::read_from(self.kubeconfig()).unwrap();
+        let options = kube::config::KubeConfigOptions::default();
+        let mut config = kube::Config::from_custom_kubeconfig(kubeconfig, &options)
+            .await
+            .unwrap();
+        config.read_timeout = Some(PATIENCE);
+        Client::try_from(config).unwrap()
+    }
+
+    /// Runs `scan` as an administrator.
+    pub fn scan(&self, args: &[&str]) -> Output {
+        let kubeconfig = self.kubeconfig();
+        program(
+            &[
+                &["scan", "--kubeconfig", kubeconfig.to_str().unwrap()],
+                args,
+            ]
+            .concat(),
+            "",
+        )
+    }
+}
+
+impl Drop for ControlPlane {
+    fn drop(&mut self) {
+        if let Some(mut api_server) = self.api_server.get_mut().unwrap().take() {
+            let _ = api_server.kill();
+            let _ = api_server.wait();
+        }
+        drop(self.stdin.take());
+        let _ = self.process.wait();
+    }
+}

@@ -91,6 +91,13 @@ impl Labels {
     }
 }
 
+#[cfg(test)]
+impl<const N: usize> From<[(&str, &str); N]> for Labels {
+    fn from(labels: [(&str, &str); N]) -> Self {
+        Self(labels.map(|(key, value)| (key.into(), value.into())).into())
+    }
+}
+
 impl<'de> Deserialize<'de> for Labels {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         struct All;

@@ -7,6 +7,7 @@ use parking_lot::RwLock;
 use super::{cluster::ClusterArgs, complain, config::ConfigArgs, progress::Progress, today};
 use crate::{
     cluster::{self, list},
+    config::ConfigFile,
     files::{self, places::Places},
     index::{Index, SharedIndex},
     model::{ApiAudiences, Config, InputKind, LabelSelector},
@@ -95,19 +96,25 @@ impl InputArgs {
     /// Reads all of it.
     pub(super) async fn read(&self, wanted: Wanted<'_>) -> anyhow::Result<Input> {
         let kinds = cluster::kinds(self.config.legacy_tokens);
-        let config = self.config.read()?;
+        let ConfigFile { config, warnings } = self.config.file()?;
         let audiences = self.config.audiences(&config);
+        let mut notes: Vec<_> = warnings
+            .iter()
+            .map(|warning| format!("warning: {warning}"))
+            .collect();
         let index = Arc::new(RwLock::new(Index::new(&[])));
         if self.paths.is_empty() {
             let errors = self.live(&index, config, audiences, wanted, &kinds).await?;
+            let complete = errors.is_empty();
+            notes.extend(errors);
             return Ok(Input {
                 index,
-                complete: errors.is_empty(),
+                complete,
                 places: Places::default(),
-                notes: errors,
+                notes,
             });
         }
-        let mut notes = if self.with_cluster {
+        let errors = if self.with_cluster {
             let mut kinds = kinds;
             kinds.retain(|kind| *kind != InputKind::Pod);
             let everywhere = Wanted {
@@ -124,7 +131,8 @@ impl InputArgs {
             Vec::new()
         };
         let outcome = self.files(&mut index.write(), wanted);
-        let complete = notes.is_empty() && outcome.problems.is_empty();
+        let complete = errors.is_empty() && outcome.problems.is_empty();
+        notes.extend(errors);
         notes.extend(self.told(&outcome));
         Ok(Input {
             index,

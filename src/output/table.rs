@@ -46,6 +46,51 @@ pub fn write(
 }
 
 fn rows(exposures: &[&Exposure], detail: Detail, style: Style) -> String {
+    let mut columns = COLUMNS.to_vec();
+    if detail == Detail::Wide {
+        columns.push(("WORKLOADS", workloads));
+    }
+    if detail == Detail::Wide || fits_message(exposures, style) {
+        columns.push(("MESSAGE", |exposure, _| {
+            Cell::new(visible(&exposure.message))
+        }));
+    }
+    let mut table = empty_table(style);
+    table.set_header(columns.iter().map(|(title, _)| *title));
+    for exposure in exposures {
+        table.add_row(columns.iter().map(|(_, cell)| cell(exposure, style)));
+    }
+    for column in table.column_iter_mut() {
+        column.set_padding((0, 2));
+    }
+    let lines: Vec<_> = table
+        .lines()
+        .map(|line| line.trim_end().to_owned())
+        .collect();
+    lines.join("\n")
+}
+
+/// A column: its title, and its cell for an account.
+type Column = (&'static str, fn(&Exposure, Style) -> Cell);
+
+/// The columns of every table.
+const COLUMNS: [Column; 6] = [
+    ("NAMESPACE", |exposure, _| {
+        Cell::new(visible(&exposure.account.namespace))
+    }),
+    ("NAME", |exposure, _| {
+        Cell::new(visible(&exposure.account.name))
+    }),
+    ("VERDICT", |exposure, style| {
+        verdict(exposure.verdict, style.colors)
+    }),
+    ("REASON", |exposure, _| Cell::new(exposure.reason)),
+    ("PODS", |exposure, _| Cell::new(exposure.pods)),
+    ("PERMISSIONS", |exposure, _| level(exposure)),
+];
+
+/// A table without borders, as wide as the terminal.
+fn empty_table(style: Style) -> Table {
     let mut table = Table::new();
     table
         .load_style(NOTHING)
@@ -58,57 +103,24 @@ fn rows(exposures: &[&Exposure], detail: Detail, style: Style) -> String {
             .set_content_arrangement(ContentArrangement::Dynamic)
             .set_width(width);
     }
-    let mut header = vec![
-        "NAMESPACE",
-        "NAME",
-        "VERDICT",
-        "REASON",
-        "PODS",
-        "PERMISSIONS",
-    ];
-    if detail == Detail::Wide {
-        header.push("WORKLOADS");
-    }
-    let has_message = detail == Detail::Wide || fits_message(exposures, style);
-    if has_message {
-        header.push("MESSAGE");
-    }
-    table.set_header(header);
-    for exposure in exposures {
-        let level = match exposure.permissions.level {
-            Level::None => "None",
-            Level::Inherited => "Inherited",
-            Level::Direct => "Direct",
-        };
-        let mut row = vec![
-            Cell::new(visible(&exposure.account.namespace)),
-            Cell::new(visible(&exposure.account.name)),
-            verdict(exposure.verdict, style.colors),
-            Cell::new(exposure.reason),
-            Cell::new(exposure.pods),
-            Cell::new(level),
-        ];
-        if detail == Detail::Wide {
-            let names: Vec<_> = exposure
-                .workloads
-                .iter()
-                .map(|workload| visible(&workload.workload.to_string()))
-                .collect();
-            row.push(Cell::new(names.join(", ")));
-        }
-        if has_message {
-            row.push(Cell::new(visible(&exposure.message)));
-        }
-        table.add_row(row);
-    }
-    for column in table.column_iter_mut() {
-        column.set_padding((0, 2));
-    }
-    let lines: Vec<_> = table
-        .lines()
-        .map(|line| line.trim_end().to_owned())
+    table
+}
+
+fn level(exposure: &Exposure) -> Cell {
+    Cell::new(match exposure.permissions.level {
+        Level::None => "None",
+        Level::Inherited => "Inherited",
+        Level::Direct => "Direct",
+    })
+}
+
+fn workloads(exposure: &Exposure, _: Style) -> Cell {
+    let names: Vec<_> = exposure
+        .workloads
+        .iter()
+        .map(|workload| visible(&workload.workload.to_string()))
         .collect();
-    lines.join("\n")
+    Cell::new(names.join(", "))
 }
 
 /// Whether messages can be read beside the other columns; a narrow terminal has no place for them.

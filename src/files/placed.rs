@@ -1,10 +1,10 @@
-//! What manifests may leave out, and the API server fills in: the namespace of an object, its name.
+//! The fields that manifests may omit and the API server fills in: the namespace and name of an object.
 
 use serde::{Deserialize, de::DeserializeOwned};
 
 use crate::facts::{refused, wire};
 
-/// An object of which only the name is asked.
+/// An object of which only the name is read.
 #[derive(Default, Deserialize)]
 pub(super) struct Named {
     #[serde(default)]
@@ -21,20 +21,20 @@ pub(super) struct Name {
 pub(super) trait Placed: DeserializeOwned {
     fn metadata_mut(&mut self) -> &mut wire::Metadata;
 
-    /// What the API server would refuse of it.
-    fn refused(&self) -> Vec<String>;
+    /// Why the API server would reject it.
+    fn rejections(&self) -> Vec<String>;
 }
 
 macro_rules! placed {
-    ($($type:ty: $refused:expr;)*) => {
+    ($($type:ty: $rejections:expr;)*) => {
         $(impl Placed for $type {
             fn metadata_mut(&mut self) -> &mut wire::Metadata {
                 &mut self.metadata
             }
 
-            fn refused(&self) -> Vec<String> {
-                let refused: fn(&Self) -> Vec<String> = $refused;
-                refused(self)
+            fn rejections(&self) -> Vec<String> {
+                let rejections: fn(&Self) -> Vec<String> = $rejections;
+                rejections(self)
             }
         })*
     };

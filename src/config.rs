@@ -199,7 +199,7 @@ fn exemption(entry: &Spanned<ExemptionEntry>) -> Result<ExemptionRule, Malformed
     }
     let until = |written: &Spanned<String>| {
         let message = format!(
-            "`until` is not a valid date, write it as 2027-01-31: {:?}",
+            "`until` is not a valid date: use the format 2027-01-31: {:?}",
             written.value
         );
         day(&written.value).ok_or_else(|| fault(written, &message))
@@ -381,7 +381,7 @@ mod tests {
             [
                 "2: the exemption has no `reason`: say why the token stays",
                 "3: the exemption selects nothing: set `namespace`, `name` (of the ServiceAccount) or `labels` (of the pods); `\"*\"` selects all",
-                "6: `until` is not a valid date, write it as 2027-01-31: \"tomorrow\"",
+                "6: `until` is not a valid date: use the format 2027-01-31: \"tomorrow\"",
                 "7: `name` is not a valid pattern: invalid range pattern: \"a[\"",
                 "9: the consumer has no `annotations` and no `variables`: add those that its pods are recognised by",
                 "10: the consumer has no `name`: add one",

@@ -6,10 +6,10 @@ COPY Cargo.toml Cargo.lock ./
 COPY src src
 RUN cargo build --locked --release && cp target/release/token-exposure /
 
-# One static binary: no shell, no libraries, nobody to become.
+# One static binary: no shell, no libraries, no other users.
 FROM scratch
 LABEL org.opencontainers.image.title="token-exposure" \
-      org.opencontainers.image.description="Reports pods that carry a Kubernetes API token which no RBAC rule lets anyone use" \
+      org.opencontainers.image.description="Reports pods that carry a Kubernetes API token that no RBAC rule lets anyone use" \
       org.opencontainers.image.licenses="Apache-2.0"
 COPY --from=build /token-exposure /token-exposure
 USER 65532:65532

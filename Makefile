@@ -1,4 +1,4 @@
-# `make` or `make help` lists what there is.
+# `make` or `make help` lists the targets.
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
 TARGET := x86_64-unknown-linux-musl
@@ -7,13 +7,13 @@ RELEASE := target/$(TARGET)/release/token-exposure
 .PHONY: help build test lint deny sbom demo e2e control-plane helm bench generate bootstrap tools
 
 help: ## List the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-15s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  %-15s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 build: tools ## Build the static release binary
 	cargo build --locked --release --target $(TARGET)
 	@ls -l $(RELEASE)
 
-test: build control-plane helm ## Pass all tests: without a cluster, on a real control plane, of the image
+test: build control-plane helm ## Run all tests: without a cluster, on a real control plane, and of the image
 	cargo test --locked
 
 lint: ## Check format, lints and docs
@@ -24,15 +24,15 @@ lint: ## Check format, lints and docs
 deny: ## Check licences, duplicates and sources of the dependencies (needs `cargo install cargo-deny`)
 	cargo deny --locked --config .github/deny.toml check --deny warnings licenses bans sources
 
-sbom: ## Write what the program consists of to target/token-exposure.cdx.json (needs `cargo install cargo-cyclonedx`)
+sbom: ## Write the SBOM to target/token-exposure.cdx.json (needs `cargo install cargo-cyclonedx`)
 	SOURCE_DATE_EPOCH=$$(git log -1 --format=%ct) cargo cyclonedx --format json --spec-version 1.5 --target $(TARGET) \
 	    --override-filename token-exposure.cdx
 	@mv token-exposure.cdx.json target/
 
-demo: ## Show the product on a throwaway control plane (KEEP=1 leaves it running)
+demo: ## Show the product on a temporary control plane (KEEP=1 leaves it running)
 	@tests/demo/demo.sh
 
-e2e: tools control-plane helm ## Tell the whole story, from install to uninstall, with a real Prometheus
+e2e: tools control-plane helm ## Run the end-to-end test, from install to uninstall, with a real Prometheus
 	@cargo test --locked --test e2e -- --nocapture
 
 control-plane: ## Build and cache etcd, kube-apiserver, kube-controller-manager and kubectl
@@ -44,12 +44,12 @@ helm: ## Build and cache helm
 bench: build control-plane ## Measure latency, memory and writes on a real control plane
 	@TOKEN_EXPOSURE=$(RELEASE) cargo test --locked --test bench -- --ignored --nocapture --test-threads=1
 
-generate: helm control-plane tools ## Write anew what is generated: the CRD, deploy/install.yaml, the tables of deploy/chart/README.md
+generate: helm control-plane tools ## Regenerate the CRD, deploy/install.yaml and the tables of deploy/chart/README.md
 	UPDATE=1 cargo test --locked --test crd -- the_crd_is_fresh the_chart_has_the_crd
 	UPDATE=1 cargo test --locked --test policy -- written
 	UPDATE=1 cargo test --locked --test chart --test observe -- written
 
-bootstrap: control-plane ## Write anew what every API server bootstraps (src/files/bootstrap.json)
+bootstrap: control-plane ## Regenerate the objects that every API server creates (src/files/bootstrap.json)
 	tests/control-plane/bootstrap.sh > src/files/bootstrap.json
 
 tools:

@@ -11,7 +11,7 @@ use serde::{Deserialize, de::IgnoredAny};
 use serde_saphyr::{DuplicateKeyPolicy, Spanned};
 
 use crate::{
-    facts::{exemption::day, rbac, refused, wire},
+    facts::{exemption::day, rbac, rejected, wire},
     model::{
         Config,
         config::{ConsumerRule, ExemptionRule},
@@ -131,7 +131,7 @@ fn parse(text: &str) -> Result<(Config, Vec<Malformed>), Vec<Malformed>> {
         api_audiences: read_each(file.api_audiences, &mut faults, audience),
         exemptions: read_each(file.exemptions, &mut faults, exemption),
         known_consumers: read_each(file.known_consumers, &mut faults, consumer),
-        baseline: read_each(file.default_permissions, &mut faults, rule),
+        default_permissions: read_each(file.default_permissions, &mut faults, rule),
     };
     if faults.is_empty() {
         Ok((config, deprecated))
@@ -261,7 +261,7 @@ fn rule(entry: &Spanned<RuleEntry>) -> Result<crate::model::Rule, Malformed> {
         resource_names: written.resource_names.clone(),
         non_resource_urls: written.non_resource_urls.clone(),
     };
-    match refused::rule(&rule, false) {
+    match rejected::rule(&rule, false) {
         Some(why) => Err(fault(entry, &format!("the rule {why}"))),
         None => Ok(rbac::rule(&rule)),
     }
@@ -311,7 +311,7 @@ mod tests {
         assert_eq!(rule.until.unwrap().to_string(), "2027-01-31");
         assert_eq!(config.api_audiences, ["api"]);
         assert_eq!(&*config.known_consumers[0].name, "Sesame");
-        assert_eq!(config.baseline[0].to_string(), "get configmaps");
+        assert_eq!(config.default_permissions[0].to_string(), "get configmaps");
         assert_eq!(warnings, []);
     }
 
@@ -323,7 +323,7 @@ mod tests {
             (format!("# x\n---\n{{\n  \"baseline\": [{rule}]}}\n"), 4),
         ] {
             let (config, warnings) = parse(&text).unwrap();
-            assert_eq!(config.baseline[0].to_string(), "get configmaps");
+            assert_eq!(config.default_permissions[0].to_string(), "get configmaps");
             let warning =
                 format!("{line}: `baseline` is deprecated: rename it to `defaultPermissions`");
             assert_eq!(located(&warnings), [warning]);

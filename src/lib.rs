@@ -1,7 +1,7 @@
 //! Which pods carry a Kubernetes API token that no permission lets them use, and why?
 //!
-//! The answer is a join: the tokens that pods carry × what RBAC gives to the ServiceAccount named in
-//! them, minus what every identity has. This crate computes it from small facts, live or from files.
+//! The answer is a join: the tokens that pods carry × what RBAC grants to the ServiceAccount named in
+//! them, minus the default permissions. This crate computes it from small facts, live or from files.
 //!
 //! # The house
 //!
@@ -53,7 +53,7 @@
 //! policies that read it are templates in `deploy/chart`.
 //!
 //! The facts of our own reports come from [`api`]; files ask [`rbac::aggregate`] for the rules that a
-//! cluster would have stored, and [`cluster::probe`] asks [`token::anatomy`] what our own token says.
+//! cluster would have stored, and [`cluster::probe`] asks [`token::claims`] what our own token says.
 //!
 //! # From a watch event to a written report: four hops
 //!
@@ -64,7 +64,7 @@
 //!               (3) controller::run: kube-runtime's scheduler, each account once, bounded runs, back-off
 //!                                               ▼
 //!               (4) reconcile: assess ─► report ─► differs from the live one? ─► server-side apply,
-//!                   and a JSON patch where somebody else's fields are left
+//!                   and a JSON patch where fields of other field managers remain
 //! ```
 //!
 //! A scan is hops 1 and 2, then [`assess`](mod@assess) and [`output`]: the same code, another rim.
@@ -73,11 +73,11 @@
 //!
 //! * No API object is kept: only facts, each pod shape once. A relist is applied in place, never
 //!   buffered, so that it needs no second copy.
-//! * Whoever a change can touch is marked dirty, and that includes whom it *no longer* touches. The
-//!   index narrows candidates; [`rbac`] decides. A fault in the index can miss, but never misjudge.
+//! * Every account that a change can touch is marked dirty, those that it *no longer* touches included.
+//!   The index narrows candidates; [`rbac`] decides. A bug in the index can miss, but never misjudge.
 //! * Nothing is written before every kind was read once, and then only what differs. Reports have no
 //!   content that changes by itself; two writers write the same bytes.
-//! * Never a silent guess: what may not be read makes verdicts `Unknown`, never `Unneeded`.
+//! * Never a silent guess: where we may not read something, the verdict is `Unknown`, never `Unneeded`.
 //! * The core cannot fail. Odd input becomes a fact, or a [`model::Gap`] that the answer names.
 //! * Order is fixed at every exit: the same input gives the same bytes.
 //! * There is one lock, around the index, and it is never held across an await.

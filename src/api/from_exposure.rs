@@ -1,4 +1,4 @@
-//! What a report says of an exposure: bounded, so that it never passes 64 KiB.
+//! The report of an exposure: its lists are capped, so that it never exceeds 64 KiB.
 
 use std::collections::BTreeSet;
 
@@ -13,10 +13,10 @@ use crate::model::{
 
 /// How many entries each list of a report may have.
 const MAX_ENTRIES: usize = 50;
-/// How many containers a carrier names, and how many carriers a workload.
+/// How many containers, carriers and notes a workload may have, and how many consumers a report.
 const MAX_INNER_ENTRIES: usize = 20;
-/// How many bindings of everybody: all reports of a cluster say the same of them.
-const MAX_BASELINE_ENTRIES: usize = 10;
+/// How many bindings that widen the default permissions: all reports of a cluster have the same.
+const MAX_DEFAULT_ENTRIES: usize = 10;
 /// How long a name, a path or an audience may be, in characters.
 const MAX_CHARACTERS: usize = 256;
 /// How long a message may be, in characters.
@@ -53,48 +53,10 @@ impl From<&Exposure> for TokenExposureReportStatus {
     }
 }
 
-/// A status whose lists have at most `limit` entries; it says how many it left out.
+/// A status whose lists have at most `limit` entries, with the number of entries left out.
 fn status(exposure: &Exposure, limit: usize) -> TokenExposureReportStatus {
-    let left_out = |entries: usize, limit: usize| entries.saturating_sub(limit);
-    // What a group gives that everybody has anyway is no news: every cluster has two such bindings.
-    let news = |grant: &&model::Grant| !(grant.via.is_group() && grant.effect == Effect::Covered);
-    let (inherited, direct): (Vec<_>, Vec<_>) = exposure
-        .permissions
-        .grants
-        .iter()
-        .filter(news)
-        .partition(|grant| grant.via.is_group());
-    let patches = exposure
-        .remediation
-        .as_ref()
-        .map_or(0, |remediation| remediation.patches.len());
-    let shown = exposure.workloads.iter().take(limit);
-    let truncated = [
-        exposure.workloads.len(),
-        inherited.len(),
-        direct.len(),
-        patches,
-    ]
-    .map(|entries| left_out(entries, limit));
-    let inner = shown.clone().map(|workload| {
-        left_out(workload.carriers.len(), MAX_INNER_ENTRIES)
-            + left_out(containers(workload).len(), MAX_INNER_ENTRIES)
-            + left_out(workload.notes.len(), MAX_INNER_ENTRIES)
-    });
-    let widened = &exposure.permissions.widened;
-    let truncated = truncated
-        .into_iter()
-        .chain(inner)
-        .chain([left_out(widened.len(), MAX_BASELINE_ENTRIES)])
-        .sum::<usize>();
-    let grants = |grants: &[&model::Grant]| {
-        grants
-            .iter()
-            .take(limit)
-            .map(|grant| Grant::from(*grant))
-            .collect()
-    };
-    TokenExposureReportStatus {
+    let mut cut = Cut::default();
+    let mut status = TokenExposureReportStatus {
         verdict: Some(exposure.verdict),
         reason: Some(exposure.reason),
         message: clipped(&exposure.message, MAX_MESSAGE_CHARACTERS),
@@ -102,42 +64,68 @@ fn status(exposure: &Exposure, limit: usize) -> TokenExposureReportStatus {
         // The spec never changes, so there is only the first generation.
         observed_generation: Some(1),
         workload_names: workload_names(&exposure.workloads),
-        workloads: shown.map(Workload::from).collect(),
-        permissions: Permissions {
-            level: exposure.permissions.level,
-            direct: grants(&direct),
-            inherited: grants(&inherited),
-            baseline: widened
-                .iter()
-                .take(MAX_BASELINE_ENTRIES)
-                .map(Grant::from)
-                .collect(),
-        },
-        consumers: exposure
-            .consumers
-            .iter()
-            .take(MAX_INNER_ENTRIES)
-            .map(|consumer| name(consumer))
-            .collect(),
+        permissions: permissions(&exposure.permissions, limit, &mut cut),
+        consumers: cut.list(&exposure.consumers, MAX_INNER_ENTRIES, |consumer| {
+            name(consumer)
+        }),
         exemption: exposure.exemption.as_ref().map(Exemption::from),
         remediation: exposure
             .remediation
             .as_ref()
             .map(|remediation| Remediation {
                 summary: remediation.summary.clone(),
-                patches: remediation
-                    .patches
-                    .iter()
-                    .take(limit)
-                    .map(Patch::from)
-                    .collect(),
+                patches: cut.list(&remediation.patches, limit, Patch::from),
             }),
-        truncated: u32::try_from(truncated).ok().filter(|count| *count > 0),
         conditions: vec![evaluated(exposure)],
+        ..TokenExposureReportStatus::default()
+    };
+    let mut inner = Cut::default();
+    status.workloads = cut.list(&exposure.workloads, limit, |found| {
+        workload(found, &mut inner)
+    });
+    let truncated = u32::try_from(cut.left_out + inner.left_out).ok();
+    status.truncated = truncated.filter(|count| *count > 0);
+    status
+}
+
+/// Caps lists, and counts the entries that it leaves out.
+#[derive(Default)]
+struct Cut {
+    left_out: usize,
+}
+
+impl Cut {
+    /// The first entries of a list, converted.
+    fn list<'a, T: 'a, U>(
+        &mut self,
+        entries: impl IntoIterator<Item = &'a T, IntoIter: ExactSizeIterator>,
+        limit: usize,
+        convert: impl FnMut(&'a T) -> U,
+    ) -> Vec<U> {
+        let entries = entries.into_iter();
+        self.left_out += entries.len().saturating_sub(limit);
+        entries.take(limit).map(convert).collect()
     }
 }
 
-/// Whether a verdict could be reached.
+fn permissions(permissions: &model::Permissions, limit: usize, cut: &mut Cut) -> Permissions {
+    // Left out: what a group grants and the default permissions cover. Every cluster has two such bindings.
+    let shown = |grant: &&model::Grant| !(grant.via.is_group() && grant.effect == Effect::Covered);
+    let grants = permissions.grants.iter().filter(shown);
+    let (inherited, direct): (Vec<_>, Vec<_>) = grants.partition(|grant| grant.via.is_group());
+    Permissions {
+        level: permissions.level,
+        direct: cut.list(&direct, limit, |grant| Grant::from(*grant)),
+        inherited: cut.list(&inherited, limit, |grant| Grant::from(*grant)),
+        widened_defaults: cut.list(
+            &permissions.widened_defaults,
+            MAX_DEFAULT_ENTRIES,
+            Grant::from,
+        ),
+    }
+}
+
+/// The condition that says whether a verdict could be reached.
 fn evaluated(exposure: &Exposure) -> Condition {
     let reached = exposure.verdict != Verdict::Unknown;
     Condition {
@@ -164,31 +152,19 @@ fn containers(workload: &model::WorkloadExposure) -> BTreeSet<&str> {
         .collect()
 }
 
-impl From<&model::WorkloadExposure> for Workload {
-    fn from(exposure: &model::WorkloadExposure) -> Self {
-        Self {
-            kind: name(&exposure.workload.kind),
-            name: name(&exposure.workload.name),
-            pods: exposure.pods,
-            verdict: exposure.verdict,
-            containers: containers(exposure)
-                .into_iter()
-                .take(MAX_INNER_ENTRIES)
-                .map(name)
-                .collect(),
-            carriers: exposure
-                .carriers
-                .iter()
-                .take(MAX_INNER_ENTRIES)
-                .map(Carrier::from)
-                .collect(),
-            notes: exposure
-                .notes
-                .iter()
-                .take(MAX_INNER_ENTRIES)
-                .map(|note| clipped(&note.to_string(), MAX_CHARACTERS))
-                .collect(),
-        }
+fn workload(exposure: &model::WorkloadExposure, cut: &mut Cut) -> Workload {
+    Workload {
+        kind: name(&exposure.workload.kind),
+        name: name(&exposure.workload.name),
+        pods: exposure.pods,
+        verdict: exposure.verdict,
+        containers: cut.list(&containers(exposure), MAX_INNER_ENTRIES, |container| {
+            name(container)
+        }),
+        carriers: cut.list(&exposure.carriers, MAX_INNER_ENTRIES, Carrier::from),
+        notes: cut.list(&exposure.notes, MAX_INNER_ENTRIES, |note| {
+            clipped(&note.to_string(), MAX_CHARACTERS)
+        }),
     }
 }
 
@@ -252,9 +228,9 @@ impl From<&model::exposure::Patch> for Patch {
     }
 }
 
-/// The workloads in one line.
+/// The kinds and names of the workloads in one line.
 fn workload_names(workloads: &[model::WorkloadExposure]) -> String {
-    // No more than can be shown are spelled out.
+    // More names would be clipped anyway.
     let names: Vec<_> = workloads
         .iter()
         .take(MAX_CHARACTERS)
@@ -263,12 +239,12 @@ fn workload_names(workloads: &[model::WorkloadExposure]) -> String {
     name(&names.join(", "))
 }
 
-/// A name that may be empty, which means that there is none.
+/// A name; `None` where it is empty.
 fn present(text: &str) -> Option<String> {
     (!text.is_empty()).then(|| name(text))
 }
 
-/// A name, or anything as long as one.
+/// A name, or other text with the same limit.
 fn name(text: &str) -> String {
     clipped(text, MAX_CHARACTERS)
 }
@@ -285,7 +261,7 @@ fn clipped(text: &str, limit: usize) -> String {
 #[allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 mod tests {
     use super::*;
-    use crate::model::{Reason, ServiceAccountRef, TokenSource, WorkloadExposure, pod};
+    use crate::model::{Reason, ServiceAccountRef, TokenSource, WorkloadExposure};
 
     fn exposure(workloads: usize, path: &str) -> Exposure {
         let carrier = model::Carrier {
@@ -304,7 +280,7 @@ mod tests {
         let workload = |n: usize| WorkloadExposure {
             verdict: Verdict::Review,
             reason: Reason::ExplicitToken,
-            workload: pod::Workload {
+            workload: model::Workload {
                 kind: "Deployment".into(),
                 name: format!("w{n:05}").into(),
             },
@@ -330,7 +306,7 @@ mod tests {
     }
 
     #[test]
-    fn a_report_never_passes_64_kib_and_says_what_it_left_out() {
+    fn a_report_never_exceeds_64_kib_and_counts_what_it_leaves_out() {
         let report = TokenExposureReport::from(&exposure(500, &"ü".repeat(1_000)));
         assert!(serde_json::to_vec(&report).unwrap().len() < 64 * 1024);
         let status = report.status.unwrap();

@@ -1,11 +1,11 @@
-//! The custom resource `TokenExposureReport`: what users read with `kubectl`.
+//! The custom resource `TokenExposureReport`, which users read with `kubectl`.
 #![allow(
     clippy::duplicated_attributes,
     reason = "each printer column has a type and a path"
 )]
 #![allow(
     unreachable_pub,
-    reason = "the derive puts code into a module of its own"
+    reason = "the derive generates code in a private module"
 )]
 
 mod from_exposure;
@@ -43,44 +43,44 @@ pub const EVALUATED: &str = "Evaluated";
         name = "Verdict",
         type_ = "string",
         json_path = ".status.verdict",
-        description = "What to think of the token."
+        description = "What the report says of the token."
     ),
     printcolumn(
         name = "Reason",
         type_ = "string",
         json_path = ".status.reason",
-        description = "Why."
+        description = "Why the verdict is what it is."
     ),
     printcolumn(
         name = "Pods",
         type_ = "integer",
         json_path = ".status.pods",
-        description = "How many pods the verdict is about."
+        description = "How many pods the verdict concerns."
     ),
     printcolumn(
         name = "Permissions",
         type_ = "string",
         json_path = ".status.permissions.level",
-        description = "How far the permissions go beyond what every identity has."
+        description = "How far the permissions go beyond the default permissions."
     ),
     printcolumn(
         name = "Age",
         type_ = "date",
         json_path = ".metadata.creationTimestamp",
-        description = "How long ago the report was made."
+        description = "How long ago the report was created."
     ),
     printcolumn(
         name = "Workloads",
         type_ = "string",
         json_path = ".status.workloadNames",
-        description = "Whose pods they are.",
+        description = "The owners of the pods.",
         priority = 1
     ),
     printcolumn(
         name = "Consumers",
         type_ = "string",
         json_path = ".status.consumers",
-        description = "Who may take the token for an identity.",
+        description = "Systems that may accept the token as an identity.",
         priority = 1
     ),
     printcolumn(
@@ -93,9 +93,9 @@ pub const EVALUATED: &str = "Evaluated";
 )]
 #[serde(rename_all = "camelCase")]
 pub struct TokenExposureReportSpec {
-    /// The ServiceAccount that this report is about, in the same namespace. It cannot be changed.
+    /// The name of the ServiceAccount that this report describes, in the same namespace. Immutable.
     #[schemars(length(max = 253))]
-    #[x_kube(validation = kube::core::Rule::new("self == oldSelf").message("serviceAccountName cannot be changed"))]
+    #[x_kube(validation = kube::core::Rule::new("self == oldSelf").message("serviceAccountName is immutable"))]
     pub service_account_name: String,
 }
 
@@ -113,7 +113,7 @@ pub struct TokenExposureReportStatus {
     #[serde(default)]
     #[schemars(length(max = 4096))]
     pub message: String,
-    /// How many pods the verdict is about; in files, a template counts as one.
+    /// How many pods the verdict concerns; in files, a pod template counts as one pod.
     #[serde(default)]
     #[schemars(extend("format" = "int32"))]
     pub pods: u32,
@@ -128,24 +128,24 @@ pub struct TokenExposureReportStatus {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 50), extend("x-kubernetes-list-type" = "atomic"))]
     pub workloads: Vec<Workload>,
-    /// What RBAC gives to the ServiceAccount beyond what every identity has.
+    /// What RBAC grants to the ServiceAccount beyond the default permissions.
     #[serde(default)]
     pub permissions: Permissions,
-    /// Systems that may take the token for an identity, without any RBAC, such as Vault.
+    /// Systems that may accept the token as an identity without RBAC, such as Vault.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 20), extend("x-kubernetes-list-type" = "atomic"))]
     pub consumers: Vec<String>,
-    /// Why the token stays, where somebody wrote it down, and whether that counts.
+    /// The exemption: why the token stays, and whether the exemption is in force.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub exemption: Option<Exemption>,
     /// What to do about a finding.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub remediation: Option<Remediation>,
-    /// How many list entries were left out to keep the report small.
+    /// How many list entries were omitted to keep the report small.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(extend("format" = "int32"))]
     pub truncated: Option<u32>,
-    /// The state of the report itself.
+    /// Standard conditions.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 8), extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["type"]))]
     pub conditions: Vec<Condition>,
@@ -161,10 +161,10 @@ pub struct Condition {
     pub type_: String,
     /// Whether it holds.
     pub status: ConditionStatus,
-    /// The reason of the verdict.
+    /// The reason for the verdict.
     #[schemars(length(max = 1024))]
     pub reason: String,
-    /// The same in a sentence.
+    /// The message of the verdict.
     #[schemars(length(max = 4096))]
     pub message: String,
     /// When `status` last changed.
@@ -179,37 +179,37 @@ pub struct Condition {
 /// Whether a condition holds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 pub enum ConditionStatus {
-    /// It holds.
+    /// The condition holds.
     True,
-    /// It does not.
+    /// The condition does not hold.
     False,
-    /// It is not known.
+    /// Whether the condition holds is unknown.
     Unknown,
 }
 
-/// Why a token stays.
+/// An exemption: why a token stays.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Exemption {
-    /// Whether it counts.
+    /// Whether the exemption is in force.
     pub state: ExemptionState,
     /// Why the token stays.
     #[schemars(length(max = 256))]
     pub reason: String,
-    /// The last day of it, in UTC, for example 2027-01-31.
+    /// The last day of the exemption, in UTC, for example 2027-01-31.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(extend("format" = "date"))]
     pub until: Option<String>,
-    /// Who says so: an annotation of the ServiceAccount or of the pods, or the configuration.
+    /// Where the exemption comes from: an annotation of the ServiceAccount or of the pods, or the configuration.
     #[schemars(length(max = 256))]
     pub by: String,
-    /// What is wrong with it, where it is invalid.
+    /// What is wrong with an invalid exemption.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 256))]
     pub message: Option<String>,
 }
 
-/// What one workload carries.
+/// The tokens of one workload.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Workload {
@@ -217,10 +217,10 @@ pub struct Workload {
     pub kind: String,
     /// Its name.
     pub name: String,
-    /// How many pods it has; in files, a template counts as one.
+    /// How many pods it has; in files, a pod template counts as one pod.
     #[schemars(extend("format" = "int32"))]
     pub pods: u32,
-    /// The verdict on this workload alone.
+    /// The verdict for this workload alone.
     pub verdict: Verdict,
     /// The containers that see a token.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
@@ -230,7 +230,7 @@ pub struct Workload {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 20), extend("x-kubernetes-list-type" = "atomic"))]
     pub carriers: Vec<Carrier>,
-    /// What else there is to know: no verdict depends on it.
+    /// Notes: facts to know that no verdict depends on.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 20), extend("x-kubernetes-list-type" = "atomic"))]
     pub notes: Vec<String>,
@@ -240,38 +240,40 @@ pub struct Workload {
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Carrier {
-    /// How the token got into the pod: Automount by admission, Explicit by the pod spec,
-    /// LegacySecret from a Secret of a ServiceAccount; CsiDriver is a token that the kubelet hands to
-    /// a driver, and PodCertificate a certificate: nothing that the containers could use at the API.
+    /// How the token got into the pod. Automount: the ServiceAccount admission plugin mounts it.
+    /// Explicit: the pod spec projects it. LegacySecret: a Secret of the ServiceAccount holds it.
+    /// CsiDriver: the kubelet passes it to a CSI driver; PodCertificate: a certificate. Containers cannot
+    /// use the last two at the API server.
     pub source: TokenSource,
-    /// Whom the token is for; absent for the API server itself.
+    /// The audience of the token; absent for the API server itself.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub audience: Option<String>,
     /// The product that the audience belongs to, where it is known.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub verifier: Option<String>,
-    /// The lifetime that was asked for, in seconds; absent for a token that never expires.
+    /// The requested lifetime in seconds; absent for a token that never expires.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub expiration_seconds: Option<i64>,
-    /// The directory or file at which containers see the token; absent where it is in their
-    /// environment.
+    /// The directory or file at which containers see the token; absent for a token in an environment
+    /// variable.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub mount_path: Option<String>,
-    /// The Secret that holds the token, the CSI driver that is given it, or the signer of the
-    /// certificate; absent for a token of the pod's own.
+    /// The Secret that holds the token, the CSI driver that receives it, or the signer of the
+    /// certificate; absent for a token of the pod itself.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub provider: Option<String>,
-    /// How the pod differs from one made today: RemovedOnRecreate, the token is switched off by now.
+    /// How the pod differs from a pod created now. RemovedOnRecreate: automount is already disabled; this pod
+    /// keeps its token until it is recreated.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub drift: Option<Drift>,
 }
 
-/// What RBAC gives to a ServiceAccount.
+/// What RBAC grants to a ServiceAccount.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Permissions {
-    /// None: nothing beyond what every identity has. Inherited: only through groups of
-    /// ServiceAccounts. Direct: a binding names the ServiceAccount.
+    /// None: nothing beyond the default permissions. Inherited: only through groups of ServiceAccounts.
+    /// Direct: a binding names the ServiceAccount.
     #[serde(default)]
     pub level: Level,
     /// The bindings that name the ServiceAccount itself.
@@ -282,11 +284,11 @@ pub struct Permissions {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 50), extend("x-kubernetes-list-type" = "atomic"))]
     pub inherited: Vec<Grant>,
-    /// The bindings that give every identity of this cluster more than Kubernetes itself does: the
-    /// level is told beyond them, too.
+    /// The bindings that grant every authenticated user more than Kubernetes does by default. The level
+    /// does not count what they grant.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 10), extend("x-kubernetes-list-type" = "atomic"))]
-    pub baseline: Vec<Grant>,
+    pub widened_defaults: Vec<Grant>,
 }
 
 /// One binding that reaches a ServiceAccount.
@@ -301,17 +303,17 @@ pub struct Grant {
     pub role_kind: String,
     /// The name of the role.
     pub role_name: String,
-    /// The namespace that the grant holds in, which is the binding's; absent for the whole cluster.
+    /// The namespace in which the grant applies; absent for the whole cluster.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub namespace: Option<String>,
     /// The subject of the binding that matched.
     pub subject: String,
-    /// Grants: it allows something beyond what every identity may do. AdmissionOnly: only `use` of
+    /// Grants: it allows something beyond the default permissions. AdmissionOnly: it allows only `use` of
     /// security policies, which needs no token. Latent: its role is missing or empty. Unresolved: its
-    /// role lies outside of the input. Covered: every identity may do all of it.
+    /// role is not in the input. Covered: the default permissions include all of it.
     pub effect: Effect,
-    /// What keeps the grant from being used by a request. Unreachable: no request has what its rules
-    /// name. ThirdParty: its verbs are none of the API server's. It lowers no verdict.
+    /// Why no request to the API server may use the grant. Unreachable: no request can match its rules.
+    /// ThirdParty: other components check its verbs, not the API server. It does not change the verdict.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub caveat: Option<Caveat>,
 }
@@ -328,17 +330,17 @@ pub struct Remediation {
     pub patches: Vec<Patch>,
 }
 
-/// A patch that switches a token off.
+/// A patch that disables the token of a workload.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Patch {
     /// The apiVersion of the object to patch.
     pub api_version: String,
-    /// Its kind; it is in the namespace of this report.
+    /// The kind of the object, which is in the namespace of this report.
     pub kind: String,
-    /// Its name.
+    /// The name of the object.
     pub name: String,
-    /// What `kubectl patch --type` takes: merge, or strategic where it adds to lists.
+    /// The value for `kubectl patch --type`: merge, or strategic where the patch adds to lists.
     #[serde(rename = "type")]
     pub type_: String,
     /// The patch as JSON.

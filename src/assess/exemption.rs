@@ -1,4 +1,4 @@
-//! Does somebody say that a token stays, and does that still count?
+//! Does an exemption apply to a pod, and is it in force?
 
 use super::Evidence;
 use crate::model::{
@@ -6,13 +6,13 @@ use crate::model::{
     exemption::{ExemptedBy, ExemptionState, Until},
 };
 
-/// The exemption of a pod: one that counts before one that does not.
+/// The exemption of a pod: one that is in force before one that is not.
 pub(super) fn of(evidence: &Evidence<'_>, pod: &PodFacts) -> Option<Exemption> {
     let account = evidence.service_account;
     let account = account.and_then(|facts| facts.exemption.as_deref());
-    let account = account.map(|claim| claimed(evidence, claim, ExemptedBy::ServiceAccount));
+    let account = account.map(|claim| stated(evidence, claim, ExemptedBy::ServiceAccount));
     let own = pod.exemption.as_deref();
-    let own = own.map(|claim| claimed(evidence, claim, ExemptedBy::Workload(pod.workload.clone())));
+    let own = own.map(|claim| stated(evidence, claim, ExemptedBy::Workload(pod.workload.clone())));
     let rules = evidence.config.exemptions.iter();
     let configured = rules
         .filter(|rule| rule.applies_to(evidence.account, &pod.labels))
@@ -27,17 +27,17 @@ pub(super) fn of(evidence: &Evidence<'_>, pod: &PodFacts) -> Option<Exemption> {
     all.min_by_key(|exemption| exemption.state)
 }
 
-/// The exemption of a workload: it counts where each shape of its pods has one that does.
+/// The exemption of a workload: it is in force only if each shape of its pods has one that is.
 pub(super) fn of_all(shapes: Vec<Option<Exemption>>) -> Option<Exemption> {
-    let lacks = shapes.iter().any(Option::is_none);
-    let counts = |exemption: &Exemption| !(lacks && exemption.is_active());
+    let any_without = shapes.iter().any(Option::is_none);
+    let applies = |exemption: &Exemption| !(any_without && exemption.is_active());
     let shapes = shapes.into_iter().flatten();
     shapes
-        .filter(counts)
+        .filter(applies)
         .max_by_key(|exemption| exemption.state)
 }
 
-/// The exemption that the verdict is, or would be.
+/// The exemption of the first workload that has one and this verdict, if that is a finding.
 pub(super) fn shown(workloads: &[WorkloadExposure], verdict: Verdict) -> Option<Exemption> {
     let concerned = workloads
         .iter()
@@ -46,7 +46,7 @@ pub(super) fn shown(workloads: &[WorkloadExposure], verdict: Verdict) -> Option<
     exemptions.next()
 }
 
-fn claimed(evidence: &Evidence<'_>, claim: &Claim, by: ExemptedBy) -> Exemption {
+fn stated(evidence: &Evidence<'_>, claim: &Claim, by: ExemptedBy) -> Exemption {
     let fault = claim.fault();
     let until = match claim.until {
         Until::Day(day) => Some(day),

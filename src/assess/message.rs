@@ -17,7 +17,7 @@ fn pods_do(count: u32, one_does: &str, many_do: &str) -> String {
     }
 }
 
-/// A grant by its provenance.
+/// A grant as its binding, role and subject.
 fn name(grant: Option<&Grant>) -> String {
     grant.map_or_else(String::new, |grant| {
         format!(
@@ -30,7 +30,7 @@ fn name(grant: Option<&Grant>) -> String {
     })
 }
 
-/// The systems that keep a token from being called unneeded.
+/// The consumers because of which a token is not reported as unneeded.
 fn known_consumers(exposure: &Exposure) -> String {
     let concerned = exposure
         .workloads
@@ -43,32 +43,34 @@ fn known_consumers(exposure: &Exposure) -> String {
     consumers.into_iter().collect::<Vec<_>>().join(" and ")
 }
 
-/// The first direct grant, with what speaks against its use if that is so of them all.
+/// The first direct grant, with its caveat if all of them have one.
 fn direct_grant(exposure: &Exposure) -> String {
     let grants = exposure.permissions.grants.iter();
     let direct = grants.filter(|grant| grant.effect == Effect::Grants && !grant.via.is_group());
-    let doubt = match direct.clone().map(|grant| grant.caveat).min().flatten() {
+    let caveat = match direct.clone().map(|grant| grant.caveat).min().flatten() {
         Some(Caveat::Unreachable) => ", though no request can match its rules",
-        Some(Caveat::ThirdParty) => ", whose verbs others than the API server ask for",
+        Some(Caveat::ThirdParty) => {
+            ", whose verbs are checked by other components, not by the API server"
+        }
         None => "",
     };
-    name(direct.clone().next()) + doubt
+    name(direct.clone().next()) + caveat
 }
 
-/// What stays, why, and for how long.
+/// What is exempted, why, and for how long.
 fn exempted(exposure: &Exposure, carry: &str) -> String {
     let Some(exemption) = &exposure.exemption else {
-        return format!("{carry} a token that stays");
+        return format!("{carry} an exempted token");
     };
     let until = exemption.until;
     let until = until.map_or_else(String::new, |day| format!(" until {day}"));
     format!(
-        "{carry} a token that stays{until}: {} ({})",
+        "{carry} a token that is exempted{until}: {} ({})",
         exemption.reason, exemption.by
     )
 }
 
-/// Why an exemption does not count.
+/// Why an exemption is not in force.
 fn not_exempted(exposure: &Exposure) -> String {
     let exemption = exposure.exemption.as_ref();
     let exemption = exemption.map(|exemption| (exemption.state, exemption));
@@ -76,10 +78,10 @@ fn not_exempted(exposure: &Exposure) -> String {
         None | Some((ExemptionState::Active, _)) => String::new(),
         Some((ExemptionState::Expired, exemption)) => {
             let day = exemption.until.unwrap_or_default();
-            format!("; its exemption ended with {day}: {}", exemption.reason)
+            format!("; its exemption expired after {day}: {}", exemption.reason)
         }
         Some((ExemptionState::Invalid, exemption)) => {
-            format!("; its exemption does not count: {}", exemption.fault)
+            format!("; its exemption is invalid: {}", exemption.fault)
         }
     }
 }
@@ -104,26 +106,26 @@ fn verdict(exposure: &Exposure) -> String {
             name(grants.first(Effect::AdmissionOnly))
         ),
         Reason::LatentBinding => format!(
-            "{carry} a token that allows nothing today, but {} may grant something tomorrow",
+            "{carry} a token that no permission needs today, but {} grants permissions once its role has rules",
             name(grants.first(Effect::Latent))
         ),
         Reason::InheritedOnly => format!(
-            "{carry} a token whose only permissions come with a group, by {}: see whether they are used",
+            "{carry} a token whose only permissions are granted to a group, by {}: check whether they are used",
             name(grants.first(Effect::Grants))
         ),
         Reason::ExplicitToken => format!(
-            "{} a token that no permission needs: see whether it proves an identity elsewhere",
+            "{} a token that no permission needs: check whether another system accepts it as an identity",
             pods_do(exposure.pods, "projects", "project")
         ),
         Reason::KnownConsumer => format!(
-            "{carry} a token that no permission needs, but {} may use it as an identity: look before you switch it off",
+            "{carry} a token that no permission needs, but {} may use it as an identity: check before you remove it",
             known_consumers(exposure)
         ),
         Reason::LegacyToken => format!(
-            "{carry} a token from a Secret, which never expires: replace it by a projected token"
+            "{carry} a token from a Secret, which never expires: replace it with a projected token"
         ),
         Reason::DirectGrant => format!(
-            "{} the token by {}",
+            "{} the token: permissions are granted by {}",
             pods_do(exposure.pods, "may use", "may use"),
             direct_grant(exposure)
         ),

@@ -1,4 +1,4 @@
-//! Why is this account flagged? The decision table: what its pods carry, times what RBAC gives it.
+//! Why is this account flagged? The decision table: what its pods carry, times what RBAC grants it.
 
 mod exemption;
 mod message;
@@ -26,28 +26,28 @@ pub struct Evidence<'a> {
     pub account: &'a ServiceAccountRef,
     /// The account's object; `None` when it was not seen.
     pub service_account: Option<&'a ServiceAccountFacts>,
-    /// The shapes of its pods and templates, and of those that refer to its legacy tokens, with how
-    /// many there are of each.
+    /// The shapes of its pods and templates, and of those that refer to its legacy tokens, with the
+    /// number of each.
     pub pods: Vec<(&'a PodFacts, u32)>,
-    /// The Secrets that these pods show, where they hold a token of the account, or may.
+    /// The Secrets that these pods expose and that hold, or may hold, a token of the account.
     pub secrets: BTreeMap<&'a str, Holding>,
     /// The CSI drivers of these pods that are known.
     pub drivers: BTreeMap<&'a str, &'a CsiDriverFacts>,
-    /// The bindings that may reach it, those of everybody among them.
+    /// The bindings that may reach it, including those of `system:authenticated`.
     pub bindings: Vec<BoundRole<'a>>,
-    /// Whether the roles are all there is.
+    /// Whether all roles are known.
     pub roles: KnownRoles,
     /// What could not be read.
     pub gaps: BTreeSet<Gap>,
     /// What the API server accepts.
     pub audiences: &'a ApiAudiences,
-    /// What the user's configuration adds.
+    /// What the user's configuration adds to the facts.
     pub config: &'a Config,
-    /// The day, in UTC; `None` when it is not known.
+    /// Today, in UTC; `None` when it is not known.
     pub today: Option<Date>,
 }
 
-/// What a workload carries that speaks to the API server: the rows of the decision table.
+/// What kind of token a workload carries: the rows of the decision table.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Token {
     Absent,
@@ -59,7 +59,7 @@ enum Token {
     Legacy,
 }
 
-/// What RBAC says of the account: the columns of the decision table.
+/// What RBAC grants the account: the columns of the decision table.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Need {
     Direct,
@@ -77,7 +77,7 @@ pub fn assess(evidence: &Evidence<'_>) -> Exposure {
         evidence.account,
         &evidence.bindings,
         evidence.roles,
-        &evidence.config.baseline,
+        &evidence.config.default_permissions,
     );
     let mut gaps = gaps(evidence, &permissions);
     let need = need(&permissions, &gaps);
@@ -105,7 +105,7 @@ pub fn assess(evidence: &Evidence<'_>) -> Exposure {
     exposure
 }
 
-/// The answer for one account, with all that led to it.
+/// The answer for one account, with everything that led to it.
 #[must_use]
 pub fn explain(evidence: &Evidence<'_>) -> Explanation {
     let own = evidence
@@ -125,25 +125,25 @@ pub fn explain(evidence: &Evidence<'_>) -> Explanation {
             evidence.account,
             &evidence.bindings,
             evidence.roles,
-            &evidence.config.baseline,
+            &evidence.config.default_permissions,
         ),
     }
 }
 
-/// Who takes a token of the account for an identity: systems that the pods speak of, and those that
-/// tokens are made out to.
+/// Who may accept a token of the account as an identity: systems that the pods refer to, and those that
+/// the audiences of its tokens belong to.
 fn consumers(workloads: &[WorkloadExposure]) -> BTreeSet<Box<str>> {
     let carrying = workloads
         .iter()
         .filter(|workload| workload.verdict != Verdict::NoToken);
-    let told = carrying.flat_map(|workload| workload.consumers.clone());
+    let recognised = carrying.flat_map(|workload| workload.consumers.clone());
     let carriers = workloads.iter().flat_map(|workload| &workload.carriers);
     let verifiers = carriers.filter_map(|carrier| carrier.verifier);
-    told.chain(verifiers.map(Box::from)).collect()
+    recognised.chain(verifiers.map(Box::from)).collect()
 }
 
-/// The decision table; `known_consumer` where the pod speaks of a system that may take its token as
-/// an identity.
+/// The decision table; `known_consumer` where the pod refers to a system that may accept its token
+/// as an identity.
 fn decide(token: Token, need: Need, known_consumer: bool) -> (Verdict, Reason) {
     match (token, need) {
         (Token::Absent, _) => (Verdict::NoToken, Reason::AutomountDisabled),
@@ -166,7 +166,7 @@ fn decide(token: Token, need: Need, known_consumer: bool) -> (Verdict, Reason) {
     }
 }
 
-/// Grants only ever add up: a direct one settles the matter, whatever else could not be read.
+/// Grants only add permissions: a direct one decides, whatever else could not be read.
 fn need(permissions: &Permissions, gaps: &BTreeSet<Gap>) -> Need {
     let deciding = |gap: &&Gap| match gap {
         Gap::Forbidden(kind) => kind.decides_need(),
@@ -187,7 +187,7 @@ fn need(permissions: &Permissions, gaps: &BTreeSet<Gap>) -> Need {
     }
 }
 
-/// What could not be read, and roles outside of the input.
+/// What could not be read, and roles that are not in the input.
 fn gaps(evidence: &Evidence<'_>, permissions: &Permissions) -> BTreeSet<Gap> {
     let grants = permissions.grants.iter();
     let unresolved = grants.filter(|grant| grant.effect == Effect::Unresolved);
@@ -195,7 +195,7 @@ fn gaps(evidence: &Evidence<'_>, permissions: &Permissions) -> BTreeSet<Gap> {
     evidence.gaps.iter().cloned().chain(unresolved).collect()
 }
 
-/// Odd audiences, and Secrets that cannot be looked into.
+/// Unknown audiences, and Secrets that are not read.
 fn carrier_gaps(workloads: &[WorkloadExposure]) -> impl Iterator<Item = Gap> {
     let carriers = workloads.iter().flat_map(|workload| &workload.carriers);
     let unknown = carriers.filter(|carrier| {
@@ -224,7 +224,7 @@ impl<'a> Evidence<'a> {
 }
 
 /// The verdict on what a workload carries: the strongest of its own tokens decides, and each legacy
-/// one is a finding of its own besides. What others are given is nothing that the pod could lose.
+/// one is a separate finding. What only others receive does not count: the pod cannot lose it.
 fn judge(carriers: &[Carrier], need: Need, known_consumer: bool) -> (Verdict, Reason) {
     let token = |carrier: &Carrier| match (carrier.source, carrier.reach) {
         (TokenSource::CsiDriver | TokenSource::PodCertificate, _) => Token::Absent,
@@ -245,24 +245,24 @@ fn judge(carriers: &[Carrier], need: Need, known_consumer: bool) -> (Verdict, Re
         .fold(decide(strongest), Ord::min)
 }
 
-/// The pods of one workload, folded.
+/// The pods of one workload, merged.
 #[derive(Default)]
-struct Folded {
+struct Merged {
     pods: u32,
     carriers: BTreeSet<Carrier>,
     consumers: BTreeSet<Box<str>>,
     notes: BTreeSet<Note>,
-    /// That of each shape of its pods.
+    /// The exemption of each shape of its pods.
     exemptions: Vec<Option<Exemption>>,
 }
 
-/// The workloads of the account, worst first: the pods of each folded into one.
+/// The workloads of the account, worst first: the pods of each merged into one.
 fn workloads(evidence: &Evidence<'_>, need: Need) -> Vec<WorkloadExposure> {
     let bearer = evidence.bearer();
-    let mut folded: BTreeMap<&Workload, Folded> = BTreeMap::new();
+    let mut merged: BTreeMap<&Workload, Merged> = BTreeMap::new();
     for (pod, count) in &evidence.pods {
         let carriers = token::carriers(pod, &bearer);
-        let workload = folded.entry(&pod.workload).or_default();
+        let workload = merged.entry(&pod.workload).or_default();
         workload.pods += count;
         workload.exemptions.push(exemption::of(evidence, pod));
         workload.notes.extend(token::notes(pod, &bearer, &carriers));
@@ -275,15 +275,15 @@ fn workloads(evidence: &Evidence<'_>, need: Need) -> Vec<WorkloadExposure> {
             .extend(drivers.map(|carrier| carrier.provider.clone()));
         workload.carriers.extend(carriers);
     }
-    let blind = is_blind(&evidence.gaps);
-    let exposure = |(workload, folded): (&Workload, Folded)| {
-        let carriers: Vec<_> = folded.carriers.into_iter().collect();
-        let exemption = exemption::of_all(folded.exemptions);
+    let forbidden = lists_are_forbidden(&evidence.gaps);
+    let exposure = |(workload, merged): (&Workload, Merged)| {
+        let carriers: Vec<_> = merged.carriers.into_iter().collect();
+        let exemption = exemption::of_all(merged.exemptions);
         let is_exempted = exemption.as_ref().is_some_and(Exemption::is_active);
-        let (verdict, reason) = if blind {
+        let (verdict, reason) = if forbidden {
             (Verdict::Unknown, Reason::Forbidden)
         } else {
-            match judge(&carriers, need, !folded.consumers.is_empty()) {
+            match judge(&carriers, need, !merged.consumers.is_empty()) {
                 (verdict, _) if verdict.is_finding() && is_exempted => {
                     (Verdict::Exempted, Reason::Exemption)
                 }
@@ -294,29 +294,30 @@ fn workloads(evidence: &Evidence<'_>, need: Need) -> Vec<WorkloadExposure> {
             verdict,
             reason,
             workload: workload.clone(),
-            pods: folded.pods,
+            pods: merged.pods,
             carriers,
-            consumers: folded.consumers.into_iter().collect(),
+            consumers: merged.consumers.into_iter().collect(),
             exemption,
-            notes: folded.notes.into_iter().collect(),
+            notes: merged.notes.into_iter().collect(),
         }
     };
-    let mut workloads: Vec<_> = folded.into_iter().map(exposure).collect();
+    let mut workloads: Vec<_> = merged.into_iter().map(exposure).collect();
     workloads.sort_unstable();
     workloads
 }
 
-/// The worst of the workloads; without any there is nothing to remove, if that could be seen.
+/// The worst verdict of the workloads; without workloads there is nothing to remove, unless pods could
+/// not be read.
 fn worst(workloads: &[WorkloadExposure], gaps: &BTreeSet<Gap>) -> (Verdict, Reason) {
     match workloads.first() {
         Some(workload) => (workload.verdict, workload.reason),
-        None if is_blind(gaps) => (Verdict::Unknown, Reason::Forbidden),
+        None if lists_are_forbidden(gaps) => (Verdict::Unknown, Reason::Forbidden),
         None => (Verdict::NoToken, Reason::NoPods),
     }
 }
 
 /// Whether the pods or accounts themselves could not be read: then nothing is certain.
-fn is_blind(gaps: &BTreeSet<Gap>) -> bool {
+fn lists_are_forbidden(gaps: &BTreeSet<Gap>) -> bool {
     [InputKind::Pod, InputKind::ServiceAccount]
         .map(Gap::Forbidden)
         .iter()

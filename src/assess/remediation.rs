@@ -1,4 +1,4 @@
-//! What to do about a finding: the least change that switches the token off.
+//! What to do about a finding: the smallest change that removes the token.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -12,7 +12,7 @@ use crate::model::{
     workload::{PodKind, Workload, pod_spec_path},
 };
 
-/// What to do about a finding; `None` where nothing is to be done, or cannot be told.
+/// What to do about a finding; `None` where there is nothing to do, or it is not known.
 pub(super) fn remediation(
     verdict: Verdict,
     reason: Reason,
@@ -37,9 +37,10 @@ pub(super) fn remediation(
         })
     };
     if reason == Reason::LegacyToken {
-        // The pod's own token, if it has one, may well be needed.
+        // The pod's own token, if it has one, may be needed.
         return without_patch(
-            "project a serviceAccountToken in place of the Secret, then delete it".to_owned(),
+            "replace the Secret with a projected serviceAccountToken, then delete the Secret"
+                .to_owned(),
         );
     }
     if automounted.is_empty() {
@@ -50,7 +51,7 @@ pub(super) fn remediation(
     let mut carriers = automounted.iter().flat_map(|workload| automounts(workload));
     if carriers.all(|carrier| carrier.drift.is_some()) {
         return without_patch(
-            "already switched off: recreate the pods and the token is gone".to_owned(),
+            "automount is already disabled: recreate the pods to remove the token".to_owned(),
         );
     }
     Some(Remediation {
@@ -69,10 +70,10 @@ fn automounts(workload: &WorkloadExposure) -> impl Iterator<Item = &Carrier> {
         .filter(|carrier| carrier.source == TokenSource::Automount)
 }
 
-/// One patch of the account for all workloads that leave the decision to it, and one for each that
-/// overrides it or reads what lies beside the token. Where a workload must not lose its token, or its
-/// files and cannot be patched, the others are patched each by itself; so they are where the account
-/// is not in the input, and a patch of it would find nothing to change.
+/// One patch of the account for all workloads that leave automount to it, and one for each workload that
+/// overrides it or reads the files beside the token. Each workload is patched instead of the account where
+/// one must keep its token, or needs the files and cannot be patched, and where the account is not in the
+/// input, so that its patch would find no object.
 fn patches(evidence: &Evidence<'_>, automounted: &[&WorkloadExposure]) -> Vec<Patch> {
     let mut pods_of: BTreeMap<&Workload, Vec<&PodFacts>> = BTreeMap::new();
     for (pod, _) in &evidence.pods {
@@ -83,7 +84,7 @@ fn patches(evidence: &Evidence<'_>, automounted: &[&WorkloadExposure]) -> Vec<Pa
             workload.consumers.is_empty() && workload.verdict != Verdict::Exempted
         });
     let mut account_is_safe = known.is_empty() && evidence.service_account.is_some();
-    let mut obeying = false;
+    let mut follow_account = false;
     let mut patches = Vec::new();
     for workload in free {
         let pods = pods_of.remove(&workload.workload).unwrap_or_default();
@@ -93,11 +94,11 @@ fn patches(evidence: &Evidence<'_>, automounted: &[&WorkloadExposure]) -> Vec<Pa
         let kind = &workload.workload.kind;
         let api_version = api_version_of(kind, in_manifest);
         account_is_safe &= !reads_files || api_version.is_some();
-        obeying |= !overrides && !reads_files;
+        follow_account |= !overrides && !reads_files;
         let Some(api_version) = api_version else {
             continue;
         };
-        let spec = switched_off(workload, &pods, reads_files);
+        let spec = spec_without_token(workload, &pods, reads_files);
         let patch = Patch {
             target: workload.workload.clone(),
             api_version,
@@ -109,10 +110,10 @@ fn patches(evidence: &Evidence<'_>, automounted: &[&WorkloadExposure]) -> Vec<Pa
         };
         patches.push((overrides || reads_files, patch));
     }
-    let by_account = account_is_safe && obeying;
+    let by_account = account_is_safe && follow_account;
     let needed = patches
         .into_iter()
-        .filter(|(alone, _)| *alone || !account_is_safe);
+        .filter(|(needs_own, _)| *needs_own || !account_is_safe);
     let account = by_account.then(|| Patch {
         target: Workload {
             kind: "ServiceAccount".into(),
@@ -130,9 +131,9 @@ fn patches(evidence: &Evidence<'_>, automounted: &[&WorkloadExposure]) -> Vec<Pa
     patches
 }
 
-/// What switches the token off in the spec of a pod. Where files beside it are read, a volume takes
-/// its place that has them and no token; a mount at that very path keeps admission from adding its own.
-fn switched_off(workload: &WorkloadExposure, pods: &[&PodFacts], reads_files: bool) -> Value {
+/// The part of a pod spec that disables automount. Where files beside the token are read, a volume that
+/// has only those takes its place; a mount at exactly that path keeps admission from adding its own.
+fn spec_without_token(workload: &WorkloadExposure, pods: &[&PodFacts], reads_files: bool) -> Value {
     const VOLUME: &str = "service-account-files";
     let mut spec = json!({ "automountServiceAccountToken": false });
     if !reads_files {
@@ -163,9 +164,9 @@ fn switched_off(workload: &WorkloadExposure, pods: &[&PodFacts], reads_files: bo
     spec
 }
 
-/// The `apiVersion` of a kind whose pod template can be changed; `None` where it cannot be in place (a
-/// Pod, a Job), or where only a custom kind may know it. In a manifest it can: custom kinds are read
-/// there only where they have a template.
+/// The `apiVersion` of a kind whose pod template can be changed; `None` where it cannot be changed
+/// in place (a Pod, a Job) or is not known (a custom kind). In a manifest it can always be changed:
+/// custom kinds are only read there if they have a template.
 fn api_version_of(kind: &str, in_manifest: bool) -> Option<&'static str> {
     match PodKind::named(kind) {
         Some(kind) => (in_manifest || kind.is_mutable).then_some(kind.api_version),

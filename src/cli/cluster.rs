@@ -1,4 +1,4 @@
-//! Which cluster, as kubectl finds it.
+//! Which cluster, and as which user: as kubectl decides it.
 
 use std::{path::PathBuf, time::Duration};
 
@@ -15,14 +15,14 @@ use crate::{
     model::ApiAudiences,
 };
 
-/// Who we are in the audit log of an API server.
+/// Our user agent in the audit log of an API server.
 const USER_AGENT: &str = concat!("token-exposure/", env!("CARGO_PKG_VERSION"));
 /// How long connecting may take.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
-/// How long the API server may be silent: a list of a large cluster takes up to 30 s by its promise.
+/// How long the API server may be silent: its latency objective for a list of a large cluster is 30 s.
 const READ_TIMEOUT: Duration = Duration::from_secs(90);
 
-/// Which cluster, and as whom.
+/// Which cluster, and as which user.
 #[derive(Debug, clap::Args)]
 pub(super) struct ClusterArgs {
     /// The kubeconfig file [default: $KUBECONFIG, else ~/.kube/config]
@@ -34,28 +34,28 @@ pub(super) struct ClusterArgs {
     /// The user to act as
     #[arg(long = "as", value_name = "USER")]
     impersonate: Option<String>,
-    /// A group to act as (repeatable)
+    /// A group to act as; repeatable
     #[arg(long = "as-group", value_name = "GROUP", requires = "impersonate")]
     impersonate_groups: Vec<String>,
 }
 
-/// A cluster that can be asked.
+/// A connection to a cluster.
 pub(super) struct Cluster {
     pub(super) client: Client,
     config: Config,
     /// The namespace of the context.
     pub(super) namespace: String,
-    /// Our own bearer token, where we have one.
+    /// Our own bearer token, if we have one.
     own_token: Option<String>,
 }
 
 impl ClusterArgs {
-    /// Connects as the flags say, else with the pod's own token when run in one, else as kubectl.
+    /// Connects as the flags say, else with the pod's own token when run in a pod, else as kubectl does.
     pub(super) async fn connect(&self) -> anyhow::Result<Cluster> {
         let mut config = self.config().await?;
         config.disable_compression = true;
         config.connect_timeout = Some(CONNECT_TIMEOUT);
-        // A silent server; watches have a shorter limit of their own.
+        // Against a silent API server; watches have a shorter limit.
         config.read_timeout = Some(READ_TIMEOUT);
         config.reset_reader_on_write = true;
         let name = http::HeaderValue::from_static(USER_AGENT);
@@ -113,12 +113,12 @@ fn own_token(config: &Config) -> Option<String> {
 }
 
 impl Cluster {
-    /// Where the API server is.
+    /// The URL of the API server.
     pub(super) fn server(&self) -> String {
         self.config.cluster_url.to_string()
     }
 
-    /// A client that shows this token and nothing else.
+    /// A client that sends this token and no other credential.
     pub(super) fn client_with(&self, token: &str) -> anyhow::Result<Client> {
         let mut config = self.config.clone();
         config.auth_info = AuthInfo {
@@ -128,8 +128,8 @@ impl Cluster {
         Client::try_from(config).context("the kubeconfig cannot be used")
     }
 
-    /// Learns what kind of cluster it is, and notes it in the index; `audiences` are those that the user
-    /// names.
+    /// Finds out what kind of cluster it is, and notes it in the index; `audiences` are those that the
+    /// user names.
     pub(super) async fn learn(&self, index: &SharedIndex, audiences: Option<ApiAudiences>) {
         let audiences = match audiences {
             Some(audiences) => audiences,
@@ -142,13 +142,13 @@ impl Cluster {
             Err(error) => tracing::warn!(
                 cause = explain(&error),
                 fix = "grant `create` on `subjectaccessreviews` (apiGroup authorization.k8s.io)",
-                "whether RBAC is in force is not known; taken as yes"
+                "cannot check whether RBAC is enforced; assuming that it is"
             ),
         }
     }
 }
 
-/// The audiences that the user names, by flags or else by the configuration: they are all there are.
+/// The audiences that the user names, by flags or else in the configuration: a complete list.
 pub(super) fn given(flags: &[String], config: &[String]) -> Option<ApiAudiences> {
     let names = if flags.is_empty() { config } else { flags };
     (!names.is_empty()).then(|| ApiAudiences {

@@ -72,7 +72,10 @@ pub(super) async fn run(args: Args) -> anyhow::Result<ExitCode> {
             )
         })?,
     };
-    if !index.account(&account).is_some_and(Account::is_subject) {
+    if !index
+        .account(&account)
+        .is_some_and(Account::exists_or_has_pods)
+    {
         bail!("{}", not_found(&index, &account));
     }
     explain::write(&mut out, &index.explain(&account))?;
@@ -87,7 +90,9 @@ pub(super) async fn run(args: Args) -> anyhow::Result<ExitCode> {
 /// The error for an unknown account, with the accounts of its namespace.
 fn not_found(index: &Index, account: &ServiceAccountRef) -> String {
     const SHOWN: usize = 10;
-    let subjects = index.accounts().filter(|(_, known)| known.is_subject());
+    let subjects = index
+        .accounts()
+        .filter(|(_, known)| known.exists_or_has_pods());
     let neighbours = subjects.filter(|(other, _)| other.namespace == account.namespace);
     let names: Vec<_> = neighbours
         .take(SHOWN)

@@ -22,10 +22,10 @@ use crate::{
     model::{
         InputKind, LabelSelector, ServiceAccountRef,
         pod::TOKEN_MOUNT_PATH,
-        token::{Anatomy, Powers, Standing},
+        token::{TokenClaims, TokenPermissions, TokenStatus},
     },
     output::inspect::{self, ClusterAnswer},
-    token::anatomy::dissect,
+    token::claims::parse_token,
 };
 
 /// How many bytes of the input are read: a token has about 1,000.
@@ -72,7 +72,7 @@ pub(super) async fn run(args: &Args) -> anyhow::Result<ExitCode> {
         ),
     };
     let text = text.with_context(|| place.clone())?;
-    let token = dissect(&text).with_context(|| place)?;
+    let token = parse_token(&text).with_context(|| place)?;
     let answer = if args.with_cluster {
         let cluster = args.cluster.connect().await?;
         Some(ask(&cluster, text.trim(), &token).await?)
@@ -82,7 +82,7 @@ pub(super) async fn run(args: &Args) -> anyhow::Result<ExitCode> {
     let mut out = io::stdout().lock();
     inspect::write(&mut out, &token, Timestamp::now(), answer.as_ref())?;
     out.flush()?;
-    let rejected = answer.is_some_and(|answer| matches!(answer.standing, Standing::Rejected(_)));
+    let rejected = answer.is_some_and(|answer| matches!(answer.status, TokenStatus::Rejected(_)));
     Ok(ExitCode::from(u8::from(rejected)))
 }
 
@@ -95,33 +95,40 @@ fn read(from: impl Read) -> io::Result<String> {
 
 /// Asks the API server whose token it is, with the token itself, and which permissions the account has, with
 /// the user's own credentials.
-async fn ask(cluster: &Cluster, token: &str, anatomy: &Anatomy) -> anyhow::Result<ClusterAnswer> {
+async fn ask(
+    cluster: &Cluster,
+    token: &str,
+    claims: &TokenClaims,
+) -> anyhow::Result<ClusterAnswer> {
     let client = cluster.client_with(token)?;
-    let standing = probe::standing(&client).await;
-    let standing = standing
+    let status = probe::standing(&client).await;
+    let status = status
         .map_err(|error| anyhow::anyhow!("cannot ask the API server: {}", explain(&error)))?;
-    let (standing, powers) = match standing {
-        Standing::Rejected(_) => {
+    let (status, permissions) = match status {
+        TokenStatus::Rejected(_) => {
             let why = probe::rejection(&cluster.client, token).await;
-            (Standing::Rejected(why), None)
+            (TokenStatus::Rejected(why), None)
         }
-        standing @ (Standing::Accepted(..) | Standing::Silenced(_)) => {
-            let powers = match powers_by_bindings(cluster, &anatomy.account).await {
-                Some(powers) => powers,
-                None => powers_by_self_review(&client, &anatomy.account.namespace).await,
+        status @ (TokenStatus::Accepted(..) | TokenStatus::Denied(_)) => {
+            let permissions = match permissions_by_bindings(cluster, &claims.account).await {
+                Some(permissions) => permissions,
+                None => permissions_by_self_review(&client, &claims.account.namespace).await,
             };
-            (standing, Some(powers))
+            (status, Some(permissions))
         }
     };
     Ok(ClusterAnswer {
         server: cluster.server(),
-        standing,
-        powers,
+        status,
+        permissions,
     })
 }
 
 /// What the bindings of the cluster grant to an account; `None` if reading any of them is denied.
-async fn powers_by_bindings(cluster: &Cluster, account: &ServiceAccountRef) -> Option<Powers> {
+async fn permissions_by_bindings(
+    cluster: &Cluster,
+    account: &ServiceAccountRef,
+) -> Option<TokenPermissions> {
     const KINDS: [InputKind; 4] = [
         InputKind::Role,
         InputKind::ClusterRole,
@@ -138,13 +145,13 @@ async fn powers_by_bindings(cluster: &Cluster, account: &ServiceAccountRef) -> O
     let explanation = || index.read().explain(account);
     errors
         .is_empty()
-        .then(|| Powers::Cluster(Box::new(explanation())))
+        .then(|| TokenPermissions::Cluster(Box::new(explanation())))
 }
 
 /// What the API server answers to a SelfSubjectRulesReview with the token.
-async fn powers_by_self_review(client: &kube::Client, namespace: &str) -> Powers {
+async fn permissions_by_self_review(client: &kube::Client, namespace: &str) -> TokenPermissions {
     match probe::own_rules(client, namespace).await {
-        Ok(rules) => Powers::Namespace(namespace.into(), rules),
-        Err(error) => Powers::NotKnown(explain(&error)),
+        Ok(rules) => TokenPermissions::Namespace(namespace.into(), rules),
+        Err(error) => TokenPermissions::Unknown(explain(&error)),
     }
 }

@@ -164,7 +164,9 @@ impl Args {
     /// out.
     fn assess(&self, input: &Input) -> Vec<Exposure> {
         let index = input.index.read();
-        let subjects = index.accounts().filter(|(_, known)| known.is_subject());
+        let subjects = index
+            .accounts()
+            .filter(|(_, known)| known.exists_or_has_pods());
         let assessed = subjects.map(|(account, _)| index.assess(account));
         let is_selected =
             |exposure: &Exposure| self.selector.selects_all() || !exposure.workloads.is_empty();
@@ -209,7 +211,7 @@ fn print_widened_defaults(exposures: &[Exposure]) {
     const SHOWN: usize = 3;
     let widened = exposures
         .iter()
-        .flat_map(|exposure| &exposure.permissions.widened);
+        .flat_map(|exposure| &exposure.permissions.widened_defaults);
     let names: BTreeSet<_> = widened
         .map(|grant| {
             let (kind, role) = (grant.binding_kind(), &grant.role_ref);

@@ -1,4 +1,4 @@
-//! Lists one kind once, page by page, into the index.
+//! Lists objects once, page by page, into the index.
 
 use kube::{Api, Client, api::ListParams, core::Status};
 
@@ -12,21 +12,21 @@ use crate::{
     model::{InputKind, LabelSelector},
 };
 
-/// How many objects a page has: a page is in memory three times while it is parsed.
+/// How many objects a page has: while it is parsed, a page is in memory three times.
 const PAGE_SIZE: u32 = 100;
 
 /// Why a kind could not be listed.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// The API server refuses.
+    /// The API server denies it.
     #[error("cannot list {}: {status}: {}", kind.plural(), missing_rule(*kind))]
     Forbidden {
         /// The kind.
         kind: InputKind,
-        /// What it said.
+        /// The message of the API server.
         status: String,
     },
-    /// It failed otherwise.
+    /// It failed for another reason.
     #[error("cannot list {}: {}", kind.plural(), explain(source))]
     Failed {
         /// The kind.
@@ -37,7 +37,7 @@ pub enum Error {
 }
 
 impl Error {
-    /// Whether nothing can be said without it; what is refused leaves a gap instead.
+    /// Whether no answer is possible without it; a denied list is a gap in the answer instead.
     #[must_use]
     pub const fn is_fatal(&self) -> bool {
         matches!(self, Self::Failed { .. })
@@ -49,15 +49,14 @@ impl Error {
 pub struct Wanted<'a> {
     /// Which of the kinds.
     pub kinds: &'a [InputKind],
-    /// Of which namespace, for Pods, ServiceAccounts and Secrets; what grants them anything may lie in
-    /// any.
+    /// The namespace of Pods, ServiceAccounts and Secrets; bindings of every namespace can grant them
+    /// something.
     pub namespace: Option<&'a str>,
     /// Which pods.
     pub pods: &'a LabelSelector,
 }
 
-/// Lists those of the kinds that verdicts are computed from which are wanted once, side by side; what
-/// fails is told at the end.
+/// Lists the wanted kinds that verdicts depend on, side by side, and returns what failed.
 pub async fn list_all(
     client: &Client,
     index: &SharedIndex,
@@ -72,8 +71,8 @@ pub async fn list_all(
         .collect()
 }
 
-/// Lists one kind once. What is refused is noted in the index too.
-/// An expired page token begins the list anew, once.
+/// Lists one kind once. A denied list is noted in the index too; an expired continue token restarts the
+/// list, once.
 async fn list<K: Kind + Clone + std::fmt::Debug>(
     client: &Client,
     index: &SharedIndex,
@@ -139,7 +138,7 @@ where
         let page = api.list(&params).await?;
         let items = page.items.len() as u64;
         let remaining = page.metadata.remaining_item_count.unwrap_or_default();
-        // What is left is an estimate, which only grows here.
+        // The remaining count is an estimate, which only grows here.
         let expected = items + u64::try_from(remaining).unwrap_or_default();
         progress(items, expected.saturating_sub(announced));
         announced = announced.max(expected) - items;

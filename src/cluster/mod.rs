@@ -13,9 +13,8 @@ use crate::model::InputKind;
 /// Reports progress: how many more objects were read, and how many more there are to read.
 pub type Progress<'a> = &'a dyn Fn(u64, u64);
 
-/// The kinds that the controller watches beside its own reports: those that verdicts are computed
-/// from, and Namespaces, to know where nothing can be written. The RBAC of `deploy/` is tested against
-/// it.
+/// The kinds that the controller watches beside its own reports: those that verdicts depend on, and
+/// Namespaces, to know where nothing can be written. A test compares the RBAC of `deploy/` with it.
 pub const KINDS: [InputKind; 7] = [
     InputKind::Pod,
     InputKind::ServiceAccount,
@@ -26,14 +25,14 @@ pub const KINDS: [InputKind; 7] = [
     InputKind::ClusterRoleBinding,
 ];
 
-/// The kinds that are read: [`KINDS`], and Secrets where the user says so.
+/// The kinds that are read: [`KINDS`], and Secrets where the user opts in.
 #[must_use]
 pub fn kinds(legacy_tokens: bool) -> Vec<InputKind> {
     let secrets = legacy_tokens.then_some(InputKind::Secret);
     KINDS.into_iter().chain(secrets).collect()
 }
 
-/// Calls an async function for each kind that verdicts are computed from, and for Secrets if
+/// Calls an async function for each kind that verdicts depend on, and for Secrets if
 /// `legacy_tokens`, with the marker type of the kind; the futures run side by side.
 macro_rules! each_kind {
     ($legacy_tokens:expr, $call:ident($($argument:expr),*)) => {
@@ -51,13 +50,13 @@ macro_rules! each_kind {
 }
 use each_kind;
 
-/// Why the API server refused or failed, in one line with the fix.
+/// Why a request was denied or failed, in one line.
 #[must_use]
 pub fn explain(error: &kube::Error) -> String {
     match error {
         kube::Error::Api(status) if status.is_forbidden() => status.message.clone(),
         kube::Error::Api(status) => answered(status),
-        // The error below says more than its wrapper: "connection refused", "certificate expired".
+        // The innermost error says more than its wrappers: "connection refused", "certificate expired".
         other => innermost(other).to_string(),
     }
 }
@@ -79,7 +78,7 @@ fn innermost<'a>(
     inner
 }
 
-/// The rule that is missing when listing or watching a kind is refused.
+/// The rule to grant when listing or watching a kind is denied.
 #[must_use]
 pub fn missing_rule(kind: InputKind) -> String {
     let group = if kind.group().is_empty() {
@@ -88,9 +87,7 @@ pub fn missing_rule(kind: InputKind) -> String {
         kind.group()
     };
     let example = match kind {
-        InputKind::Secret => {
-            ", which lets it read what is in them too, or leave --legacy-tokens out"
-        }
+        InputKind::Secret => ", which lets it read their content too, or remove --legacy-tokens",
         _ => ", as the ClusterRole in deploy/install.yaml does",
     };
     format!(

@@ -1,4 +1,4 @@
-//! What the client parses an object into: the fields that are read, and as little metadata as it needs.
+//! The type that the client parses an object into: the fields that are read, and as little metadata as it needs.
 
 use std::borrow::Cow;
 
@@ -6,13 +6,12 @@ use kube::{Resource, api::ObjectMeta, core::DynamicResourceScope};
 use serde::{Deserialize, Deserializer};
 
 use crate::{
-    facts::Kind,
+    facts::{Kind, Wire},
     index::{Index, Indexed},
     model::InputKind,
 };
 
-/// Which objects of a kind are asked for. Of Secrets, those with a token of an account; the API server
-/// sends nothing of any other.
+/// The field selector of a kind: of Secrets, the API server sends only those with a token of an account.
 pub(super) const fn field_selector(kind: InputKind) -> Option<&'static str> {
     match kind {
         InputKind::Secret => Some("type=kubernetes.io/service-account-token"),
@@ -32,7 +31,7 @@ impl<'de, K: Kind> Deserialize<'de> for Object<K> {
         let wire = K::Wire::deserialize(deserializer)?;
         // The watcher reads the resourceVersion, and nothing else.
         let metadata = ObjectMeta {
-            resource_version: Some(K::metadata(&wire).resource_version.clone()),
+            resource_version: Some(wire.metadata().resource_version.clone()),
             ..ObjectMeta::default()
         };
         Ok(Self { metadata, wire })
@@ -43,13 +42,13 @@ impl<K: Kind> Object<K>
 where
     Index: Indexed<K>,
 {
-    /// It exists: its facts go into the index.
+    /// Puts its facts into the index.
     pub(super) fn apply_to(&self, index: &mut Index) {
         let facts = K::facts(&self.wire, index.config());
         index.apply::<K>(K::key(&self.wire), facts);
     }
 
-    /// It is gone.
+    /// Removes its facts from the index.
     pub(super) fn delete_from(&self, index: &mut Index) {
         index.delete::<K>(&K::key(&self.wire));
     }
@@ -71,7 +70,7 @@ impl<K: Kind> Resource for Object<K> {
         K::INPUT.version().into()
     }
 
-    /// Of Secrets only the metadata is asked for.
+    /// Of Secrets, only the metadata is requested.
     fn metadata_api() -> bool {
         K::INPUT == InputKind::Secret
     }

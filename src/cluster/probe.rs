@@ -1,4 +1,4 @@
-//! What kind of cluster is this? Asked once, without special rights.
+//! What kind of cluster is this? Requests that need no special permissions.
 
 use k8s_openapi::api::{
     authentication::v1::{SelfSubjectReview, TokenReview, TokenReviewSpec},
@@ -13,12 +13,12 @@ use serde::Deserialize;
 use super::watch::InitialList;
 use crate::{
     facts::{rbac::rule, wire},
-    model::{ApiAudiences, Rule, token::Standing},
-    rbac::baseline::is_upstream_rule,
-    token::anatomy::dissect,
+    model::{ApiAudiences, Rule, token::TokenStatus},
+    rbac::defaults::is_default_rule,
+    token::claims::parse_token,
 };
 
-/// Whether the server streams initial lists: it may be switched off on any version.
+/// Whether the API server streams initial lists: a feature gate can disable it in any version.
 pub async fn initial_list(client: &Client) -> InitialList {
     let request = http::Request::get(
         "/api/v1/namespaces?watch=true&sendInitialEvents=true&resourceVersionMatch=NotOlderThan\
@@ -34,11 +34,11 @@ pub async fn initial_list(client: &Client) -> InitialList {
     }
 }
 
-/// Whether RBAC is asked at all: a user that no binding can reach must not be allowed anything. It
-/// is asked without groups, since a binding may well give everything to all ServiceAccounts.
+/// Whether RBAC is enforced: a user that no binding can reach must not be allowed anything. The review
+/// names no groups, since a binding may well grant everything to all ServiceAccounts.
 ///
 /// # Errors
-/// When the review itself is refused or fails.
+/// When the review itself is denied or fails.
 pub async fn rbac_enforced(client: &Client) -> kube::Result<bool> {
     let namespace = "token-exposure-nobody";
     let review = SubjectAccessReview {
@@ -61,11 +61,11 @@ pub async fn rbac_enforced(client: &Client) -> kube::Result<bool> {
     Ok(!review.status.is_some_and(|status| status.allowed))
 }
 
-/// What the API server makes of the credential of a client: whom it takes it for.
+/// Whether the API server accepts the credential of a client, and as which user.
 ///
 /// # Errors
-/// When it answers neither so nor with 401 or 403.
-pub async fn standing(client: &Client) -> kube::Result<Standing> {
+/// When it answers with an error other than 401 or 403.
+pub async fn standing(client: &Client) -> kube::Result<TokenStatus> {
     let reviews: Api<SelfSubjectReview> = Api::all(client.clone());
     let review = SelfSubjectReview::default();
     match reviews.create(&PostParams::default(), &review).await {
@@ -74,18 +74,17 @@ pub async fn standing(client: &Client) -> kube::Result<Standing> {
                 .and_then(|status| status.user_info)
                 .unwrap_or_default();
             let name = user.username.unwrap_or_default();
-            Ok(Standing::Accepted(name, user.groups.unwrap_or_default()))
+            Ok(TokenStatus::Accepted(name, user.groups.unwrap_or_default()))
         }
-        Err(kube::Error::Api(status)) if status.code == 401 => Ok(Standing::Rejected(None)),
+        Err(kube::Error::Api(status)) if status.code == 401 => Ok(TokenStatus::Rejected(None)),
         Err(kube::Error::Api(status)) if status.is_forbidden() => {
-            Ok(Standing::Silenced(status.message))
+            Ok(TokenStatus::Denied(status.message))
         }
         Err(error) => Err(error),
     }
 }
 
-/// Why the API server does not accept a token, if it says so to us: that takes the right to create
-/// TokenReviews.
+/// Why the API server rejects a token; `None` where we may not create TokenReviews.
 pub async fn rejection(client: &Client, token: &str) -> Option<String> {
     let review = TokenReview {
         spec: TokenReviewSpec {
@@ -101,11 +100,11 @@ pub async fn rejection(client: &Client, token: &str) -> Option<String> {
     answer.status?.error.filter(|error| !error.is_empty())
 }
 
-/// What the credential of a client may do in a namespace beyond what Kubernetes gives to everybody, as
-/// the API server tells it.
+/// What the credential of a client may do in a namespace beyond the default permissions, as the API server
+/// answers.
 ///
 /// # Errors
-/// When it does not.
+/// When the review is denied or fails.
 pub async fn own_rules(client: &Client, namespace: &str) -> kube::Result<Vec<Rule>> {
     let review = SelfSubjectRulesReview {
         spec: SelfSubjectRulesReviewSpec {
@@ -140,17 +139,17 @@ pub async fn own_rules(client: &Client, namespace: &str) -> kube::Result<Vec<Rul
         ..wire::PolicyRule::default()
     });
     let own = resources.chain(urls).map(|own| rule(&own));
-    Ok(own.filter(|rule| !is_upstream_rule(rule)).collect())
+    Ok(own.filter(|rule| !is_default_rule(rule)).collect())
 }
 
-/// What an API server publishes of itself.
+/// The OpenID configuration that an API server publishes.
 #[derive(Deserialize)]
 struct Discovery {
     issuer: String,
 }
 
-/// What the API server accepts, as far as that can be learned: from our own token, which names all
-/// of it when nobody asked for an audience, and from the issuer that it publishes.
+/// The audiences that the API server accepts, as far as known: from our own token, which has all of them
+/// when it was requested without an audience, and from the issuer that the API server publishes.
 pub async fn api_audiences(client: &Client, own_token: Option<&str>) -> ApiAudiences {
     if let Some(names) = own_token.and_then(audiences_of) {
         return ApiAudiences {
@@ -175,10 +174,10 @@ pub async fn api_audiences(client: &Client, own_token: Option<&str>) -> ApiAudie
     }
 }
 
-/// The audiences of a ServiceAccount token; `None` for any other credential, and for one that names
-/// none.
+/// The audiences of a ServiceAccount token; `None` for any other credential, and for a token without
+/// audiences.
 fn audiences_of(token: &str) -> Option<Vec<String>> {
-    let audiences = dissect(token).ok()?.audiences;
+    let audiences = parse_token(token).ok()?.audiences;
     (!audiences.is_empty()).then_some(audiences)
 }
 

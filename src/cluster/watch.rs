@@ -1,4 +1,4 @@
-//! Watches one kind into the index, and tells who may have changed.
+//! Watches objects into the index, and streams the accounts whose answer may have changed.
 
 use std::{
     pin::pin,
@@ -24,13 +24,14 @@ use super::{
 use crate::{
     facts::{Kind, Namespaces, Reports},
     index::{Index, Indexed, SharedIndex},
+    log::LogLimiter,
     model::{InputKind, ServiceAccountRef},
 };
 
-/// How many objects a page has where the server cannot stream: two pages are in memory at once.
+/// How many objects a page has where the API server cannot stream: two pages are in memory at once.
 const PAGE_SIZE: u32 = 100;
-/// How long one watch request lasts, in seconds: a connection that died silently is noticed then, and
-/// all that there is must have been streamed by then. 150,000 pods take 40 s.
+/// How long one watch request lasts, in seconds: by then a connection that died silently is noticed,
+/// and the initial list must have been streamed. 150,000 pods take 40 s.
 const fn watch_seconds(kind: InputKind) -> u32 {
     match kind {
         InputKind::Pod => 290,
@@ -46,28 +47,30 @@ const fn watch_seconds(kind: InputKind) -> u32 {
     }
 }
 
-/// How long to wait before asking again for what is refused.
-const REFUSED_PAUSE: Duration = Duration::from_secs(10);
+/// How long to wait before a denied request is sent again.
+const DENIED_PAUSE: Duration = Duration::from_secs(10);
 
-/// Where watches write: the index, and a bell for whoever waits for changes.
+/// Where watches write: the index, and a notification for the reader of [`dirty`](Self::dirty).
 #[derive(Clone, Debug)]
 pub struct Feed {
     index: SharedIndex,
-    bell: Arc<Notify>,
+    changed: Arc<Notify>,
+    log: LogLimiter,
 }
 
 impl Feed {
     /// A feed into an index.
     #[must_use]
-    pub fn new(index: SharedIndex) -> Self {
+    pub fn new(index: SharedIndex, log: LogLimiter) -> Self {
         Self {
             index,
-            bell: Arc::default(),
+            changed: Arc::default(),
+            log,
         }
     }
 
-    /// The accounts whose answer may have changed, as they change. They wait in the index, each
-    /// once, so nothing piles up.
+    /// The accounts whose answer may have changed, as they change. They wait in the index, each once,
+    /// so that no queue grows.
     pub fn dirty(&self) -> impl Stream<Item = ServiceAccountRef> + use<> {
         let feed = self.clone();
         stream::unfold(feed, |feed| async {
@@ -76,20 +79,20 @@ impl Feed {
                 if !dirty.is_empty() {
                     return Some((stream::iter(dirty), feed));
                 }
-                feed.bell.notified().await;
+                feed.changed.notified().await;
             }
         })
         .flatten()
     }
 
-    /// Changes the index, and rings the bell.
+    /// Changes the index, and notifies the reader of [`dirty`](Self::dirty).
     pub fn write(&self, change: impl FnOnce(&mut Index)) {
         change(&mut self.index.write());
-        self.bell.notify_one();
+        self.changed.notify_one();
     }
 }
 
-/// How the server sends what there is when a watch begins.
+/// How the API server sends the objects that exist when a watch begins.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum InitialList {
     /// As a stream of events: WatchList (KEP-3157).
@@ -111,7 +114,7 @@ impl InitialList {
     }
 }
 
-/// Watches every kind of [`kinds`](super::kinds), and our own reports, for ever.
+/// Watches every kind of [`kinds`](super::kinds), and our own reports, until it is dropped.
 pub async fn watch_all(
     client: &Client,
     feed: &Feed,
@@ -136,7 +139,6 @@ async fn watch<K: Kind + Clone + Send + Sync + std::fmt::Debug>(
     Index: Indexed<K>,
 {
     let kind = K::INPUT;
-    let mut failing = false;
     loop {
         let mut events = pin!(
             watcher(
@@ -148,31 +150,33 @@ async fn watch<K: Kind + Clone + Send + Sync + std::fmt::Debug>(
         while let Some(event) = events.next().await {
             match event {
                 Ok(event) => {
-                    // A reading that only begins has not succeeded yet.
-                    if !matches!(event, Event::Init) && std::mem::take(&mut failing) {
-                        tracing::info!(kind = kind.name(), "watching again");
+                    // A list that only begins has not succeeded yet.
+                    if !matches!(event, Event::Init)
+                        && let Some(failures) = feed.log.recovered(kind.plural())
+                    {
+                        tracing::info!(kind = kind.name(), failures, "watching again");
                     }
                     feed.write(|index| handle::<K>(index, event));
                 }
                 Err(error) => {
-                    let refused = status(&error).is_some_and(Status::is_forbidden);
+                    let denied = status(&error).is_some_and(Status::is_forbidden);
                     feed.write(|index| {
                         index.read(kind, |reading| {
                             reading.errors += 1;
-                            // Only a complete reading takes it back: what was known before is old.
-                            reading.forbidden |= refused;
+                            // Only a complete list clears it: what was known before is old.
+                            reading.forbidden |= denied;
                         });
                     });
-                    report::<K>(&error, std::mem::replace(&mut failing, true));
+                    log::<K>(&error, &feed.log);
                     if initial_list == InitialList::Streamed
                         && status(&error).is_some_and(|status| status.code == 422)
                     {
                         initial_list = InitialList::Paged;
                         break;
                     }
-                    if refused {
-                        // Begins anew: rights that come back show in a complete reading.
-                        tokio::time::sleep(REFUSED_PAUSE).await;
+                    if denied {
+                        // Starts again: permissions that are back show in a complete list.
+                        tokio::time::sleep(DENIED_PAUSE).await;
                         break;
                     }
                 }
@@ -199,7 +203,7 @@ where
     }
 }
 
-/// The API server's own words, if it answered.
+/// The status that the API server answered with.
 fn status(error: &watcher::Error) -> Option<&Status> {
     match error {
         watcher::Error::InitialListFailed(kube::Error::Api(status))
@@ -210,8 +214,8 @@ fn status(error: &watcher::Error) -> Option<&Status> {
     }
 }
 
-/// One line when the trouble begins; what follows is for those who look closer.
-fn report<K: Kind>(error: &watcher::Error, known: bool) {
+/// Logs a watch that failed, with the fix where it was denied.
+fn log<K: Kind>(error: &watcher::Error, log: &LogLimiter) {
     let kind = K::INPUT;
     let cause = match error {
         watcher::Error::InitialListFailed(cause)
@@ -220,12 +224,13 @@ fn report<K: Kind>(error: &watcher::Error, known: bool) {
         watcher::Error::WatchError(status) => answered(status),
         watcher::Error::NoResourceVersion => error.to_string(),
     };
-    // 410: the watch fell behind, and begins anew by itself.
-    if known || status(error).is_some_and(|status| status.code == 410) {
+    // 410: the watch fell behind, and the watcher lists again by itself.
+    let is_expired = status(error).is_some_and(|status| status.code == 410);
+    if is_expired || !log.failed(kind.plural(), "") {
         tracing::debug!(kind = kind.name(), %cause, "watch failed");
     } else if status(error).is_some_and(Status::is_forbidden) {
-        tracing::warn!(kind = kind.name(), %cause, fix = missing_rule(kind), "watch refused: verdicts that depend on it are Unknown");
+        tracing::warn!(kind = kind.name(), %cause, fix = missing_rule(kind), "watch denied: verdicts that depend on it are Unknown");
     } else {
-        tracing::warn!(kind = kind.name(), %cause, "watch failed; trying again");
+        tracing::warn!(kind = kind.name(), %cause, "watch failed; retrying");
     }
 }

@@ -1,12 +1,11 @@
 //! Kubernetes events: a line in `kubectl describe serviceaccount` when a verdict changes.
 //!
 //! `kube::runtime::events::Recorder` names an event by the time, so that two replicas that write the same
-//! report would tell it twice, and needs the right to patch. Here the name follows from the write that
-//! is told: the API server itself refuses what it has already.
+//! report would publish it twice, and needs the permission to patch. Here the name follows from the write
+//! that the event reports: the API server rejects an event that it already has.
 
 use std::{
     hash::{DefaultHasher, Hash, Hasher},
-    sync::atomic::{AtomicBool, Ordering},
     time::{Duration, Instant},
 };
 
@@ -22,10 +21,11 @@ use prometheus::IntCounterVec;
 use super::write::{WRITE_EVENT, WriteId, within};
 use crate::{
     api::TokenExposureReport,
+    log::LogLimiter,
     model::{Exposure, ServiceAccountRef, Verdict},
 };
 
-/// Who tells, as `reportingController`.
+/// The `reportingController` of our events.
 const CONTROLLER: &str = "tokenexposure.io/controller";
 /// How many events are written within [`WINDOW`]: the first start on a large cluster finds thousands of
 /// accounts, and their reports say as much.
@@ -35,7 +35,7 @@ const WINDOW: Duration = Duration::from_mins(1);
 /// How long a note may be, in bytes: what the API server accepts.
 const NOTE_BYTES: usize = 1_024;
 
-/// A change of the verdict on an account, which its report did not tell yet.
+/// A change of the verdict on an account that its report does not have yet.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Change {
     verdict: Verdict,
@@ -45,11 +45,11 @@ pub struct Change {
 }
 
 impl Change {
-    /// What there is to tell of an account whose report had this verdict.
+    /// The change that an event reports, for an account whose report had this verdict.
     #[must_use]
     pub fn between(reported: Option<Verdict>, exposure: &Exposure, uid: &str) -> Option<Self> {
         let before = reported.filter(|before| *before != Verdict::Unknown);
-        is_told(before, exposure.verdict).then(|| {
+        is_published(before, exposure.verdict).then(|| {
             let was = before.map_or_else(String::new, |before| format!(", was {before}"));
             let mut note = format!("{}{was}. {}", exposure.reason, exposure.message);
             note.truncate(note.floor_char_boundary(NOTE_BYTES));
@@ -75,7 +75,7 @@ impl Change {
             &TokenExposureReport::kind(&()),
             None,
         );
-        let warns = asks_for_something(self.verdict);
+        let warns = asks_for_work(self.verdict);
         Event {
             metadata: ObjectMeta {
                 name: Some(name(account, write)),
@@ -96,20 +96,20 @@ impl Change {
     }
 }
 
-/// Not what is unknown, which says more of our rights than of the account; and where no verdict was told
-/// before, only what asks for something to be done.
-fn is_told(before: Option<Verdict>, verdict: Verdict) -> bool {
+/// Whether an event reports the change: never to `Unknown`, which says more about our permissions than
+/// about the account, and as the first verdict only one that asks for work.
+fn is_published(before: Option<Verdict>, verdict: Verdict) -> bool {
     match before {
         Some(before) => before != verdict && verdict != Verdict::Unknown,
-        None => asks_for_something(verdict),
+        None => asks_for_work(verdict),
     }
 }
 
-fn asks_for_something(verdict: Verdict) -> bool {
+fn asks_for_work(verdict: Verdict) -> bool {
     matches!(verdict, Verdict::Unneeded | Verdict::Review)
 }
 
-/// The same for the same write, whoever tells it; at most as long as a name may be.
+/// The name of an event: the same for the same write by any replica, and at most as long as a name may be.
 fn name(account: &ServiceAccountRef, write: &WriteId) -> String {
     let mut hasher = DefaultHasher::new();
     write.hash(&mut hasher);
@@ -118,17 +118,16 @@ fn name(account: &ServiceAccountRef, write: &WriteId) -> String {
     format!("{beginning}.{:016x}", hasher.finish())
 }
 
-/// Writes events, and not too many of them.
+/// Publishes a limited number of events.
 pub struct Events {
     client: Client,
     instance: String,
     written: IntCounterVec,
     window: Mutex<Window>,
-    /// Whether a failure was logged.
-    complained: AtomicBool,
+    log: LogLimiter,
 }
 
-/// How many events there were lately.
+/// How many events were published since the window began.
 struct Window {
     began: Instant,
     events: u32,
@@ -152,9 +151,9 @@ impl std::fmt::Debug for Events {
 }
 
 impl Events {
-    /// A writer with a counter of events by `result`; `instance` tells replicas apart.
+    /// Publishes as `instance`, which identifies the replica, and counts events by `result`.
     #[must_use]
-    pub fn new(client: Client, instance: String, written: IntCounterVec) -> Self {
+    pub fn new(client: Client, instance: String, written: IntCounterVec, log: LogLimiter) -> Self {
         Self {
             client,
             instance,
@@ -163,13 +162,13 @@ impl Events {
                 began: Instant::now(),
                 events: 0,
             }),
-            complained: AtomicBool::new(false),
+            log,
         }
     }
 
-    /// Tells a change that a write brought about. What goes wrong is counted and logged and never held
-    /// against the report, which says the same and is the record.
-    pub async fn tell(&self, account: &ServiceAccountRef, change: Change, write: &WriteId) {
+    /// Publishes a change that a write made. A failure is counted and logged and is no failure of the
+    /// report, which says the same and is the record.
+    pub async fn publish(&self, account: &ServiceAccountRef, change: Change, write: &WriteId) {
         let admitted = self.window.lock().admits(Instant::now());
         let result = if admitted {
             self.write(account, change, write).await
@@ -195,10 +194,10 @@ impl Events {
             return "repeated";
         }
         let (namespace, service_account) = (&account.namespace, &account.name);
-        if self.complained.swap(true, Ordering::Relaxed) {
-            tracing::debug!(%namespace, %service_account, %error, "event not written");
-        } else {
+        if self.log.failed("events", error.cause()) {
             tracing::warn!(%namespace, %service_account, %error, "event not written; further ones are only counted");
+        } else {
+            tracing::debug!(%namespace, %service_account, %error, "event not written");
         }
         "failed"
     }
@@ -209,7 +208,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_name_tells_writes_apart_and_fits() {
+    fn each_write_has_its_own_event_name_and_it_fits() {
         let account = ServiceAccountRef::new("shop", "a".repeat(253).as_str());
         let write = |version: Option<&str>| WriteId {
             report: Some("uid".to_owned()),
@@ -233,14 +232,14 @@ mod tests {
     }
 
     #[test]
-    fn what_is_unknown_is_not_told_and_of_the_new_only_what_asks_for_something() {
-        let new = Verdict::ALL.map(|verdict| is_told(None, verdict));
+    fn unknown_is_not_published_and_a_first_verdict_only_if_it_asks_for_work() {
+        let new = Verdict::ALL.map(|verdict| is_published(None, verdict));
         assert_eq!(new, [true, true, false, false, false, false]);
         for verdict in Verdict::ALL {
-            assert!(!is_told(Some(verdict), verdict));
-            assert!(!is_told(Some(verdict), Verdict::Unknown));
+            assert!(!is_published(Some(verdict), verdict));
+            assert!(!is_published(Some(verdict), Verdict::Unknown));
         }
-        assert!(is_told(Some(Verdict::Unneeded), Verdict::NoToken));
-        assert!(is_told(Some(Verdict::Exempted), Verdict::Review));
+        assert!(is_published(Some(Verdict::Unneeded), Verdict::NoToken));
+        assert!(is_published(Some(Verdict::Exempted), Verdict::Review));
     }
 }

@@ -1,9 +1,9 @@
-//! Which of several replicas writes reports? The one that holds a Lease.
+//! Which of several replicas writes reports? The leader, which holds a Lease.
 //!
 //! It saves work and is not needed for correctness: two leaders write the same bytes. Mirrors
-//! client-go's leaderelection: a holder is gone when its Lease has not changed for as long as it says,
-//! by the clock of whoever looks, which is compared with no other; every write names the
-//! resourceVersion that it was made for, so that of two candidates one loses.
+//! client-go's leaderelection: a leader is gone when its Lease has not changed for its
+//! `leaseDurationSeconds`, by the clock of the replica that looks; clocks of two machines are never
+//! compared. Every write names the resourceVersion that it replaces, so that of two candidates one loses.
 
 use std::time::Duration;
 
@@ -18,15 +18,19 @@ use kube::{
 };
 use tokio::{sync::watch, time::Instant};
 
-/// How long a Lease that does not change is still its holder's.
+use crate::log::LogLimiter;
+
+/// How long a Lease is valid without a renewal.
 const DURATION: Duration = Duration::from_secs(15);
-/// How long after its last renewal a holder still writes: it stops before anybody else begins.
+/// How long after its last renewal a leader still writes: it stops before a standby begins.
 const RENEW_DEADLINE: Duration = Duration::from_secs(10);
+/// What fails, as the log limiter remembers it.
+const LEASE: &str = "Lease";
 /// How long one request may take.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(5);
-/// How often a holder renews.
+/// How often a leader renews the Lease.
 const RENEW_PERIOD: Duration = Duration::from_secs(5);
-/// How often a standby looks.
+/// How often a standby looks at the Lease.
 const STANDBY_PERIOD: Duration = Duration::from_secs(2);
 
 /// Whether this replica writes reports.
@@ -36,21 +40,21 @@ pub struct Leadership(watch::Receiver<Until>);
 /// Until when a replica writes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Until {
-    /// It is the only one.
+    /// It is the only replica.
     Always,
     Never,
-    /// Unless it renews. A process that was frozen does not write after this, however it wakes up.
+    /// Unless it renews. A process that was suspended does not write after this.
     Then(Instant),
 }
 
 impl Leadership {
-    /// That of a replica which shares the work with no other.
+    /// The leadership of the only replica.
     #[must_use]
     pub fn alone() -> Self {
         Self(watch::channel(Until::Always).1)
     }
 
-    /// Whether it writes now.
+    /// Whether this replica writes now.
     #[must_use]
     pub fn is_mine(&self) -> bool {
         match *self.0.borrow() {
@@ -61,25 +65,33 @@ impl Leadership {
     }
 }
 
-/// A candidate for the leadership.
+/// A candidate for leadership.
 pub struct Election {
     leases: Api<Lease>,
     name: String,
     identity: String,
     until: watch::Sender<Until>,
-    /// The Lease as it was seen last, and since when it has been so.
+    log: LogLimiter,
+    /// The Lease as it was read last, and since when it has not changed.
     seen: Option<(Lease, Instant)>,
 }
 
 impl Election {
-    /// A candidate that is called `identity`, for the Lease of a name and namespace.
+    /// A candidate called `identity`, for the Lease `name` in `namespace`.
     #[must_use]
-    pub fn new(client: Client, namespace: &str, name: &str, identity: &str) -> Self {
+    pub fn new(
+        client: Client,
+        namespace: &str,
+        name: &str,
+        identity: &str,
+        log: LogLimiter,
+    ) -> Self {
         Self {
             leases: Api::namespaced(client, namespace),
             name: name.to_owned(),
             identity: identity.to_owned(),
             until: watch::channel(Until::Never).0,
+            log,
             seen: None,
         }
     }
@@ -90,10 +102,11 @@ impl Election {
         Leadership(self.until.subscribe())
     }
 
-    /// Stands for election for ever; `gained` is called each time that it is won.
+    /// Takes part in the election until it is dropped; calls `gained` each time that this replica becomes
+    /// the leader.
     pub async fn run(&mut self, gained: impl Fn()) {
-        // Whoever was frozen finds that it does not lead any more, and says so.
-        let (mut failing, mut led) = (false, false);
+        // A process that was suspended notices that it no longer leads, and logs it.
+        let mut led = false;
         loop {
             let began = Instant::now();
             match tokio::time::timeout(REQUEST_TIMEOUT, self.round()).await {
@@ -106,18 +119,20 @@ impl Election {
                         );
                         gained();
                     }
-                    (failing, led) = (false, true);
+                    self.log.recovered(LEASE);
+                    led = true;
                 }
                 Ok(Ok(false)) => {
                     self.until.send_replace(Until::Never);
                     if led {
                         tracing::info!(holder = self.holder(), "another replica leads");
                     }
-                    (failing, led) = (false, false);
+                    self.log.recovered(LEASE);
+                    led = false;
                 }
-                // Until the deadline it leads on.
-                Ok(Err(error)) => self.complain(&error.to_string(), &mut failing),
-                Err(_) => self.complain("no answer in time", &mut failing),
+                // It stays the leader until the deadline.
+                Ok(Err(error)) => self.log_failure(&error.to_string()),
+                Err(_) => self.log_failure("no answer in time"),
             }
             let period = if self.leadership().is_mine() {
                 RENEW_PERIOD
@@ -128,7 +143,7 @@ impl Election {
         }
     }
 
-    /// Gives the Lease back, so that a standby need not wait for its end.
+    /// Releases the Lease, so that a standby need not wait until it expires.
     pub async fn release(mut self) {
         if !self.leadership().is_mine() {
             return;
@@ -140,11 +155,11 @@ impl Election {
         let released = self.renewed(lease, String::new());
         let params = PostParams::default();
         let released = self.leases.replace(&self.name, &params, &released);
-        // If it fails, the Lease ends by itself.
+        // If this fails, the Lease expires.
         let _ = tokio::time::timeout(REQUEST_TIMEOUT, released).await;
     }
 
-    /// Renews the Lease, takes it, or sees that it is another's: whether it is ours now.
+    /// Renews the Lease, acquires it, or finds that another replica holds it; whether we hold it now.
     async fn round(&mut self) -> kube::Result<bool> {
         let Some(lease) = self.leases.get_opt(&self.name).await? else {
             let made = self.renewed(Lease::default(), self.identity.clone());
@@ -170,7 +185,7 @@ impl Election {
         self.settled(ours)
     }
 
-    /// What came of writing it: another was faster where the API server speaks of a conflict.
+    /// Whether a write made us the holder: on a conflict another replica was faster.
     fn settled(&mut self, written: kube::Result<Lease>) -> kube::Result<bool> {
         match written {
             Ok(lease) => {
@@ -182,7 +197,7 @@ impl Election {
         }
     }
 
-    /// The Lease with another renewal, and with another holder perhaps.
+    /// The Lease renewed now, for this holder.
     fn renewed(&self, mut lease: Lease, holder: String) -> Lease {
         let now = MicroTime(Timestamp::now());
         let spec = lease.spec.get_or_insert_with(LeaseSpec::default);
@@ -210,12 +225,12 @@ impl Election {
         holder.unwrap_or_default()
     }
 
-    fn complain(&self, cause: &str, failing: &mut bool) {
-        if std::mem::replace(failing, true) {
-            tracing::debug!(cause, "the Lease cannot be renewed");
-        } else {
+    fn log_failure(&self, cause: &str) {
+        if self.log.failed(LEASE, "") {
             let fix = "grant `get`, `create` and `update` on `leases` (apiGroup coordination.k8s.io) in the namespace of the controller";
             tracing::warn!(cause, fix, name = self.name, "the Lease cannot be renewed");
+        } else {
+            tracing::debug!(cause, "the Lease cannot be renewed");
         }
     }
 }

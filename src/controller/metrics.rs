@@ -1,4 +1,4 @@
-//! What Prometheus scrapes: gauges are read from the index at each scrape, the rest is counted.
+//! The metrics: gauges are computed from the index at each scrape, counters and histograms are kept.
 
 use std::{collections::BTreeMap, sync::Arc};
 
@@ -14,26 +14,26 @@ use crate::{
     model::Verdict,
 };
 
-/// What is counted as it happens.
+/// Counters and histograms.
 #[derive(Debug)]
 pub struct Instruments {
     /// How long one reconcile takes, its writes included.
     pub reconcile_duration: Histogram,
-    /// From an account being queued to its written report.
+    /// From the moment that an account is queued to its written report.
     pub event_to_report: Histogram,
     /// Writes that succeeded.
     pub report_writes: IntCounterVec,
     /// Writes that failed.
     pub report_errors: IntCounterVec,
-    /// Kubernetes events, by what became of them.
+    /// Kubernetes events, by result.
     pub events: IntCounterVec,
 }
 
 impl Instruments {
-    /// Makes the instruments and registers them.
+    /// Creates the instruments and registers them.
     ///
     /// # Errors
-    /// When a name is taken in the registry.
+    /// When the registry already has a name.
     pub fn register(registry: &Registry) -> prometheus::Result<Self> {
         let histogram = |name: &str, help: &str| {
             let buckets = prometheus::exponential_buckets(0.001, 2.0, 15)?;
@@ -47,29 +47,29 @@ impl Instruments {
         let instruments = Self {
             reconcile_duration: histogram(
                 "reconcile_duration_seconds",
-                "How long reconciling one ServiceAccount takes, its writes included.",
+                "Duration of the reconcile of one ServiceAccount, its writes included.",
             )?,
             event_to_report: histogram(
                 "event_to_report_seconds",
-                "How long it takes from a change that was seen to the written report.",
+                "Time from a watch event to the written report.",
             )?,
             report_writes: counter(
                 "report_writes_total",
-                "Writes of reports that succeeded, by operation.",
+                "Successful writes of reports, by operation.",
                 "operation",
             )?,
             report_errors: counter(
                 "report_errors_total",
-                "Writes of reports that failed, by cause.",
+                "Failed writes of reports, by cause.",
                 "cause",
             )?,
             events: counter(
                 "events_total",
-                "Kubernetes events, by result: written, repeated (the API server had it), dropped (too many), failed.",
+                "Kubernetes events, by result: written, repeated (the API server already had it), dropped (over the limit), failed.",
                 "result",
             )?,
         };
-        // Series that are there from the start can be compared with what comes.
+        // Series that exist from the start let `rate` see the first increase.
         for operation in ["apply", "apply_status", "replace_status", "delete"] {
             instruments.report_writes.with_label_values(&[operation]);
         }
@@ -81,13 +81,18 @@ impl Instruments {
         Ok(instruments)
     }
 
+    /// Counts a write of a report that failed.
+    pub(super) fn failed(&self, cause: &str) {
+        self.report_errors.with_label_values(&[cause]).inc();
+    }
+
     /// Counts a write of a report.
     pub(super) fn wrote(&self, operation: &str) {
         self.report_writes.with_label_values(&[operation]).inc();
     }
 }
 
-/// Reads gauges from the index when scraped.
+/// Computes gauges from the index when scraped.
 #[derive(Debug)]
 pub struct IndexCollector {
     index: SharedIndex,
@@ -100,7 +105,7 @@ impl IndexCollector {
     /// A collector; `per_service_account` adds one series for each account with a finding.
     ///
     /// # Errors
-    /// Never in practice: when a name below is no valid metric name.
+    /// When a name below is not a valid metric name: never in practice.
     pub fn new(
         index: SharedIndex,
         leadership: Leadership,
@@ -140,33 +145,37 @@ const PODS: (&str, &str, &[&str]) = (
 );
 const FINDING_PODS: (&str, &str, &[&str]) = (
     "finding_pods",
-    "Pods that a finding is about.",
+    "Pods that a finding concerns, by ServiceAccount.",
     &["namespace", "serviceaccount", "verdict", "reason"],
 );
 const EXEMPTION_EXPIRY: (&str, &str, &[&str]) = (
     "exemption_expiry_timestamp_seconds",
-    "When an exemption with a last day ends, or ended, in seconds since 1970.",
+    "When an exemption with an end date ends or ended, as a Unix timestamp.",
     &["namespace", "serviceaccount"],
 );
 const SYNCED: (&str, &str, &[&str]) = (
     "synced",
-    "Whether all objects of a kind were read.",
+    "Whether all objects of a kind were read: 1 if so, 0 if not.",
     &["kind"],
 );
-const WATCH_ERRORS: (&str, &str, &[&str]) = ("watch_errors_total", "Errors of watches.", &["kind"]);
+const WATCH_ERRORS: (&str, &str, &[&str]) = (
+    "watch_errors_total",
+    "Failed watch and list requests, by kind.",
+    &["kind"],
+);
 const LAST_EVENT: (&str, &str, &[&str]) = (
     "last_event_timestamp_seconds",
-    "When the last event of a kind came, in seconds since 1970.",
+    "When the last watch event of a kind arrived, as a Unix timestamp.",
     &["kind"],
 );
 const LEADER: (&str, &str, &[&str]) = (
     "leader",
-    "Whether this replica writes reports: 1 for the one that holds the Lease, or for the only one.",
+    "Whether this replica writes reports: 1 for the replica that holds the Lease, or for the only replica.",
     &[],
 );
 const BUILD_INFO: (&str, &str, &[&str]) = (
     "build_info",
-    "Always 1; the version is in the label.",
+    "Always 1; the label has the version.",
     &["version"],
 );
 const FAMILIES: [(&str, &str, &[&str]); 9] = [
@@ -223,7 +232,7 @@ impl Collector for IndexCollector {
     }
 }
 
-/// `serviceaccounts` and `pods`: one series for each namespace and verdict that occurs.
+/// `serviceaccounts` and `pods`: one series for each namespace and verdict that exists.
 fn verdicts(index: &Index) -> Vec<proto::MetricFamily> {
     let mut accounts: BTreeMap<(&str, Verdict), u32> = BTreeMap::new();
     let mut pods: BTreeMap<(&str, Verdict), u32> = BTreeMap::new();
@@ -271,7 +280,7 @@ fn finding_pods(index: &Index) -> proto::MetricFamily {
 fn exemption_expiry(index: &Index) -> proto::MetricFamily {
     let ends = index.accounts().filter_map(|(account, known)| {
         let day = known.summary()?.exempt_until?;
-        // The day after the last one, at its first second.
+        // The first second of the day after the last one.
         let end = day
             .tomorrow()
             .ok()?
@@ -305,7 +314,7 @@ fn gauges<'a>(
 
 #[expect(
     clippy::cast_precision_loss,
-    reason = "Prometheus counts in floats; 2^53 errors will not come"
+    reason = "Prometheus counts in floats; there will not be 2^53 errors"
 )]
 fn counter(labels: &[&str], values: &[&str], count: u64) -> proto::Metric {
     let mut counter = proto::Counter::default();
@@ -326,7 +335,7 @@ fn pairs(labels: &[&str], values: &[&str]) -> Vec<proto::LabelPair> {
     labels.iter().zip(values).map(pair).collect()
 }
 
-/// The exposition text of all that is registered.
+/// All registered metrics in the text exposition format.
 #[must_use]
 pub fn exposition(registry: &Arc<Registry>) -> Vec<u8> {
     let mut text = Vec::new();

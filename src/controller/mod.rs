@@ -1,12 +1,12 @@
-//! The operator's side that writes: a queue of accounts, bounded runs, reports and metrics.
+//! Writes reports: a queue of accounts, a bounded number of reconciles at a time, and metrics.
 //!
-//! The queue is kube-runtime's scheduler (each account once, pulled earlier, delayed after a
-//! failure), keyed by the account; the bounded runner around it is what `kube::runtime::applier`
-//! has, without its store of ServiceAccounts: an account that is gone can still be reconciled, and
-//! 70,000 keys at once take a tenth of the memory.
+//! The queue is kube-runtime's scheduler, keyed by the account: it holds each account once, runs an
+//! account earlier where asked, and delays it after a failure. The bounded runner around it does what
+//! `kube::runtime::applier` does, without its store of ServiceAccounts: an account that no longer exists
+//! can still be reconciled, and 70,000 keys at once take a tenth of the memory.
 
-mod complaints;
 pub mod events;
+mod failures;
 pub mod lease;
 pub mod metrics;
 pub mod reconcile;
@@ -25,47 +25,37 @@ use futures::{Stream, StreamExt, channel::mpsc, stream::FuturesUnordered};
 use kube::runtime::{scheduler, scheduler::ScheduleRequest};
 
 use self::{
-    complaints::Complaints,
+    failures::Failures,
     reconcile::{Context, reconcile},
     write::Error,
 };
 use crate::model::ServiceAccountRef;
 
-/// How many reports are written at a time.
+/// How many accounts are reconciled at a time.
 const CONCURRENCY: usize = 16;
-/// The first pause after a failed write; it doubles with each further one.
-const FIRST_PAUSE: Duration = Duration::from_millis(500);
-/// How long writes may still take once the end has come.
-const FAREWELL: Duration = Duration::from_secs(3);
-/// The longest pause after failed writes.
-const LONGEST_PAUSE: Duration = Duration::from_mins(1);
+/// How long writes may still take after the controller was asked to stop.
+const STOP_TIMEOUT: Duration = Duration::from_secs(3);
 
-/// Reconciles accounts as the queue names them, until it ends or `stop` resolves; what is being
-/// written then is finished.
+/// Reconciles accounts as the queue names them, until it ends or `stop` resolves; writes under way are
+/// completed then.
 pub async fn run(
     context: Arc<Context>,
     dirty: impl Stream<Item = ServiceAccountRef>,
     stop: impl Future<Output = ()>,
 ) {
     let (retry, retries) = mpsc::unbounded();
-    // When each waiting account was first named: what is measured begins there.
-    let named: RefCell<HashMap<ServiceAccountRef, Instant>> = RefCell::default();
+    // When each waiting account was first queued: its latency counts from there.
+    let queued: RefCell<HashMap<ServiceAccountRef, Instant>> = RefCell::default();
     let now = |message: ServiceAccountRef| {
-        named
-            .borrow_mut()
-            .entry(message.clone())
-            .or_insert_with(Instant::now);
-        ScheduleRequest {
-            message,
-            run_at: tokio::time::Instant::now(),
-        }
+        let mut queued = queued.borrow_mut();
+        queued.entry(message.clone()).or_insert_with(Instant::now);
+        run_at(message, Duration::ZERO)
     };
     let mut scheduler = pin!(scheduler(futures::stream::select(dirty.map(now), retries)));
     let mut stop = pin!(stop);
     let mut running = FuturesUnordered::new();
     let mut busy = HashSet::new();
-    let mut failures: HashMap<ServiceAccountRef, u32> = HashMap::new();
-    let mut complaints = Complaints::default();
+    let mut failures = Failures::new(context.log.clone());
     loop {
         tokio::select! {
             () = &mut stop => break,
@@ -73,21 +63,12 @@ pub async fn run(
                 busy.remove(&account);
                 let result: Result<(), Error> = result;
                 match result {
-                    Ok(()) => {
-                        if failures.remove(&account).is_some() && failures.is_empty() {
-                            complaints.settled();
-                        }
-                    }
+                    Ok(()) => failures.written(&account),
                     Err(error) => {
-                        let failed = failures.entry(account.clone()).or_default();
-                        let pause = pause_after(*failed);
-                        *failed += 1;
-                        let cause = error.cause();
-                        context.instruments.report_errors.with_label_values(&[cause]).inc();
-                        complaints.not_written(&account, &error, pause, failures.len());
-                        let run_at = tokio::time::Instant::now() + pause;
+                        context.instruments.failed(error.cause());
+                        let pause = failures.failed(&account, &error);
                         // The receiver lives as long as this function.
-                        let _ = retry.unbounded_send(ScheduleRequest { message: account, run_at });
+                        let _ = retry.unbounded_send(run_at(account, pause));
                     }
                 }
             }
@@ -95,21 +76,27 @@ pub async fn run(
                 let Some(account) = next else { break };
                 busy.insert(account.clone());
                 let context = context.clone();
-                let queued = named.borrow_mut().remove(&account).unwrap_or_else(Instant::now);
+                let since = queued.borrow_mut().remove(&account).unwrap_or_else(Instant::now);
                 running.push(async move {
-                    let result = reconcile(&context, &account, queued).await;
+                    let result = reconcile(&context, &account, since).await;
                     (account, result)
                 });
             }
         }
     }
     let finish = async { while running.next().await.is_some() {} };
-    if tokio::time::timeout(FAREWELL, finish).await.is_err() {
-        tracing::warn!("reports were still being written; the next start writes them");
+    if tokio::time::timeout(STOP_TIMEOUT, finish).await.is_err() {
+        tracing::warn!("stopped while reports were being written; the next start writes them");
     }
 }
 
-/// The next account that is due and not being written.
+/// Asks the scheduler to run an account after a pause.
+fn run_at(message: ServiceAccountRef, pause: Duration) -> ScheduleRequest<ServiceAccountRef> {
+    let run_at = tokio::time::Instant::now() + pause;
+    ScheduleRequest { message, run_at }
+}
+
+/// The next account that is due and is not being reconciled.
 async fn next<R: Stream<Item = ScheduleRequest<ServiceAccountRef>>>(
     scheduler: std::pin::Pin<&mut scheduler::Scheduler<ServiceAccountRef, R>>,
     busy: &HashSet<ServiceAccountRef>,
@@ -118,22 +105,4 @@ async fn next<R: Stream<Item = ScheduleRequest<ServiceAccountRef>>>(
         .hold_unless(|account| !busy.contains(account))
         .next()
         .await
-}
-
-/// How long to wait after the nth failure in a row, counted from 0.
-fn pause_after(failures: u32) -> Duration {
-    FIRST_PAUSE
-        .saturating_mul(2_u32.saturating_pow(failures))
-        .min(LONGEST_PAUSE)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_pause_doubles_up_to_a_minute() {
-        let pauses = [0, 1, 2, 6, 7, 40].map(|failures| pause_after(failures).as_millis());
-        assert_eq!(pauses, [500, 1_000, 2_000, 32_000, 60_000, 60_000]);
-    }
 }

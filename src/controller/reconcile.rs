@@ -1,4 +1,4 @@
-//! Makes the report of one account say what is known of it: assess, compare, write what differs.
+//! Brings the report of one account up to date: assess, compare, write what differs.
 
 use std::{sync::Arc, time::Instant};
 
@@ -9,30 +9,39 @@ use super::{
     events::{Change, Events},
     lease::Leadership,
     metrics::Instruments,
-    write::{Error, Write, Writer},
+    write::{Error, Write, WriteId, Writer},
 };
 use crate::{
     api::{TokenExposureReport, TokenExposureReportStatus},
     facts::{Reports, report::ReportFacts},
-    index::{Index, SharedIndex, Summary},
+    index::{Account, Index, SharedIndex, Summary},
+    log::LogLimiter,
     model::{Exposure, ReportScope, ServiceAccountRef, Verdict},
 };
 
 /// What reconciling needs.
 #[derive(Debug)]
 pub struct Context {
-    /// What is known.
+    /// The facts of the cluster.
     pub index: SharedIndex,
-    /// Where reports are written.
+    /// The client that writes reports.
     pub client: ClientHandle,
-    /// Which accounts get one.
+    /// Which accounts get a report.
     pub scope: ReportScope,
-    /// Whether this replica writes them.
+    /// Whether this replica writes reports.
     pub leadership: Leadership,
-    /// Where changes of verdicts are told, if anywhere.
+    /// Publishes changes of verdicts as Kubernetes events, where the user asks for it.
     pub events: Option<Events>,
-    /// What is measured.
+    /// Limits how often failures are logged.
+    pub log: LogLimiter,
+    /// Counters and histograms.
     pub instruments: Arc<Instruments>,
+}
+
+impl Context {
+    fn writer<'a>(&'a self, account: &'a ServiceAccountRef) -> Writer<'a> {
+        Writer::new(self.client.0.clone(), account, &self.instruments, &self.log)
+    }
 }
 
 /// The client, which has no `Debug`.
@@ -52,78 +61,105 @@ enum Plan {
     Write(Box<Write>),
 }
 
-/// Makes the report of one account say what is known of it. A standby only keeps count: whoever leads
-/// next goes through all accounts.
+/// Brings the report of one account up to date. A standby only computes the verdict: the next leader
+/// reconciles all accounts.
 ///
 /// # Errors
-/// When it cannot be written; nothing is lost, since the index still says what is wanted.
+/// When the report cannot be written; nothing is lost, since the index still says what is wanted.
 pub async fn reconcile(
     context: &Context,
     account: &ServiceAccountRef,
     queued: Instant,
 ) -> Result<(), Error> {
     let timer = context.instruments.reconcile_duration.start_timer();
-    let (plan, summary, change) = {
-        let index = context.index.read();
-        let exposure = index.assess(account);
-        let reported = index.report(account).and_then(|report| report.verdict);
-        let change = index
-            .service_account(account)
-            .filter(|_| context.events.is_some())
-            .and_then(|owner| Change::between(reported, &exposure, &owner.uid));
-        (
-            plan(&index, account, &exposure, context.scope),
-            summary(&exposure),
-            change,
-        )
-    };
-    let changed = {
-        let mut index = context.index.write();
-        let before = index
-            .account(account)
-            .and_then(|known| known.summary())
-            .map(|summary| summary.verdict);
-        let verdict = summary.verdict;
-        index.set_verdict(account, summary);
-        (before != Some(verdict)).then_some((before, verdict))
-    };
+    let Answer {
+        plan,
+        summary,
+        change,
+    } = answer(context, account);
+    let verdict = summary.verdict;
+    let before = remember(&context.index, account, summary);
     if !context.leadership.is_mine() {
         timer.stop_and_discard();
         return Ok(());
     }
-    if let Some((before, verdict)) = changed {
-        let (namespace, service_account) = (&account.namespace, &account.name);
-        let before = before.map_or("", Verdict::name);
-        if before.is_empty() {
-            tracing::debug!(%namespace, %service_account, %verdict, "verdict");
-        } else {
-            tracing::info!(%namespace, %service_account, %verdict, before, "verdict changed");
-        }
-    }
-    let writer = || Writer::new(context.client.0.clone(), account, &context.instruments);
+    log_change(account, before, verdict);
     let written = match plan {
         Plan::Keep => return Ok(()),
-        Plan::Delete => {
-            let written = writer().delete().await?;
-            let mut index = context.index.write();
-            index.delete::<Reports>(&account.clone().into());
-            written
-        }
-        Plan::Write(write) => {
-            let written = writer().apply(&write).await?;
-            let mut index = context.index.write();
-            index.apply::<Reports>(account.clone().into(), write.facts);
-            Some(written)
-        }
+        Plan::Delete => delete(context, account).await?,
+        Plan::Write(write) => Some(apply(context, account, *write).await?),
     };
     context
         .instruments
         .event_to_report
         .observe(queued.elapsed().as_secs_f64());
-    if let (Some(events), Some(change), Some(written)) = (&context.events, change, written) {
-        events.tell(account, change, &written).await;
+    if let (Some(events), Some(change), Some(write)) = (&context.events, change, written) {
+        events.publish(account, change, &write).await;
     }
     Ok(())
+}
+
+/// What is known of an account, and what follows from it.
+struct Answer {
+    plan: Plan,
+    summary: Summary,
+    /// The change of the verdict that an event reports.
+    change: Option<Change>,
+}
+
+fn answer(context: &Context, account: &ServiceAccountRef) -> Answer {
+    let index = context.index.read();
+    let exposure = index.assess(account);
+    let reported = index.report(account).and_then(|report| report.verdict);
+    let owner = index.service_account(account);
+    let change = owner
+        .filter(|_| context.events.is_some())
+        .and_then(|owner| Change::between(reported, &exposure, &owner.uid));
+    Answer {
+        plan: plan(&index, account, &exposure, context.scope),
+        summary: summary(&exposure),
+        change,
+    }
+}
+
+/// Keeps the verdict for the metrics, and returns the one before it.
+fn remember(index: &SharedIndex, account: &ServiceAccountRef, summary: Summary) -> Option<Verdict> {
+    let mut index = index.write();
+    let known = index.account(account).and_then(Account::summary);
+    let before = known.map(|summary| summary.verdict);
+    index.set_verdict(account, summary);
+    before
+}
+
+/// Logs a verdict that changed; the first one only for those who debug.
+fn log_change(account: &ServiceAccountRef, before: Option<Verdict>, verdict: Verdict) {
+    let (namespace, service_account) = (&account.namespace, &account.name);
+    match before {
+        None => tracing::debug!(%namespace, %service_account, %verdict, "verdict"),
+        Some(before) if before != verdict => {
+            tracing::info!(%namespace, %service_account, %verdict, before = before.name(), "verdict changed");
+        }
+        Some(_) => {}
+    }
+}
+
+/// Deletes the report; `None` where it was already gone.
+async fn delete(context: &Context, account: &ServiceAccountRef) -> Result<Option<WriteId>, Error> {
+    let written = context.writer(account).delete().await?;
+    let mut index = context.index.write();
+    index.delete::<Reports>(&account.clone().into());
+    Ok(written)
+}
+
+async fn apply(
+    context: &Context,
+    account: &ServiceAccountRef,
+    write: Write,
+) -> Result<WriteId, Error> {
+    let written = context.writer(account).apply(&write).await?;
+    let mut index = context.index.write();
+    index.apply::<Reports>(account.clone().into(), write.facts);
+    Ok(written)
 }
 
 fn plan(
@@ -132,13 +168,13 @@ fn plan(
     exposure: &Exposure,
     scope: ReportScope,
 ) -> Plan {
-    // In a namespace that is being deleted nothing can be made, and everything goes by itself.
+    // In a namespace that is being deleted nothing can be created, and its objects are deleted anyway.
     if index.is_terminating(&account.namespace) {
         return Plan::Keep;
     }
     let live = index.report(account);
     let owner = index.service_account(account);
-    // An account that may not be listed may well exist: its report stays, and says what is known.
+    // An account that we may not list may well exist: its report stays, and says what is known.
     let blind = owner.is_none() && index.is_forbidden_to_list_accounts();
     let wanted = scope.includes(exposure.verdict) && (owner.is_some() || (blind && live.is_some()));
     if !wanted {

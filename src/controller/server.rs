@@ -14,21 +14,24 @@ use prometheus::Registry;
 use tokio::{net::TcpListener, sync::Semaphore};
 
 use super::metrics::exposition;
-use crate::index::SharedIndex;
+use crate::{index::SharedIndex, log::LogLimiter};
 
-/// How many connections are served at a time; more wait.
+/// How many connections are served at a time; others wait.
 const MAX_CONNECTIONS: usize = 64;
+/// What fails, as the log limiter remembers it.
+const CONNECTIONS: &str = "connections";
 /// How long a client may take to send the head of a request.
 const HEADER_TIMEOUT: std::time::Duration = std::time::Duration::from_secs(10);
-/// How much of a request's head is read.
+/// How many bytes of a request's head are read.
 const MAX_HEADER_BYTES: usize = 16 * 1024;
 
-/// A server that is bound, but does not answer yet.
+/// A server that is bound and does not answer yet.
 #[derive(Debug)]
 pub struct Server {
     listener: TcpListener,
     registry: Arc<Registry>,
     index: SharedIndex,
+    log: LogLimiter,
 }
 
 impl Server {
@@ -40,38 +43,39 @@ impl Server {
         address: SocketAddr,
         registry: Arc<Registry>,
         index: SharedIndex,
+        log: LogLimiter,
     ) -> io::Result<Self> {
         Ok(Self {
             listener: TcpListener::bind(address).await?,
             registry,
             index,
+            log,
         })
     }
 
     /// The address that it listens on.
     ///
     /// # Errors
-    /// When the system does not tell.
+    /// When the operating system does not say.
     pub fn address(&self) -> io::Result<SocketAddr> {
         self.listener.local_addr()
     }
 
-    /// Serves for ever.
+    /// Serves until it is dropped.
     pub async fn serve(self) {
         let places = Arc::new(Semaphore::new(MAX_CONNECTIONS));
-        let mut failing = false;
         loop {
             let Ok(place) = places.clone().acquire_owned().await else {
                 return;
             };
             let connection = match self.listener.accept().await {
                 Ok((connection, _)) => {
-                    failing = false;
+                    self.log.recovered(CONNECTIONS);
                     connection
                 }
                 Err(error) => {
-                    if !std::mem::replace(&mut failing, true) {
-                        tracing::warn!(%error, "connections cannot be accepted; trying again");
+                    if self.log.failed(CONNECTIONS, "") {
+                        tracing::warn!(%error, "cannot accept connections; retrying");
                     }
                     tokio::time::sleep(std::time::Duration::from_millis(100)).await;
                     continue;
@@ -113,14 +117,14 @@ fn answer(
             response.headers_mut().insert(CONTENT_TYPE, version);
             response
         }
-        // Not asked of the API server: an outage there must not restart us.
+        // Independent of the API server: an outage there must not restart us.
         "/healthz" => text(StatusCode::OK, "ok\n"),
         "/readyz" => readiness(index),
         _ => text(StatusCode::NOT_FOUND, "try /metrics, /healthz or /readyz\n"),
     }
 }
 
-/// Ready once every kind was read; until then, what is missing.
+/// Ready once every kind was read; until then the answer names the kinds that are missing.
 fn readiness(index: &SharedIndex) -> Response<Full<Bytes>> {
     let index = index.read();
     if index.is_settled() {

@@ -1,6 +1,6 @@
-//! Writes reports, with what to do where that is refused.
+//! Writes reports, with the fix where the API server denies it.
 
-use std::{sync::Once, time::Duration};
+use std::time::Duration;
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::{
@@ -10,9 +10,11 @@ use kube::{
 use serde_json::json;
 
 use super::metrics::Instruments;
-use crate::{api::TokenExposureReport, facts::report::ReportFacts, model::ServiceAccountRef};
+use crate::{
+    api::TokenExposureReport, facts::report::ReportFacts, log::LogLimiter, model::ServiceAccountRef,
+};
 
-/// Who writes the fields of a report, for server-side apply.
+/// The field manager of our reports, for server-side apply.
 pub const FIELD_MANAGER: &str = "token-exposure";
 /// How long one write may take, the client's own retries included.
 const TIMEOUT: Duration = Duration::from_secs(15);
@@ -20,7 +22,7 @@ const TIMEOUT: Duration = Duration::from_secs(15);
 /// Why something could not be written.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// The API server refused, or could not be asked.
+    /// The API server denied or failed it, or could not be reached.
     #[error("cannot {}: {}", operation.what, explain(*operation, source))]
     Api {
         /// What was to be written.
@@ -36,19 +38,19 @@ pub enum Error {
     },
 }
 
-/// Something that is written.
+/// A request that writes.
 #[derive(Clone, Copy, Debug)]
 pub struct Operation {
     /// For example `apply the report`.
     what: &'static str,
-    /// The rights that it takes, and where they are granted.
-    rights: &'static str,
+    /// The permissions that it needs, and where they are granted.
+    permissions: &'static str,
 }
 
 const fn of_reports(what: &'static str) -> Operation {
     Operation {
         what,
-        rights: "`create`, `patch` and `delete` on `tokenexposurereports` and `patch` on \
+        permissions: "`create`, `patch` and `delete` on `tokenexposurereports` and `patch` on \
                  `tokenexposurereports/status` (apiGroup tokenexposure.io), as the ClusterRole in \
                  deploy/install.yaml does",
     }
@@ -59,15 +61,15 @@ const APPLY_STATUS: Operation = of_reports("apply the status of the report");
 const DELETE: Operation = of_reports("delete the report");
 pub(super) const WRITE_EVENT: Operation = Operation {
     what: "write the event",
-    rights: "`create` on `events` (apiGroup events.k8s.io), as the chart does with events.create, or leave \
-             --events out",
+    permissions: "`create` on `events` (apiGroup events.k8s.io), as the chart does with events.create, or remove \
+             --events",
 };
 
-/// What the API server said, with the missing rule where it refused.
+/// What the API server answered, with the missing permission where it denied the request.
 fn explain(operation: Operation, error: &kube::Error) -> String {
     match error {
         kube::Error::Api(status) if status.is_forbidden() => {
-            format!("{}: grant {}", status.message, operation.rights)
+            format!("{}: grant {}", status.message, operation.permissions)
         }
         kube::Error::Api(status) => {
             format!(
@@ -80,7 +82,7 @@ fn explain(operation: Operation, error: &kube::Error) -> String {
 }
 
 impl Error {
-    /// A word for the metrics.
+    /// The value of the label `cause` in the metrics.
     #[must_use]
     pub fn cause(&self) -> &'static str {
         match self.code() {
@@ -97,7 +99,7 @@ impl Error {
         }
     }
 
-    /// What the API server answered, as a status code of HTTP.
+    /// The HTTP status code of the answer.
     pub(super) fn code(&self) -> Option<u16> {
         match self {
             Self::Api {
@@ -109,7 +111,7 @@ impl Error {
     }
 }
 
-/// Waits for an answer, but not for ever.
+/// Waits for an answer, for a limited time.
 pub(super) async fn within<T>(
     operation: Operation,
     call: impl Future<Output = kube::Result<T>>,
@@ -125,11 +127,11 @@ pub(super) async fn within<T>(
 pub(super) struct Write {
     pub report: TokenExposureReport,
     pub facts: ReportFacts,
-    /// Whether more of it differs than the status.
+    /// Whether the object differs beside its status.
     pub object: bool,
 }
 
-/// Tells one write from every other: the same for replicas that write the same.
+/// Identifies one write: two replicas that write the same have the same one.
 #[derive(Debug, Hash)]
 pub struct WriteId {
     /// `uid` of the report.
@@ -138,11 +140,12 @@ pub struct WriteId {
     pub version: Option<String>,
 }
 
-/// The report of one account, as something to write.
+/// Writes the report of one account.
 pub(super) struct Writer<'a> {
     account: &'a ServiceAccountRef,
     api: Api<TokenExposureReport>,
     instruments: &'a Instruments,
+    log: &'a LogLimiter,
 }
 
 impl<'a> Writer<'a> {
@@ -150,17 +153,18 @@ impl<'a> Writer<'a> {
         client: Client,
         account: &'a ServiceAccountRef,
         instruments: &'a Instruments,
+        log: &'a LogLimiter,
     ) -> Self {
-        let api = Api::namespaced(client, &account.namespace);
         Self {
             account,
-            api,
+            api: Api::namespaced(client, &account.namespace),
             instruments,
+            log,
         }
     }
 
-    /// Makes a report what it should be. Server-side apply leaves what somebody else added where we write
-    /// nothing: then the whole is replaced.
+    /// Writes a report. Server-side apply keeps fields that other field managers added where we write
+    /// nothing: then the whole status is replaced.
     pub(super) async fn apply(&self, write: &Write) -> Result<WriteId, Error> {
         let (name, report) = (&self.account.name, &write.report);
         let by_us = PatchParams {
@@ -183,8 +187,8 @@ impl<'a> Writer<'a> {
         let mut live = within(APPLY_STATUS, self.api.patch_status(name, &apply, &status)).await?;
         self.instruments.wrote("apply_status");
         let said = live.status.as_ref();
-        let is_kept = said.is_some_and(|said| write.facts.is_told_by(said));
-        if !is_kept && self.tell_whose(&live.metadata) {
+        let is_kept = said.is_some_and(|said| write.facts.has_status(said));
+        if !is_kept && self.has_foreign_fields(&live.metadata) {
             let replaced = async {
                 let patch = replacement(report)?;
                 self.api.patch_status(name, &by_us, &patch).await
@@ -198,7 +202,7 @@ impl<'a> Writer<'a> {
         })
     }
 
-    /// Takes a report away; one that went by itself, with its owner or by hand, is no error, and no write.
+    /// Deletes a report; one that is already gone, with its owner or by hand, is no error and no write.
     pub(super) async fn delete(&self) -> Result<Option<WriteId>, Error> {
         let params = DeleteParams::default();
         match within(DELETE, self.api.delete(&self.account.name, &params)).await {
@@ -216,25 +220,28 @@ impl<'a> Writer<'a> {
         }
     }
 
-    /// Tells why a report does not say what was written: whether it is that somebody else has fields in it.
-    fn tell_whose(&self, live: &ObjectMeta) -> bool {
-        static TOLD: Once = Once::new();
+    /// Whether other field managers have fields in a report that differs from what was written; logs the
+    /// reason why it differs.
+    fn has_foreign_fields(&self, live: &ObjectMeta) -> bool {
+        const CONTENT: &str = "content of reports";
         let managers = live.managed_fields.iter().flatten();
         let others = managers.filter_map(|entry| entry.manager.as_deref());
         let others: Vec<_> = others.filter(|name| *name != FIELD_MANAGER).collect();
+        let field_managers = others.join(", ");
         let (namespace, service_account) = (&self.account.namespace, &self.account.name);
-        if others.is_empty() {
-            TOLD.call_once(|| {
-                tracing::warn!(%namespace, %service_account, "reports are not kept as they are written: either admission changes them, or the CustomResourceDefinition is of another version (`token-exposure crd | kubectl apply --server-side -f -`)");
-            });
+        let logged = self.log.failed(CONTENT, &field_managers);
+        if logged && others.is_empty() {
+            tracing::warn!(%namespace, %service_account, "the API server does not keep reports as they are written: either admission changes them, or the CustomResourceDefinition has another version (`token-exposure crd | kubectl apply --server-side -f -`)");
+        } else if logged {
+            tracing::warn!(%namespace, %service_account, field_managers, "fields that others added to the report are removed");
         } else {
-            tracing::warn!(%namespace, %service_account, field_managers = others.join(", "), "fields that somebody else put into the report are removed");
+            tracing::debug!(%namespace, %service_account, field_managers, "the report is not kept as it was written");
         }
         !others.is_empty()
     }
 }
 
-/// A patch that leaves nothing of the status that was there.
+/// A JSON patch that replaces the whole status.
 fn replacement(report: &TokenExposureReport) -> kube::Result<Patch<()>> {
     let whole = json!([{"op": "add", "path": "/status", "value": report.status}]);
     serde_json::from_value(whole)

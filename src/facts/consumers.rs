@@ -1,11 +1,11 @@
-//! Who else may use a pod's token? Systems that take the token of a pod as its identity leave no trace
-//! in RBAC, and neither does a client that only asks what everybody may ask. They are recognised by
-//! what a pod says of itself.
+//! Who else may use a pod's token? Systems that accept the token of a pod as its identity leave no trace
+//! in RBAC, and neither does a client that only uses the default permissions. They are recognised by
+//! the annotations, variables, commands and CSI volumes of the pod.
 
 use super::wire::{Annotations, Container, PodSpec, Word};
 use crate::model::{config::ConsumerRule, pod::TOKEN_MOUNT_PATH};
 
-/// What an annotation must say to count.
+/// Which value an annotation must have to count.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Says {
     Anything,
@@ -98,11 +98,11 @@ const VARIABLES: [(&str, &str); 17] = [
     ("OCI_KUBERNETES_SERVICE_ACCOUNT_CERT_PATH", "Oracle Cloud"),
 ];
 
-/// What a command line or the value of a variable holds, and who uses the token then.
+/// Parts of a command line or of the value of a variable, and who then uses the token.
 const WORDS: [(&str, &str); 7] = [
     // istio/istio: JWT_POLICY, before tokens of its own audience
     ("first-party-jwt", "Istio"),
-    // A login by hand: developer.hashicorp.com/vault/docs/auth/kubernetes
+    // A login without a client: developer.hashicorp.com/vault/docs/auth/kubernetes
     ("auth/kubernetes/login", "Vault"),
     // hashicorp/consul-dataplane
     ("-login-auth-method", "Consul"),
@@ -110,16 +110,16 @@ const WORDS: [(&str, &str); 7] = [
     ("-openshift-service-account", "OpenShift OAuth"),
     // The keys of the API server, which every account may read
     ("/openid/v1/jwks", "OpenID discovery"),
-    // The token file itself: whoever is told of it reads it
+    // The token file itself: a command that names it reads it
     ("kubernetes.io/serviceaccount/token", "its own command line"),
-    // OpenShift puts one file more beside the token
+    // OpenShift mounts one more file beside the token
     (
         "kubernetes.io/serviceaccount/service-ca.crt",
         "its own command line",
     ),
 ];
 
-/// CSI drivers whose charts ask for tokens of the pod's account (`CSIDriver.spec.tokenRequests`).
+/// CSI drivers whose charts request tokens of the pod's account (`CSIDriver.spec.tokenRequests`).
 const DRIVERS: [&str; 3] = [
     // kubernetes-sigs/secrets-store-csi-driver: for Vault and clouds
     "secrets-store.csi.k8s.io",
@@ -128,10 +128,10 @@ const DRIVERS: [&str; 3] = [
     "spiffe.csi.cert-manager.io",
 ];
 
-/// The program that talks to the API server whatever it may do there, as `kubectl proxy` does.
+/// The program that uses the token whatever its permissions are, as `kubectl proxy` does.
 const KUBECTL: &str = "kubectl";
 
-/// What a word tells of the pod's use of the files that admission mounts.
+/// What a word says about the pod's use of the files that admission mounts.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Hint {
     /// Who uses the token.
@@ -140,19 +140,19 @@ pub struct Hint {
     pub reads_files: bool,
 }
 
-/// The keys of the annotations that are looked at.
+/// The keys of the annotations that are read.
 pub(super) fn annotations() -> impl Iterator<Item = &'static str> {
     ANNOTATIONS.iter().map(|(key, _, _)| *key)
 }
 
 /// The system whose clients have a variable of this name.
-fn of_variable(name: &str) -> Option<&'static str> {
+fn system_of_variable(name: &str) -> Option<&'static str> {
     let found = VARIABLES.iter().find(|(known, _)| *known == name);
     found.map(|(_, system)| *system)
 }
 
-/// What a word of a command line, or the value of a variable, tells.
-pub(super) fn of_word(word: &str) -> Hint {
+/// What a word of a command line, or the value of a variable, says.
+pub(super) fn hint_of_word(word: &str) -> Hint {
     let known = WORDS.iter().find(|(part, _)| word.contains(part));
     let system = known.map(|(_, system)| *system);
     let files = ["ca.crt", "namespace"];
@@ -166,7 +166,7 @@ pub(super) fn of_word(word: &str) -> Hint {
     }
 }
 
-/// Whether a word is, or a script has, a call of kubectl.
+/// Whether a word is a call of kubectl, or a script that contains one.
 fn runs_kubectl(word: &str) -> bool {
     let mut words =
         word.split(|character: char| character.is_whitespace() || ";|&()`$\"'".contains(character));
@@ -199,22 +199,22 @@ fn words(container: &Container) -> impl Iterator<Item = &Word> {
         .chain(values)
 }
 
-/// The systems that a pod speaks of, sorted; `more` are those of the configuration.
+/// The systems that a pod refers to, sorted; `more` are those of the configuration.
 pub(super) fn systems(
     annotations: &Annotations,
     spec: &PodSpec,
     more: &[ConsumerRule],
 ) -> Box<[Box<str>]> {
-    let said = |key, says: Says| {
+    let has = |key, says: Says| {
         annotations
             .get(key)
             .is_some_and(|value| says.accepts(value))
     };
-    let annotated = ANNOTATIONS.iter().filter(|(key, says, _)| said(key, *says));
+    let annotated = ANNOTATIONS.iter().filter(|(key, says, _)| has(key, *says));
     let annotated = annotated.map(|(_, _, system)| *system);
-    let told = containers(spec).flat_map(|container| {
+    let recognised = containers(spec).flat_map(|container| {
         let variables = container.env.iter();
-        let variables = variables.filter_map(|variable| of_variable(&variable.name.0));
+        let variables = variables.filter_map(|variable| system_of_variable(&variable.name.0));
         let words = words(container).filter_map(|word| word.0.system);
         variables.chain(words)
     });
@@ -223,9 +223,11 @@ pub(super) fn systems(
         let mut drivers = DRIVERS.into_iter();
         drivers.find(|driver| *driver == csi.driver)
     });
-    let configured = more.iter().filter(|rule| is_of(rule, annotations, spec));
+    let configured = more
+        .iter()
+        .filter(|rule| refers_to(rule, annotations, spec));
     let mut systems: Vec<Box<str>> = annotated
-        .chain(told)
+        .chain(recognised)
         .chain(drivers)
         .map(Box::from)
         .chain(configured.map(|rule| rule.name.clone()))
@@ -235,17 +237,17 @@ pub(super) fn systems(
     systems.into()
 }
 
-/// Whether a pod speaks of a system of the configuration.
-fn is_of(rule: &ConsumerRule, annotations: &Annotations, spec: &PodSpec) -> bool {
+/// Whether a pod refers to a system of the configuration.
+fn refers_to(rule: &ConsumerRule, annotations: &Annotations, spec: &PodSpec) -> bool {
     let variables = || containers(spec).flat_map(|container| &container.env);
-    rule.annotations.iter().any(|key| annotations.says(key))
+    rule.annotations.iter().any(|key| annotations.enables(key))
         || rule
             .variables
             .iter()
             .any(|name| variables().any(|variable| variable.name.0 == *name))
 }
 
-/// Whether a pod speaks of `ca.crt` or `namespace` where admission mounts them.
+/// Whether a pod mentions `ca.crt` or `namespace` where admission mounts them.
 pub(super) fn reads_files(spec: &PodSpec) -> bool {
     containers(spec)
         .flat_map(words)

@@ -1,4 +1,4 @@
-//! What annotations say of why a token stays, and the labels that the configuration asks for.
+//! The exemptions that annotations state, and the labels that the configuration matches.
 
 use jiff::civil::Date;
 
@@ -8,10 +8,10 @@ use crate::model::{
     exemption::{EXEMPT, EXEMPT_UNTIL, Until},
 };
 
-/// How much of a reason is kept, in characters.
+/// How many characters of a reason are kept.
 const MAX_CHARACTERS: usize = 256;
 
-/// What the annotations of an object claim.
+/// The exemption that the annotations of an object state.
 #[must_use]
 pub fn claim(annotations: &Annotations) -> Option<Box<Claim>> {
     let reason = annotations.get(EXEMPT);
@@ -35,10 +35,10 @@ pub fn day(text: &str) -> Option<Date> {
     (day.to_string() == text.trim()).then_some(day)
 }
 
-/// Those labels that the configuration asks for, sorted.
+/// The labels that exemptions of the configuration match, sorted.
 pub(super) fn labels(labels: &Labels, config: &Config) -> Box<[(Box<str>, Box<str>)]> {
-    let asked = config.label_keys();
-    let mut kept: Vec<(Box<str>, Box<str>)> = asked
+    let keys = config.label_keys();
+    let mut kept: Vec<(Box<str>, Box<str>)> = keys
         .filter_map(|key| Some((key.into(), labels.get(key)?.into())))
         .collect();
     kept.sort_unstable();

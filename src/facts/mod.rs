@@ -1,12 +1,12 @@
-//! From what the API sends to what is kept: one small fact for each object. Fields that nobody
-//! reads are never parsed, and odd input becomes a fact or is left out; nothing here can fail.
+//! Reduces what the API sends to what is kept: one small fact for each object. Fields that are not
+//! read are never parsed. Invalid input becomes a fact or is left out; nothing here can fail.
 
 mod consumers;
 pub mod exemption;
 pub mod owner;
 pub mod pod;
 pub mod rbac;
-pub mod refused;
+pub mod rejected;
 pub mod report;
 pub mod secret;
 pub mod service_account;
@@ -22,23 +22,63 @@ use crate::model::{Config, InputKind, ObjectKey};
 /// A kind of object that is watched, listed or read from files.
 pub trait Kind: 'static {
     /// What is parsed of an object: only the fields that are read.
-    type Wire: Clone + Debug + DeserializeOwned + Send + Sync;
+    type Wire: Wire;
     /// What is kept of it.
     type Facts: Clone + Debug + PartialEq + Send + Sync;
     /// Which kind it is.
     const INPUT: InputKind;
 
-    /// The metadata of an object.
-    fn metadata(wire: &Self::Wire) -> &wire::Metadata;
-    /// Reduces an object to its facts; what is kept may depend on what the configuration asks.
+    /// Reduces an object to its facts; what is kept may depend on the configuration.
     fn facts(wire: &Self::Wire, config: &Config) -> Self::Facts;
 
     /// The key of an object.
     #[must_use]
     fn key(wire: &Self::Wire) -> ObjectKey {
-        let metadata = Self::metadata(wire);
+        let metadata = wire.metadata();
         ObjectKey::new(metadata.namespace.as_str(), metadata.name.as_str())
     }
+}
+
+/// An object as it is parsed.
+pub trait Wire: Clone + Debug + DeserializeOwned + Send + Sync {
+    /// Its metadata.
+    fn metadata(&self) -> &wire::Metadata;
+
+    /// Its metadata, to fill in what a manifest leaves out.
+    fn metadata_mut(&mut self) -> &mut wire::Metadata;
+
+    /// What the API server would reject of it.
+    fn rejected(&self) -> Vec<String>;
+}
+
+/// Implements [`Wire`] for types with a field `metadata`, given what the API server would reject of them.
+macro_rules! objects {
+    ($($type:ty: $rejected:expr;)*) => {
+        $(impl Wire for $type {
+            fn metadata(&self) -> &wire::Metadata {
+                &self.metadata
+            }
+
+            fn metadata_mut(&mut self) -> &mut wire::Metadata {
+                &mut self.metadata
+            }
+
+            fn rejected(&self) -> Vec<String> {
+                let rejected: fn(&Self) -> Vec<String> = $rejected;
+                rejected(self)
+            }
+        })*
+    };
+}
+objects! {
+    wire::Pod: |_| Vec::new();
+    wire::ServiceAccount: |_| Vec::new();
+    wire::Namespace: |_| Vec::new();
+    wire::Secret: |_| Vec::new();
+    wire::CsiDriver: |_| Vec::new();
+    wire::Role: |role| rejected::in_rules(&role.rules, true);
+    wire::Binding: rejected::in_binding;
+    report::ReportWire: |_| Vec::new();
 }
 
 /// Pods.
@@ -62,7 +102,7 @@ pub struct RoleBindings;
 /// ClusterRoleBindings.
 #[derive(Clone, Copy, Debug)]
 pub struct ClusterRoleBindings;
-/// Secrets, without what is in them.
+/// Secrets, without their data.
 #[derive(Clone, Copy, Debug)]
 pub struct Secrets;
 /// CSIDrivers.

@@ -1,12 +1,12 @@
-//! Which workload made this pod? The outermost owner, told from the pod alone, so that no rights on
-//! ReplicaSets or Jobs are needed.
+//! Which workload owns this pod? The outermost owner, determined from the pod alone, so that no
+//! permissions on ReplicaSets or Jobs are needed.
 
 use super::wire::{Metadata, OwnerReference};
 use crate::model::Workload;
 
-/// The label with what a Deployment appends to the names of its ReplicaSets.
+/// The label with the hash that a Deployment appends to the names of its ReplicaSets.
 const TEMPLATE_HASH: &str = "pod-template-hash";
-/// The label with what an Argo Rollout appends to the names of its ReplicaSets.
+/// The label with the hash that an Argo Rollout appends to the names of its ReplicaSets.
 const ROLLOUT_HASH: &str = "rollouts-pod-template-hash";
 
 /// The outermost owner of a pod, else the pod itself.
@@ -41,7 +41,7 @@ fn outermost<'a>(owner: &'a OwnerReference, pod: &Metadata) -> (&'a str, &'a str
     }
 }
 
-/// The CronJob that made a Job of this name: it appends the scheduled time in minutes since 1970
+/// The CronJob that created a Job of this name: it appends the scheduled time in minutes since 1970
 /// (`getJobName` of the CronJob controller). A date like `20261124` is not in that range.
 fn scheduled_by(job: &str) -> Option<&str> {
     let (name, minutes) = job.rsplit_once('-')?;
@@ -54,7 +54,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_outermost_owner_is_told_from_the_pod_alone() {
+    fn the_outermost_owner_is_determined_from_the_pod_alone() {
         let cases = [
             ("ReplicaSet", "web-7d4b9c", "7d4b9c", "Deployment/web"),
             ("ReplicaSet", "web-7d4b9c", "", "ReplicaSet/web-7d4b9c"),
@@ -84,7 +84,7 @@ mod tests {
     }
 
     #[test]
-    fn an_argo_rollout_is_told_by_its_own_label() {
+    fn an_argo_rollout_is_recognised_by_its_own_label() {
         let mut pod = Metadata {
             name: "pod".into(),
             ..Metadata::default()

@@ -21,7 +21,7 @@ const DEFAULT_EXPIRATION_SECONDS: i64 = 3600;
 /// What the API fills in for a missing `maxExpirationSeconds` (`SetDefaults_PodCertificateProjection`).
 const DEFAULT_CERTIFICATE_SECONDS: i64 = 86_400;
 /// Where kubelets keep the volumes of pods, by default and in k0s and MicroK8s.
-const KUBELET_FOLDERS: [&str; 3] = [
+const KUBELET_DIRECTORIES: [&str; 3] = [
     "/var/lib/kubelet/pods",
     "/var/lib/k0s/kubelet/pods",
     "/var/snap/microk8s/common/var/lib/kubelet/pods",
@@ -32,12 +32,8 @@ impl Kind for Pods {
     type Facts = Arc<PodFacts>;
     const INPUT: InputKind = InputKind::Pod;
 
-    fn metadata(wire: &Self::Wire) -> &wire::Metadata {
-        &wire.metadata
-    }
-
     fn facts(wire: &Self::Wire, config: &Config) -> Self::Facts {
-        // Only the API server gives an object a uid: without one it is a manifest.
+        // Only the API server assigns a uid: an object without one is a manifest.
         let origin = if wire.metadata.uid.is_empty() {
             Origin::Template
         } else {
@@ -50,7 +46,7 @@ impl Kind for Pods {
             facts.service_account = None;
         }
         if origin == Origin::Live {
-            forget_random_names(&mut facts);
+            remove_random_names(&mut facts);
         }
         Arc::new(facts)
     }
@@ -125,16 +121,16 @@ fn host_access(spec: &wire::PodSpec) -> Box<[HostAccess]> {
     access.into()
 }
 
-/// Whether a path of the host holds a kubelet's volumes, or lies among them.
+/// Whether a path of the host contains a kubelet's volumes, or lies in them.
 fn reaches_volumes(path: &str) -> bool {
     let parts = |path: &str| -> Vec<String> {
         let parts = path.split('/').filter(|part| !matches!(*part, "" | "."));
         parts.map(str::to_owned).collect()
     };
     let path = parts(path);
-    KUBELET_FOLDERS.iter().any(|folder| {
-        let folder = parts(folder);
-        folder.starts_with(&path) || path.starts_with(&folder)
+    KUBELET_DIRECTORIES.iter().any(|directory| {
+        let directory = parts(directory);
+        directory.starts_with(&path) || path.starts_with(&directory)
     })
 }
 
@@ -201,7 +197,7 @@ fn volume(wire: &wire::Volume) -> Option<Volume> {
     })
 }
 
-/// The key `token` of a Secret, if the volume shows it; without items it shows all keys.
+/// The key `token` of a Secret, if the volume exposes it; without `items` it exposes all keys.
 fn secret_token(secret: &str, items: &[wire::KeyToPath]) -> Option<SecretToken> {
     let takes_file = || items.iter().any(|item| is_file_key(&item.key));
     let (path, keys) = if items.is_empty() {
@@ -300,17 +296,17 @@ fn mount(wire: &wire::VolumeMount) -> Mount {
     }
 }
 
-/// Makes the pods of one workload equal: leaves out the random end of the injected volume's name,
+/// Makes the pods of one workload equal: removes the random suffix of the injected volume's name,
 /// and containers that see no token.
-fn forget_random_names(facts: &mut PodFacts) {
+fn remove_random_names(facts: &mut PodFacts) {
     let volumes = &facts.volumes;
-    // Where processes are shared, those that mount no token are told of too.
+    // Where processes are shared, a note is about the containers that mount no token.
     let all = facts.shares_processes;
-    let shown = |mount: &Mount| volumes.iter().any(|volume| volume.name == mount.volume);
+    let is_kept = |mount: &Mount| volumes.iter().any(|volume| volume.name == mount.volume);
     facts.containers = std::mem::take(&mut facts.containers)
         .into_iter()
         .filter(|container| {
-            all || !container.variables.is_empty() || container.mounts.iter().any(shown)
+            all || !container.variables.is_empty() || container.mounts.iter().any(is_kept)
         })
         .collect();
     let mut injected = facts
@@ -320,20 +316,21 @@ fn forget_random_names(facts: &mut PodFacts) {
     let (Some(volume), None) = (injected.next(), injected.next()) else {
         return;
     };
-    let forgotten: Box<str> = format!("{INJECTED_VOLUME_PREFIX}*").into();
-    let name = std::mem::replace(&mut volume.name, forgotten.clone());
+    let placeholder: Box<str> = format!("{INJECTED_VOLUME_PREFIX}*").into();
+    let name = std::mem::replace(&mut volume.name, placeholder.clone());
     for mount in facts
         .containers
         .iter_mut()
         .flat_map(|container| &mut container.mounts)
     {
         if mount.volume == name {
-            mount.volume = forgotten.clone();
+            mount.volume = placeholder.clone();
         }
     }
 }
 
-/// Whether a volume's name ends as admission ends it: `SimpleNameGenerator` appends 5 characters.
+/// Whether a volume's name has the suffix that admission generates: `SimpleNameGenerator` appends 5
+/// characters.
 fn is_generated(name: &str) -> bool {
     name.strip_prefix(INJECTED_VOLUME_PREFIX)
         .is_some_and(|rest| {

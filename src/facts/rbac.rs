@@ -1,52 +1,32 @@
 //! What is kept of roles and bindings.
 
-use super::{ClusterRoleBindings, ClusterRoles, Kind, RoleBindings, Roles, refused, wire};
+use super::{ClusterRoleBindings, ClusterRoles, Kind, RoleBindings, Roles, rejected, wire};
 use crate::model::{Binding, Config, InputKind, Role, RoleRef, Rule, Subject, rbac::RoleKind};
 
-/// Implements [`Kind`] for a kind of role.
-macro_rules! role {
-    ($kind:ty, $input:expr) => {
+/// Implements [`Kind`] for a kind of role or binding.
+macro_rules! kind {
+    ($kind:ty, $input:expr, $wire:ty => $facts:ty, $read:expr) => {
         impl Kind for $kind {
-            type Wire = wire::Role;
-            type Facts = Role;
+            type Wire = $wire;
+            type Facts = $facts;
             const INPUT: InputKind = $input;
 
-            fn metadata(wire: &Self::Wire) -> &wire::Metadata {
-                &wire.metadata
-            }
-
             fn facts(wire: &Self::Wire, _: &Config) -> Self::Facts {
-                Role {
-                    rules: rules(&wire.rules, $input.is_namespaced()).collect(),
-                }
+                $read(wire)
             }
         }
     };
 }
+kind!(Roles, InputKind::Role, wire::Role => Role, |wire| role(wire, true));
+kind!(ClusterRoles, InputKind::ClusterRole, wire::Role => Role, |wire| role(wire, false));
+kind!(RoleBindings, InputKind::RoleBinding, wire::Binding => Binding, binding);
+kind!(ClusterRoleBindings, InputKind::ClusterRoleBinding, wire::Binding => Binding, binding);
 
-/// Implements [`Kind`] for a kind of binding.
-macro_rules! binding {
-    ($kind:ty, $input:expr) => {
-        impl Kind for $kind {
-            type Wire = wire::Binding;
-            type Facts = Binding;
-            const INPUT: InputKind = $input;
-
-            fn metadata(wire: &Self::Wire) -> &wire::Metadata {
-                &wire.metadata
-            }
-
-            fn facts(wire: &Self::Wire, _: &Config) -> Self::Facts {
-                binding(wire)
-            }
-        }
-    };
+fn role(wire: &wire::Role, namespaced: bool) -> Role {
+    Role {
+        rules: rules(&wire.rules, namespaced).collect(),
+    }
 }
-
-role!(Roles, InputKind::Role);
-role!(ClusterRoles, InputKind::ClusterRole);
-binding!(RoleBindings, InputKind::RoleBinding);
-binding!(ClusterRoleBindings, InputKind::ClusterRoleBinding);
 
 /// One rule, as written.
 #[must_use]
@@ -61,14 +41,14 @@ pub fn rule(wire: &wire::PolicyRule) -> Rule {
     }
 }
 
-/// The rules of a role without those that the API server would refuse.
+/// The rules of a role without those that the API server would reject.
 pub fn rules(wire: &[wire::PolicyRule], namespaced: bool) -> impl Iterator<Item = Rule> {
-    let valid = move |wire: &&wire::PolicyRule| refused::rule(wire, namespaced).is_none();
+    let valid = move |wire: &&wire::PolicyRule| rejected::rule(wire, namespaced).is_none();
     wire.iter().filter(valid).map(rule)
 }
 
-/// A binding with the subjects that can reach a ServiceAccount; what the API server would refuse
-/// reaches nobody.
+/// A binding with the subjects that can reach a ServiceAccount; what the API server would
+/// reject reaches no account.
 fn binding(wire: &wire::Binding) -> Binding {
     let namespace = wire.metadata.namespace.as_str();
     let kind = if wire.role_ref.kind == "Role" {
@@ -76,9 +56,9 @@ fn binding(wire: &wire::Binding) -> Binding {
     } else {
         RoleKind::ClusterRole
     };
-    let valid = |subject: &&wire::Subject| refused::subject(subject, namespace).is_none();
+    let valid = |subject: &&wire::Subject| rejected::subject(subject, namespace).is_none();
     let subjects = wire.subjects.iter().filter(valid);
-    let subjects = subjects.filter(|_| refused::role_ref(wire).is_none());
+    let subjects = subjects.filter(|_| rejected::role_ref(wire).is_none());
     let mut subjects: Vec<_> = subjects
         .filter_map(|subject| {
             Subject::of(&subject.kind, &subject.namespace, &subject.name, namespace)

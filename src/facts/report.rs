@@ -1,4 +1,4 @@
-//! What is kept of our own reports: enough to tell whether one says what it should.
+//! What is kept of our own reports: enough to know whether one must be written again.
 
 use std::hash::{DefaultHasher, Hash, Hasher};
 
@@ -15,11 +15,11 @@ use crate::{
 pub struct ReportFacts {
     /// A hash of the spec and the owner.
     pub object_digest: u64,
-    /// A hash of the status, but for the time of its last change.
+    /// A hash of the status without the time of its last change.
     pub status_digest: u64,
     /// Whether the condition `Evaluated` holds, and since when.
     pub evaluated: Option<(ConditionStatus, String)>,
-    /// The verdict that it tells.
+    /// Its verdict.
     pub verdict: Option<Verdict>,
 }
 
@@ -49,19 +49,19 @@ impl ReportFacts {
         }
     }
 
-    /// Whether this status says it.
+    /// Whether it has this status, apart from the time of its last change.
     #[must_use]
-    pub fn is_told_by(&self, status: &TokenExposureReportStatus) -> bool {
+    pub fn has_status(&self, status: &TokenExposureReportStatus) -> bool {
         self.status_digest == status_digest(status)
     }
 }
 
 fn status_digest(status: &TokenExposureReportStatus) -> u64 {
-    let mut timeless = status.clone();
-    for condition in &mut timeless.conditions {
+    let mut without_time = status.clone();
+    for condition in &mut without_time.conditions {
         condition.last_transition_time = None;
     }
-    hash(&timeless)
+    hash(&without_time)
 }
 
 fn hash(content: &impl Hash) -> u64 {
@@ -89,12 +89,8 @@ impl Kind for Reports {
     type Facts = ReportFacts;
     const INPUT: InputKind = InputKind::TokenExposureReport;
 
-    fn metadata(wire: &Self::Wire) -> &wire::Metadata {
-        &wire.metadata
-    }
-
     fn facts(wire: &Self::Wire, _: &Config) -> Self::Facts {
-        // What does not fit the schema of today counts as empty, and is written anew.
+        // Content that does not match the current schema counts as empty, and is written again.
         let spec = Deserialize::deserialize(&wire.spec).unwrap_or_default();
         let status = Deserialize::deserialize(&wire.status).unwrap_or_default();
         let owner = wire

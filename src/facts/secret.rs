@@ -5,9 +5,9 @@ use crate::model::{Config, InputKind, SecretFacts};
 
 /// The type of a Secret that holds the token of a ServiceAccount (`SecretTypeServiceAccountToken`).
 const TOKEN_TYPE: &str = "kubernetes.io/service-account-token";
-/// The label of a Secret whose token the API server refuses (`InvalidSinceLabelKey`).
+/// The label of a Secret whose token the API server rejects (`InvalidSinceLabelKey`).
 const INVALID_SINCE: &str = "kubernetes.io/legacy-token-invalid-since";
-/// What an object is called that comes without its type: only Secrets of that type are asked for so.
+/// The `kind` of an object that comes without its `type`: only Secrets of that type are listed so.
 const METADATA_ONLY: &str = "PartialObjectMetadata";
 
 impl Kind for Secrets {
@@ -15,12 +15,8 @@ impl Kind for Secrets {
     type Facts = SecretFacts;
     const INPUT: InputKind = InputKind::Secret;
 
-    fn metadata(wire: &Self::Wire) -> &wire::Metadata {
-        &wire.metadata
-    }
-
     fn facts(wire: &Self::Wire, _: &Config) -> Self::Facts {
-        // Others may have the annotations too: OpenShift's passwords for its registry have.
+        // Others may have the annotations too, such as the credentials for OpenShift's registry.
         if wire.type_ != TOKEN_TYPE && wire.kind != METADATA_ONLY {
             return SecretFacts::default();
         }

@@ -10,10 +10,6 @@ impl Kind for ServiceAccounts {
     type Facts = ServiceAccountFacts;
     const INPUT: InputKind = InputKind::ServiceAccount;
 
-    fn metadata(wire: &Self::Wire) -> &wire::Metadata {
-        &wire.metadata
-    }
-
     fn facts(wire: &Self::Wire, _: &Config) -> Self::Facts {
         ServiceAccountFacts {
             uid: wire.metadata.uid.as_str().into(),
@@ -33,10 +29,6 @@ impl Kind for Namespaces {
     type Facts = NamespaceFacts;
     const INPUT: InputKind = InputKind::Namespace;
 
-    fn metadata(wire: &Self::Wire) -> &wire::Metadata {
-        &wire.metadata
-    }
-
     fn facts(wire: &Self::Wire, _: &Config) -> Self::Facts {
         NamespaceFacts {
             terminating: wire.metadata.deletion_timestamp.is_some(),
@@ -51,10 +43,6 @@ impl Kind for CsiDrivers {
     type Wire = wire::CsiDriver;
     type Facts = CsiDriverFacts;
     const INPUT: InputKind = InputKind::CsiDriver;
-
-    fn metadata(wire: &Self::Wire) -> &wire::Metadata {
-        &wire.metadata
-    }
 
     fn facts(wire: &Self::Wire, _: &Config) -> Self::Facts {
         let request = |request: &wire::TokenRequest| TokenRequest {

@@ -1,4 +1,4 @@
-//! Strings that are kept only as what they tell: most of a pod is text that nobody here reads.
+//! Strings of which only the needed information is kept: most text of a pod is never used.
 
 use std::fmt;
 
@@ -10,11 +10,11 @@ use serde::{
 use super::consumers::{self, Hint};
 use crate::model::exemption::{EXEMPT, EXEMPT_UNTIL};
 
-/// The annotations: those that somebody reads with their values, the keys of all others.
+/// The annotations: the known ones with their values, and the keys of all others.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Annotations {
     known: Vec<(&'static str, String)>,
-    /// With whether they say anything but `false`.
+    /// With whether the value is anything but `false`.
     others: Vec<(Box<str>, bool)>,
 }
 
@@ -22,29 +22,30 @@ pub struct Annotations {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Labels(Vec<(Box<str>, Box<str>)>);
 
-/// Present on the mirror of a static pod, with any value.
+/// Present on the mirror pod of a static pod, with any value.
 pub const MIRROR: &str = "kubernetes.io/config.mirror";
-/// The account whose token a Secret is made to hold.
+/// Names the account whose token a Secret holds.
 pub const TOKEN_OWNER: &str = "kubernetes.io/service-account.name";
-/// The uid of that account.
+/// Has the uid of that account.
 pub const TOKEN_OWNER_UID: &str = "kubernetes.io/service-account.uid";
 
 impl Annotations {
-    /// The value of an annotation that somebody reads.
+    /// The value of a known annotation.
     #[must_use]
     pub fn get(&self, key: &str) -> Option<&str> {
         let found = self.known.iter().find(|(known, _)| *known == key);
         found.map(|(_, value)| value.as_str())
     }
 
-    /// Whether there is an annotation of this key, and it says anything but `false`.
+    /// Whether there is an annotation of this key with a value other than `false`.
     #[must_use]
-    pub fn says(&self, key: &str) -> bool {
+    pub fn enables(&self, key: &str) -> bool {
         let mut others = self.others.iter();
-        others.any(|(other, says)| *says && **other == *key) || self.get(key).is_some_and(says_yes)
+        others.any(|(other, enables)| *enables && **other == *key)
+            || self.get(key).is_some_and(is_not_false)
     }
 
-    /// The annotation of this key, if somebody reads it.
+    /// The annotation of this key, if it is known.
     fn known(key: &str) -> Option<&'static str> {
         [MIRROR, TOKEN_OWNER, TOKEN_OWNER_UID, EXEMPT, EXEMPT_UNTIL]
             .into_iter()
@@ -70,8 +71,8 @@ impl<'de> Deserialize<'de> for Annotations {
                         let value: Option<String> = map.next_value()?;
                         annotations.known.push((key, value.unwrap_or_default()));
                     } else {
-                        let Says(says) = map.next_value()?;
-                        annotations.others.push((key, says));
+                        let NotFalse(enables) = map.next_value()?;
+                        annotations.others.push((key, enables));
                     }
                 }
                 Ok(annotations)
@@ -112,11 +113,11 @@ impl<'de> Deserialize<'de> for Labels {
     }
 }
 
-fn says_yes(value: &str) -> bool {
+fn is_not_false(value: &str) -> bool {
     !value.eq_ignore_ascii_case("false")
 }
 
-/// Declares a string that is kept only as what it tells.
+/// Declares a string of which only the result of a function is kept.
 macro_rules! hinting {
     ($($(#[$doc:meta])* $name:ident($kept:ty) = $read:expr;)*) => {
         $(
@@ -137,14 +138,14 @@ hinting! {
     /// The name of an environment variable.
     VariableName(Box<str>) = |text| text.into();
     /// A word of a command line, or the value of an environment variable.
-    Word(Hint) = consumers::of_word;
+    Word(Hint) = consumers::hint_of_word;
     /// The value of a label.
     LabelValue(Box<str>) = |text| text.into();
-    /// Whether the value of an annotation says anything but `false`.
-    Says(bool) = says_yes;
+    /// Whether the value of an annotation is anything but `false`.
+    NotFalse(bool) = is_not_false;
 }
 
-/// Reads a string as what it tells; anything else tells nothing.
+/// Reads a string with a function; anything else becomes the default.
 struct Text<T>(fn(&str) -> T);
 
 impl<'de, T: Default> Visitor<'de> for Text<T> {

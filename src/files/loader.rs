@@ -13,14 +13,13 @@ use super::{
     Outcome, Wanted,
     cluster_role::ClusterRole,
     manifest::{Head, Manifest, manifests},
-    placed::{Named, Placed},
     places::{Place, workload_key},
     templates::Templates,
 };
 use crate::{
     facts::{
         self, ClusterRoleBindings, CsiDrivers, Kind, Namespaces, Pods, RoleBindings, Roles,
-        Secrets, ServiceAccounts, refused, wire,
+        Secrets, ServiceAccounts, Wire, rejected, wire,
     },
     index::{Index, Indexed},
     model::{InputKind, ObjectKey, PodKind, Workload, exemption::EXEMPT, pod::Origin},
@@ -156,7 +155,7 @@ impl Loader<'_> {
         self.outcome
             .warnings
             .extend(warnings.into_iter().map(warning));
-        let name = manifest.read::<Named>().unwrap_or_default().metadata.name;
+        let name = manifest.name();
         let subject = format!("{} {name}", head.kind);
         for message in result.err().into_iter().chain(faults) {
             let message = match subject.trim() {
@@ -206,10 +205,7 @@ impl Loader<'_> {
     /// A document without a `kind`. Files of other programs may lie beside manifests, and are ignored; an
     /// object without a `kind` is an error, as it is for kubectl.
     fn without_kind(&self, head: &Head<'_>, manifest: &Manifest<'_>) -> Result<(), String> {
-        let has_name = manifest
-            .read::<Named>()
-            .is_ok_and(|named| !named.metadata.name.is_empty());
-        if has_name && !head.api_version.is_empty() {
+        if !manifest.name().is_empty() && !head.api_version.is_empty() {
             return Err("has no `kind`: add it".to_owned());
         }
         if !manifest.is_object() && self.explicit {
@@ -221,21 +217,20 @@ impl Loader<'_> {
     fn apply<K: Kind>(&mut self, manifest: &Manifest<'_>) -> Result<(), String>
     where
         Index: Indexed<K>,
-        K::Wire: Placed,
     {
         let mut wire: K::Wire = manifest.read()?;
         self.place(wire.metadata_mut(), K::INPUT.is_namespaced());
         let key = K::key(&wire);
-        self.warn_rejected(K::INPUT, &key.name, wire.rejections());
+        self.warn_rejected(K::INPUT, &key.name, wire.rejected());
         if !(self.keeps_known && self.index.contains::<K>(&key)) {
             if K::INPUT == InputKind::ServiceAccount {
-                self.check_exemption(&K::metadata(&wire).annotations);
+                self.check_exemption(&wire.metadata().annotations);
                 let account = Workload {
                     kind: K::INPUT.name().into(),
                     name: (&*key.name).into(),
                 };
                 let key = workload_key(&key.namespace, &account);
-                let lasts = K::metadata(&wire).uid.is_empty();
+                let lasts = wire.metadata().uid.is_empty();
                 self.note_place(key, manifest, &account.kind, lasts);
             }
             let facts = K::facts(&wire, self.index.config());
@@ -276,7 +271,6 @@ impl Loader<'_> {
     fn rbac<K: Kind>(&mut self, manifest: &Manifest<'_>) -> Result<(), String>
     where
         Index: Indexed<K>,
-        K::Wire: Placed,
     {
         self.outcome.has_rbac = true;
         self.apply::<K>(manifest)
@@ -368,7 +362,7 @@ impl Loader<'_> {
         self.outcome.has_rbac = true;
         let wire: ClusterRole = manifest.read()?;
         let name = wire.metadata.name.clone();
-        let rejections = refused::in_rules(wire.rules(), false);
+        let rejections = rejected::in_rules(wire.rules(), false);
         self.warn_rejected(InputKind::ClusterRole, &name, rejections);
         if !(self.keeps_known && self.cluster_roles.contains_key(&name)) {
             self.cluster_roles.insert(name, wire.into());

@@ -39,6 +39,19 @@ pub(crate) struct Head<'a> {
     pub(crate) items: Option<Vec<Manifest<'a>>>,
 }
 
+/// An object of which only the name is read.
+#[derive(Default, Deserialize)]
+struct Named {
+    #[serde(default)]
+    metadata: Name,
+}
+
+#[derive(Default, Deserialize)]
+struct Name {
+    #[serde(default)]
+    name: String,
+}
+
 impl Head<'_> {
     /// The API group; empty for core.
     pub(crate) fn group(&self) -> &str {
@@ -61,6 +74,11 @@ impl<'a> Manifest<'a> {
             Body::Yaml(value) => value.is_object(),
             Body::YamlList { .. } | Body::YamlItem(..) => true,
         }
+    }
+
+    /// The name of the object; empty if it has none.
+    pub(crate) fn name(&self) -> String {
+        self.read::<Named>().unwrap_or_default().metadata.name
     }
 
     /// Reads the object as a type.

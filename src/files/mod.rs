@@ -5,7 +5,6 @@ mod cluster_role;
 mod loader;
 pub(crate) mod manifest;
 pub(crate) mod outline;
-mod placed;
 pub mod places;
 mod templates;
 

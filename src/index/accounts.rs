@@ -1,4 +1,4 @@
-//! ServiceAccounts, and what is known of each: its pods by shape, its report, its last verdict.
+//! ServiceAccounts, and what is known about each: its pods by shape, its report, its last verdict.
 
 use std::{collections::HashMap, sync::Arc};
 
@@ -11,7 +11,7 @@ use crate::{
 /// Distinct shapes of pods, and how many pods have each.
 pub(super) type Shapes = HashMap<Arc<PodFacts>, u32>;
 
-/// What is known of one account.
+/// What is known about one account.
 #[derive(Debug, Default)]
 pub struct Account {
     /// The account's object exists.
@@ -24,30 +24,30 @@ pub struct Account {
 }
 
 impl Account {
-    /// The last verdict on it; none for a name that only an old report speaks of.
+    /// The last verdict on it; `None` for a name that only an old report has.
     #[must_use]
     pub fn summary(&self) -> Option<&Summary> {
-        self.summary.as_ref().filter(|_| self.is_subject())
+        self.summary.as_ref().filter(|_| self.exists_or_has_pods())
     }
 
     /// Whether the account's object exists, or a pod names it.
     #[must_use]
-    pub fn is_subject(&self) -> bool {
+    pub fn exists_or_has_pods(&self) -> bool {
         self.exists || !self.pods.is_empty()
     }
 
-    fn is_forgotten(&self) -> bool {
+    fn is_gone(&self) -> bool {
         !self.exists && !self.reported && self.pods.is_empty()
     }
 }
 
 impl Index {
-    /// Changes what is known of an account, and marks it dirty. One that nothing speaks of any more
-    /// is forgotten.
+    /// Changes what is known about an account, and marks it dirty. An account without an object, a
+    /// report and pods is removed.
     pub(super) fn touch(&mut self, account: &ServiceAccountRef, change: impl FnOnce(&mut Account)) {
         let known = self.accounts.entry(account.clone()).or_default();
         change(known);
-        if known.is_forgotten() {
+        if known.is_gone() {
             self.accounts.remove(account);
             self.dirty.remove(account);
         } else {

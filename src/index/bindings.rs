@@ -42,7 +42,7 @@ impl Index {
         keys.into_iter().filter_map(|key| self.binding(key))
     }
 
-    /// Marks every account that one of the subjects reaches.
+    /// Marks every account dirty that one of the subjects reaches.
     pub(super) fn mark_subjects(&mut self, subjects: &[Subject]) {
         for subject in subjects {
             match subject {
@@ -75,7 +75,7 @@ impl Index {
                     .or_default()
                     .insert(key.clone());
             }
-            // One that reaches no account needs no way back from its role.
+            // A binding that reaches no account needs no entry for its role.
             if !new.subjects.is_empty() {
                 let role = new.role_ref.key(&key.namespace);
                 self.bindings_of_role
@@ -91,7 +91,7 @@ impl Index {
         };
         let (mut before, mut after) = (subjects(old), subjects(new));
         if old.map(|binding| &binding.role_ref) == new.map(|binding| &binding.role_ref) {
-            // Only the subjects differ: those in both see no change.
+            // Only the subjects differ: those in both are not touched.
             let both: BTreeSet<_> = before
                 .iter()
                 .filter(|subject| after.contains(subject))

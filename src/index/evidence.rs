@@ -1,4 +1,4 @@
-//! Gathers all that the answer for one account is computed from.
+//! Collects everything that the answer for one account is computed from.
 
 use std::sync::Arc;
 
@@ -16,13 +16,13 @@ impl Index {
         assess(&self.evidence(account))
     }
 
-    /// The answer for one account, with all that led to it.
+    /// The answer for one account, with everything that led to it.
     #[must_use]
     pub fn explain(&self, account: &ServiceAccountRef) -> Explanation {
         explain(&self.evidence(account))
     }
 
-    /// The account that runs a workload, or a pod of this name; kinds are compared as kubectl does.
+    /// The account that a workload, or a pod of this name, runs as; kinds are compared as kubectl does.
     #[must_use]
     pub fn account_of(&self, namespace: &str, kind: &str, name: &str) -> Option<ServiceAccountRef> {
         if kind.eq_ignore_ascii_case("pod") {
@@ -48,14 +48,14 @@ impl Index {
         self.service_accounts.get(&account.clone().into())
     }
 
-    /// All that the answer for one account is computed from, borrowed.
+    /// Everything that the answer for one account is computed from, borrowed.
     #[must_use]
     pub fn evidence<'a>(&'a self, account: &'a ServiceAccountRef) -> Evidence<'a> {
         let service_account = self.service_account(account);
         let own = self.accounts.get(account).into_iter();
         let own = own.flat_map(|known| &known.pods);
         let own = own.map(|(facts, count)| (facts, *count));
-        // A Secret of a name alone makes no account.
+        // The name of a Secret alone does not prove that the account exists.
         let foreign = service_account
             .is_some()
             .then(|| self.foreign_holders(account));

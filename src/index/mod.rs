@@ -1,4 +1,4 @@
-//! All that is known, as small facts with the reverse keys to find them by: an object goes in, the
+//! Everything that is known, as small facts with reverse keys to find them: an object goes in, the
 //! accounts that it can touch come out. Synchronous, without a clock and without a client.
 
 mod accounts;
@@ -34,31 +34,31 @@ use crate::{
 /// The index behind its one lock, which is never held across an await.
 pub type SharedIndex = Arc<parking_lot::RwLock<Index>>;
 
-/// A kind that the index keeps. Each kind says where its rows are and whom a change touches.
+/// A kind that the index keeps. Each kind says where its rows are and which accounts a change touches.
 pub trait Indexed<K: Kind> {
     /// The rows of this kind.
     fn table(&mut self) -> &mut Table<K::Facts>;
 
-    /// Keeps the reverse keys of one row right and marks every account dirty that the change can
-    /// touch: those that the old facts reached as well as those that the new ones do.
+    /// Updates the reverse keys of one row, and marks every account dirty that the change can touch:
+    /// those that the old facts reached and those that the new facts reach.
     fn changed(&mut self, key: &ObjectKey, old: Option<&K::Facts>, new: Option<&K::Facts>);
 
-    /// Replaces facts by an equal value that is kept already, where rows repeat.
+    /// Replaces facts by an equal value that is already kept, where rows repeat.
     fn shared(&self, _key: &ObjectKey, facts: K::Facts) -> K::Facts {
         facts
     }
 }
 
-/// How far the reading of one kind has got.
+/// The state of reading one kind.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct Reading {
-    /// All of it was read once.
+    /// Every object of it was read once.
     pub synced: bool,
-    /// The API server refuses to list it.
+    /// The API server denies listing it.
     pub forbidden: bool,
     /// How often reading it failed.
     pub errors: u64,
-    /// When the last event came, in seconds since 1970; 0 before the first.
+    /// When the last event arrived, as a Unix timestamp; 0 before the first.
     pub last_event_seconds: f64,
 }
 
@@ -127,7 +127,7 @@ impl Index {
 
     // === what goes in ===
 
-    /// An object exists with these facts. Facts that are the same as before change nothing.
+    /// An object exists with these facts. Equal facts change nothing.
     pub fn apply<K: Kind>(&mut self, key: ObjectKey, facts: K::Facts)
     where
         Self: Indexed<K>,
@@ -144,7 +144,7 @@ impl Index {
         self.changed(&key, old.as_ref(), Some(&facts));
     }
 
-    /// An object is gone.
+    /// An object was deleted.
     pub fn delete<K: Kind>(&mut self, key: &ObjectKey)
     where
         Self: Indexed<K>,
@@ -154,7 +154,7 @@ impl Index {
         }
     }
 
-    /// A complete reading of a kind begins: rows that it does not mention go at its end.
+    /// A complete reading of a kind begins: rows that it does not contain are removed at its end.
     pub fn begin<K: Kind>(&mut self)
     where
         Self: Indexed<K>,
@@ -176,7 +176,8 @@ impl Index {
         });
     }
 
-    /// Notes how the reading of a kind goes. What may not be read touches every account.
+    /// Updates the state of reading a kind. Every account is touched when listing becomes forbidden or
+    /// allowed, and when the last kind was read.
     pub fn read(&mut self, kind: InputKind, note: impl FnOnce(&mut Reading)) {
         let was_settled = self.is_settled();
         let Some(reading) = self.readings.get_mut(&kind) else {
@@ -184,13 +185,13 @@ impl Index {
         };
         let before = *reading;
         note(reading);
-        let refusal_changed = reading.forbidden != before.forbidden;
-        if refusal_changed || (!was_settled && self.is_settled()) {
+        let forbidden_changed = reading.forbidden != before.forbidden;
+        if forbidden_changed || (!was_settled && self.is_settled()) {
             self.mark_all();
         }
     }
 
-    /// Whether the API server asks RBAC at all.
+    /// Whether the API server enforces RBAC.
     pub fn set_rbac_enforced(&mut self, enforced: bool) {
         if self.rbac_enforced != enforced {
             self.rbac_enforced = enforced;
@@ -198,7 +199,7 @@ impl Index {
         }
     }
 
-    /// What audiences the API server accepts.
+    /// Which audiences the API server accepts.
     pub fn set_audiences(&mut self, audiences: ApiAudiences) {
         if self.audiences != audiences {
             self.audiences = audiences;
@@ -206,8 +207,8 @@ impl Index {
         }
     }
 
-    /// What the user's configuration adds. Where it asks for more of pods than before
-    /// ([`Config::reads_pods_as`]), they must be read anew.
+    /// What the user's configuration adds. Where it changes the facts of pods
+    /// ([`Config::reads_pods_as`]), they must be read again.
     pub fn set_config(&mut self, config: Config) {
         if self.config != config {
             self.config = config;
@@ -215,25 +216,24 @@ impl Index {
         }
     }
 
-    /// The day, in UTC: exemptions end with theirs. None ends before this is known.
+    /// Today, in UTC: exemptions expire after their last day, and none expires before this is known.
     pub fn set_today(&mut self, today: Date) {
         if self.today.replace(today) != Some(today) {
             self.mark_all();
         }
     }
 
-    /// Somebody wants to go through all accounts anew.
+    /// Marks all accounts dirty.
     pub fn revisit(&mut self) {
         self.mark_all();
     }
 
-    /// Whether the roles that were read are all there are.
+    /// Whether all roles were read.
     pub fn set_known_roles(&mut self, known: KnownRoles) {
         self.known_roles = known;
     }
 
-    /// The verdict that was last given on an account, with the pods of each of its workloads'
-    /// verdicts, for the metrics.
+    /// The last verdict on an account, with the number of pods for each verdict, for the metrics.
     pub fn set_verdict(&mut self, account: &ServiceAccountRef, summary: Summary) {
         if let Some(known) = self.accounts.get_mut(account) {
             known.summary = Some(summary);
@@ -242,7 +242,7 @@ impl Index {
 
     // === what comes out ===
 
-    /// Whether every expected kind was read once, or is known to be refused.
+    /// Whether every expected kind was read once, or is forbidden to list.
     #[must_use]
     pub fn is_settled(&self) -> bool {
         self.readings
@@ -250,8 +250,8 @@ impl Index {
             .all(|reading| reading.synced || reading.forbidden)
     }
 
-    /// The accounts whose answer may have changed since this was last asked; none before every
-    /// kind was read, and then all.
+    /// The accounts whose answer may have changed since the last call; none until every kind was
+    /// read, and then all.
     pub fn take_dirty(&mut self) -> HashSet<ServiceAccountRef> {
         if self.is_settled() {
             std::mem::take(&mut self.dirty)
@@ -280,18 +280,18 @@ impl Index {
         self.accounts.iter()
     }
 
-    /// What is known of an account.
+    /// What is known about an account.
     #[must_use]
     pub fn account(&self, account: &ServiceAccountRef) -> Option<&Account> {
         self.accounts.get(account)
     }
 
-    /// How far the reading of each expected kind has got.
+    /// The state of reading each expected kind.
     pub fn readings(&self) -> impl Iterator<Item = (InputKind, &Reading)> {
         self.readings.iter().map(|(kind, reading)| (*kind, reading))
     }
 
-    /// Whether the API server refuses to list accounts: then one that is not known may well exist.
+    /// Whether the API server denies listing accounts: then an account that is not known may exist.
     #[must_use]
     pub fn is_forbidden_to_list_accounts(&self) -> bool {
         self.readings
@@ -300,11 +300,11 @@ impl Index {
     }
 
     fn gaps(&self) -> BTreeSet<Gap> {
-        let refused = self
+        let forbidden = self
             .readings()
             .filter(|(_, reading)| reading.forbidden)
             .map(|(kind, _)| Gap::Forbidden(kind));
-        refused
+        forbidden
             .chain((!self.rbac_enforced).then_some(Gap::RbacNotEnforced))
             .collect()
     }
@@ -329,7 +329,7 @@ impl Index {
     }
 }
 
-/// What the metrics need to know of the last verdict on an account.
+/// What the metrics need to know about the last verdict on an account.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Summary {
     /// The verdict.
@@ -338,7 +338,7 @@ pub struct Summary {
     pub reason: Reason,
     /// The pods that it is about.
     pub pods: u32,
-    /// The last day of the exemption that it is, or was, in UTC.
+    /// The last day of its exemption, in UTC, which may have passed.
     pub exempt_until: Option<Date>,
     /// How many pods have each verdict, in the order of [`Verdict::ALL`].
     pub pods_by_verdict: [u32; Verdict::ALL.len()],

@@ -1,4 +1,4 @@
-//! Pods, folded by account and shape.
+//! Pods, grouped by account and shape.
 
 use std::sync::Arc;
 
@@ -15,8 +15,8 @@ fn account(key: &ObjectKey, facts: &PodFacts) -> Option<ServiceAccountRef> {
 }
 
 impl Index {
-    /// Changes the shapes of a pod's account, and of the Secrets that it shows.
-    fn file(&mut self, key: &ObjectKey, facts: &PodFacts, change: impl Fn(&mut Shapes)) {
+    /// Changes the shapes of a pod's account, and of the Secrets that it exposes.
+    fn change_shapes(&mut self, key: &ObjectKey, facts: &PodFacts, change: impl Fn(&mut Shapes)) {
         if let Some(account) = account(key, facts) {
             self.touch(&account, |known| change(&mut known.pods));
         }
@@ -35,14 +35,14 @@ impl Indexed<Pods> for Index {
         old: Option<&Arc<PodFacts>>,
         new: Option<&Arc<PodFacts>>,
     ) {
-        // The new shape first: an account that keeps a pod is not forgotten in between.
+        // The new shape first: an account that keeps a pod is not removed in between.
         if let Some(facts) = new {
-            self.file(key, facts, |shapes| {
+            self.change_shapes(key, facts, |shapes| {
                 *shapes.entry(facts.clone()).or_default() += 1;
             });
         }
         if let Some(facts) = old {
-            self.file(key, facts, |shapes| {
+            self.change_shapes(key, facts, |shapes| {
                 let left = shapes.get_mut(facts).map_or(0, |count| {
                     *count -= 1;
                     *count

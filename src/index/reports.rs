@@ -1,5 +1,5 @@
-//! Our own reports: an edit or a deletion by somebody else makes the account dirty, and a restart
-//! needs no memory of what was written.
+//! Our own reports: an edit or a deletion by another client makes the account dirty. What was written
+//! is read from the cluster after a restart.
 
 use super::{Index, Indexed, Table};
 pub use crate::facts::report::ReportFacts;

@@ -1,4 +1,4 @@
-//! Roles and ClusterRoles: a change touches whoever a binding of the role reaches.
+//! Roles and ClusterRoles: a change touches every account that a binding of the role reaches.
 
 use super::{Index, Indexed, Table};
 use crate::{

@@ -16,10 +16,10 @@ use crate::{
     token::legacy::{Clues, Holding, holding},
 };
 
-/// Who may have to do with a Secret.
+/// The pods and accounts that a Secret may concern.
 #[derive(Debug, Default)]
 pub(super) struct SecretLinks {
-    /// The shapes of the pods that show its key `token`, by namespace and name.
+    /// The shapes of the pods that expose its key `token`, by namespace and name.
     holders: BTreeMap<ObjectKey, Shapes>,
     /// The accounts that name it in their `secrets`.
     named_by: HashMap<ObjectKey, BTreeSet<ServiceAccountRef>>,
@@ -28,7 +28,8 @@ pub(super) struct SecretLinks {
 }
 
 impl Index {
-    /// Changes the shapes of the pods that show the Secrets of one pod, and marks whom that touches.
+    /// Changes the shapes of the pods that expose the Secrets of one pod, and marks the accounts that this
+    /// touches.
     pub(super) fn link_pod(
         &mut self,
         key: &ObjectKey,
@@ -47,7 +48,8 @@ impl Index {
         }
     }
 
-    /// Links and marks whom a change of an account touches through Secrets.
+    /// Updates the links of an account to Secrets, and marks the accounts that its change touches through
+    /// them.
     pub(super) fn link_account(
         &mut self,
         account: &ServiceAccountRef,
@@ -78,7 +80,7 @@ impl Index {
         }
     }
 
-    /// The Secrets that pods show and whose names were generated for an account.
+    /// The Secrets that pods expose and whose names were generated for an account.
     fn generated_secrets(&self, account: &ServiceAccountRef) -> impl Iterator<Item = &ObjectKey> {
         let prefix = format!("{}-token-", account.name);
         let first = ObjectKey::new(account.namespace.clone(), &*prefix);
@@ -105,7 +107,7 @@ impl Index {
         }
     }
 
-    /// Marks the accounts whose pods show a Secret.
+    /// Marks the accounts whose pods expose a Secret.
     fn mark_holders(&mut self, secret: &ObjectKey) {
         let shapes = self.secret_links.holders.get(secret);
         let names = shapes.into_iter().flat_map(Shapes::keys);
@@ -118,7 +120,7 @@ impl Index {
         }
     }
 
-    /// How sure it is that a Secret holds a token of an account.
+    /// How certain it is that a Secret holds a token of an account.
     pub(super) fn holding(&self, account: &ServiceAccountRef, secret: &str) -> Option<Holding> {
         let key = ObjectKey::new(account.namespace.clone(), secret);
         let named_by = self.secret_links.named_by.get(&key);
@@ -140,7 +142,7 @@ impl Index {
         })
     }
 
-    /// The pods of other accounts that show a token of this one.
+    /// The pods of other accounts that expose a token of this one.
     pub(super) fn foreign_holders<'a>(
         &'a self,
         account: &'a ServiceAccountRef,
@@ -159,7 +161,7 @@ impl Index {
         let mut shapes: HashMap<&Arc<PodFacts>, u32> = HashMap::new();
         for secret in &secrets {
             let holders = self.secret_links.holders.get(secret).into_iter().flatten();
-            // A pod that shows two Secrets of the account is one pod.
+            // A pod that exposes two Secrets of the account is one pod.
             shapes.extend(holders.map(|(shape, count)| (shape, *count)));
         }
         let own = Some(&account.name);

@@ -1,5 +1,5 @@
-//! The rows of one kind. A relist is applied in place: rows are marked as they are seen again, and
-//! the unmarked ones are swept at its end, so that nothing is ever kept twice.
+//! The rows of one kind. A relist is applied in place: rows are marked when they are seen again,
+//! and the others are removed at its end, so that nothing is ever kept twice.
 
 use std::{
     collections::{BTreeSet, HashMap},
@@ -44,7 +44,7 @@ impl<F: PartialEq> Table<F> {
             .map(|(key, row)| (key, &row.facts))
     }
 
-    /// Marks a row as seen; whether it has these very facts already.
+    /// Marks a row as seen; returns whether it already has these facts.
     pub(super) fn is_current(&mut self, key: &ObjectKey, facts: &F) -> bool {
         let reading = self.reading;
         self.rows.get_mut(key).is_some_and(|row| {
@@ -53,7 +53,7 @@ impl<F: PartialEq> Table<F> {
         })
     }
 
-    /// Inserts or replaces a row; its facts of before.
+    /// Inserts or replaces a row; returns its previous facts.
     pub(super) fn put(&mut self, key: ObjectKey, facts: F) -> Option<F> {
         let row = Row {
             facts,
@@ -62,7 +62,7 @@ impl<F: PartialEq> Table<F> {
         self.rows.insert(key, row).map(|row| row.facts)
     }
 
-    /// Removes a row; its facts.
+    /// Removes a row; returns its facts.
     pub(super) fn take(&mut self, key: &ObjectKey) -> Option<F> {
         self.rows.remove(key).map(|row| row.facts)
     }
@@ -82,7 +82,7 @@ impl<F: PartialEq> Table<F> {
     }
 }
 
-/// Takes an entry out of a reverse key, and the key away with its last entry.
+/// Removes an entry from a reverse key, and the key with its last entry.
 pub(super) fn unlink<Q: Hash + Eq, E: Ord>(
     reverse: &mut HashMap<Q, BTreeSet<E>>,
     from: &Q,

@@ -1,4 +1,4 @@
-//! Whom does a change touch? Plain sentences first, then any order of events.
+//! Which accounts does a change touch? Single cases first, then any order of events.
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 #![allow(
     clippy::option_option,
@@ -27,12 +27,12 @@ fn key(name: &str) -> ObjectKey {
     )
 }
 
-/// A pod that runs as an account and gets its token.
+/// A pod that runs as an account and has its token mounted.
 fn pod(account: &str) -> <Pods as Kind>::Facts {
     holder(account, None)
 }
 
-/// The same, which may have a Secret where tokens are looked for.
+/// The same, which may mount a Secret at the path of the token.
 fn holder(account: &str, secret: Option<&str>) -> <Pods as Kind>::Facts {
     let volume = |secret: &str| wire::Volume {
         name: "v".to_owned(),
@@ -66,7 +66,7 @@ fn holder(account: &str, secret: Option<&str>) -> <Pods as Kind>::Facts {
     )
 }
 
-/// A Secret that holds a token of an account, or nothing of the kind.
+/// A Secret that holds a token of an account, or none.
 fn secret(owner: Option<&str>) -> SecretFacts {
     SecretFacts {
         owner: owner.map(Box::from),
@@ -121,7 +121,7 @@ fn role(resources: &[&str]) -> Role {
     )
 }
 
-/// Three accounts in two namespaces, each with a pod, everything read and nobody dirty.
+/// Three accounts in two namespaces, each with a pod; every kind is read and no account is dirty.
 fn settled() -> Index {
     let mut index = Index::new(&[]);
     for name in ["a/alice", "a/bob", "b/carol"] {
@@ -157,7 +157,7 @@ fn a_subject_removed_from_a_binding_makes_its_account_dirty() {
 }
 
 #[test]
-fn what_was_deleted_while_the_watch_was_down_makes_its_accounts_dirty() {
+fn a_deletion_while_the_watch_was_down_makes_its_accounts_dirty() {
     let mut index = settled();
     index.apply::<RoleBindings>(key("a/b1"), binding("a", "Role", "r", &["a/alice"]));
     index.apply::<RoleBindings>(key("b/b2"), binding("b", "Role", "r", &["b/carol"]));
@@ -171,7 +171,7 @@ fn what_was_deleted_while_the_watch_was_down_makes_its_accounts_dirty() {
 }
 
 #[test]
-fn a_role_that_comes_makes_those_dirty_whom_its_bindings_reach() {
+fn a_new_role_makes_the_accounts_dirty_that_its_bindings_reach() {
     let mut index = settled();
     index.apply::<RoleBindings>(key("b/b1"), binding("b", "ClusterRole", "r", &["a/alice"]));
     index.apply::<RoleBindings>(key("a/b2"), binding("a", "Role", "r", &["a/bob"]));
@@ -185,7 +185,7 @@ fn a_role_that_comes_makes_those_dirty_whom_its_bindings_reach() {
 }
 
 #[test]
-fn a_group_makes_dirty_who_is_in_it() {
+fn a_binding_to_a_group_makes_its_accounts_dirty() {
     let mut index = settled();
     index.apply::<ClusterRoleBindings>(
         key("b1"),
@@ -205,7 +205,7 @@ fn a_group_makes_dirty_who_is_in_it() {
 }
 
 #[test]
-fn what_changes_no_fact_makes_nobody_dirty() {
+fn an_event_that_changes_no_fact_makes_no_account_dirty() {
     let mut index = settled();
     index.apply::<Pods>(key("a/alice-pod"), pod("alice"));
     index.begin::<Pods>();
@@ -213,7 +213,7 @@ fn what_changes_no_fact_makes_nobody_dirty() {
         index.apply::<Pods>(key(&format!("{name}-pod")), pod(&account(name).name));
     }
     index.commit::<Pods>();
-    // A binding of people concerns no account.
+    // A binding to users concerns no account.
     index.apply::<ClusterRoleBindings>(
         key("people"),
         binding("", "ClusterRole", "r", &["developers"]),
@@ -236,7 +236,7 @@ fn a_pod_that_changes_its_account_makes_both_dirty() {
 }
 
 #[test]
-fn a_secret_makes_dirty_whose_token_it_may_hold_and_who_shows_it() {
+fn a_secret_makes_the_accounts_dirty_whose_token_it_may_hold_or_whose_pods_expose_it() {
     let mut index = settled();
     index.apply::<Pods>(key("a/alice-pod"), holder("alice", Some("bob-token-abcde")));
     assert_eq!(dirty(&mut index), ["a/alice", "a/bob"]);
@@ -248,7 +248,7 @@ fn a_secret_makes_dirty_whose_token_it_may_hold_and_who_shows_it() {
     index.apply::<Secrets>(key("a/bob-token-abcde"), secret(None));
     assert_eq!(dirty(&mut index), ["a/alice", "a/bob"]);
     assert_eq!(reason(&index, "a/alice"), Reason::AutomountDisabled);
-    // Of no account that is known: who shows it there may use it.
+    // The Secret belongs to no known account: the account of the pod that mounts it may use it.
     index.delete::<Secrets>(&key("a/bob-token-abcde"));
     index.delete::<Pods>(&key("a/bob-pod"));
     index.take_dirty();
@@ -258,7 +258,7 @@ fn a_secret_makes_dirty_whose_token_it_may_hold_and_who_shows_it() {
 }
 
 #[test]
-fn nobody_is_dirty_before_everything_was_read_and_then_all_are() {
+fn no_account_is_dirty_until_every_kind_was_read_and_then_all_are() {
     let mut index = Index::new(&[InputKind::Pod, InputKind::ServiceAccount]);
     index.begin::<Pods>();
     index.apply::<Pods>(key("a/p"), pod("alice"));
@@ -271,13 +271,13 @@ fn nobody_is_dirty_before_everything_was_read_and_then_all_are() {
 }
 
 #[test]
-fn what_is_refused_makes_all_dirty_and_unknown_and_what_comes_back_known_again() {
+fn a_forbidden_kind_makes_all_accounts_dirty_and_unknown_until_it_is_read_again() {
     let mut index = Index::new(&[InputKind::RoleBinding]);
     index.apply::<Pods>(key("a/p"), pod("alice"));
     index.read(InputKind::RoleBinding, |reading| reading.forbidden = true);
     assert_eq!(dirty(&mut index), ["a/alice"]);
     assert_eq!(reason(&index, "a/alice"), Reason::Forbidden);
-    // What is known to grant still does.
+    // A known grant still counts.
     index.apply::<ClusterRoleBindings>(key("b"), binding("", "ClusterRole", "r", &["a/alice"]));
     index.apply::<ClusterRoles>(key("r"), role(&["pods"]));
     assert_eq!(reason(&index, "a/alice"), Reason::DirectGrant);
@@ -307,12 +307,14 @@ fn pods_of_one_shape_share_it() {
 }
 
 #[test]
-fn an_account_that_nothing_speaks_of_is_forgotten() {
+fn an_account_without_object_report_and_pods_is_removed() {
     let mut index = settled();
     index.delete::<Pods>(&key("b/carol-pod"));
     index.delete::<ServiceAccounts>(&key("b/carol"));
     assert_eq!(
-        index.account(&account("b/carol")).map(Account::is_subject),
+        index
+            .account(&account("b/carol"))
+            .map(Account::exists_or_has_pods),
         None
     );
     assert_eq!(dirty(&mut index), Vec::<String>::new());
@@ -326,7 +328,7 @@ enum Event {
     Pod {
         name: u8,
         account: Option<u8>,
-        /// The Secret that it shows.
+        /// The Secret that it mounts.
         holds: Option<u8>,
     },
     Account {
@@ -355,7 +357,7 @@ enum Event {
         name: u8,
         content: Option<(u8, Vec<u8>)>,
     },
-    /// A relist that finds only some of what there was.
+    /// A relist that finds only some of the objects.
     RelistPods {
         keep: u8,
     },
@@ -418,7 +420,7 @@ fn event() -> impl Strategy<Value = Event> {
     ]
 }
 
-/// What there is, without any index: the truth that an index must agree with.
+/// The objects that exist, without an index: an index must agree with them.
 #[derive(Clone, Default)]
 struct World {
     pods: BTreeMap<ObjectKey, <Pods as Kind>::Facts>,
@@ -448,7 +450,7 @@ fn set<K: Kind>(
     }
 }
 
-/// Drops some rows of a map, and tells the index by a relist only.
+/// Removes some rows of a map, and updates the index by a relist only.
 fn relist<K: Kind>(map: &mut BTreeMap<ObjectKey, K::Facts>, index: &mut Index, keep: u8)
 where
     Index: Indexed<K>,
@@ -466,7 +468,7 @@ where
 }
 
 impl World {
-    fn happen(&mut self, event: &Event, index: &mut Index) {
+    fn apply_event(&mut self, event: &Event, index: &mut Index) {
         match event {
             Event::Pod {
                 name,
@@ -609,14 +611,14 @@ fn answers(index: &Index) -> BTreeMap<ServiceAccountRef, Exposure> {
 proptest! {
     #![proptest_config(ProptestConfig { cases: 256, failure_persistence: None, ..ProptestConfig::default() })]
 
-    /// After any script of events, the answers are those of a fresh build, and whoever's answer
-    /// changed on the way was dirty.
+    /// After any script of events, the answers are those of a fresh index, and every account whose
+    /// answer changed was dirty.
     #[test]
-    fn any_order_of_events_gives_the_answers_of_a_fresh_build(script in proptest::collection::vec(event(), 1..40)) {
+    fn any_order_of_events_gives_the_answers_of_a_fresh_index(script in proptest::collection::vec(event(), 1..40)) {
         let (mut world, mut index) = (World::default(), Index::new(&[]));
         let mut before = answers(&index);
         for event in &script {
-            world.happen(event, &mut index);
+            world.apply_event(event, &mut index);
             let dirty = index.take_dirty();
             let after = answers(&index);
             for (account, answer) in &after {

@@ -1,40 +1,40 @@
-//! What the user's configuration adds to what objects say.
+//! What the user's configuration adds to the facts of objects.
 
 use glob::Pattern;
 use jiff::civil::Date;
 
 use super::{Rule, ServiceAccountRef};
 
-/// What the user's configuration adds to what objects say.
+/// What the user's configuration adds to the facts of objects.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Config {
-    /// The audiences that the API server accepts; empty when not said.
+    /// The audiences that the API server accepts; empty when not configured.
     pub api_audiences: Vec<String>,
-    /// Which tokens stay, and why.
+    /// Which tokens are exempted, and why.
     pub exemptions: Vec<ExemptionRule>,
-    /// More systems that take the token of a pod for an identity.
+    /// Further systems that accept the token of a pod as an identity.
     pub known_consumers: Vec<ConsumerRule>,
-    /// What every account of this cluster has anyway: no need for a token follows from it.
-    pub baseline: Vec<Rule>,
+    /// What else every account of this cluster is granted: no token is needed for it.
+    pub default_permissions: Vec<Rule>,
 }
 
-/// Tokens that stay, and why.
+/// An exemption for the tokens of all pods that match.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ExemptionRule {
-    /// Why they stay.
+    /// Why the tokens stay.
     pub reason: Box<str>,
-    /// The last day of it, in UTC.
+    /// The last day of the exemption, in UTC.
     pub until: Option<Date>,
-    /// Which namespaces.
+    /// The namespaces that it applies to.
     pub namespace: Pattern,
-    /// The names of which ServiceAccounts.
+    /// The names of the ServiceAccounts that it applies to.
     pub name: Pattern,
     /// Labels that a pod must have, all of them.
     pub labels: Vec<(Box<str>, Box<str>)>,
 }
 
 impl ExemptionRule {
-    /// Whether it speaks of a pod of an account with these labels.
+    /// Whether it applies to a pod of the account that has these labels.
     #[must_use]
     pub fn applies_to(&self, account: &ServiceAccountRef, labels: &[(Box<str>, Box<str>)]) -> bool {
         self.namespace.matches(&account.namespace)
@@ -43,26 +43,26 @@ impl ExemptionRule {
     }
 }
 
-/// A system that takes the token of a pod for an identity, and how such a pod is told.
+/// A system that accepts the token of a pod as an identity, and how such a pod is recognised.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ConsumerRule {
     /// The name of the system.
     pub name: Box<str>,
-    /// Annotations of which a pod has one, with a value other than `false`.
+    /// Annotations of a pod: one with a value other than `false` is enough.
     pub annotations: Vec<Box<str>>,
-    /// Environment variables of which a container has one.
+    /// Environment variables of containers: one is enough.
     pub variables: Vec<Box<str>>,
 }
 
 impl Config {
-    /// Whether pods must be read anew to follow a change from `other` to this: what is kept of them
-    /// depends on what is asked.
+    /// Whether the facts of pods stay the same when the configuration changes from `other` to this;
+    /// otherwise pods must be read again.
     #[must_use]
     pub fn reads_pods_as(&self, other: &Self) -> bool {
         self.known_consumers == other.known_consumers && self.label_keys().eq(other.label_keys())
     }
 
-    /// The keys of labels that exemptions ask for.
+    /// The label keys that exemptions match.
     pub fn label_keys(&self) -> impl Iterator<Item = &str> {
         let labels = self.exemptions.iter().flat_map(|rule| &rule.labels);
         labels.map(|(key, _)| &**key)

@@ -1,4 +1,4 @@
-//! Why a token stays: what somebody wrote down, and whether it still counts.
+//! Exemptions: why a token stays, and whether the exemption is in force.
 
 use std::fmt;
 
@@ -8,60 +8,60 @@ use serde::{Deserialize, Serialize};
 
 use super::Workload;
 
-/// The annotation of a ServiceAccount or of a pod template that says why its tokens stay.
+/// The annotation of a ServiceAccount or of a pod template that states why its tokens stay.
 pub const EXEMPT: &str = "tokenexposure.io/exempt";
-/// The annotation that says until which day they do.
+/// The annotation with the last day of the exemption.
 pub const EXEMPT_UNTIL: &str = "tokenexposure.io/exempt-until";
 
-/// What the annotations of one object claim.
+/// The exemption that the annotations of one object state.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Claim {
-    /// Why its tokens stay; empty where nobody said so.
+    /// Why its tokens stay; empty when no reason is stated.
     pub reason: Box<str>,
-    /// For how long.
+    /// How long it lasts.
     pub until: Until,
 }
 
-/// How long a claim lasts.
+/// How long an exemption lasts.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Until {
-    /// No day is given.
+    /// No last day is stated.
     Open,
     /// The last day, in UTC.
     Day(Date),
-    /// What stands there is no day.
+    /// The stated day is not a valid date.
     Malformed(Box<str>),
 }
 
-/// An exemption, and whether it counts.
+/// An exemption, and whether it is in force.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Exemption {
-    /// Whether it counts.
+    /// Whether it is in force.
     pub state: ExemptionState,
     /// Why the tokens stay.
     pub reason: Box<str>,
-    /// The last day of it, in UTC.
+    /// Its last day, in UTC.
     pub until: Option<Date>,
-    /// Who says so.
+    /// Where it is stated.
     pub by: ExemptedBy,
-    /// What is wrong with it; empty for one that is well-formed.
+    /// What is wrong with it; empty when it is valid.
     pub fault: Box<str>,
 }
 
-/// Whether an exemption counts.
+/// Whether an exemption is in force.
 #[derive(
     Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema,
 )]
 pub enum ExemptionState {
     /// The tokens stay.
     Active,
-    /// Its last day has passed: the verdict is what it would be without.
+    /// Its last day has passed: the verdict is the same as without it.
     Expired,
-    /// It lacks a reason, or its day is none: the verdict is what it would be without.
+    /// It has no reason, or its day is not a valid date: the verdict is the same as without it.
     Invalid,
 }
 
-/// Who says that tokens stay.
+/// Where an exemption is stated.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum ExemptedBy {
     /// The annotation of the ServiceAccount.
@@ -83,7 +83,7 @@ impl fmt::Display for ExemptedBy {
 }
 
 impl Exemption {
-    /// Whether it counts.
+    /// Whether it is in force.
     #[must_use]
     pub fn is_active(&self) -> bool {
         self.state == ExemptionState::Active
@@ -102,7 +102,7 @@ impl Claim {
         match &self.until {
             Until::Open | Until::Day(_) => None,
             Until::Malformed(text) => Some(format!(
-                "annotation {EXEMPT_UNTIL} is no day: write it like 2027-01-31: {text:?}"
+                "annotation {EXEMPT_UNTIL} is not a valid date: use the format 2027-01-31: {text:?}"
             )),
         }
     }

@@ -14,10 +14,10 @@ use super::{
     workload::{PodKind, Workload},
 };
 
-/// Which accounts are told of.
+/// Which accounts are reported.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum ReportScope {
-    /// Those with a finding: the to-do list.
+    /// Those with a finding.
     #[default]
     Findings,
     /// All.
@@ -25,7 +25,7 @@ pub enum ReportScope {
 }
 
 impl ReportScope {
-    /// Whether an account with this verdict is told of.
+    /// Whether an account with this verdict is reported.
     #[must_use]
     pub const fn includes(self, verdict: Verdict) -> bool {
         match self {
@@ -35,10 +35,10 @@ impl ReportScope {
     }
 }
 
-/// The answer for one ServiceAccount: the worst of its pods, with everything that speaks for it.
+/// The answer for one ServiceAccount: the worst verdict of its pods, with the evidence.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Exposure {
-    /// Whom the tokens speak for.
+    /// The account that the tokens identify.
     pub account: ServiceAccountRef,
     /// The worst verdict of its workloads.
     pub verdict: Verdict,
@@ -50,28 +50,28 @@ pub struct Exposure {
     pub pods: u32,
     /// Its workloads, worst first.
     pub workloads: Vec<WorkloadExposure>,
-    /// What RBAC gives it.
+    /// What RBAC grants it.
     pub permissions: Permissions,
-    /// Systems that may take the token for an identity, sorted.
+    /// Systems that may accept the token as an identity, sorted.
     pub consumers: BTreeSet<Box<str>>,
-    /// What somebody wrote down about why the tokens stay, and whether it counts.
+    /// The exemption of its tokens, and whether it is in force.
     pub exemption: Option<Exemption>,
     /// What to do; `None` when there is nothing to do.
     pub remediation: Option<Remediation>,
-    /// What the answer lacks.
+    /// The inputs that are missing.
     pub gaps: BTreeSet<Gap>,
 }
 
-/// An answer with all that led to it.
+/// An answer with everything that led to it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Explanation {
     /// The answer.
     pub exposure: Exposure,
     /// The account's `automountServiceAccountToken`; `None` when its object was not seen.
     pub automount: Option<Option<bool>>,
-    /// What each pod or template of a workload says of it, where it is the account's own.
+    /// The same field of each pod or template that runs as the account, with its workload.
     pub pods: Vec<(Workload, Option<bool>)>,
-    /// The bindings that reach the account beyond those of everybody, rule by rule.
+    /// The bindings that reach the account other than through `system:authenticated`, rule by rule.
     pub grants: Vec<ExplainedGrant>,
 }
 
@@ -82,34 +82,34 @@ pub struct WorkloadExposure {
     pub verdict: Verdict,
     /// Why.
     pub reason: Reason,
-    /// Whose pods they are.
+    /// The owner of the pods.
     pub workload: Workload,
     /// How many pods it has; a template counts as one.
     pub pods: u32,
     /// The tokens, each with the containers that see it.
     pub carriers: Vec<Carrier>,
-    /// Systems that may take the token for the pod's identity, sorted.
+    /// Systems that may accept the token as the pod's identity, sorted.
     pub consumers: Vec<Box<str>>,
-    /// Why its tokens stay, and whether that counts.
+    /// Its exemption, and whether it is in force.
     pub exemption: Option<Exemption>,
-    /// What else there is to know, sorted; no verdict depends on it.
+    /// What else to know about it, sorted; no verdict depends on it.
     pub notes: Vec<Note>,
 }
 
-/// Something about a workload that no verdict depends on, and that a person should know.
+/// Something to know about a workload that no verdict depends on.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Note {
     /// A container sees tokens of other pods on its node.
     HostAccess(HostAccess),
     /// A container that mounts no token can read those that others mount.
     SharedProcesses,
-    /// A token is mounted by its file name, and never renewed there.
+    /// A token is mounted by `subPath` and is never renewed there.
     Pinned(Box<str>),
     /// A volume projects a token, and no container mounts it.
     Unmounted(Box<str>),
-    /// The API server refuses the token of this Secret by now.
+    /// The token of this Secret is marked invalid: the API server rejects it.
     Invalidated(Box<str>),
-    /// The account's object was not seen: that it does not switch the token off is assumed.
+    /// The account's object was not seen: it is assumed not to disable automount.
     AssumedServiceAccount,
 }
 
@@ -139,10 +139,10 @@ impl fmt::Display for Note {
             ),
             Self::Invalidated(secret) => write!(
                 f,
-                "the token of Secret {secret} is marked invalid: the API server answers 401 until the label kubernetes.io/legacy-token-invalid-since is taken away"
+                "the token of Secret {secret} is marked invalid: the API server rejects it (401 Unauthorized) until the label kubernetes.io/legacy-token-invalid-since is removed"
             ),
             Self::AssumedServiceAccount => f.write_str(
-                "the ServiceAccount is not in the input: taken as one that does not switch the token off",
+                "the ServiceAccount is not in the input: assumed not to disable automount",
             ),
         }
     }
@@ -151,24 +151,24 @@ impl fmt::Display for Note {
 /// One token as containers see it.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Carrier {
-    /// How it got there.
+    /// Where it comes from.
     pub source: TokenSource,
-    /// Whom it convinces.
+    /// Who accepts it.
     pub reach: Reach,
     /// Its audience; empty for the API server's own.
     pub audience: Box<str>,
     /// The product that the audience belongs to, where it is known.
     pub verifier: Option<&'static str>,
-    /// The lifetime that was asked for, in seconds; `None` for one that never ends.
+    /// The requested lifetime, in seconds; `None` for a token that never expires.
     pub expiration_seconds: Option<i64>,
-    /// Where it is mounted; empty for one in the environment.
+    /// Where it is mounted; empty for a token in an environment variable.
     pub mount_path: Box<str>,
-    /// The Secret that holds it, the CSI driver that is given it, or the signer of a certificate;
-    /// empty for one of the pod's own.
+    /// The Secret that holds it, the CSI driver that receives it, or the signer of a certificate;
+    /// empty for an auto-mounted or projected token.
     pub provider: Box<str>,
-    /// The containers that see it, in the order of the pod; none for one that others are given.
+    /// The containers that see it, in the order of the pod; none when only others receive it.
     pub containers: Vec<Box<str>>,
-    /// How the pod differs from one made today.
+    /// How the pod differs from one that is created now.
     pub drift: Option<Drift>,
 }
 
@@ -185,12 +185,12 @@ pub enum TokenSource {
     LegacySecret,
     /// The kubelet hands it to a CSI driver, outside of the pod.
     CsiDriver,
-    /// Not a token: a certificate for the pod's account, which some signer vouches for.
+    /// Not a token: a certificate for the pod's account, which a signer issues.
     PodCertificate,
 }
 
 impl TokenSource {
-    /// Whether others are given it for the pod: its containers never see it.
+    /// Whether only others receive it for the pod: its containers never see it.
     #[must_use]
     pub const fn is_outside_of_the_pod(self) -> bool {
         match self {
@@ -200,14 +200,14 @@ impl TokenSource {
     }
 }
 
-/// Whom a token convinces.
+/// Who accepts a token.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Reach {
     /// This cluster's API server.
     Api,
-    /// Somebody else; the API server answers 401.
+    /// Another system; the API server rejects it (401).
     External,
-    /// Not known: the API server's audiences are not, or what a Secret holds.
+    /// Not known: the API server's audiences, or what a Secret holds, could not be read.
     Unknown,
 }
 
@@ -220,12 +220,12 @@ pub struct ApiAudiences {
     pub complete: bool,
 }
 
-/// How a live pod differs from one made today.
+/// How a live pod differs from one that is created now.
 #[derive(
     Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema,
 )]
 pub enum Drift {
-    /// The token is switched off by now; it goes when the pod is made anew.
+    /// Automount is already disabled; this pod keeps its token until it is recreated.
     RemovedOnRecreate,
 }
 
@@ -245,29 +245,29 @@ pub struct Patch {
     pub target: Workload,
     /// Its `apiVersion`; empty for a custom kind, of which only the pod template is known.
     pub api_version: &'static str,
-    /// Whether it is for `kubectl patch --type=strategic`, since it adds to lists; else a JSON merge
-    /// patch will do.
+    /// Whether it is for `kubectl patch --type=strategic`, since it adds to lists; otherwise it is a
+    /// JSON merge patch.
     pub strategic: bool,
     /// The patch.
     pub patch: Value,
 }
 
 impl Patch {
-    /// `merge` or `strategic`, as `kubectl patch --type` takes it.
+    /// `merge` or `strategic`, as `kubectl patch --type` expects it.
     #[must_use]
     pub const fn kind(&self) -> &'static str {
         if self.strategic { "strategic" } else { "merge" }
     }
 
-    /// Whether the API server lets the live object be changed so: of a Pod or a Job only the manifest
-    /// can be.
+    /// Whether the API server accepts the patch for a live object: a Pod or a Job can only be patched
+    /// in its manifest.
     #[must_use]
     pub fn is_live(&self) -> bool {
         PodKind::named(&self.target.kind).is_none_or(|kind| kind.is_mutable)
     }
 
-    /// The patch with the name of its object, as kustomize takes it; `None` where it would lack the
-    /// `apiVersion`.
+    /// The patch with the name of its object, as kustomize expects it; `None` where its
+    /// `apiVersion` is not known.
     #[must_use]
     pub fn for_kustomize(&self, namespace: &str) -> Option<Value> {
         if self.api_version.is_empty() {
@@ -281,14 +281,14 @@ impl Patch {
     }
 }
 
-/// Something that the answer depends on and that could not be known.
+/// An input that the answer depends on and that is missing.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Gap {
-    /// The API server allows everything to everybody.
+    /// The API server allows every request.
     RbacNotEnforced,
-    /// Listing this kind is refused.
+    /// Listing this kind is denied.
     Forbidden(InputKind),
-    /// A role that a binding refers to lies outside of the input.
+    /// A binding refers to a role that is not in the input.
     UnresolvedRole(RoleRef),
     /// It is not known whether the API server accepts this audience.
     UnknownAudience(Box<str>),
@@ -297,7 +297,7 @@ pub enum Gap {
 }
 
 impl Gap {
-    /// The reason that an answer which depends on it has.
+    /// The reason of a verdict that depends on it.
     #[must_use]
     pub const fn reason(&self) -> Reason {
         match self {
@@ -314,18 +314,18 @@ impl fmt::Display for Gap {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::RbacNotEnforced => {
-                f.write_str("the API server allows requests that RBAC does not: RBAC says nothing about need here")
+                f.write_str("the API server allows requests that RBAC does not grant: RBAC cannot show whether a token is needed")
             }
             Self::Forbidden(kind) => {
                 write!(f, "listing {0} is forbidden: grant `list` and `watch` on `{0}`", kind.plural())
             }
-            Self::UnresolvedRole(role) => write!(f, "{role} is not in the input: add it, or scan with the cluster"),
+            Self::UnresolvedRole(role) => write!(f, "{role} is not in the input: add it, or use `--with-cluster`"),
             Self::SuspectedSecret(secret) => write!(
                 f,
-                "Secret {secret} is named like a token that never expires, and Secrets are not read: if it is one, project a serviceAccountToken in its place"
+                "Secret {secret} seems to hold a legacy token, which never expires, and Secrets are not read: if it does, replace it with a projected serviceAccountToken"
             ),
             Self::UnknownAudience(audience) => {
-                write!(f, "it is not known whether the API server accepts audience `{audience}`: say so with --api-audience")
+                write!(f, "it is not known whether the API server accepts audience `{audience}`: name the audiences that it accepts with `--api-audience`")
             }
         }
     }

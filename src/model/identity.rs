@@ -1,4 +1,4 @@
-//! Who a token speaks for, and how objects are named.
+//! Which account a token identifies, and how objects are named.
 
 use std::{fmt, sync::Arc};
 
@@ -110,7 +110,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_username_names_its_account_and_nothing_else_does() {
+    fn only_a_username_of_a_service_account_names_an_account() {
         let account = ServiceAccountRef::new("shop", "cart");
         assert_eq!(account.username(), "system:serviceaccount:shop:cart");
         assert_eq!(

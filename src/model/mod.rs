@@ -1,4 +1,4 @@
-//! The nouns: plain data that every other room speaks about.
+//! Plain data that all other rooms use.
 
 pub mod config;
 pub mod exemption;
@@ -33,7 +33,7 @@ pub use workload::{PodKind, Workload};
 /// A kind that the answer is computed from, or written as.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum InputKind {
-    /// `Pod`, core/v1; templates from files are told as pods too.
+    /// `Pod`, core/v1; pod templates from files count as pods too.
     Pod,
     /// `ServiceAccount`, core/v1.
     ServiceAccount,
@@ -47,7 +47,7 @@ pub enum InputKind {
     RoleBinding,
     /// `ClusterRoleBinding`, rbac.authorization.k8s.io/v1.
     ClusterRoleBinding,
-    /// `Secret`, core/v1: its metadata, and only where that is asked for.
+    /// `Secret`, core/v1: only its metadata, and only on request.
     Secret,
     /// `CSIDriver`, storage.k8s.io/v1: only read from files.
     CsiDriver,
@@ -121,7 +121,7 @@ impl InputKind {
         )
     }
 
-    /// Whether a guess about need would follow from not being able to read this kind.
+    /// Whether it cannot be decided if a token is needed while this kind cannot be read.
     #[must_use]
     pub const fn decides_need(self) -> bool {
         matches!(

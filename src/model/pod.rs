@@ -6,9 +6,9 @@ use super::{Claim, Workload};
 
 /// Where admission mounts the token: `DefaultAPITokenMountPath` of the ServiceAccount admission plugin.
 pub const TOKEN_MOUNT_PATH: &str = "/var/run/secrets/kubernetes.io/serviceaccount";
-/// What the name of the injected volume begins with: `ServiceAccountVolumeName` of the same plugin.
+/// The prefix of the name of the injected volume: `ServiceAccountVolumeName` of the same plugin.
 pub const INJECTED_VOLUME_PREFIX: &str = "kube-api-access-";
-/// The lifetime that only the injected volume asks for, in seconds: `WarnOnlyBoundTokenExpirationSeconds`.
+/// The lifetime that only the injected volume requests, in seconds: `WarnOnlyBoundTokenExpirationSeconds`.
 pub const INJECTED_EXPIRATION_SECONDS: i64 = 3607;
 
 /// The facts of a pod or of a pod template. Equal pods of one workload have equal facts: the
@@ -18,25 +18,25 @@ pub struct PodFacts {
     /// `spec.serviceAccountName`, else `spec.serviceAccount`, else `default`; `None` for a mirror
     /// pod, which can carry no token.
     pub service_account: Option<Arc<str>>,
-    /// Who made it: the outermost owner that can be told, else the pod itself.
+    /// Its workload: the outermost owner that can be determined, else the pod itself.
     pub workload: Workload,
-    /// Read from the cluster, or to be predicted.
+    /// Whether admission has already changed it.
     pub origin: Origin,
     /// `spec.automountServiceAccountToken`; `None` when unset or null.
     pub automount: Option<bool>,
-    /// Why its tokens stay, as its annotations say.
+    /// The exemption that its annotations state.
     pub exemption: Option<Box<Claim>>,
-    /// Those of its labels that the configuration asks for; sorted.
+    /// Its labels that exemptions of the configuration match; sorted.
     pub labels: Box<[(Box<str>, Box<str>)]>,
-    /// Systems that may take the token for the pod's identity, without any RBAC; sorted.
+    /// Systems that may accept the token as the pod's identity, without RBAC; sorted.
     pub consumers: Box<[Box<str>]>,
-    /// Its commands or variables speak of `ca.crt` or `namespace` where admission mounts them.
+    /// Its commands or variables mention `ca.crt` or `namespace` where admission mounts them.
     pub reads_files: bool,
-    /// `spec.shareProcessNamespace`: a container reads what another one has mounted.
+    /// `spec.shareProcessNamespace`: a container can read what another one has mounted.
     pub shares_processes: bool,
-    /// Ways from its containers to tokens of other pods on the node; sorted.
+    /// How its containers can read tokens of other pods on the node; sorted.
     pub host_access: Box<[HostAccess]>,
-    /// Credentials of the pod's account that others are given for it; sorted.
+    /// Credentials for the pod's account other than the tokens in its volumes; sorted.
     pub delegations: Box<[Delegation]>,
     /// The volumes that matter for tokens, in the order of the pod.
     pub volumes: Box<[Volume]>,
@@ -44,10 +44,10 @@ pub struct PodFacts {
     pub containers: Box<[Container]>,
 }
 
-/// A way from a container to the tokens of other pods on its node.
+/// How a container can read the tokens of other pods on its node.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum HostAccess {
-    /// A mounted `hostPath` that holds, or lies in, the folder where the kubelet keeps volumes.
+    /// A mounted `hostPath` that contains, or lies in, the directory where the kubelet keeps volumes.
     Path(Box<str>),
     /// `hostPID`: the files of every process on the node.
     Processes,
@@ -55,7 +55,7 @@ pub enum HostAccess {
     Privileged,
 }
 
-/// A credential for the pod's account that is no file of the pod's making.
+/// A credential for the pod's account other than the tokens in its volumes.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Delegation {
     /// The kubelet may hand tokens to this CSI driver (`CSIDriver.spec.tokenRequests`).
@@ -69,45 +69,45 @@ pub enum Delegation {
     },
 }
 
-/// Whether admission has seen the pod.
+/// Whether admission has already changed the pod.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Origin {
-    /// A pod that exists: its volumes are read, nothing is guessed.
+    /// A live pod: its volumes are read as they are.
     Live,
     /// A template, or a pod in a manifest: what admission would inject is predicted.
     Template,
 }
 
-/// A volume that carries tokens, or that decides where admission puts one.
+/// A volume that carries tokens, or that decides where admission mounts one.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Volume {
-    /// Its name; the random end of an injected volume's name is replaced by `*`.
+    /// Its name; the random suffix of an injected volume's name is replaced by `*`.
     pub name: Box<str>,
     /// The projected tokens in it.
     pub tokens: Box<[TokenProjection]>,
-    /// The Secrets in it whose key `token` it shows.
+    /// The Secrets in it whose key `token` it exposes.
     pub secrets: Box<[SecretToken]>,
 }
 
-/// A Secret in a volume whose key `token` the volume shows.
+/// A Secret in a volume that exposes its key `token`.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct SecretToken {
     /// The name of the Secret.
     pub secret: Box<str>,
     /// Where in the volume its key `token` is.
     pub path: Box<str>,
-    /// What the volume takes of it.
+    /// Which of its keys the volume uses.
     pub keys: SecretKeys,
 }
 
-/// What a pod takes of a Secret: that tells something of what is in it.
+/// Which keys of a Secret a pod uses: a hint at what the Secret holds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum SecretKeys {
-    /// All there is.
+    /// All of them.
     All,
-    /// The key `token`, by its name.
+    /// The key `token` alone.
     Token,
-    /// The key `token`, and `ca.crt` or `namespace` besides, as only the Secret of an account has them.
+    /// The key `token`, and `ca.crt` or `namespace`: only the Secret of an account has both.
     TokenAndFiles,
 }
 
@@ -127,7 +127,7 @@ pub struct TokenProjection {
 pub struct Container {
     /// Its name.
     pub name: Box<str>,
-    /// Which list of the pod it stands in.
+    /// Which list of the pod it is in.
     pub kind: ContainerKind,
     /// Mounts of the kept volumes, and any mount at the path that admission uses.
     pub mounts: Box<[Mount]>,
@@ -140,12 +140,12 @@ pub struct Container {
 pub struct SecretVariable {
     /// The name of the Secret.
     pub secret: Box<str>,
-    /// What the container's environment takes of it.
+    /// Which of its keys the container's environment uses.
     pub keys: SecretKeys,
 }
 
 impl PodFacts {
-    /// The Secrets whose key `token` the pod shows to its containers; some may repeat.
+    /// The Secrets whose key `token` the pod exposes to its containers, perhaps with duplicates.
     pub fn token_secrets(&self) -> impl Iterator<Item = &str> {
         let volumes = self.volumes.iter().flat_map(|volume| &volume.secrets);
         let variables = self
@@ -168,7 +168,7 @@ impl PodFacts {
     }
 }
 
-/// Which list of the pod a container stands in.
+/// Which list of the pod a container is in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum ContainerKind {
     /// `initContainers`, sidecars among them.
@@ -190,7 +190,7 @@ pub struct Mount {
     pub sub_path: SubPath,
 }
 
-/// Which part of a volume a mount shows.
+/// Which part of a volume a mount exposes.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum SubPath {
     /// All of it.

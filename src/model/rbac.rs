@@ -22,8 +22,8 @@ pub struct Rule {
     pub non_resource_urls: Box<[Box<str>]>,
 }
 
-/// A Role or ClusterRole: the rules as stored. Aggregation is the business of the cluster, or of
-/// the offline fixpoint.
+/// A Role or ClusterRole: the rules as stored. The cluster aggregates them, and for files
+/// `rbac::aggregate` does.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Role {
     /// `rules`.
@@ -77,10 +77,10 @@ pub struct Binding {
     pub subjects: Box<[Subject]>,
 }
 
-/// A subject that can reach a ServiceAccount, with what it matches worked out.
+/// A subject that can reach a ServiceAccount, parsed to what it matches.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Subject {
-    /// Group `system:authenticated`: the baseline, everybody who has any identity.
+    /// Group `system:authenticated`: every authenticated user.
     Authenticated,
     /// Group `system:serviceaccounts`: every ServiceAccount of the cluster.
     AllServiceAccounts,
@@ -96,8 +96,8 @@ impl Subject {
     /// What a subject entry matches, if it can match a ServiceAccount at all.
     ///
     /// Mirrors `appliesToUser` (pkg/registry/rbac/validation/rule.go): kinds are case-sensitive,
-    /// the namespace of a User or Group is ignored, and a ServiceAccount without a namespace takes
-    /// that of the binding and matches nobody in a ClusterRoleBinding (`binding_namespace` empty).
+    /// the namespace of a User or Group is ignored, and a ServiceAccount without a namespace gets
+    /// that of the binding and matches no account in a ClusterRoleBinding (`binding_namespace` empty).
     #[must_use]
     pub fn of(kind: &str, namespace: &str, name: &str, binding_namespace: &str) -> Option<Self> {
         match kind {
@@ -154,7 +154,7 @@ impl fmt::Display for Subject {
 pub enum KnownRoles {
     /// All of them: a role that is missing does not exist.
     Complete,
-    /// Some: a role that is missing may well exist.
+    /// Some: a role that is missing may still exist.
     Partial,
 }
 
@@ -167,7 +167,7 @@ pub enum Scope {
     Namespace(Arc<str>),
 }
 
-/// How far a ServiceAccount's permissions go beyond what every identity has.
+/// How far a ServiceAccount's permissions go beyond the default permissions.
 #[derive(
     Clone,
     Copy,
@@ -183,7 +183,7 @@ pub enum Scope {
     JsonSchema,
 )]
 pub enum Level {
-    /// Nothing beyond the baseline.
+    /// Nothing beyond the default permissions.
     #[default]
     None,
     /// Only through a group that all ServiceAccounts, or all of a namespace, are in.
@@ -192,42 +192,41 @@ pub enum Level {
     Direct,
 }
 
-/// What one binding comes to, for one account.
+/// The effect of one binding on one account.
 #[derive(
     Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema,
 )]
 pub enum Effect {
-    /// It allows something beyond the baseline.
+    /// It grants something beyond the default permissions.
     Grants,
-    /// All that it allows beyond the baseline is `use` of PodSecurityPolicies or
-    /// SecurityContextConstraints, which admission checks without any token.
+    /// All that it grants beyond the default permissions is `use` of PodSecurityPolicies or
+    /// SecurityContextConstraints, which admission checks without the token.
     AdmissionOnly,
-    /// Its role does not exist, or has no rules: nothing today, perhaps something tomorrow.
+    /// Its role does not exist, or has no rules: it grants nothing until that changes.
     Latent,
-    /// Its role lies outside of what could be read.
+    /// Its role is not in the input.
     Unresolved,
-    /// Everything that it allows, everybody may do.
+    /// It grants nothing beyond the default permissions, or has no effect here.
     Covered,
 }
 
-/// What keeps a grant from being used by a request to this API server. It is told, and lowers no
-/// verdict.
+/// Why no request to this API server can use a grant. It is reported, and changes no verdict.
 #[derive(
     Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema,
 )]
 pub enum Caveat {
-    /// No request has what its rules name, such as `pods/*`, the group `core`, or nodes in a namespace.
+    /// No request can match its rules, such as `pods/*`, the group `core`, or nodes in a namespace.
     Unreachable,
-    /// Its verbs are none of this API server's: others may ask for them by a review.
+    /// This API server never checks its verbs: other components may, with a SubjectAccessReview.
     ThirdParty,
 }
 
 /// One binding that reaches an account, with its provenance.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Grant {
-    /// What it comes to.
+    /// Its effect.
     pub effect: Effect,
-    /// What keeps all that it grants from being used; `None` when something can be.
+    /// Why nothing that it grants can be used; `None` when something can be.
     pub caveat: Option<Caveat>,
     /// The RoleBinding, or with an empty namespace the ClusterRoleBinding.
     pub binding: ObjectKey,
@@ -251,7 +250,7 @@ impl Grant {
     }
 }
 
-/// A grant with what every rule of its role comes to.
+/// A grant with the effect of every rule of its role.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ExplainedGrant {
     /// The grant.
@@ -260,14 +259,14 @@ pub struct ExplainedGrant {
     pub rules: Vec<RuleUse>,
 }
 
-/// What one rule comes to, for one account.
+/// The effect of one rule on one account.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RuleUse {
     /// The rule.
     pub rule: Rule,
-    /// What it comes to.
+    /// Its effect.
     pub effect: Effect,
-    /// What keeps all that it grants from being used.
+    /// Why nothing that it grants can be used.
     pub caveat: Option<Caveat>,
 }
 
@@ -293,15 +292,16 @@ impl fmt::Display for Rule {
     }
 }
 
-/// All that RBAC gives to one account.
+/// Everything that RBAC grants to one account.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Permissions {
     /// The highest level with an effect; `use` for admission alone does not raise it.
     pub level: Level,
     /// Every binding that reaches the account other than through `system:authenticated`, sorted.
     pub grants: Vec<Grant>,
-    /// The bindings that give `system:authenticated` more than upstream does: a widened baseline.
-    pub widened: Vec<Grant>,
+    /// The bindings that grant `system:authenticated` more than Kubernetes itself does: they widen the
+    /// default permissions.
+    pub widened_defaults: Vec<Grant>,
 }
 
 impl Permissions {

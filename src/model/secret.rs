@@ -1,7 +1,7 @@
-//! What is kept of a Secret: whose token it holds. What is in it is never read.
+//! What is kept of a Secret: whose token it holds. Its data is never read.
 
-/// What `SimpleNameGenerator` (apiserver: pkg/storage/names/generate.go) keeps of a base, and how many
-/// random characters it appends.
+/// How many characters of a base `SimpleNameGenerator` (apiserver: pkg/storage/names/generate.go) keeps,
+/// and how many random ones it appends.
 const MAX_BASE: usize = 58;
 const RANDOM: usize = 5;
 
@@ -9,17 +9,16 @@ const RANDOM: usize = 5;
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct SecretFacts {
     /// Of a Secret of type `kubernetes.io/service-account-token`, the account in its annotation;
-    /// `None` for any other type, whatever it is annotated with.
+    /// `None` for any other type, whatever its annotations.
     pub owner: Option<Box<str>>,
     /// The uid in its annotation; empty when it has none. Mirrors `IsServiceAccountToken`.
     pub owner_uid: Box<str>,
-    /// It has the label `kubernetes.io/legacy-token-invalid-since`: the API server answers 401.
+    /// It has the label `kubernetes.io/legacy-token-invalid-since`: the API server rejects it (401).
     pub invalidated: bool,
 }
 
-/// Before Kubernetes 1.24 a Secret with a token was made for every account, named
-/// `<account>-token-` and five random characters (`ensureReferencedToken` of the tokens controller);
-/// the account whose token a Secret holds by its name.
+/// The account whose token a Secret holds, by its name: before Kubernetes 1.24 every account got a Secret
+/// named `<account>-token-` and five random characters (`ensureReferencedToken` of the tokens controller).
 #[must_use]
 pub fn generated_for(secret: &str) -> Option<&str> {
     let (base, random) = secret.split_at_checked(secret.len().checked_sub(RANDOM)?)?;
@@ -27,8 +26,8 @@ pub fn generated_for(secret: &str) -> Option<&str> {
     (!owner.is_empty() && is_random(random)).then_some(owner)
 }
 
-/// Whether the name of a Secret was generated for the token of this account; the name of a long one
-/// was cut.
+/// Whether the name of a Secret was generated for the token of this account; a long name
+/// was truncated.
 #[must_use]
 pub fn is_generated_for(account: &str, secret: &str) -> bool {
     let base = format!("{account}-token-");
@@ -48,7 +47,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_generated_name_tells_its_account() {
+    fn a_generated_name_identifies_its_account() {
         let long = "a".repeat(60);
         let cut = format!("{}x7k2p", "a".repeat(58));
         for (secret, owner) in [

@@ -1,4 +1,4 @@
-//! Label selectors: as kubectl takes them (`app=web,tier!=db,env in (a,b),!legacy`), and as a ClusterRole
+//! Label selectors: as kubectl accepts them (`app=web,tier!=db,env in (a,b),!legacy`), and as a ClusterRole
 //! has them in its `aggregationRule`.
 
 use std::{collections::BTreeSet, fmt, str::FromStr};
@@ -44,7 +44,7 @@ impl LabelSelector {
 }
 
 impl fmt::Display for LabelSelector {
-    /// As the API server takes it in `labelSelector`.
+    /// As the API server accepts it in `labelSelector`.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let requirements: Vec<_> = self.0.iter().map(ToString::to_string).collect();
         f.write_str(&requirements.join(","))
@@ -85,7 +85,7 @@ impl FromStr for LabelSelector {
     }
 }
 
-/// The requirements: commas within parentheses do not part them.
+/// The requirements: commas within parentheses do not separate them.
 fn split(text: &str) -> Vec<&str> {
     let mut depth = 0_usize;
     let parts = text.split(|character| {
@@ -101,18 +101,21 @@ fn split(text: &str) -> Vec<&str> {
 
 fn requirement(text: &str) -> Result<Requirement, String> {
     if let Some(key) = text.strip_prefix('!') {
-        return Ok(Requirement::DoesNotExist(word(key, text)?));
+        return Ok(Requirement::DoesNotExist(label_key(key, text)?));
     }
     if let Some((key, values)) = set(text, " notin ") {
-        return Ok(Requirement::NotIn(word(key, text)?, list(values, text)?));
+        return Ok(Requirement::NotIn(
+            label_key(key, text)?,
+            list(values, text)?,
+        ));
     }
     if let Some((key, values)) = set(text, " in ") {
-        return Ok(Requirement::In(word(key, text)?, list(values, text)?));
+        return Ok(Requirement::In(label_key(key, text)?, list(values, text)?));
     }
     for (operator, equal) in [("!=", false), ("==", true), ("=", true)] {
         if let Some((key, value)) = text.split_once(operator) {
-            let key = word(key, text)?;
-            let value = [value_of(value, text)?].into();
+            let key = label_key(key, text)?;
+            let value = [label_value(value, text)?].into();
             return Ok(if equal {
                 Requirement::In(key, value)
             } else {
@@ -120,7 +123,7 @@ fn requirement(text: &str) -> Result<Requirement, String> {
             });
         }
     }
-    Ok(Requirement::Exists(word(text, text)?))
+    Ok(Requirement::Exists(label_key(text, text)?))
 }
 
 /// `key in (values)`, with or without a space before the parenthesis.
@@ -137,29 +140,29 @@ fn list(values: &str, text: &str) -> Result<BTreeSet<String>, String> {
         .ok_or_else(|| format!("`{text}` lacks a closing parenthesis"))?;
     values
         .split(',')
-        .map(|value| value_of(value.trim(), text))
+        .map(|value| label_value(value.trim(), text))
         .collect()
 }
 
 /// The key of a label.
-fn word(key: &str, text: &str) -> Result<String, String> {
+fn label_key(key: &str, text: &str) -> Result<String, String> {
     let key = key.trim();
     let allowed = |byte: u8| byte.is_ascii_alphanumeric() || b"-_./".contains(&byte);
     if key.is_empty() || !key.bytes().all(allowed) {
         return Err(format!(
-            "`{text}` is no requirement: write `key=value`, `key!=value`, `key in (a,b)`, `key notin (a,b)`, `key` or `!key`"
+            "`{text}` is not a valid selector: use `key=value`, `key!=value`, `key in (a,b)`, `key notin (a,b)`, `key` or `!key`"
         ));
     }
     Ok(key.to_owned())
 }
 
 /// The value of a label, which may be empty.
-fn value_of(value: &str, text: &str) -> Result<String, String> {
+fn label_value(value: &str, text: &str) -> Result<String, String> {
     let value = value.trim();
     if value.is_empty() {
         return Ok(String::new());
     }
-    word(value, text)
+    label_key(value, text)
 }
 
 #[cfg(test)]
@@ -170,7 +173,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_selector_is_read_as_kubectl_reads_it() {
+    fn a_selector_is_parsed_as_kubectl_parses_it() {
         for (text, spelled) in [
             ("", ""),
             ("app=web", "app=web"),
@@ -185,7 +188,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_requirement_is_told_with_what_would_be() {
+    fn an_invalid_selector_is_rejected_with_the_valid_forms() {
         for text in ["=web", "a b", "env in (a", "a=b=c", "!", "a in b"] {
             let error = text.parse::<LabelSelector>().unwrap_err();
             assert!(error.contains(text), "{error}");
@@ -193,7 +196,7 @@ mod tests {
     }
 
     #[test]
-    fn labels_match_or_do_not() {
+    fn labels_match_a_selector() {
         let labels = BTreeMap::from([("app", "web"), ("env", "a")]);
         for (text, matches) in [
             ("", true),

@@ -9,7 +9,7 @@ pub struct ServiceAccountFacts {
     pub uid: Box<str>,
     /// `automountServiceAccountToken`; `None` when unset or null.
     pub automount: Option<bool>,
-    /// Why its tokens stay, as its annotations say.
+    /// The exemption that its annotations state.
     pub exemption: Option<Box<Claim>>,
     /// The Secrets that it names in `secrets`.
     pub secrets: Box<[Box<str>]>,

@@ -1,28 +1,28 @@
-//! What a ServiceAccount token says of itself.
+//! The claims of a ServiceAccount token, and how a cluster treats it.
 
 use super::{Explanation, Rule, ServiceAccountRef};
 
-/// The claims of a ServiceAccount token. Times are in seconds since 1970.
+/// The claims of a ServiceAccount token. Times are Unix timestamps.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Anatomy {
-    /// Whom it speaks for.
+pub struct TokenClaims {
+    /// The account that it identifies.
     pub account: ServiceAccountRef,
-    /// The uid of that account: one of the same name that was made later is another.
+    /// The uid of that account: an account that is recreated with the same name has another.
     pub account_uid: String,
     /// Who issued it.
     pub issuer: String,
-    /// Whom it is for; none for a legacy token, which is for the API server.
+    /// Its audiences; none for a legacy token, which is for the API server.
     pub audiences: Vec<String>,
-    /// What it is bound to: it ends with that object.
+    /// The object that it is bound to: the token is invalid once that is deleted.
     pub bound_to: Option<BoundTo>,
     /// The node that its pod ran on when it was issued.
     pub node: Option<String>,
     /// When it was issued; `None` for a legacy token.
     pub issued: Option<i64>,
-    /// When it ends; `None` for a legacy token, which never does.
+    /// When it expires; `None` for a legacy token, which never does.
     pub expires: Option<i64>,
-    /// When its client should have fetched another: the API server has extended the lifetime that was
-    /// asked for, and counts later uses as stale.
+    /// When its client should have renewed it: the API server has extended the requested lifetime, and
+    /// counts later uses as stale.
     pub refresh_after: Option<i64>,
     /// `jti`, which audit logs call the credential id; since Kubernetes 1.32.
     pub id: Option<String>,
@@ -33,42 +33,42 @@ pub struct Anatomy {
 pub enum BoundTo {
     /// A pod, by name and uid.
     Pod(String, String),
-    /// A Secret, by name and uid; that of a legacy token has none.
+    /// A Secret, by name and uid; a legacy token does not have the uid.
     Secret(String, String),
     /// A node, by name and uid.
     Node(String, String),
 }
 
-/// What an API server makes of a token.
+/// How an API server authenticates a token.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Standing {
-    /// It takes it for this user, in these groups.
+pub enum TokenStatus {
+    /// It accepts the token as this user, in these groups.
     Accepted(String, Vec<String>),
-    /// It does not accept it (401); why, where it says so.
+    /// It rejects the token (401); why, where it says so.
     Rejected(Option<String>),
-    /// It accepts it, and does not let its user ask who it is (403); its words.
-    Silenced(String),
+    /// It accepts the token, but denies the request that asks for the user (403); its message.
+    Denied(String),
 }
 
-/// What a token may do beyond what everybody may.
+/// What a token may do beyond the default permissions.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Powers {
-    /// By all bindings of the cluster.
+pub enum TokenPermissions {
+    /// According to all bindings of the cluster.
     Cluster(Box<Explanation>),
-    /// In one namespace, as the API server answers to the token itself: where bindings may not be read.
+    /// In one namespace, as the API server answers the token itself: used where bindings cannot be read.
     Namespace(Box<str>, Vec<Rule>),
-    /// Nothing could be learned; why.
-    NotKnown(String),
+    /// Not known; why.
+    Unknown(String),
 }
 
-impl Anatomy {
-    /// Whether it comes from a Secret and never ends.
+impl TokenClaims {
+    /// Whether it comes from a Secret and never expires.
     #[must_use]
     pub const fn is_legacy(&self) -> bool {
         self.expires.is_none()
     }
 
-    /// How long it lives, in seconds; `None` for ever.
+    /// Its lifetime in seconds; `None` when it never expires.
     #[must_use]
     pub fn lifetime(&self) -> Option<i64> {
         self.expires?.checked_sub(self.issued?)

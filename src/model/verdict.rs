@@ -1,5 +1,5 @@
-//! The catalogue of verdicts: the docs of [`Verdict`] and [`Reason`] are what `explain --verdict` prints,
-//! what the CRD says, and what the rules of SARIF are.
+//! All verdicts and reasons: `explain --verdict`, the HTML page and the rules of SARIF print the docs of
+//! [`Verdict`] and [`Reason`].
 
 use std::fmt;
 
@@ -12,13 +12,13 @@ use serde_json::Value;
     Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema,
 )]
 pub enum Verdict {
-    /// A token is mounted and no RBAC rule beyond the baseline lets anyone use it: switch it off.
+    /// A token is mounted, and no permission beyond the default permissions needs it: disable automount.
     Unneeded,
     /// Probably unneeded, but a person must look.
     Review,
     /// The answer would be a guess; the reason says what is missing.
     Unknown,
-    /// Somebody wrote down why it stays.
+    /// An exemption states why the token stays.
     Exempted,
     /// A direct grant exists.
     Needed,
@@ -50,8 +50,7 @@ impl Verdict {
         }
     }
 
-    /// Whether there is something to do, or somebody decided that there is not: these are reported by
-    /// default.
+    /// Whether it asks for work, or an exemption says that it does not: these are reported by default.
     #[must_use]
     pub const fn is_finding(self) -> bool {
         match self {
@@ -72,39 +71,39 @@ impl fmt::Display for Verdict {
     Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema,
 )]
 pub enum Reason {
-    /// Unneeded: no rule beyond the baseline.
+    /// Unneeded: no permission beyond the default permissions.
     NoPermissions,
-    /// Unneeded: the only rules are `use` of PodSecurityPolicies or SecurityContextConstraints,
-    /// which admission checks for the pod without its token.
+    /// Unneeded: the only permissions are `use` of PodSecurityPolicies or SecurityContextConstraints,
+    /// which admission checks without the token of the pod.
     AdmissionOnly,
     /// Review: a binding names the account, but its role is missing or empty.
     LatentBinding,
-    /// Review: permissions come only through groups that many ServiceAccounts are in.
+    /// Review: permissions are granted only through groups of ServiceAccounts.
     InheritedOnly,
-    /// Review: somebody projected the token by hand, perhaps to prove an identity elsewhere.
+    /// Review: the pod spec projects the token, perhaps as an identity for another system.
     ExplicitToken,
-    /// Review: the pod speaks of a system that may take its token as an identity, such as Vault.
+    /// Review: the pod refers to a system that may accept its token as an identity, such as Vault.
     KnownConsumer,
-    /// Review: a token from a Secret that the account names, which never expires.
+    /// Review: the token comes from a Secret of the account and never expires.
     LegacyToken,
     /// Needed: a binding names the account itself.
     DirectGrant,
-    /// No token: the pods switch it off, or hide the path that it is mounted at.
+    /// No token: automount is disabled, or another volume is mounted at the path of the token.
     AutomountDisabled,
     /// No token for this API server: all are for other audiences.
     ExternalAudienceOnly,
     /// No token: no pod runs as the account.
     NoPods,
-    /// Unknown: the API server refuses to list something that the answer depends on.
+    /// Unknown: the API server denies listing a kind that the answer depends on.
     Forbidden,
-    /// Unknown: the API server allows everything, so RBAC says nothing about need.
+    /// Unknown: the API server allows everything, so RBAC cannot show whether a token is needed.
     #[serde(rename = "RBACNotEnforced")]
     RbacNotEnforced,
-    /// Unknown: whether the API server accepts the audience of a token is not known.
+    /// Unknown: it is not known whether the API server accepts the audience of a token.
     UnknownAudience,
-    /// Unknown: a binding refers to a role outside of the input.
+    /// Unknown: a binding refers to a role that is not in the input.
     UnresolvedRole,
-    /// Unknown: a Secret has the name of one with a token of the account, but cannot be looked into.
+    /// Unknown: a Secret seems to hold a legacy token of the account, and Secrets are not read.
     SuspectedLegacyToken,
     /// Exempted: an annotation of the ServiceAccount or of the pods, or the configuration, says why the
     /// token stays.
@@ -154,7 +153,7 @@ impl Reason {
         }
     }
 
-    /// What a person does about it.
+    /// What to do about it.
     #[must_use]
     pub const fn advice(self) -> &'static str {
         match self {
@@ -162,38 +161,38 @@ impl Reason {
                 "Set `automountServiceAccountToken: false` on the ServiceAccount or in the pod template, and recreate the pods. Where a container reads `ca.crt` or `namespace` beside the token, mount a projected volume without the token instead."
             }
             Self::LatentBinding => {
-                "Delete the binding if nobody is going to fill its role, and switch the token off."
+                "Delete the binding if its role will stay missing or empty, and disable automount."
             }
             Self::InheritedOnly => {
-                "See whether the workload uses what the group gives. If not, switch the token off; if it does, bind a role to its own account."
+                "Check whether the workload uses the permissions of the group. If not, disable automount; if it does, bind a role to its own account."
             }
             Self::ExplicitToken => {
-                "See who the token is shown to. If it is nobody, remove the `serviceAccountToken` source from the volume; if it is another system than the API server, give it the audience of that system."
+                "Check which system the workload sends the token to. If there is none, remove the `serviceAccountToken` source from the volume; if it is not the API server, set the `audience` of that system."
             }
             Self::KnownConsumer => {
-                "Leave the token where the named system logs in with it, and write that down as an exemption; else switch it off."
+                "Keep the token where the workload logs in to the named system with it, and record that as an exemption; otherwise disable automount."
             }
             Self::LegacyToken => {
-                "Project a `serviceAccountToken` in place of the Secret, which ends with the pod and is renewed, then delete the Secret."
+                "Replace the Secret with a projected `serviceAccountToken`, which is renewed and expires with the pod, then delete the Secret."
             }
             Self::Forbidden => {
                 "Grant the rule that the message names, as the ClusterRole in deploy/install.yaml does."
             }
             Self::RbacNotEnforced => {
-                "Start the API server with `--authorization-mode=Node,RBAC`: whoever reaches it may do everything now."
+                "Start the API server with `--authorization-mode=Node,RBAC`: its present configuration allows every request."
             }
             Self::UnknownAudience => {
-                "Say what the API server accepts with `--api-audience`, or in the configuration: every other audience is somebody else's."
+                "Name the audiences that the API server accepts with `--api-audience`, or in the configuration: every other audience belongs to another system."
             }
             Self::UnresolvedRole => {
-                "Give the file of the role too, or `--with-cluster`, which asks the current cluster."
+                "Add the file of the role to the input, or use `--with-cluster`, which reads roles from the current cluster."
             }
             Self::SuspectedLegacyToken => {
-                "Look into the Secret, or run with `--legacy-tokens`, which needs the right to list Secrets."
+                "Check the Secret, or use `--legacy-tokens`, which needs permission to list Secrets."
             }
             Self::Exemption => "Nothing, until the exemption ends.",
             Self::DirectGrant => {
-                "Nothing here: see whether the grants are the least that the workload needs."
+                "Nothing here: check that the grants are the least that the workload needs."
             }
             Self::AutomountDisabled | Self::ExternalAudienceOnly | Self::NoPods => "Nothing.",
         }
@@ -230,7 +229,7 @@ impl fmt::Display for Reason {
     }
 }
 
-/// What the variants of an enum mean: their names with their documentation, which the CRD is made of too.
+/// What the variants of an enum mean: their names with their documentation.
 #[must_use]
 pub fn meanings<T: JsonSchema>() -> Vec<(String, String)> {
     let schema = schema_for!(T).to_value();

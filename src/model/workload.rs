@@ -1,4 +1,4 @@
-//! Whose pods are they? Workloads, and the kinds of Kubernetes that have a pod template.
+//! Which workload owns a pod? Workloads, and the built-in kinds that have a pod template.
 
 use std::fmt;
 
@@ -17,22 +17,22 @@ impl fmt::Display for Workload {
     }
 }
 
-/// A kind of Kubernetes itself whose objects have the spec of a pod.
+/// A built-in kind whose objects have a pod spec.
 #[derive(Debug)]
 pub struct PodKind {
     /// The `kind`.
     pub name: &'static str,
-    /// What kubectl calls it for short; empty where it has no short name.
+    /// Its short name in kubectl; empty where it has none.
     short_name: &'static str,
-    /// The `apiVersion` that patches name.
+    /// The `apiVersion` for patches.
     pub api_version: &'static str,
     /// The fields that lead to the pod spec.
     pub pod_spec: &'static [&'static str],
-    /// Whether the API server accepts another pod spec in a live object.
+    /// Whether the API server accepts changes to the pod spec of a live object.
     pub is_mutable: bool,
 }
 
-/// The kinds of Kubernetes itself whose objects have the spec of a pod.
+/// The built-in kinds whose objects have a pod spec.
 const POD_KINDS: [PodKind; 9] = [
     kind("Pod", "po", "v1", &["spec"], false),
     kind("PodTemplate", "", "v1", &["template", "spec"], true),
@@ -82,14 +82,14 @@ impl PodKind {
         })
     }
 
-    /// Whether Kubernetes itself has a kind of this name that embeds a pod template.
+    /// Whether a built-in kind of this name embeds a pod template.
     #[must_use]
     pub fn embeds_template(name: &str) -> bool {
         name != "Pod" && Self::named(name).is_some()
     }
 }
 
-/// Where an object of a kind has the spec of its pods; a custom kind, where most kinds have it.
+/// The fields that lead to the pod spec of a kind; of a custom kind, those of most kinds.
 #[must_use]
 pub fn pod_spec_path(kind: &str) -> &'static [&'static str] {
     PodKind::named(kind).map_or(TEMPLATE, |kind| kind.pod_spec)
@@ -100,7 +100,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_kind_is_known_by_what_kubectl_calls_it() {
+    fn a_kind_is_recognised_by_its_names_in_kubectl() {
         let typed = |word| PodKind::typed(word).map(|kind| kind.name);
         for (word, name) in [
             ("deploy", "Deployment"),

@@ -150,7 +150,7 @@ pub(super) fn permissions(explanation: &Explanation) -> Vec<String> {
     };
     let mut lines = vec![format!("PERMISSIONS: {level}")];
     lines.extend(explanation.grants.iter().flat_map(grant));
-    for widened in &permissions.widened {
+    for widened in &permissions.widened_defaults {
         lines.push(format!(
             "  note: {} {} grants {} to every authenticated user: more than the default permissions of Kubernetes",
             widened.binding_kind(),

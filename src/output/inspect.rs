@@ -5,7 +5,7 @@ use std::io;
 use jiff::{SignedDuration, Timestamp};
 
 use super::{explain, table::visible};
-use crate::model::token::{Anatomy, BoundTo, Powers, Standing};
+use crate::model::token::{BoundTo, TokenClaims, TokenPermissions, TokenStatus};
 
 /// What a cluster answers about a token.
 #[derive(Debug)]
@@ -13,9 +13,9 @@ pub struct ClusterAnswer {
     /// The URL of its API server.
     pub server: String,
     /// Whether that accepts the token.
-    pub standing: Standing,
+    pub status: TokenStatus,
     /// What the token permits; `None` for a rejected one.
-    pub powers: Option<Powers>,
+    pub permissions: Option<TokenPermissions>,
 }
 
 /// Writes the claims of a token as of `now`, and the answer of the cluster if it was asked.
@@ -24,7 +24,7 @@ pub struct ClusterAnswer {
 /// When the output cannot be written.
 pub fn write(
     out: &mut impl io::Write,
-    token: &Anatomy,
+    token: &TokenClaims,
     now: Timestamp,
     answer: Option<&ClusterAnswer>,
 ) -> io::Result<()> {
@@ -54,21 +54,21 @@ pub fn write(
 }
 
 /// The lines about the cluster's answer.
-fn cluster(token: &Anatomy, now: Timestamp, answer: &ClusterAnswer) -> Vec<String> {
+fn cluster(token: &TokenClaims, now: Timestamp, answer: &ClusterAnswer) -> Vec<String> {
     let mut lines = vec![String::new(), format!("API SERVER {}", answer.server)];
-    match &answer.standing {
-        Standing::Accepted(name, groups) => {
+    match &answer.status {
+        TokenStatus::Accepted(name, groups) => {
             lines.push(format!("  the API server accepts the token: user {name}"));
             lines.push(format!("  groups {}", groups.join(", ")));
         }
-        Standing::Rejected(why) => {
+        TokenStatus::Rejected(why) => {
             lines.push(
                 "  the API server rejects the token (401 Unauthorized): it cannot be used here"
                     .to_owned(),
             );
             lines.push(format!("  {}", rejection(token, now, why.as_deref())));
         }
-        Standing::Silenced(words) => {
+        TokenStatus::Denied(words) => {
             lines.push(
                 "  the API server accepts the token but denied this request (403 Forbidden): the token is valid"
                     .to_owned(),
@@ -76,13 +76,13 @@ fn cluster(token: &Anatomy, now: Timestamp, answer: &ClusterAnswer) -> Vec<Strin
             lines.push(format!("  {words}"));
         }
     }
-    match &answer.powers {
+    match &answer.permissions {
         None => {}
-        Some(Powers::Cluster(explanation)) => {
+        Some(TokenPermissions::Cluster(explanation)) => {
             lines.push(String::new());
             lines.extend(explain::permissions(explanation));
         }
-        Some(Powers::Namespace(namespace, rules)) => {
+        Some(TokenPermissions::Namespace(namespace, rules)) => {
             let what = if rules.is_empty() {
                 "none beyond the default permissions of every authenticated user"
             } else {
@@ -93,7 +93,7 @@ fn cluster(token: &Anatomy, now: Timestamp, answer: &ClusterAnswer) -> Vec<Strin
             lines.extend(rules.iter().map(|rule| format!("  {rule}")));
             lines.push("  note: this is the API server's answer to the token itself: reading the bindings was denied, so permissions in other namespaces are not known".to_owned());
         }
-        Some(Powers::NotKnown(why)) => {
+        Some(TokenPermissions::Unknown(why)) => {
             lines.push(String::new());
             lines.push(format!("PERMISSIONS: not known: {why}"));
         }
@@ -102,7 +102,7 @@ fn cluster(token: &Anatomy, now: Timestamp, answer: &ClusterAnswer) -> Vec<Strin
 }
 
 /// Why the token is rejected: from its own claims, else in the words of the API server.
-fn rejection(token: &Anatomy, now: Timestamp, why: Option<&str>) -> String {
+fn rejection(token: &TokenClaims, now: Timestamp, why: Option<&str>) -> String {
     let now = now.as_second();
     if token.expires.is_some_and(|expires| expires <= now) {
         return "the token has expired".to_owned();
@@ -117,7 +117,7 @@ fn rejection(token: &Anatomy, now: Timestamp, why: Option<&str>) -> String {
     )
 }
 
-fn binding(token: &Anatomy) -> String {
+fn binding(token: &TokenClaims) -> String {
     let node = token.node.as_deref();
     match &token.bound_to {
         Some(BoundTo::Pod(name, uid)) => {
@@ -139,7 +139,7 @@ fn binding(token: &Anatomy) -> String {
     }
 }
 
-fn expiry(token: &Anatomy, now: Timestamp) -> String {
+fn expiry(token: &TokenClaims, now: Timestamp) -> String {
     let Some(expires) = token.expires else {
         return "never".to_owned();
     };
@@ -190,7 +190,7 @@ mod tests {
 
     #[test]
     fn the_bound_object_and_the_expiry_of_a_token_are_shown() {
-        let mut token = Anatomy {
+        let mut token = TokenClaims {
             account: ServiceAccountRef::new("shop", "web"),
             account_uid: "1".into(),
             issuer: "https://issuer".into(),
@@ -202,7 +202,7 @@ mod tests {
             refresh_after: Some(1_800_003_607),
             id: Some("3".into()),
         };
-        let shown = |token: &Anatomy| {
+        let shown = |token: &TokenClaims| {
             let mut out = Vec::new();
             write(
                 &mut out,

@@ -1,5 +1,5 @@
-//! What would the aggregation controller fill into aggregated ClusterRoles? Only asked of files: a
-//! live cluster stores the answer. Mirrors `syncClusterRole` (clusterroleaggregation_controller.go),
+//! Which rules would the aggregation controller write into aggregated ClusterRoles? Used for files
+//! only: a live cluster stores them. Mirrors `syncClusterRole` (clusterroleaggregation_controller.go),
 //! as a fixpoint.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -17,9 +17,9 @@ pub struct AggregatedRole {
     pub rules: Vec<Rule>,
 }
 
-/// Fills in the rules of every aggregated role: the union of those that it selects, itself left out.
-/// One for which that is nothing keeps its own, as the controller leaves them; where such roles select
-/// each other, a cluster keeps some of both, and each gets them all here.
+/// Sets the rules of every aggregated role: the union of the rules of the roles that it selects, without
+/// itself. A role whose union is empty keeps its own rules, as in the controller. Where such roles select
+/// each other, a cluster keeps some of both; here each gets all of them.
 pub fn aggregate(roles: &mut BTreeMap<String, AggregatedRole>) {
     let selected = selections(roles);
     let mut own: BTreeMap<&str, Vec<Rule>> = BTreeMap::new();
@@ -28,13 +28,13 @@ pub fn aggregate(roles: &mut BTreeMap<String, AggregatedRole>) {
             own.insert(name, std::mem::take(&mut role.rules));
         }
     }
-    grow(roles, &selected);
+    add_selected(roles, &selected);
     for (name, rules) in own {
         if let Some(role) = roles.get_mut(name).filter(|role| role.rules.is_empty()) {
             role.rules = rules;
         }
     }
-    grow(roles, &selected);
+    add_selected(roles, &selected);
 }
 
 /// Which roles each aggregated role selects.
@@ -58,9 +58,12 @@ fn selections(roles: &BTreeMap<String, AggregatedRole>) -> BTreeMap<String, Vec<
     matching.collect()
 }
 
-/// Adds the rules of the selected to each, until nothing is new. Rules only ever get more, and there are
-/// finitely many: this ends, cycles or not.
-fn grow(roles: &mut BTreeMap<String, AggregatedRole>, selected: &BTreeMap<String, Vec<String>>) {
+/// Adds the rules of the selected roles to each role until nothing changes. Rules are only added, and
+/// there are finitely many: this ends, even with cycles.
+fn add_selected(
+    roles: &mut BTreeMap<String, AggregatedRole>,
+    selected: &BTreeMap<String, Vec<String>>,
+) {
     loop {
         let mut grown = false;
         for (name, sources) in selected {

@@ -7,7 +7,7 @@ use crate::model::Rule;
 /// One verb on one resource or URL: the smallest thing that a rule allows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Atom<'a> {
-    /// A verb on a resource, perhaps of one name.
+    /// A verb on a resource, perhaps only of one name.
     Resource {
         /// The verb.
         verb: &'a str,
@@ -18,7 +18,7 @@ pub enum Atom<'a> {
         /// The only name; `None` for any.
         name: Option<&'a str>,
     },
-    /// A verb on a URL that is no resource.
+    /// A verb on a non-resource URL.
     Url {
         /// The verb.
         verb: &'a str,
@@ -28,7 +28,7 @@ pub enum Atom<'a> {
 }
 
 impl Atom<'_> {
-    /// Whether only admission ever asks for it, for the pod's account and without a token: `use` of
+    /// Whether only admission checks it, for the pod's account and without a token: `use` of
     /// a PodSecurityPolicy or of a SecurityContextConstraints.
     #[must_use]
     pub fn is_admission_only(&self) -> bool {
@@ -76,7 +76,7 @@ pub fn breakdown(rule: &Rule) -> impl Iterator<Item = Atom<'_>> {
     resources.chain(urls)
 }
 
-/// Whether a rule allows an atom. Mirrors `ruleCovers`, where `*` in the atom is a plain word that
+/// Whether a rule allows an atom. Mirrors `ruleCovers`, where `*` in the atom is a literal that
 /// only `*` in the rule covers.
 #[must_use]
 pub fn covers(rule: &Rule, atom: &Atom<'_>) -> bool {
@@ -227,14 +227,14 @@ mod tests {
     }
 
     #[test]
-    fn a_rule_that_the_api_server_refuses_has_no_atoms() {
-        for refused in [
+    fn a_rule_that_the_api_server_rejects_has_no_atoms() {
+        for rejected in [
             rule(&[], &[""], &["pods"], &[]),
             rule(&["get"], &[], &["pods"], &[]),
             rule(&["get"], &[""], &[], &[]),
             urls(&[], &["/metrics"]),
         ] {
-            assert_eq!(breakdown(&refused).count(), 0, "{refused:?}");
+            assert_eq!(breakdown(&rejected).count(), 0, "{rejected:?}");
         }
     }
 }

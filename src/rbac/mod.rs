@@ -1,8 +1,8 @@
-//! Who is granted what, and what of it goes beyond what everybody has.
+//! Who is granted what, and what goes beyond the default permissions.
 
 pub mod aggregate;
-pub mod baseline;
 pub mod cover;
+pub mod defaults;
 pub mod reachable;
 pub mod resolve;
 

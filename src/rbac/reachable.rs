@@ -1,5 +1,5 @@
-//! Can a request to this API server ever match what a rule allows? Some rules are valid and yet
-//! nothing: a review says yes to them, and no request has those attributes. Mirrors
+//! Can a request to this API server ever match what a rule allows? Some rules are valid but have no
+//! effect: a SubjectAccessReview allows them, but no request has those attributes. Mirrors
 //! `RequestInfoFactory.NewRequestInfo` (apiserver: pkg/endpoints/request/requestinfo.go).
 
 use super::cover::Atom;
@@ -17,16 +17,16 @@ const REQUESTS: [&str; 9] = [
     "update",
     "watch",
 ];
-/// The verbs that the API server asks for besides: admission, RBAC's escalation checks, impersonation,
+/// Further verbs that the API server checks: in admission, RBAC's escalation checks, impersonation and
 /// certificates.
 const CHECKS: [&str; 6] = ["approve", "bind", "escalate", "impersonate", "sign", "use"];
-/// What the verbs of constrained impersonation begin with (KEP-5284).
+/// The prefixes of the verbs of constrained impersonation (KEP-5284).
 const CONSTRAINED: [&str; 2] = ["impersonate:", "impersonate-on:"];
-/// The verbs of requests for URLs.
+/// The verbs of requests for non-resource URLs.
 const METHODS: [&str; 8] = [
     "*", "delete", "get", "head", "options", "patch", "post", "put",
 ];
-/// The API groups without a dot; no custom resource can have one.
+/// The API groups without a dot; no custom resource can be in one.
 const DOTLESS: [&str; 7] = [
     "",
     "*",
@@ -37,7 +37,7 @@ const DOTLESS: [&str; 7] = [
     "policy",
 ];
 
-/// The resources of Kubernetes itself that lie in no namespace, by group. `kubectl api-resources
+/// The built-in resources that are cluster-scoped, by group. `kubectl api-resources
 /// --namespaced=false` prints those of a server; a test compares them.
 pub const CLUSTER_SCOPED: [(&str, &[&str]); 16] = [
     (
@@ -110,13 +110,13 @@ pub const CLUSTER_SCOPED: [(&str, &[&str]); 16] = [
     ("storagemigration.k8s.io", &["storageversionmigrations"]),
 ];
 
-/// What keeps an atom from being used by a request to this API server; `None` for most.
+/// Why no request to this API server can use an atom; `None` for most.
 #[must_use]
 pub fn caveat(atom: &Atom<'_>, scope: &Scope) -> Option<Caveat> {
     match *atom {
         Atom::Url { verb, url } => {
-            let real = METHODS.contains(&verb) && (url == "*" || url.starts_with('/'));
-            (!real).then_some(Caveat::Unreachable)
+            let is_possible = METHODS.contains(&verb) && (url == "*" || url.starts_with('/'));
+            (!is_possible).then_some(Caveat::Unreachable)
         }
         Atom::Resource {
             verb,
@@ -124,25 +124,26 @@ pub fn caveat(atom: &Atom<'_>, scope: &Scope) -> Option<Caveat> {
             resource,
             name,
         } => {
-            let nameless = matches!(verb, "create" | "list" | "watch" | "deletecollection" | "*");
-            let addressed = match name {
+            let may_be_nameless =
+                matches!(verb, "create" | "list" | "watch" | "deletecollection" | "*");
+            let name_can_match = match name {
                 None => true,
-                Some("") => nameless,
+                Some("") => may_be_nameless,
                 Some(_) => verb != "deletecollection",
             };
-            if !addressed || !is_served(group, resource) || !in_scope(atom, scope) {
+            if !name_can_match || !is_served(group, resource) || !in_scope(atom, scope) {
                 return Some(Caveat::Unreachable);
             }
-            of_verb(verb)
+            caveat_of_verb(verb)
         }
     }
 }
 
-fn of_verb(verb: &str) -> Option<Caveat> {
-    let asked = REQUESTS.contains(&verb)
+fn caveat_of_verb(verb: &str) -> Option<Caveat> {
+    let is_checked = REQUESTS.contains(&verb)
         || CHECKS.contains(&verb)
         || CONSTRAINED.iter().any(|prefix| verb.starts_with(prefix));
-    if asked {
+    if is_checked {
         None
     } else if verb.is_empty() || has_capital(verb) {
         Some(Caveat::Unreachable)
@@ -151,14 +152,14 @@ fn of_verb(verb: &str) -> Option<Caveat> {
     }
 }
 
-/// Whether a server can serve a resource of this spelling.
+/// Whether an API server can serve a resource with this group and name.
 fn is_served(group: &str, resource: &str) -> bool {
     let known_group = DOTLESS.contains(&group) || (group.contains('.') && !group.contains('/'));
     known_group
         && !has_capital(group)
         && !resource.is_empty()
         && !has_capital(resource)
-        // `pods/*` and `*/*` are no patterns: they equal nothing but themselves.
+        // `pods/*` and `*/*` are not patterns: they match only themselves.
         && !resource.ends_with("/*")
 }
 
@@ -166,8 +167,8 @@ fn has_capital(text: &str) -> bool {
     text.bytes().any(|byte| byte.is_ascii_uppercase())
 }
 
-/// Whether a grant in a namespace can match: requests for resources outside of namespaces have none,
-/// but those for one Namespace have it as theirs, and some verbs are asked for with one.
+/// Whether a grant in a namespace can match: requests for cluster-scoped resources have no namespace,
+/// but those for one Namespace have its name, and some other verbs are checked with a namespace.
 fn in_scope(atom: &Atom<'_>, scope: &Scope) -> bool {
     let (
         Scope::Namespace(namespace),
@@ -183,8 +184,9 @@ fn in_scope(atom: &Atom<'_>, scope: &Scope) -> bool {
     };
     let main = resource.split('/').next().unwrap_or_default();
     let mut known = CLUSTER_SCOPED.iter();
-    let outside = known.any(|(known, resources)| known == group && resources.contains(&main));
-    if !outside || *verb == "*" || !REQUESTS.contains(verb) {
+    let is_cluster_scoped =
+        known.any(|(known, resources)| known == group && resources.contains(&main));
+    if !is_cluster_scoped || *verb == "*" || !REQUESTS.contains(verb) {
         return true;
     }
     main == "namespaces"
@@ -220,7 +222,7 @@ mod tests {
     }
 
     #[test]
-    fn some_words_are_in_no_request() {
+    fn some_values_occur_in_no_request() {
         for (verb, group, resource, expected) in [
             ("get", "", "pods", NONE),
             ("get", "", "pods/*", UNREACHABLE),
@@ -261,7 +263,7 @@ mod tests {
     }
 
     #[test]
-    fn in_a_namespace_only_what_lies_in_it_is_reached() {
+    fn a_grant_in_a_namespace_matches_only_requests_in_it() {
         let here = Scope::Namespace("here".into());
         for (verb, group, resource, name, expected) in [
             ("get", "", "nodes", None, UNREACHABLE),
@@ -284,7 +286,7 @@ mod tests {
     }
 
     #[test]
-    fn a_url_begins_with_a_slash_and_a_method_is_none_of_the_verbs() {
+    fn a_url_begins_with_a_slash_and_its_verbs_are_http_methods() {
         for (verb, url, expected) in [
             ("get", "/metrics", NONE),
             ("*", "*", NONE),

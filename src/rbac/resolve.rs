@@ -1,9 +1,9 @@
-//! Which bindings reach an account, and what does each come to beyond what everybody has?
+//! Which bindings reach an account, and what does each grant beyond the default permissions?
 //! Mirrors `DefaultRuleResolver.VisitRulesFor` (pkg/registry/rbac/validation/rule.go).
 
 use super::{
-    baseline::{is_upstream_account_rule, upstream_rules},
     cover::{Atom, breakdown, covers},
+    defaults::{default_rules, is_default_account_rule},
     reachable,
 };
 use crate::model::{
@@ -12,10 +12,10 @@ use crate::model::{
     rbac::{Caveat, Effect, ExplainedGrant, RuleUse},
 };
 
-/// A binding with the role that its `roleRef` leads to.
+/// A binding with the role that its `roleRef` refers to.
 #[derive(Clone, Copy, Debug)]
 pub struct BoundRole<'a> {
-    /// The binding's key; an empty namespace is a ClusterRoleBinding.
+    /// The binding's key; an empty namespace means a ClusterRoleBinding.
     pub key: &'a ObjectKey,
     /// The binding.
     pub binding: &'a Binding,
@@ -33,8 +33,8 @@ impl BoundRole<'_> {
     }
 }
 
-/// The subject by which a binding reaches the account; where several do, the widest, since what a
-/// whole group has, each of its members has. Mirrors `appliesTo`.
+/// The subject by which a binding reaches the account; where several do, the widest, since each
+/// member of a group has what the group has. Mirrors `appliesTo`.
 #[must_use]
 pub fn applies_to<'a>(account: &ServiceAccountRef, subjects: &'a [Subject]) -> Option<&'a Subject> {
     let applies = |subject: &&Subject| match subject {
@@ -46,30 +46,30 @@ pub fn applies_to<'a>(account: &ServiceAccountRef, subjects: &'a [Subject]) -> O
     subjects.iter().filter(applies).min()
 }
 
-/// A rule in its scope that others are measured against.
+/// A rule, with its scope, that may cover others.
 struct Covering<'a> {
     scope: Scope,
     rule: &'a Rule,
 }
 
-/// What RBAC gives to an account beyond the baseline, which is what `system:authenticated` has, and the
-/// `known` rules that every account of this cluster has anyway.
+/// What RBAC grants an account beyond the default permissions: those of `system:authenticated`, and the
+/// `configured` rules, which every account of this cluster is granted.
 ///
-/// An atom belongs to the widest group that has it: a binding that gives an account what all
-/// accounts of its namespace have anyway adds nothing.
+/// An atom belongs to the widest group that has it: a binding that grants an account what all
+/// accounts of its namespace already have adds nothing.
 #[must_use]
 pub fn permissions(
     account: &ServiceAccountRef,
     candidates: &[BoundRole<'_>],
     roles: KnownRoles,
-    known: &[Rule],
+    configured: &[Rule],
 ) -> Permissions {
     let reaching = reaching(account, candidates);
     let mut permissions = Permissions {
-        widened: widened(&reaching),
+        widened_defaults: widened_defaults(&reaching),
         ..Permissions::default()
     };
-    each_beyond_baseline(&reaching, known, |via, bound, covering| {
+    each_beyond_defaults(&reaching, configured, |via, bound, covering| {
         let grant = grant(via, bound, covering, roles);
         if grant.effect == Effect::Grants {
             let level = if via.is_group() {
@@ -85,18 +85,18 @@ pub fn permissions(
     permissions
 }
 
-/// The same, rule by rule: each grant with what every rule of its role comes to, widest first.
+/// The same, rule by rule: each grant with the effect of every rule of its role, widest first.
 #[must_use]
 pub fn explain(
     account: &ServiceAccountRef,
     candidates: &[BoundRole<'_>],
     roles: KnownRoles,
-    known: &[Rule],
+    configured: &[Rule],
 ) -> Vec<ExplainedGrant> {
     let mut explained = Vec::new();
-    each_beyond_baseline(
+    each_beyond_defaults(
         &reaching(account, candidates),
-        known,
+        configured,
         |via, bound, covering| {
             let of_rule = |rule: &Rule| {
                 let (effect, caveat) = rules_effect([rule], &bound.scope(), covering);
@@ -133,13 +133,13 @@ fn reaching<'a, 'b>(
     reaching
 }
 
-/// Visits every binding beyond those of everybody, with the rules of all wider ones.
-fn each_beyond_baseline<'a>(
+/// Visits every binding except those of `system:authenticated`, with the rules of all wider ones.
+fn each_beyond_defaults<'a>(
     reaching: &[Reaching<'a, '_>],
-    known: &'a [Rule],
+    configured: &'a [Rule],
     mut visit: impl FnMut(&Subject, &BoundRole<'a>, &[Covering<'a>]),
 ) {
-    let mut covering = baseline(reaching, known);
+    let mut covering = default_permissions(reaching, configured);
     let beyond: Vec<_> = reaching
         .iter()
         .filter(|(via, _)| **via != Subject::Authenticated)
@@ -169,25 +169,25 @@ fn grant(
     }
 }
 
-/// The bindings that give everybody more than upstream does.
-fn widened(reaching: &[Reaching<'_, '_>]) -> Vec<Grant> {
-    let upstream: Vec<_> = upstream_rules()
+/// The bindings that grant every authenticated user more than Kubernetes itself does.
+fn widened_defaults(reaching: &[Reaching<'_, '_>]) -> Vec<Grant> {
+    let defaults: Vec<_> = default_rules()
         .iter()
         .map(|rule| Covering {
             scope: Scope::Cluster,
             rule,
         })
         .collect();
-    let everybody = reaching
+    let authenticated = reaching
         .iter()
         .filter(|(via, _)| **via == Subject::Authenticated);
-    everybody
-        .map(|(via, bound)| grant(via, bound, &upstream, KnownRoles::Complete))
+    authenticated
+        .map(|(via, bound)| grant(via, bound, &defaults, KnownRoles::Complete))
         .filter(|grant| matches!(grant.effect, Effect::Grants | Effect::AdmissionOnly))
         .collect()
 }
 
-/// How wide a subject is: 0 everybody, 1 all accounts, 2 those of a namespace, 3 one account.
+/// How wide a subject is: 0 every authenticated user, 1 all accounts, 2 those of a namespace, 3 one account.
 const fn width(subject: &Subject) -> u8 {
     match subject {
         Subject::Authenticated => 0,
@@ -209,29 +209,32 @@ fn covering_rules<'a>(bound: &BoundRole<'a>) -> impl Iterator<Item = Covering<'a
         })
 }
 
-/// What every identity has, what upstream gives to every account on every cluster, and what is known of
-/// this one.
-fn baseline<'a>(reaching: &[Reaching<'a, '_>], known: &'a [Rule]) -> Vec<Covering<'a>> {
+/// What every authenticated user is granted, what Kubernetes itself grants to every account, and what
+/// the configuration adds.
+fn default_permissions<'a>(
+    reaching: &[Reaching<'a, '_>],
+    configured: &'a [Rule],
+) -> Vec<Covering<'a>> {
     let of = |subject: Subject| {
         reaching
             .iter()
             .filter(move |(via, _)| **via == subject)
             .flat_map(|(_, bound)| covering_rules(bound))
     };
-    let upstream = of(Subject::AllServiceAccounts).filter(|covering| {
-        covering.scope == Scope::Cluster && is_upstream_account_rule(covering.rule)
+    let of_all_accounts = of(Subject::AllServiceAccounts).filter(|covering| {
+        covering.scope == Scope::Cluster && is_default_account_rule(covering.rule)
     });
-    let known = known.iter().map(|rule| Covering {
+    let configured = configured.iter().map(|rule| Covering {
         scope: Scope::Cluster,
         rule,
     });
     of(Subject::Authenticated)
-        .chain(upstream)
-        .chain(known)
+        .chain(of_all_accounts)
+        .chain(configured)
         .collect()
 }
 
-/// What a binding comes to beyond the covering rules, and what keeps all of it from being used.
+/// The effect of a binding beyond the covering rules, and why nothing of it can be used.
 fn effect(
     bound: &BoundRole<'_>,
     covering: &[Covering<'_>],
@@ -250,7 +253,7 @@ fn effect(
     rules_effect(&role.rules, &bound.scope(), covering)
 }
 
-/// What rules of one scope come to beyond the covering ones. Stops at the first atom that settles it.
+/// The effect of rules of one scope beyond the covering ones. Stops at the first atom that decides it.
 fn rules_effect<'a>(
     rules: impl IntoIterator<Item = &'a Rule>,
     scope: &Scope,
@@ -263,9 +266,9 @@ fn rules_effect<'a>(
         .collect();
     let mut found = (Effect::Covered, None);
     for atom in rules.into_iter().flat_map(breakdown) {
-        // A request for a URL has no namespace: no RoleBinding is asked.
-        let inert = *scope != Scope::Cluster && matches!(atom, Atom::Url { .. });
-        if inert || covering.iter().any(|rule| covers(rule, &atom)) {
+        // A request for a non-resource URL has no namespace: no RoleBinding applies to it.
+        let has_no_effect = *scope != Scope::Cluster && matches!(atom, Atom::Url { .. });
+        if has_no_effect || covering.iter().any(|rule| covers(rule, &atom)) {
             continue;
         }
         if atom.is_admission_only() {

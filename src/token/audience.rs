@@ -1,8 +1,8 @@
-//! Whom does a token convince: this API server, somebody else, or is that not known?
+//! Who accepts a token: this API server, another system, or is that not known?
 
 use crate::model::{ApiAudiences, Reach};
 
-/// Whom a token with this audience convinces.
+/// Who accepts a token with this audience.
 #[must_use]
 pub fn reach(audience: &str, known: &ApiAudiences) -> Reach {
     if audience.is_empty() || known.names.contains(audience) {
@@ -54,21 +54,25 @@ fn product(audience: &str) -> Option<&'static str> {
         ("snowflakecomputing.com", "Snowflake"),
         ("https://api.openai.com/v1", "OpenAI"),
     ];
-    const BEGINS: [(&str, &str); 3] = [
+    const PREFIXES: [(&str, &str); 3] = [
         ("//iam.googleapis.com/", "Google Workload Identity"),
         ("https://iam.googleapis.com/", "Google Workload Identity"),
         ("api.tailscale.com/", "Tailscale"),
     ];
-    const ENDS: [(&str, &str); 2] = [
+    const SUFFIXES: [(&str, &str); 2] = [
         (".svc.id.goog", "Google Workload Identity"),
         ("/dapr-sentry", "Dapr"),
     ];
     let exact = EXACT.iter().find(|(known, _)| *known == audience);
-    let begins = || BEGINS.iter().find(|(known, _)| audience.starts_with(known));
-    let ends = || ENDS.iter().find(|(known, _)| audience.ends_with(known));
+    let by_prefix = || {
+        PREFIXES
+            .iter()
+            .find(|(known, _)| audience.starts_with(known))
+    };
+    let by_suffix = || SUFFIXES.iter().find(|(known, _)| audience.ends_with(known));
     exact
-        .or_else(begins)
-        .or_else(ends)
+        .or_else(by_prefix)
+        .or_else(by_suffix)
         .map(|(_, product)| *product)
 }
 
@@ -77,7 +81,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_audience_is_judged_by_what_is_known_of_the_api_server() {
+    fn who_accepts_an_audience_depends_on_the_known_audiences_of_the_api_server() {
         let offline = ApiAudiences::default();
         let issuer = ApiAudiences {
             names: ["https://issuer".into()].into(),

@@ -5,7 +5,7 @@ use crate::model::pod::{
     Container, ContainerKind, INJECTED_VOLUME_PREFIX, PodFacts, TOKEN_MOUNT_PATH, Volume,
 };
 
-/// Whether admission mounts a token: the pod decides, else the account, else it does.
+/// Whether admission mounts a token: the pod decides, else the account; the default is yes.
 /// Mirrors `shouldAutomount`.
 #[must_use]
 pub fn should_automount(pod: Option<bool>, service_account: Option<bool>) -> bool {
@@ -21,7 +21,7 @@ pub fn reused_volume(pod: &PodFacts) -> Option<&Volume> {
         .find(|volume| volume.name.starts_with(INJECTED_VOLUME_PREFIX))
 }
 
-/// Whether admission adds its mount to a container: never to an ephemeral one, and not where a
+/// Whether admission adds its mount to a container: never to an ephemeral one, and not where another
 /// mount has exactly its path. A trailing slash, a parent or an alias is not the same path.
 #[must_use]
 pub fn receives_mount(container: &Container) -> bool {

@@ -1,5 +1,5 @@
 //! Which tokens does a pod carry, and which containers see them? A join of the containers' mounts
-//! with the pod's volumes; for a template, after what admission would add.
+//! with the pod's volumes; for a template, with what admission would add.
 
 use std::{collections::BTreeMap, sync::LazyLock};
 
@@ -16,7 +16,7 @@ use crate::model::{
     },
 };
 
-/// The account that tokens speak for, with what surrounds it.
+/// The account that tokens identify, with what is known about it.
 #[derive(Clone, Copy, Debug)]
 pub struct Bearer<'a> {
     /// Its name, in the namespace of the pod.
@@ -25,7 +25,7 @@ pub struct Bearer<'a> {
     pub is_known: bool,
     /// Its `automountServiceAccountToken`.
     pub automount: Option<bool>,
-    /// The Secrets that hold a token of it, or may.
+    /// The Secrets that hold, or may hold, a token of it.
     pub secrets: &'a BTreeMap<&'a str, Holding>,
     /// The CSI drivers that are known.
     pub drivers: &'a BTreeMap<&'a str, &'a CsiDriverFacts>,
@@ -34,7 +34,7 @@ pub struct Bearer<'a> {
 }
 
 /// The tokens of an account that a pod carries, sorted, each with the containers that see it; those
-/// that others are given for it have none.
+/// that only others receive for it have none.
 ///
 /// A pod carries projected tokens of its own account, and tokens from Secrets of any account of its
 /// namespace. Volumes that no container mounts carry nothing: the kubelet skips them.
@@ -43,12 +43,12 @@ pub fn carriers(pod: &PodFacts, bearer: &Bearer<'_>) -> Vec<Carrier> {
     let own = pod.service_account.as_deref() == Some(bearer.name);
     let injected = should_automount(pod.automount, bearer.automount);
     let mut found: BTreeMap<Carrier, Vec<Box<str>>> = BTreeMap::new();
-    // Of another account it is not known whether it switches the mount off.
+    // Whether another account disables automount is not known here.
     let injects = injected || (!own && pod.automount != Some(false));
     for container in &pod.containers {
         let views = views(pod, container, injects && pod.origin == Origin::Template);
         let projected = views.iter().filter(|_| own).flat_map(projected);
-        let projected = projected.map(|sight| carrier(pod, injected, &sight, bearer.audiences));
+        let projected = projected.map(|seen| carrier(pod, injected, &seen, bearer.audiences));
         for carrier in projected.chain(legacy(&views, container, bearer, own)) {
             let containers = found.entry(carrier).or_default();
             if containers.last() != Some(&container.name) {
@@ -77,8 +77,8 @@ fn legacy<'a>(
 ) -> impl Iterator<Item = Carrier> {
     let mounted = views.iter().flat_map(|view| {
         let secrets = view.volume.secrets.iter();
-        let shown = secrets.filter(|token| exposes(view.sub_path, &token.path));
-        shown.map(|token| (&*token.secret, token.keys, view.mount_path))
+        let exposed = secrets.filter(|token| exposes(view.sub_path, &token.path));
+        exposed.map(|token| (&*token.secret, token.keys, view.mount_path))
     });
     let variables = container.variables.iter();
     let variables = variables.map(|variable| (&*variable.secret, variable.keys, ""));
@@ -100,7 +100,7 @@ fn legacy<'a>(
         })
 }
 
-/// What others are given for the pod: tokens that a CSI driver asks for, and certificates.
+/// The credentials other than tokens in volumes: tokens that a CSI driver requests, and certificates.
 fn delegated(pod: &PodFacts, bearer: &Bearer<'_>) -> impl Iterator<Item = Carrier> {
     let carrier = |source, provider: &str, audience: &str, reach, seconds| Carrier {
         source,
@@ -130,7 +130,7 @@ fn delegated(pod: &PodFacts, bearer: &Bearer<'_>) -> impl Iterator<Item = Carrie
                 };
                 requests.map(token).collect()
             }
-            // No signer that the API server trusts comes with Kubernetes (KEP-4317).
+            // Kubernetes has no built-in signer that its API server trusts (KEP-4317).
             Delegation::PodCertificate {
                 signer,
                 expiration_seconds,
@@ -172,7 +172,7 @@ fn views<'a>(pod: &'a PodFacts, container: &'a Container, inject: bool) -> Vec<V
     own.chain(added).collect()
 }
 
-/// The volume that admission adds, for what concerns tokens. Mirrors `TokenVolumeSource`.
+/// The volume that admission adds, reduced to its token. Mirrors `TokenVolumeSource`.
 fn injected_volume() -> &'static Volume {
     static VOLUME: LazyLock<Volume> = LazyLock::new(|| Volume {
         name: INJECTED_VOLUME_PREFIX.into(),
@@ -188,30 +188,35 @@ fn injected_volume() -> &'static Volume {
 }
 
 /// A projected token that one container sees.
-struct Sight<'a> {
+struct SeenToken<'a> {
     volume: &'a str,
     token: &'a TokenProjection,
     mount_path: &'a str,
 }
 
-fn projected<'a>(view: &View<'a>) -> impl Iterator<Item = Sight<'a>> + use<'a> {
+fn projected<'a>(view: &View<'a>) -> impl Iterator<Item = SeenToken<'a>> + use<'a> {
     let View {
         volume,
         mount_path,
         sub_path,
     } = *view;
-    let shown = volume.tokens.iter();
-    let shown = shown.filter(move |token| exposes(sub_path, &token.path));
-    shown.map(move |token| Sight {
+    let exposed = volume.tokens.iter();
+    let exposed = exposed.filter(move |token| exposes(sub_path, &token.path));
+    exposed.map(move |token| SeenToken {
         volume: &volume.name,
         token,
         mount_path,
     })
 }
 
-fn carrier(pod: &PodFacts, injected: bool, sight: &Sight<'_>, audiences: &ApiAudiences) -> Carrier {
-    let automounted = is_injected(pod, injected, sight);
-    let reach = reach(&sight.token.audience, audiences);
+fn carrier(
+    pod: &PodFacts,
+    injected: bool,
+    seen: &SeenToken<'_>,
+    audiences: &ApiAudiences,
+) -> Carrier {
+    let automounted = is_injected(pod, injected, seen);
+    let reach = reach(&seen.token.audience, audiences);
     Carrier {
         source: if automounted {
             TokenSource::Automount
@@ -219,50 +224,50 @@ fn carrier(pod: &PodFacts, injected: bool, sight: &Sight<'_>, audiences: &ApiAud
             TokenSource::Explicit
         },
         reach,
-        audience: sight.token.audience.clone(),
-        verifier: verifier(&sight.token.audience, reach),
-        expiration_seconds: Some(sight.token.expiration_seconds),
-        mount_path: sight.mount_path.into(),
+        audience: seen.token.audience.clone(),
+        verifier: verifier(&seen.token.audience, reach),
+        expiration_seconds: Some(seen.token.expiration_seconds),
+        mount_path: seen.mount_path.into(),
         provider: "".into(),
         containers: Vec::new(),
         drift: (automounted && !injected).then_some(Drift::RemovedOnRecreate),
     }
 }
 
-/// Whether a token has the shape that only admission gives it, in a pod where admission did act. A
-/// manifest copied from a live pod has the shape too, but switches the mount off.
-fn is_injected(pod: &PodFacts, injected: bool, sight: &Sight<'_>) -> bool {
+/// Whether a token has the form that only admission gives it, in a pod that admission has changed. A
+/// manifest copied from a live pod has that form too: there it counts only if automount is enabled.
+fn is_injected(pod: &PodFacts, injected: bool, seen: &SeenToken<'_>) -> bool {
     let acted = match pod.origin {
-        // The account may have been changed since; the pod itself can not.
+        // The account may have changed since; the pod itself cannot.
         Origin::Live => pod.automount != Some(false),
         Origin::Template => injected,
     };
     acted
-        && sight.volume.starts_with(INJECTED_VOLUME_PREFIX)
-        && sight.token.audience.is_empty()
-        && sight.token.expiration_seconds == INJECTED_EXPIRATION_SECONDS
+        && seen.volume.starts_with(INJECTED_VOLUME_PREFIX)
+        && seen.token.audience.is_empty()
+        && seen.token.expiration_seconds == INJECTED_EXPIRATION_SECONDS
 }
 
-/// Whether a mount shows the file at `token_path` in its volume.
+/// Whether a mount exposes the file at `token_path` in its volume.
 ///
-/// A part that is only known when the container starts counts as yes. `..data` is the kubelet's own
-/// link to the current files, and so is each of its dated siblings.
+/// A part that is only known when the container starts counts as yes. `..data` is the kubelet's link
+/// to the directory of the current files, whose name begins with `..` and a date.
 pub(super) fn exposes(sub_path: &SubPath, token_path: &str) -> bool {
     let sub_path = match sub_path {
         SubPath::Whole => return true,
         SubPath::Expression(expression) if expression.contains("$(") => return true,
         SubPath::Path(path) | SubPath::Expression(path) => path,
     };
-    let mut shown = parts(sub_path);
-    match shown.first() {
-        Some(&"..data") => drop(shown.remove(0)),
+    let mut exposed = parts(sub_path);
+    match exposed.first() {
+        Some(&"..data") => drop(exposed.remove(0)),
         Some(first) if first.starts_with("..") => return true,
         _ => {}
     }
-    parts(token_path).starts_with(&shown)
+    parts(token_path).starts_with(&exposed)
 }
 
-/// The names that a path goes through.
+/// The components of a path.
 fn parts(path: &str) -> Vec<&str> {
     path.split('/')
         .filter(|part| !part.is_empty() && *part != ".")
@@ -274,7 +279,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_sub_path_shows_the_token_only_where_it_leads_to_it() {
+    fn a_sub_path_exposes_the_token_only_where_it_leads_to_it() {
         let path = |path: &str| SubPath::Path(path.into());
         let cases = [
             (SubPath::Whole, "token", true),

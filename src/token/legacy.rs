@@ -1,5 +1,5 @@
-//! Does this Secret hold a legacy token of the account? Its object tells; where Secrets are not read,
-//! the account's own word, the form of the name, and what pods take of it.
+//! Does this Secret hold a legacy token of the account? Its object says so; where Secrets are not
+//! read, the `secrets` of the account, the form of the name, and the keys that pods use are hints.
 
 use crate::model::{
     Reach, SecretFacts, ServiceAccountFacts,
@@ -20,27 +20,27 @@ pub struct Clues<'a> {
     pub object: Option<&'a SecretFacts>,
     /// Every Secret of type `kubernetes.io/service-account-token` is known.
     pub complete: bool,
-    /// Another account names the Secret, or has the name that it was generated from.
+    /// Another account names the Secret, or has the name that the name of the Secret was generated from.
     pub elsewhere: bool,
 }
 
-/// How sure it is that a Secret holds a token of the account.
+/// How certain it is that a Secret holds a token of the account.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Holding {
     /// It does.
     Token {
-        /// The API server refuses it by now.
+        /// It is marked invalid: the API server rejects it.
         invalidated: bool,
     },
-    /// The account names it, but that may have another reason.
+    /// The account names it, perhaps for another reason.
     Named,
-    /// Its name is made as if it did.
+    /// Its name has the form of one that does.
     Suspected,
-    /// No account is known that it belongs to.
+    /// It belongs to no known account.
     Unclaimed,
 }
 
-/// How sure it is that a Secret holds a token of the account; `None` when it holds none of it.
+/// How certain it is that a Secret holds a token of the account; `None` when it holds none of it.
 #[must_use]
 pub fn holding(clues: &Clues<'_>) -> Option<Holding> {
     let uid = clues.service_account.map_or("", |facts| &*facts.uid);
@@ -61,7 +61,7 @@ pub fn holding(clues: &Clues<'_>) -> Option<Holding> {
     let named = listed.into_iter().any(|secret| **secret == *clues.secret);
     match (named, is_generated_for(clues.account, clues.secret)) {
         (true, true) => Some(Holding::Token { invalidated: false }),
-        // OpenShift lists the passwords of its registry too.
+        // OpenShift lists the credentials of its registry too.
         (true, false) => (!clues.secret.contains("-dockercfg-")).then_some(Holding::Named),
         (false, true) => Some(Holding::Suspected),
         (false, false) => (!clues.elsewhere).then_some(Holding::Unclaimed),
@@ -69,19 +69,18 @@ pub fn holding(clues: &Clues<'_>) -> Option<Holding> {
 }
 
 impl Holding {
-    /// Whom the key `token` of the Secret convinces, seen from a pod: the API server for sure, or
-    /// perhaps. `None` where nothing speaks for a token of an account: many keys are called `token`.
+    /// Who accepts the key `token` of the Secret, seen from a pod: the API server, certainly or
+    /// perhaps. `None` where nothing indicates a token of an account: many keys are named `token`.
     #[must_use]
     pub fn reach(self, keys: SecretKeys, mount_path: &str, own: bool) -> Option<Reach> {
-        // Where only an API client looks.
-        let at_home = mount_path.trim_end_matches('/') == TOKEN_MOUNT_PATH;
+        // The path that only API clients read.
+        let at_default_path = mount_path.trim_end_matches('/') == TOKEN_MOUNT_PATH;
         match self {
             Self::Token { .. } => Some(Reach::Api),
-            Self::Named if at_home || keys != SecretKeys::All => Some(Reach::Api),
+            Self::Named if at_default_path || keys != SecretKeys::All => Some(Reach::Api),
             Self::Named | Self::Suspected => Some(Reach::Unknown),
-            Self::Unclaimed => {
-                (own && (at_home || keys == SecretKeys::TokenAndFiles)).then_some(Reach::Unknown)
-            }
+            Self::Unclaimed => (own && (at_default_path || keys == SecretKeys::TokenAndFiles))
+                .then_some(Reach::Unknown),
         }
     }
 }
@@ -91,7 +90,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_object_tells_and_without_it_names_do() {
+    fn the_object_decides_and_without_it_the_names_do() {
         let account = ServiceAccountFacts {
             uid: "1".into(),
             secrets: ["old-token-x7k2p", "robot", "old-dockercfg-x7k2p"]
@@ -144,7 +143,7 @@ mod tests {
     }
 
     #[test]
-    fn a_key_named_token_alone_is_no_token_of_an_account() {
+    fn a_key_named_token_alone_is_not_a_token_of_an_account() {
         use SecretKeys::{All, Token, TokenAndFiles};
         let (api, unknown) = (Some(Reach::Api), Some(Reach::Unknown));
         for (holding, keys, path, own, expected) in [

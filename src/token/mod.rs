@@ -1,9 +1,9 @@
 //! Which tokens a pod carries.
 
-pub mod anatomy;
 pub mod audience;
 pub mod automount;
 pub mod carriers;
+pub mod claims;
 pub mod legacy;
 mod notes;
 

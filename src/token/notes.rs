@@ -1,4 +1,4 @@
-//! What else should a person know of a pod that carries tokens? No verdict depends on it.
+//! What else is there to know about a pod that carries tokens? No verdict depends on it.
 
 use std::collections::BTreeSet;
 
@@ -13,7 +13,7 @@ use crate::model::{
     pod::{Origin, PodFacts, SubPath},
 };
 
-/// What there is to know of a pod of the account, which has these carriers.
+/// The notes on a pod with these carriers of the account.
 pub fn notes(pod: &PodFacts, bearer: &Bearer<'_>, carriers: &[Carrier]) -> BTreeSet<Note> {
     let mut notes = BTreeSet::new();
     notes.extend(invalidated(bearer, carriers));
@@ -26,7 +26,7 @@ pub fn notes(pod: &PodFacts, bearer: &Bearer<'_>, carriers: &[Carrier]) -> BTree
     if pod.shares_processes && sees_less_than_another(pod, carriers) {
         notes.insert(Note::SharedProcesses);
     }
-    // Every namespace has one of this name.
+    // Every namespace has a ServiceAccount of this name.
     if !bearer.is_known && pod.origin == Origin::Template && bearer.name != "default" {
         notes.insert(Note::AssumedServiceAccount);
     }
@@ -37,10 +37,10 @@ fn invalidated<'a>(
     bearer: &'a Bearer<'_>,
     carriers: &'a [Carrier],
 ) -> impl Iterator<Item = Note> + use<'a> {
-    let refused = carriers.iter().filter(|carrier| {
+    let rejected = carriers.iter().filter(|carrier| {
         bearer.secrets.get(&*carrier.provider) == Some(&Holding::Token { invalidated: true })
     });
-    refused.map(|carrier| Note::Invalidated(carrier.provider.clone()))
+    rejected.map(|carrier| Note::Invalidated(carrier.provider.clone()))
 }
 
 /// The kubelet resolves a `subPath` once, when the container starts.
@@ -75,10 +75,10 @@ fn unmounted(pod: &PodFacts, bearer: &Bearer<'_>) -> impl Iterator<Item = Note> 
             .flat_map(|container| &container.mounts);
         mounts.any(|mount| *mount.volume == *name)
     };
-    let idle = pod.volumes.iter().filter(move |volume| {
+    let unmounted = pod.volumes.iter().filter(move |volume| {
         !volume.tokens.is_empty() && !is_mounted(&volume.name) && reused != Some(*volume)
     });
-    idle.map(|volume| Note::Unmounted(volume.name.clone()))
+    unmounted.map(|volume| Note::Unmounted(volume.name.clone()))
 }
 
 fn sees_less_than_another(pod: &PodFacts, carriers: &[Carrier]) -> bool {

@@ -2,7 +2,7 @@
 {{- default .Chart.Name .Values.nameOverride | trunc 63 | trimSuffix "-" }}
 {{- end }}
 
-{{- /* The name of the objects: the release's, where it says the chart's. */}}
+{{- /* The name of the objects: the name of the release if it contains the name of the chart. */}}
 {{- define "token-exposure.fullname" -}}
 {{- $name := include "token-exposure.name" . }}
 {{- if .Values.fullnameOverride }}
@@ -18,11 +18,11 @@
 {{- if .Values.serviceAccount.create }}
 {{- default (include "token-exposure.fullname" .) .Values.serviceAccount.name }}
 {{- else }}
-{{- required "serviceAccount.name: name the ServiceAccount that is there, as serviceAccount.create is false" .Values.serviceAccount.name }}
+{{- required "serviceAccount.name: set it to an existing ServiceAccount, as serviceAccount.create is false" .Values.serviceAccount.name }}
 {{- end }}
 {{- end }}
 
-{{- /* Whether there are several replicas, which elect one of them. */}}
+{{- /* Whether there are several replicas, which elect a leader. */}}
 {{- define "token-exposure.several" -}}
 {{- if gt (int .Values.replicaCount) 1 }}true{{ end }}
 {{- end }}
@@ -47,11 +47,11 @@ app.kubernetes.io/managed-by: {{ .Release.Service }}
 {{- if .Values.image.digest }}@{{ .Values.image.digest }}{{ else }}:{{ default $.Chart.AppVersion .Values.image.tag }}{{ end }}
 {{- end }}
 
-{{- /* How a monitor of the Prometheus operator scrapes: called with its values. */}}
+{{- /* The endpoint of a PodMonitor or ServiceMonitor, from the values of the monitor. */}}
 {{- define "token-exposure.endpoint" -}}
 port: http
 path: /metrics
-# The label `namespace` of the metrics is that of the finding, not ours.
+# Keeps the label `namespace` of the metrics: the namespace of the finding, not of the controller.
 honorLabels: true
 interval: {{ .interval }}
 {{- with .scrapeTimeout }}

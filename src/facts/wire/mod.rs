@@ -1,5 +1,5 @@
-//! The slim types that objects are parsed into: only the fields that are read, `null` taken as
-//! absent everywhere, as the API server takes it.
+//! The slim types that objects are parsed into: only the fields that are read. `null` counts as
+//! absent everywhere, as in the API server.
 
 use serde::{Deserialize, Deserializer};
 
@@ -79,9 +79,9 @@ wire! {
         automount_service_account_token: Option<bool>,
     }
 
-    /// A Secret, without what is in it.
+    /// A Secret, without its data.
     Secret {
-        /// `kind`, which tells where only metadata was asked for.
+        /// `kind`, which says whether only metadata was requested.
         kind: String,
         /// `metadata`.
         metadata: Metadata,

@@ -56,7 +56,7 @@ wire! {
         driver: String,
     }
 
-    /// A folder or file of the node.
+    /// A directory or file of the node.
     HostPath {
         /// `path`.
         path: String,
@@ -166,7 +166,7 @@ wire! {
 
     /// An environment variable.
     Variable {
-        /// `name`, where it tells something.
+        /// `name`.
         name: VariableName,
         /// `value`.
         value: Word,
@@ -227,7 +227,7 @@ wire! {
 
 impl Templated {
     /// The metadata and the spec of the pod template that it embeds; one without containers is
-    /// something else by the same name.
+    /// something else with the same name.
     #[must_use]
     pub fn template(&self) -> Option<(&Metadata, &PodSpec)> {
         let spec = self.spec.as_ref();

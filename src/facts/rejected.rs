@@ -1,13 +1,13 @@
-//! What in a role or binding would the API server refuse? Only manifests can have it: it grants
-//! nothing, and whoever wrote it is told. Mirrors pkg/apis/rbac/validation/validation.go.
+//! What in a role or binding would the API server reject? Only manifests can contain it: it grants
+//! nothing, and a warning reports it. Mirrors pkg/apis/rbac/validation/validation.go.
 
 use super::wire;
 
-/// The API group of roles, bindings, users and groups; filled in where it is left out
+/// The API group of roles, bindings, users and groups; the default where it is left out
 /// (`SetDefaults_RoleBinding`, `SetDefaults_Subject`).
 const GROUP: &str = "rbac.authorization.k8s.io";
 
-/// Why a rule is refused. Mirrors `ValidatePolicyRule`.
+/// Why a rule is rejected. Mirrors `ValidatePolicyRule`.
 #[must_use]
 pub fn rule(rule: &wire::PolicyRule, namespaced: bool) -> Option<&'static str> {
     let urls = !rule.non_resource_urls.is_empty();
@@ -19,7 +19,7 @@ pub fn rule(rule: &wire::PolicyRule, namespaced: bool) -> Option<&'static str> {
     } else if urls && namespaced {
         Some("has `nonResourceURLs`, which only a ClusterRole may have")
     } else if urls && resources {
-        Some("has both `nonResourceURLs` and `resources`: make two rules of it")
+        Some("has both `nonResourceURLs` and `resources`: split it into two rules")
     } else if urls {
         None
     } else if rule.api_groups.is_empty() {
@@ -31,7 +31,7 @@ pub fn rule(rule: &wire::PolicyRule, namespaced: bool) -> Option<&'static str> {
     }
 }
 
-/// Why the role that a binding refers to is refused. Mirrors `ValidateRoleBinding` and
+/// Why the role that a binding refers to is rejected. Mirrors `ValidateRoleBinding` and
 /// `ValidateClusterRoleBinding`.
 #[must_use]
 pub fn role_ref(binding: &wire::Binding) -> Option<&'static str> {
@@ -49,7 +49,7 @@ pub fn role_ref(binding: &wire::Binding) -> Option<&'static str> {
     }
 }
 
-/// Why a subject of a binding is refused. Mirrors `ValidateRoleBindingSubject`.
+/// Why a subject of a binding is rejected. Mirrors `ValidateRoleBindingSubject`.
 #[must_use]
 pub fn subject(subject: &wire::Subject, binding_namespace: &str) -> Option<&'static str> {
     let group = subject.api_group.as_str();
@@ -65,28 +65,28 @@ pub fn subject(subject: &wire::Subject, binding_namespace: &str) -> Option<&'sta
             Some("has an `apiGroup` other than rbac.authorization.k8s.io")
         }
         "ServiceAccount" | "User" | "Group" => None,
-        _ => Some("has a `kind` that is none of ServiceAccount, User and Group"),
+        _ => Some("has a `kind` other than ServiceAccount, User or Group"),
     }
 }
 
-/// Everything in the rules of a role that is refused, with its place.
+/// Everything in the rules of a role that is rejected, with its index.
 #[must_use]
 pub fn in_rules(rules: &[wire::PolicyRule], namespaced: bool) -> Vec<String> {
-    let refused = |(place, wire): (usize, &wire::PolicyRule)| {
+    let rejected = |(index, wire): (usize, &wire::PolicyRule)| {
         let why = rule(wire, namespaced)?;
-        Some(format!("`rules[{place}]` {why}"))
+        Some(format!("`rules[{index}]` {why}"))
     };
-    rules.iter().enumerate().filter_map(refused).collect()
+    rules.iter().enumerate().filter_map(rejected).collect()
 }
 
-/// Everything in a binding that is refused, with its place.
+/// Everything in a binding that is rejected, with its index.
 #[must_use]
 pub fn in_binding(binding: &wire::Binding) -> Vec<String> {
-    let refused = |(place, wire): (usize, &wire::Subject)| {
+    let rejected = |(index, wire): (usize, &wire::Subject)| {
         let why = subject(wire, &binding.metadata.namespace)?;
-        Some(format!("`subjects[{place}]` ({}) {why}", wire.name))
+        Some(format!("`subjects[{index}]` ({}) {why}", wire.name))
     };
-    let subjects = binding.subjects.iter().enumerate().filter_map(refused);
+    let subjects = binding.subjects.iter().enumerate().filter_map(rejected);
     let role_ref = role_ref(binding).map(str::to_owned);
     role_ref.into_iter().chain(subjects).collect()
 }

@@ -1,19 +1,19 @@
-//! What does upstream Kubernetes give to everybody, and to every ServiceAccount?
+//! What does Kubernetes itself grant to every authenticated user, and to every ServiceAccount?
 //!
-//! What everybody has is read from the bindings of `system:authenticated`, live or from the bootstrap
-//! objects that files are scanned with. Besides, two bootstrap ClusterRoles are bound to
-//! `system:serviceaccounts`; they are told by their rules, since labels prove nothing.
+//! The default permissions are read from the bindings of `system:authenticated`, live or from the
+//! bootstrap objects that files are scanned with. Two more bootstrap ClusterRoles are bound to
+//! `system:serviceaccounts`; they are recognised by their rules, since labels prove nothing.
 
 use std::sync::LazyLock;
 
 use super::cover::{Atom, breakdown, covers};
 use crate::model::Rule;
 
-/// What Kubernetes itself gives to everybody: the ClusterRoles `system:basic-user`, `system:discovery`
-/// and `system:public-info-viewer` (bootstrappolicy/policy.go), as of the newest version; older ones
-/// give less.
+/// What Kubernetes itself grants to every authenticated user: the ClusterRoles `system:basic-user`,
+/// `system:discovery` and `system:public-info-viewer` (bootstrappolicy/policy.go), as of the newest
+/// version; older ones grant less.
 #[must_use]
-pub fn upstream_rules() -> &'static [Rule] {
+pub fn default_rules() -> &'static [Rule] {
     static RULES: LazyLock<[Rule; 3]> = LazyLock::new(|| {
         let list = |words: &[&str]| words.iter().map(|word| Box::from(*word)).collect();
         let create = |group, resources: &[&str]| Rule {
@@ -50,18 +50,18 @@ pub fn upstream_rules() -> &'static [Rule] {
     &*RULES
 }
 
-/// Whether a rule gives nothing beyond what Kubernetes itself gives to every ServiceAccount.
+/// Whether a rule grants nothing beyond what Kubernetes itself grants to every ServiceAccount.
 #[must_use]
-pub fn is_upstream_rule(rule: &Rule) -> bool {
-    let everybodys = |atom: Atom<'_>| upstream_rules().iter().any(|known| covers(known, &atom));
-    is_upstream_account_rule(rule) || breakdown(rule).all(everybodys)
+pub fn is_default_rule(rule: &Rule) -> bool {
+    let is_default = |atom: Atom<'_>| default_rules().iter().any(|known| covers(known, &atom));
+    is_default_account_rule(rule) || breakdown(rule).all(is_default)
 }
 
-/// Whether a rule gives no more than the ClusterRoles `system:service-account-issuer-discovery` and
+/// Whether a rule grants no more than the ClusterRoles `system:service-account-issuer-discovery` and
 /// `system:cluster-trust-bundle-discovery` do (bootstrappolicy/policy.go): public keys and public
 /// certificates.
 #[must_use]
-pub fn is_upstream_account_rule(rule: &Rule) -> bool {
+pub fn is_default_account_rule(rule: &Rule) -> bool {
     breakdown(rule).all(|atom| match atom {
         Atom::Url { verb, url } => {
             let document = url.strip_suffix('/').unwrap_or(url);

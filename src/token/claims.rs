@@ -1,36 +1,38 @@
-//! What does a ServiceAccount token say of itself? Its claims, as `pkg/serviceaccount/claims.go` and
-//! `legacy.go` write them. The signature is not looked at, and nothing of a token gets into an error.
+//! Which claims does a ServiceAccount token have? They are parsed as `pkg/serviceaccount/claims.go` and
+//! `legacy.go` write them. The signature is not checked, and no part of a token gets into an error.
 
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use serde::Deserialize;
 
 use crate::model::{
     ServiceAccountRef,
-    token::{Anatomy, BoundTo},
+    token::{BoundTo, TokenClaims},
 };
 
-/// Why a text is no ServiceAccount token.
+/// Why a text is not a ServiceAccount token.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Malformed {
-    /// There is nothing.
+    /// It is empty.
     #[error("there is no token: the input is empty")]
     Empty,
-    /// It is not made of three parts.
-    #[error("this is no JSON Web Token: it must have three parts with a dot between them")]
+    /// It does not have three parts.
+    #[error("this is not a JSON Web Token: it must have three parts separated by dots")]
     Parts,
     /// A part is not base64.
-    #[error("this is no JSON Web Token: its parts are not base64url")]
+    #[error("this is not a JSON Web Token: its parts are not base64url")]
     Encoding,
     /// The second part is not a JSON object with claims of the right types.
-    #[error("this is no JSON Web Token: its second part does not hold claims as JSON")]
+    #[error("this is not a JSON Web Token: its second part does not hold claims as JSON")]
     Claims,
-    /// It speaks for somebody else.
-    #[error("this JSON Web Token is not one of a ServiceAccount: its subject is another")]
+    /// Its subject is not a ServiceAccount.
+    #[error(
+        "this JSON Web Token is not a ServiceAccount token: its subject is not a ServiceAccount"
+    )]
     Subject,
 }
 
 #[derive(Deserialize)]
-struct Claims {
+struct Payload {
     #[serde(default)]
     iss: String,
     #[serde(default)]
@@ -48,7 +50,7 @@ struct Claims {
     legacy_secret: Option<String>,
 }
 
-/// RFC 7519 allows one string, too.
+/// RFC 7519 also allows a single string.
 #[derive(Deserialize)]
 #[serde(untagged)]
 enum Audiences {
@@ -83,8 +85,8 @@ struct Named {
 /// Reads the claims of a token.
 ///
 /// # Errors
-/// When it is not a JSON Web Token, or not one of a ServiceAccount.
-pub fn dissect(token: &str) -> Result<Anatomy, Malformed> {
+/// When it is not a JSON Web Token, or not a ServiceAccount token.
+pub fn parse_token(token: &str) -> Result<TokenClaims, Malformed> {
     let token = token.trim();
     if token.is_empty() {
         return Err(Malformed::Empty);
@@ -100,7 +102,7 @@ pub fn dissect(token: &str) -> Result<Anatomy, Malformed> {
     let payload = URL_SAFE_NO_PAD
         .decode(payload.trim_end_matches('='))
         .map_err(|_| Malformed::Encoding)?;
-    let claims: Claims = serde_json::from_slice(&payload).map_err(|_| Malformed::Claims)?;
+    let claims: Payload = serde_json::from_slice(&payload).map_err(|_| Malformed::Claims)?;
     let account = ServiceAccountRef::from_username(&claims.sub).ok_or(Malformed::Subject)?;
     let node = claims.bound.node.as_ref().map(|node| node.name.clone());
     let bound = claims.bound;
@@ -114,7 +116,7 @@ pub fn dissect(token: &str) -> Result<Anatomy, Malformed> {
         let legacy = claims.legacy_secret;
         legacy.map(|secret| BoundTo::Secret(secret, String::new()))
     };
-    Ok(Anatomy {
+    Ok(TokenClaims {
         account,
         account_uid: if claims.legacy_uid.is_empty() {
             bound.serviceaccount.uid
@@ -145,12 +147,12 @@ mod tests {
     }
 
     #[test]
-    fn a_token_tells_what_it_is_bound_to() {
+    fn the_object_that_a_token_is_bound_to_is_parsed() {
         let bound = |what: &str| {
             let claims = format!(
                 r#"{{"sub":"system:serviceaccount:shop:web","aud":"vault","kubernetes.io":{{{what}"serviceaccount":{{"uid":"1"}}}}}}"#
             );
-            dissect(&token(&claims)).unwrap()
+            parse_token(&token(&claims)).unwrap()
         };
         let pod = bound(r#""pod":{"name":"p","uid":"2"},"node":{"name":"n","uid":"3"},"#);
         assert_eq!(pod.bound_to, Some(BoundTo::Pod("p".into(), "2".into())));
@@ -164,7 +166,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_token_is_told_without_it() {
+    fn an_error_never_contains_the_token() {
         for (text, expected) in [
             (String::new(), Malformed::Empty),
             (" \n".to_owned(), Malformed::Empty),
@@ -180,7 +182,7 @@ mod tests {
                 Malformed::Subject,
             ),
         ] {
-            let error = dissect(&text).unwrap_err();
+            let error = parse_token(&text).unwrap_err();
             assert_eq!(error, expected, "{text}");
             assert!(!error.to_string().contains("secret"));
         }
@@ -193,6 +195,6 @@ mod tests {
             i64::MIN,
             i64::MAX
         );
-        assert_eq!(dissect(&token(&claims)).unwrap().lifetime(), None);
+        assert_eq!(parse_token(&token(&claims)).unwrap().lifetime(), None);
     }
 }

@@ -1,0 +1,73 @@
+//! Reports that could not be written: when each is tried again, and what the log says of them.
+
+use std::{collections::HashMap, time::Duration};
+
+use super::write::Error;
+use crate::{log::LogLimiter, model::ServiceAccountRef};
+
+/// The pause after the first failed write; it doubles with each further one.
+const FIRST_PAUSE: Duration = Duration::from_millis(500);
+/// The longest pause after failed writes.
+const LONGEST_PAUSE: Duration = Duration::from_mins(1);
+/// What fails, as the log limiter remembers it.
+const REPORTS: &str = "reports";
+
+/// The accounts whose reports could not be written.
+#[derive(Debug)]
+pub(super) struct Failures {
+    /// How often in a row each failed.
+    in_a_row: HashMap<ServiceAccountRef, u32>,
+    log: LogLimiter,
+}
+
+impl Failures {
+    pub(super) fn new(log: LogLimiter) -> Self {
+        Self {
+            in_a_row: HashMap::new(),
+            log,
+        }
+    }
+
+    /// Notes that a report could not be written, and returns how long to wait before the next attempt.
+    pub(super) fn failed(&mut self, account: &ServiceAccountRef, error: &Error) -> Duration {
+        let failures = self.in_a_row.entry(account.clone()).or_default();
+        let retry_in = pause_after(*failures);
+        *failures += 1;
+        let failing = self.in_a_row.len();
+        let (namespace, service_account) = (&account.namespace, &account.name);
+        if self.log.failed(REPORTS, error.cause()) {
+            tracing::warn!(%namespace, %service_account, %error, ?retry_in, failing, "report not written");
+        } else {
+            tracing::debug!(%namespace, %service_account, %error, ?retry_in, failing, "report not written");
+        }
+        retry_in
+    }
+
+    /// Notes that the report of an account is as it should be.
+    pub(super) fn written(&mut self, account: &ServiceAccountRef) {
+        if self.in_a_row.remove(account).is_some()
+            && self.in_a_row.is_empty()
+            && let Some(failures) = self.log.recovered(REPORTS)
+        {
+            tracing::info!(failures, "all reports are written again");
+        }
+    }
+}
+
+/// How long to wait after the nth failure in a row, counted from 0.
+fn pause_after(failures: u32) -> Duration {
+    FIRST_PAUSE
+        .saturating_mul(2_u32.saturating_pow(failures))
+        .min(LONGEST_PAUSE)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_pause_doubles_up_to_a_minute() {
+        let pauses = [0, 1, 2, 6, 7, 40].map(|failures| pause_after(failures).as_millis());
+        assert_eq!(pauses, [500, 1_000, 2_000, 32_000, 60_000, 60_000]);
+    }
+}

@@ -23,8 +23,8 @@ use crate::{
 /// The flags that select the output.
 #[derive(Debug, clap::Args)]
 pub(super) struct OutputArgs {
-    /// Output format: table, wide, json, yaml, sarif, html, junit, markdown or patch (repeatable:
-    /// -o table -o sarif=report.sarif)
+    /// Output format: table, wide, json, yaml, sarif, html, junit, markdown or patch; repeatable:
+    /// -o table -o sarif=report.sarif
     #[arg(
         short,
         long,

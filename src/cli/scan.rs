@@ -55,7 +55,7 @@ pub(super) struct Args {
     /// Which ServiceAccounts to show
     #[arg(long, value_name = "SCOPE", value_enum, default_value_t)]
     report_scope: Scope,
-    /// Exit with code 1 if any ServiceAccount has this verdict or a worse one
+    /// Exit with code 1 if an account has this verdict or a worse one
     #[arg(long, value_name = "VERDICT", value_enum, default_value_t)]
     fail_on: FailOn,
 }

@@ -278,8 +278,9 @@ fn fault<T>(entry: &Spanned<T>, message: &str) -> Malformed {
 }
 
 #[cfg(test)]
-#[allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 mod tests {
+    #![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+
     use super::*;
     use crate::model::ServiceAccountRef;
 

@@ -21,7 +21,7 @@ const PERIOD: Duration = Duration::from_secs(2);
 /// The configuration file, and the flags that replace or extend it.
 #[derive(Debug, clap::Args)]
 pub(super) struct ConfigArgs {
-    /// Audience that the API server accepts; others are external; repeatable
+    /// Audience of the API server; all others are external; repeatable
     #[arg(long, value_name = "AUDIENCE")]
     api_audience: Vec<String>,
     /// YAML file: exemptions, consumers, default permissions and audiences

@@ -1,9 +1,13 @@
-//! Reads the file of `--config`: exemptions, known consumers, baseline grants and API audiences.
+//! Reads the file of `--config`: exemptions, known consumers, default permissions and API audiences.
 
-use std::{collections::BTreeMap, fmt, path::Path};
+use std::{
+    collections::{BTreeMap, HashMap},
+    fmt,
+    path::Path,
+};
 
 use glob::Pattern;
-use serde::Deserialize;
+use serde::{Deserialize, de::IgnoredAny};
 use serde_saphyr::{DuplicateKeyPolicy, Spanned};
 
 use crate::{
@@ -15,7 +19,16 @@ use crate::{
     text::{self, Malformed},
 };
 
-/// What is wrong with a configuration file: each fault with file, line and fix.
+/// A configuration file.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ConfigFile {
+    /// The configuration that it contains.
+    pub config: Config,
+    /// Deprecated keys that it uses, each with file, line and fix.
+    pub warnings: Vec<String>,
+}
+
+/// The errors in a configuration file, each with file, line and fix.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Faults(Vec<String>);
 
@@ -30,33 +43,43 @@ impl std::error::Error for Faults {}
 /// Reads a configuration file.
 ///
 /// # Errors
-/// All that is wrong with it; none of it counts then.
-pub fn read(path: &Path) -> Result<Config, Faults> {
+/// All errors in the file; nothing in it takes effect then.
+pub fn read(path: &Path) -> Result<ConfigFile, Faults> {
     let text = text::open(path)
         .and_then(text::read)
         .map_err(|error| Faults(vec![format!("{}: cannot be read: {error}", path.display())]))?;
-    parse(&text).map_err(|faults| {
-        let place = |fault: &Malformed| match (fault.line, fault.column) {
-            (0, _) => path.display().to_string(),
-            (line, 0) => format!("{}:{line}", path.display()),
-            (line, column) => format!("{}:{line}:{column}", path.display()),
-        };
-        let told = |fault: &Malformed| format!("{}: {}", place(fault), fault.message);
-        Faults(faults.iter().map(told).collect())
-    })
+    let located = |found: &Malformed| {
+        let file = path.display();
+        match (found.line, found.column) {
+            (0, _) => format!("{file}: {}", found.message),
+            (line, 0) => format!("{file}:{line}: {}", found.message),
+            (line, column) => format!("{file}:{line}:{column}: {}", found.message),
+        }
+    };
+    match parse(&text) {
+        Ok((config, deprecated)) => Ok(ConfigFile {
+            config,
+            warnings: deprecated.iter().map(located).collect(),
+        }),
+        Err(faults) => Err(Faults(faults.iter().map(located).collect())),
+    }
 }
 
-/// A list, which may be left empty.
+/// The former name of the key `defaultPermissions`.
+const DEPRECATED: &str = "baseline";
+
+/// A list, which may be absent or null.
 type Entries<T> = Option<Vec<Spanned<T>>>;
 
-/// The file, as written.
+/// The fields of the file.
 #[derive(Default, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields, default)]
 struct File {
     api_audiences: Entries<String>,
     exemptions: Entries<ExemptionEntry>,
     known_consumers: Entries<ConsumerEntry>,
-    baseline: Entries<RuleEntry>,
+    #[serde(alias = "baseline")]
+    default_permissions: Entries<RuleEntry>,
 }
 
 #[derive(Default, Deserialize)]
@@ -77,7 +100,7 @@ struct ConsumerEntry {
     variables: Vec<Box<str>>,
 }
 
-/// A `PolicyRule`, as a ClusterRole has it.
+/// A `PolicyRule`, with the fields that it has in a ClusterRole.
 #[derive(Default, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields, default)]
 struct RuleEntry {
@@ -89,43 +112,72 @@ struct RuleEntry {
     non_resource_urls: Vec<Box<str>>,
 }
 
-/// Parses a configuration; an empty one is as good as none.
-fn parse(text: &str) -> Result<Config, Vec<Malformed>> {
-    let options = serde_saphyr::options! {
-        duplicate_keys: DuplicateKeyPolicy::Error,
-        with_snippet: false,
+/// Parses a configuration, and returns it with the deprecated keys that it uses; empty text is an empty
+/// configuration.
+fn parse(text: &str) -> Result<(Config, Vec<Malformed>), Vec<Malformed>> {
+    let options = || {
+        serde_saphyr::options! {
+            duplicate_keys: DuplicateKeyPolicy::Error,
+            with_snippet: false,
+        }
     };
-    let file: Option<File> = serde_saphyr::from_str_with_options(text, options)
+    let keys = serde_saphyr::from_str_with_options(text, options()).unwrap_or_default();
+    let deprecated = deprecated(&keys).map_err(|fault| vec![fault])?;
+    let file: Option<File> = serde_saphyr::from_str_with_options(text, options())
         .map_err(|error| vec![Malformed::from_yaml(&error)])?;
     let file = file.unwrap_or_default();
     let mut faults = Vec::new();
     let config = Config {
-        api_audiences: all(file.api_audiences, &mut faults, audience),
-        exemptions: all(file.exemptions, &mut faults, exemption),
-        known_consumers: all(file.known_consumers, &mut faults, consumer),
-        default_permissions: all(file.baseline, &mut faults, rule),
+        api_audiences: read_each(file.api_audiences, &mut faults, audience),
+        exemptions: read_each(file.exemptions, &mut faults, exemption),
+        known_consumers: read_each(file.known_consumers, &mut faults, consumer),
+        default_permissions: read_each(file.default_permissions, &mut faults, rule),
     };
     if faults.is_empty() {
-        Ok(config)
+        Ok((config, deprecated))
     } else {
         Err(faults)
     }
 }
 
-/// What every entry of a list comes to; entries with a fault are told of.
-fn all<T, U>(
+/// The keys of the file, which carry their positions; `None` for an empty one.
+#[expect(
+    clippy::zero_sized_map_values,
+    reason = "a set cannot be read from a mapping"
+)]
+type Keys = Option<HashMap<Spanned<String>, IgnoredAny>>;
+
+/// A warning for a deprecated key, or the error that its successor is used too.
+fn deprecated(keys: &Keys) -> Result<Vec<Malformed>, Malformed> {
+    let key = |name| {
+        let mut keys = keys.iter().flatten().map(|(key, _)| key);
+        keys.find(|key| key.value == name)
+    };
+    let Some(old) = key(DEPRECATED) else {
+        return Ok(Vec::new());
+    };
+    if key("defaultPermissions").is_some() {
+        let message = "`baseline` is the deprecated name of `defaultPermissions`, and the file has both: move the rules of `baseline` to `defaultPermissions`";
+        return Err(fault(old, message));
+    }
+    let message = "`baseline` is deprecated: rename it to `defaultPermissions`";
+    Ok(vec![fault(old, message)])
+}
+
+/// Reads each entry of a list; those that cannot be read are added to `faults`.
+fn read_each<T, U>(
     entries: Entries<T>,
     faults: &mut Vec<Malformed>,
     read: fn(&Spanned<T>) -> Result<U, Malformed>,
 ) -> Vec<U> {
-    let mut read_all = Vec::new();
+    let mut values = Vec::new();
     for entry in entries.into_iter().flatten() {
         match read(&entry) {
-            Ok(value) => read_all.push(value),
+            Ok(value) => values.push(value),
             Err(fault) => faults.push(fault),
         }
     }
-    read_all
+    values
 }
 
 fn audience(entry: &Spanned<String>) -> Result<String, Malformed> {
@@ -142,12 +194,15 @@ fn exemption(entry: &Spanned<ExemptionEntry>) -> Result<ExemptionRule, Malformed
         return Err(fault(entry, message));
     }
     if written.namespace.is_none() && written.name.is_none() && written.labels.is_empty() {
-        let message = "the exemption names nothing: give `namespace`, `name` (of the ServiceAccount) or `labels` (of the pods); \"*\" means all";
+        let message = "the exemption selects nothing: set `namespace`, `name` (of the ServiceAccount) or `labels` (of the pods); `\"*\"` selects all";
         return Err(fault(entry, message));
     }
     let until = |written: &Spanned<String>| {
-        let message = "`until` is no day: write it like 2027-01-31: ";
-        day(&written.value).ok_or_else(|| fault(written, &format!("{message}{:?}", written.value)))
+        let message = format!(
+            "`until` is not a valid date: use the format 2027-01-31: {:?}",
+            written.value
+        );
+        day(&written.value).ok_or_else(|| fault(written, &message))
     };
     Ok(ExemptionRule {
         reason: written.reason.trim().into(),
@@ -162,18 +217,19 @@ fn exemption(entry: &Spanned<ExemptionEntry>) -> Result<ExemptionRule, Malformed
     })
 }
 
-/// A pattern of names; all of them where nothing is said.
+/// A pattern of names; without one, all names match.
 fn pattern(written: Option<&Spanned<String>>, field: &str) -> Result<Pattern, Malformed> {
     let Some(written) = written else {
         return Ok(Pattern::new("*").unwrap_or_default());
     };
     if written.value.is_empty() {
-        let message = format!("`{field}` is empty: name one, or leave it out for all");
+        let message =
+            format!("`{field}` is empty: set a name or a pattern, or remove the key to match all");
         return Err(fault(written, &message));
     }
     Pattern::new(&written.value).map_err(|error| {
         let message = format!(
-            "`{field}` is no pattern: {}: {:?}",
+            "`{field}` is not a valid pattern: {}: {:?}",
             error.msg, written.value
         );
         fault(written, &message)
@@ -183,10 +239,10 @@ fn pattern(written: Option<&Spanned<String>>, field: &str) -> Result<Pattern, Ma
 fn consumer(entry: &Spanned<ConsumerEntry>) -> Result<ConsumerRule, Malformed> {
     let written = &entry.value;
     if written.name.trim().is_empty() {
-        return Err(fault(entry, "the consumer has no `name`: give it one"));
+        return Err(fault(entry, "the consumer has no `name`: add one"));
     }
     if written.annotations.is_empty() && written.variables.is_empty() {
-        let message = "nothing tells the pods of this consumer: give `annotations` or `variables`";
+        let message = "the consumer has no `annotations` and no `variables`: add those that its pods are recognised by";
         return Err(fault(entry, message));
     }
     Ok(ConsumerRule {
@@ -211,35 +267,40 @@ fn rule(entry: &Spanned<RuleEntry>) -> Result<crate::model::Rule, Malformed> {
     }
 }
 
-/// A fault at the place of an entry.
+/// A fault at the position of an entry.
 fn fault<T>(entry: &Spanned<T>, message: &str) -> Malformed {
-    let place = |number| usize::try_from(number).unwrap_or_default();
+    let number = |number| usize::try_from(number).unwrap_or_default();
     Malformed {
-        line: place(entry.referenced.line()),
-        column: place(entry.referenced.column()),
+        line: number(entry.referenced.line()),
+        column: number(entry.referenced.column()),
         message: message.to_owned(),
     }
 }
 
 #[cfg(test)]
-#[allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 mod tests {
+    #![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+
     use super::*;
     use crate::model::ServiceAccountRef;
 
+    fn located(found: &[Malformed]) -> Vec<String> {
+        let line = |found: &Malformed| format!("{}: {}", found.line, found.message);
+        found.iter().map(line).collect()
+    }
+
     fn faults(text: &str) -> Vec<String> {
-        let told = |fault: &Malformed| format!("{}: {}", fault.line, fault.message);
-        parse(text).unwrap_err().iter().map(told).collect()
+        located(&parse(text).unwrap_err())
     }
 
     #[test]
     fn every_key_is_read() {
-        let config = parse(
+        let (config, warnings) = parse(
             "apiAudiences: [api]\n\
              exemptions:\n\
              - {reason: old, until: 2027-01-31, namespace: 'team-*', name: runner, labels: {app: ci}}\n\
              knownConsumers: [{name: Sesame, annotations: [sesame/inject], variables: [SESAME]}]\n\
-             baseline: [{apiGroups: [''], resources: [configmaps], verbs: [get]}]\n",
+             defaultPermissions: [{apiGroups: [''], resources: [configmaps], verbs: [get]}]\n",
         )
         .unwrap();
         let rule = &config.exemptions[0];
@@ -252,40 +313,86 @@ mod tests {
         assert_eq!(config.api_audiences, ["api"]);
         assert_eq!(&*config.known_consumers[0].name, "Sesame");
         assert_eq!(config.default_permissions[0].to_string(), "get configmaps");
+        assert_eq!(warnings, []);
     }
 
     #[test]
-    fn nothing_is_no_fault() {
-        for text in ["", "# none\n", "{}", "exemptions: []\n", "exemptions:\n"] {
-            assert_eq!(parse(text).unwrap(), Config::default(), "{text:?}");
+    fn the_deprecated_key_works_with_a_warning_at_its_line() {
+        let rule = "{apiGroups: [''], resources: [configmaps], verbs: [get]}";
+        for (text, line) in [
+            (format!("exemptions: []\nbaseline:\n- {rule}\n"), 2),
+            (format!("# x\n---\n{{\n  \"baseline\": [{rule}]}}\n"), 4),
+        ] {
+            let (config, warnings) = parse(&text).unwrap();
+            assert_eq!(config.default_permissions[0].to_string(), "get configmaps");
+            let warning =
+                format!("{line}: `baseline` is deprecated: rename it to `defaultPermissions`");
+            assert_eq!(located(&warnings), [warning]);
         }
     }
 
     #[test]
-    fn all_faults_are_told_with_their_lines_and_the_fix() {
+    fn the_deprecated_key_beside_its_successor_is_a_fault() {
+        assert_eq!(
+            faults("defaultPermissions: []\nbaseline: []\n"),
+            [
+                "2: `baseline` is the deprecated name of `defaultPermissions`, and the file has both: move the rules of `baseline` to `defaultPermissions`"
+            ]
+        );
+    }
+
+    #[test]
+    fn warnings_and_faults_name_the_file() {
+        let path = std::env::temp_dir().join(format!("config-{}.yaml", std::process::id()));
+        let file = path.display();
+        std::fs::write(&path, "baseline: []\n").unwrap();
+        let read_file = read(&path).unwrap();
+        std::fs::write(&path, "\n\nexemptions:\n- {reason: r}\n").unwrap();
+        let faults = read(&path).unwrap_err().to_string();
+        std::fs::remove_file(&path).unwrap();
+        let warning = "`baseline` is deprecated: rename it to `defaultPermissions`";
+        assert_eq!(read_file.config, Config::default());
+        assert_eq!(read_file.warnings, [format!("{file}:1:1: {warning}")]);
+        let expected = format!("{file}:4:3: the exemption selects nothing: ");
+        assert!(faults.starts_with(&expected), "{faults}");
+    }
+
+    #[test]
+    fn an_empty_file_is_valid() {
+        for text in ["", "# none\n", "{}", "exemptions: []\n", "exemptions:\n"] {
+            assert_eq!(
+                parse(text).unwrap(),
+                (Config::default(), Vec::new()),
+                "{text:?}"
+            );
+        }
+    }
+
+    #[test]
+    fn all_faults_are_listed_with_line_and_fix() {
         let text = "exemptions:\n\
                     - namespace: a\n\
                     - {reason: r}\n\
                     - reason: r\n  name: x\n  until: tomorrow\n\
                     - {reason: r, name: 'a[', until: 2027-01-31}\n\
                     knownConsumers:\n- name: x\n- variables: [A]\n\
-                    baseline:\n- resources: [pods]\n  verbs: [get]\n";
+                    defaultPermissions:\n- resources: [pods]\n  verbs: [get]\n";
         assert_eq!(
             faults(text),
             [
                 "2: the exemption has no `reason`: say why the token stays",
-                "3: the exemption names nothing: give `namespace`, `name` (of the ServiceAccount) or `labels` (of the pods); \"*\" means all",
-                "6: `until` is no day: write it like 2027-01-31: \"tomorrow\"",
-                "7: `name` is no pattern: invalid range pattern: \"a[\"",
-                "9: nothing tells the pods of this consumer: give `annotations` or `variables`",
-                "10: the consumer has no `name`: give it one",
+                "3: the exemption selects nothing: set `namespace`, `name` (of the ServiceAccount) or `labels` (of the pods); `\"*\"` selects all",
+                "6: `until` is not a valid date: use the format 2027-01-31: \"tomorrow\"",
+                "7: `name` is not a valid pattern: invalid range pattern: \"a[\"",
+                "9: the consumer has no `annotations` and no `variables`: add those that its pods are recognised by",
+                "10: the consumer has no `name`: add one",
                 "12: the rule has no `apiGroups`: the core group is `\"\"`",
             ]
         );
     }
 
     #[test]
-    fn a_key_that_is_not_known_is_a_fault_with_its_line() {
+    fn an_unknown_key_is_a_fault_with_its_line() {
         for (text, line, word) in [
             ("exemptoins: []\n", "1: ", "exemptoins"),
             ("exemptions:\n- reason: r\n  nmae: x\n", "3: ", "nmae"),

@@ -10,21 +10,21 @@ use clap_complete::Shell;
 
 use super::Cli;
 
-/// For which shell.
+/// The arguments of `completions`.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Examples:
   token-exposure completions bash > /etc/bash_completion.d/token-exposure
   source <(token-exposure completions zsh)")]
 pub(super) struct Args {
-    /// The shell
+    /// The shell to complete commands in
     #[arg(value_enum)]
     shell: Shell,
 }
 
 /// Prints the completion script of a shell.
 pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
-    // Into memory first: what generates it does not expect a reader who leaves.
+    // Into memory first: the generator panics when standard output is closed.
     let mut script = Vec::new();
     clap_complete::generate(
         args.shell,
@@ -38,13 +38,12 @@ pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// Completes the words that kubectl hands over, which calls this by the name
-/// `kubectl_complete-token_exposure`: a candidate a line with its help behind a tab, and what the shell
-/// is to do besides (cobra's `ShellCompDirective`).
+/// Completes a command line for kubectl, which runs this program as `kubectl_complete-token_exposure`: prints
+/// one candidate a line with its help after a tab, then cobra's `ShellCompDirective`.
 pub(super) fn for_kubectl() {
-    /// Nothing but these.
+    /// Complete only with the candidates.
     const NO_FILES: &str = ":4";
-    /// Files, where there are none of these.
+    /// Complete with file names, as there are no candidates.
     const DEFAULT: &str = ":0";
     let words: Vec<_> = std::env::args_os().collect();
     let last = words.len().saturating_sub(1);
@@ -67,6 +66,6 @@ pub(super) fn for_kubectl() {
     };
     let mut text: String = candidates.iter().map(line).collect();
     text.push_str(directive);
-    // A shell that has gone needs no completion.
+    // Without a reader, no completion is needed.
     let _ = writeln!(io::stdout(), "{text}");
 }

@@ -1,4 +1,4 @@
-//! The file of `--config`, and what changes of itself while the controller runs: the file, and the day.
+//! The file of `--config`, and how the controller follows its changes and the date.
 
 use std::{path::PathBuf, time::Duration};
 
@@ -10,43 +10,50 @@ use super::{
 };
 use crate::{
     cluster::watch::Feed,
-    config,
+    config::{self, ConfigFile, Faults},
     index::SharedIndex,
     model::{ApiAudiences, Config},
 };
 
-/// How often the file and the day are looked at.
+/// How often the controller reads the file and the date again.
 const PERIOD: Duration = Duration::from_secs(2);
 
-/// The file, and the flags that say the same.
+/// The configuration file, and the flags that replace or extend it.
 #[derive(Debug, clap::Args)]
 pub(super) struct ConfigArgs {
-    /// An audience that the API server accepts; no other is (repeatable)
+    /// Audience of the API server; all others are external; repeatable
     #[arg(long, value_name = "AUDIENCE")]
     api_audience: Vec<String>,
-    /// Exemptions, known consumers, baseline and audiences, as YAML
+    /// YAML file: exemptions, consumers, default permissions and audiences
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
-    /// Tell which Secrets hold tokens that never expire; needs the right to list Secrets, and who may
-    /// list them may read them
+    /// Find Secrets that hold tokens which never expire; needs permission to list Secrets, which also
+    /// allows reading them
     #[arg(long)]
     pub(super) legacy_tokens: bool,
 }
 
 impl ConfigArgs {
-    /// Reads the file; an empty configuration where none is named.
-    pub(super) fn read(&self) -> Result<Config, config::Faults> {
-        let config = self.config.as_deref().map(config::read).transpose()?;
-        Ok(config.unwrap_or_default())
+    /// Reads the file, and logs its warnings; the configuration is empty without a file.
+    pub(super) fn read(&self) -> Result<Config, Faults> {
+        let file = self.file()?;
+        log_warnings(&file);
+        Ok(file.config)
     }
 
-    /// The audiences that the user names.
+    /// Reads the file; the configuration is empty without one.
+    pub(super) fn file(&self) -> Result<ConfigFile, Faults> {
+        let file = self.config.as_deref().map(config::read).transpose()?;
+        Ok(file.unwrap_or_default())
+    }
+
+    /// The audiences that the user lists.
     pub(super) fn audiences(&self, config: &Config) -> Option<ApiAudiences> {
         cluster::given(&self.api_audience, &config.api_audiences)
     }
 
-    /// Reads the file again whenever it changes, and tells the index the day; rings where pods must be
-    /// read anew. A file with faults changes nothing, and is told of.
+    /// Applies each change of the file and of the date to the index; notifies `reread` when pods must be
+    /// read again. A file with errors changes nothing, and the errors are logged.
     pub(super) async fn follow(
         &self,
         cluster: &Cluster,
@@ -58,23 +65,35 @@ impl ConfigArgs {
         loop {
             tokio::time::sleep(PERIOD).await;
             feed.write(|index| index.set_today(today()));
-            let read = self.read();
-            if read == last {
+            let file = self.file();
+            let config = file.as_ref().map(|file| file.config.clone());
+            let config = config.map_err(Clone::clone);
+            if config == last {
                 continue;
             }
-            match &read {
-                Ok(config) => {
+            match &file {
+                Ok(file) => {
                     tracing::info!("the configuration was read again");
-                    let anew = !config.reads_pods_as(index.read().config());
+                    log_warnings(file);
+                    let config = &file.config;
+                    let rereads_pods = !config.reads_pods_as(index.read().config());
                     cluster.learn(index, self.audiences(config)).await;
                     feed.write(|index| index.set_config(config.clone()));
-                    if anew {
+                    if rereads_pods {
                         reread.notify_one();
                     }
                 }
-                Err(faults) => tracing::error!(%faults, "the configuration is left as it was"),
+                Err(faults) => {
+                    tracing::error!(%faults, "the configuration file has errors; the previous configuration stays in effect");
+                }
             }
-            last = read;
+            last = config;
         }
+    }
+}
+
+fn log_warnings(file: &ConfigFile) {
+    for warning in &file.warnings {
+        tracing::warn!("{warning}");
     }
 }

@@ -12,7 +12,7 @@ use crate::api::TokenExposureReport;
 
 /// Prints the CustomResourceDefinition as YAML.
 pub(super) fn run() -> anyhow::Result<ExitCode> {
-    // Through JSON's value: it has no nulls for kubectl to apply.
+    // A `Value` drops nulls, which kubectl would apply as such.
     let definition =
         serde_json::to_value(TokenExposureReport::crd()).context("the schema is not JSON")?;
     let yaml = serde_yaml::to_string(&definition).context("the schema is not YAML")?;

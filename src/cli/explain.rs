@@ -8,7 +8,7 @@ use std::{
 use anyhow::{anyhow, bail};
 
 use super::{
-    CANNOT, LogFormat,
+    EXIT_ERROR, LogFormat,
     input::{InputArgs, Namespaces, Wanted},
 };
 use crate::{
@@ -17,26 +17,26 @@ use crate::{
     output::{explain, table::visible},
 };
 
-/// Whose verdict to explain.
+/// The arguments of `explain`.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Examples:
   token-exposure explain shop/mail                    the ServiceAccount mail
-  token-exposure explain shop/deployment/web          the one that a Deployment runs as
-  token-exposure explain shop/pod/web-0 dump.yaml     the one of a pod in a file
-  token-exposure explain --verdict latent-binding     what a verdict or reason means")]
+  token-exposure explain shop/deployment/web          the ServiceAccount of a Deployment
+  token-exposure explain shop/pod/web-0 dump.yaml     the ServiceAccount of a pod in a file
+  token-exposure explain --verdict latent-binding     the meaning of a verdict or reason")]
 pub(super) struct Args {
     /// NAMESPACE/NAME of a ServiceAccount, or NAMESPACE/KIND/NAME of a workload or pod
     #[arg(required_unless_present = "verdict")]
     target: Option<String>,
     #[command(flatten)]
     input: InputArgs,
-    /// Print what a verdict or a reason means
+    /// Print the meaning of a verdict or reason, and what to do
     #[arg(long, value_name = "NAME", conflicts_with = "target")]
     verdict: Option<String>,
 }
 
-/// Explains a verdict; the exit code is 2 when something could not be read.
+/// Explains a verdict; the exit code is 2 when an input could not be read.
 pub(super) async fn run(args: Args) -> anyhow::Result<ExitCode> {
     super::start_logging(LogFormat::Text, "warn");
     let mut out = io::BufWriter::new(io::stdout().lock());
@@ -62,13 +62,13 @@ pub(super) async fn run(args: Args) -> anyhow::Result<ExitCode> {
         pods: &LabelSelector::default(),
     };
     let input = args.input.read(wanted).await?;
-    input.tell();
+    input.print_messages();
     let index = input.index.read();
     let account = match kind {
         None => ServiceAccountRef::new(namespace, name),
         Some(kind) => index.account_of(namespace, kind, name).ok_or_else(|| {
             anyhow!(
-                "no {kind} {name} that runs as a ServiceAccount was found in namespace {namespace}"
+                "{kind} {name} was not found in namespace {namespace}, or uses no ServiceAccount"
             )
         })?,
     };
@@ -76,19 +76,19 @@ pub(super) async fn run(args: Args) -> anyhow::Result<ExitCode> {
         .account(&account)
         .is_some_and(Account::exists_or_has_pods)
     {
-        bail!("{}", unknown(&index, &account));
+        bail!("{}", not_found(&index, &account));
     }
     explain::write(&mut out, &index.explain(&account))?;
     out.flush()?;
     Ok(if input.complete {
         ExitCode::SUCCESS
     } else {
-        ExitCode::from(CANNOT)
+        ExitCode::from(EXIT_ERROR)
     })
 }
 
-/// Why there is nothing to explain, with what there is instead.
-fn unknown(index: &Index, account: &ServiceAccountRef) -> String {
+/// The error for an unknown account, with the accounts of its namespace.
+fn not_found(index: &Index, account: &ServiceAccountRef) -> String {
     const SHOWN: usize = 10;
     let subjects = index
         .accounts()
@@ -100,15 +100,17 @@ fn unknown(index: &Index, account: &ServiceAccountRef) -> String {
         .collect();
     if names.is_empty() {
         let namespace = &account.namespace;
-        return format!("nothing is known of namespace {namespace}: no ServiceAccount, and no pod");
+        return format!(
+            "namespace {namespace} has no ServiceAccounts and no pods, or does not exist"
+        );
     }
     format!(
-        "ServiceAccount {account} was not found, and no pod names it; there are {}",
+        "ServiceAccount {account} was not found, and no pod uses it; ServiceAccounts in this namespace: {}",
         visible(&names.join(", "))
     )
 }
 
-/// What a verdict or a reason means, and what to do about the latter.
+/// The meaning of a verdict or reason, and what to do about a reason.
 fn meaning(name: &str) -> anyhow::Result<String> {
     let plain = |name: &str| name.replace('-', "").to_ascii_lowercase();
     let all = [meanings::<Verdict>(), meanings::<Reason>()].concat();
@@ -116,7 +118,7 @@ fn meaning(name: &str) -> anyhow::Result<String> {
     let (name, meaning) = found.ok_or_else(|| {
         let names: Vec<_> = all.iter().map(|(name, _)| name.as_str()).collect();
         anyhow!(
-            "`{name}` is no verdict and no reason: these are {}",
+            "`{name}` is not a verdict or a reason: use one of {}",
             names.join(", ")
         )
     })?;

@@ -1,25 +1,26 @@
-//! What is judged: the live cluster, or files.
+//! The input of a command: the live cluster, or files.
 
 use std::{path::PathBuf, sync::Arc};
 
 use parking_lot::RwLock;
 
-use super::{cluster::ClusterArgs, complain, config::ConfigArgs, progress::Progress, today};
+use super::{cluster::ClusterArgs, config::ConfigArgs, print_message, progress::Progress, today};
 use crate::{
     cluster::{self, list},
+    config::ConfigFile,
     files::{self, places::Places},
     index::{Index, SharedIndex},
     model::{ApiAudiences, Config, InputKind, LabelSelector},
     output::table::visible,
 };
 
-/// What is judged.
+/// The flags that select the input.
 #[derive(Debug, clap::Args)]
 pub(super) struct InputArgs {
-    /// Files, folders or - for standard input; without any, the live cluster is read
+    /// Files, folders, or - for standard input [default: the current cluster]
     #[arg(value_name = "PATH")]
     paths: Vec<PathBuf>,
-    /// Pods from the files, all else from the current cluster
+    /// Read pods from the files, everything else from the current cluster
     #[arg(long, requires = "paths")]
     with_cluster: bool,
     #[command(flatten)]
@@ -28,86 +29,90 @@ pub(super) struct InputArgs {
     config: ConfigArgs,
 }
 
-/// What is read.
+/// What to read.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Wanted<'a> {
     pub(super) namespaces: Namespaces<'a>,
-    /// Which pods and templates.
+    /// The pods and templates to read.
     pub(super) pods: &'a LabelSelector,
 }
 
 /// What was read.
 pub(super) struct Input {
     pub(super) index: SharedIndex,
-    /// Whether nothing was missing.
+    /// Whether everything could be read.
     pub(super) complete: bool,
-    /// Where the objects of files are written.
+    /// The files and lines of the objects.
     pub(super) places: Places,
-    /// What is wrong with the input, and what it lacks.
-    notes: Vec<String>,
+    /// Errors, warnings and notes about the input, each with its prefix.
+    messages: Vec<String>,
 }
 
-/// How many notes on the input are said.
-const MOST_NOTES: usize = 1_000;
+/// How many messages about the input are printed.
+const MAX_MESSAGES: usize = 1_000;
 
 impl Input {
-    /// Says what is wrong with the input, and what it lacks.
-    pub(super) fn tell(&self) {
-        for note in self.notes.iter().take(MOST_NOTES) {
-            complain(&visible(note));
+    /// Prints the errors, warnings and notes about the input.
+    pub(super) fn print_messages(&self) {
+        for message in self.messages.iter().take(MAX_MESSAGES) {
+            print_message(&visible(message));
         }
-        if let Some(more) = self
-            .notes
-            .len()
-            .checked_sub(MOST_NOTES)
-            .filter(|more| *more > 0)
-        {
-            complain(&format!("note: {more} more of these are not shown"));
+        let omitted = self.messages.len().saturating_sub(MAX_MESSAGES);
+        if omitted > 0 {
+            print_message(&format!(
+                "note: {omitted} more messages about the input are not shown"
+            ));
         }
     }
 
     /// What could not be read.
     pub(super) fn problems(&self) -> Vec<&str> {
-        let problems = self.notes.iter();
-        problems
-            .filter_map(|note| note.strip_prefix("error: "))
+        let messages = self.messages.iter();
+        messages
+            .filter_map(|message| message.strip_prefix("error: "))
             .collect()
     }
 }
 
-/// Which namespaces are read.
+/// Which namespaces to read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Namespaces<'a> {
-    /// That of the context; in files, all, and `default` for what names none.
+    /// That of the context; in files, all, and `default` for objects without one.
     Current,
-    /// One; in files, all, and this one for what names none.
+    /// This one; in files, all, and this one for objects without one.
     One(&'a str),
     /// All.
     All,
 }
 
 impl InputArgs {
-    /// Whether standard input is read, which can be read only once.
+    /// Whether standard input, which can be read only once, is among the inputs.
     pub(super) fn has_stdin(&self) -> bool {
         self.paths.iter().any(|path| path.as_os_str() == "-")
     }
 
-    /// Reads all of it.
+    /// Reads the input.
     pub(super) async fn read(&self, wanted: Wanted<'_>) -> anyhow::Result<Input> {
         let kinds = cluster::kinds(self.config.legacy_tokens);
-        let config = self.config.read()?;
+        let ConfigFile { config, warnings } = self.config.file()?;
         let audiences = self.config.audiences(&config);
+        let mut messages: Vec<_> = warnings
+            .iter()
+            .map(|warning| format!("warning: {warning}"))
+            .collect();
         let index = Arc::new(RwLock::new(Index::new(&[])));
         if self.paths.is_empty() {
             let errors = self.live(&index, config, audiences, wanted, &kinds).await?;
+            let complete = errors.is_empty();
+            messages.extend(errors);
             return Ok(Input {
                 index,
-                complete: errors.is_empty(),
+                complete,
                 places: Places::default(),
-                notes: errors,
+                messages,
             });
         }
-        let mut notes = if self.with_cluster {
+        let errors = if self.with_cluster {
             let mut kinds = kinds;
             kinds.retain(|kind| *kind != InputKind::Pod);
             let everywhere = Wanted {
@@ -124,17 +129,18 @@ impl InputArgs {
             Vec::new()
         };
         let outcome = self.files(&mut index.write(), wanted);
-        let complete = notes.is_empty() && outcome.problems.is_empty();
-        notes.extend(self.told(&outcome));
+        let complete = errors.is_empty() && outcome.problems.is_empty();
+        messages.extend(errors);
+        messages.extend(self.file_messages(&outcome));
         Ok(Input {
             index,
             complete,
             places: outcome.places,
-            notes,
+            messages,
         })
     }
 
-    /// Lists kinds of the live cluster; what of them could not be.
+    /// Lists kinds of the live cluster, and returns the errors of those that could not be listed.
     async fn live(
         &self,
         index: &SharedIndex,
@@ -164,13 +170,13 @@ impl InputArgs {
         })
         .await;
         drop(progress);
-        // What fails for one kind fails for all, mostly: it is told once.
+        // An error that concerns all kinds is reported once.
         if let Some(error) = errors.iter().find(|error| error.is_fatal()) {
             anyhow::bail!("the cluster cannot be read: {error}");
         }
         cluster.learn(index, audiences).await;
-        let told = errors.iter().map(|error| format!("error: {error}"));
-        Ok(told.collect())
+        let messages = errors.iter().map(|error| format!("error: {error}"));
+        Ok(messages.collect())
     }
 
     /// Reads files.
@@ -188,24 +194,24 @@ impl InputArgs {
         files::load(&self.paths, &wanted, index)
     }
 
-    /// What is wrong with files, and what they lack.
-    fn told(&self, outcome: &files::Outcome) -> Vec<String> {
+    /// Errors, warnings and notes about the files.
+    fn file_messages(&self, outcome: &files::Outcome) -> Vec<String> {
         let problems = outcome.problems.iter();
         let problems = problems.map(|problem| format!("error: {problem}"));
         let warnings = outcome.warnings.iter();
         let warnings = warnings.map(|warning| format!("warning: {warning}"));
-        let lacking = if outcome.objects == 0 && outcome.problems.is_empty() {
-            Some("note: no Kubernetes object that matters here was found")
+        let note = if outcome.objects == 0 && outcome.problems.is_empty() {
+            Some("note: the input contains no pods, pod templates, ServiceAccounts or RBAC objects")
         } else if outcome.objects > 0 && !outcome.has_rbac && !self.with_cluster {
             Some(
-                "note: the input has no RBAC object: what a cluster may grant besides is not known",
+                "note: the input contains no RBAC objects: permissions granted elsewhere in the cluster are not considered; add them or use `--with-cluster`",
             )
         } else {
             None
         };
         problems
             .chain(warnings)
-            .chain(lacking.map(str::to_owned))
+            .chain(note.map(str::to_owned))
             .collect()
     }
 }

@@ -24,39 +24,40 @@ use crate::{
         pod::TOKEN_MOUNT_PATH,
         token::{TokenClaims, TokenPermissions, TokenStatus},
     },
-    output::inspect::{self, Seen},
+    output::inspect::{self, ClusterAnswer},
     token::claims::parse_token,
 };
 
-/// How much of the input is read: a token has some 1,000 characters.
-const MOST_BYTES: u64 = 64 * 1024;
+/// How many bytes of the input are read: a token has about 1,000.
+const MAX_BYTES: u64 = 64 * 1024;
 
-/// Which token.
+/// The arguments of `inspect`.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
-Neither the token nor its signature is printed; nothing is sent anywhere without --with-cluster.
+The token and its signature are never printed. Nothing is sent anywhere without --with-cluster.
 
 Exit codes:
-  0  it is a token, and accepted if the cluster was asked
-  1  the cluster does not accept it
-  2  it is no token of a ServiceAccount, or the cluster could not be asked
+  0  the input is a ServiceAccount token; with --with-cluster, the API server accepts it
+  1  the API server rejects the token
+  2  the input is not a ServiceAccount token, or the API server could not be asked
 
 Examples:
   kubectl create token mail -n shop | token-exposure inspect -
   token-exposure inspect --with-cluster /tmp/token
-  token-exposure inspect                 in a pod: its own")]
+  token-exposure inspect                 in a pod: the token of the pod")]
 pub(super) struct Args {
-    /// The file that holds the token, or - for standard input [default: that of the pod]
+    /// The file with the token, or - for standard input [default: the token of the pod]
     #[arg(value_name = "FILE")]
     file: Option<PathBuf>,
-    /// Show the token to the current cluster: is it accepted, as whom, and what may it do
+    /// Send the token to the current cluster to see whether it is accepted, as which user, and which
+    /// permissions it has
     #[arg(long)]
     with_cluster: bool,
     #[command(flatten)]
     cluster: ClusterArgs,
 }
 
-/// Dissects one token.
+/// Prints what a token contains.
 pub(super) async fn run(args: &Args) -> anyhow::Result<ExitCode> {
     super::start_logging(LogFormat::Text, "warn");
     let own = Path::new(TOKEN_MOUNT_PATH).join("token");
@@ -66,60 +67,68 @@ pub(super) async fn run(args: &Args) -> anyhow::Result<ExitCode> {
         }
         Some(file) => (file.display().to_string(), File::open(file).and_then(read)),
         None => (
-            format!("{} (give a FILE, or - for standard input)", own.display()),
+            format!("{} (use FILE, or - for standard input)", own.display()),
             File::open(&own).and_then(read),
         ),
     };
     let text = text.with_context(|| place.clone())?;
     let token = parse_token(&text).with_context(|| place)?;
-    let seen = if args.with_cluster {
+    let answer = if args.with_cluster {
         let cluster = args.cluster.connect().await?;
         Some(ask(&cluster, text.trim(), &token).await?)
     } else {
         None
     };
     let mut out = io::stdout().lock();
-    inspect::write(&mut out, &token, Timestamp::now(), seen.as_ref())?;
+    inspect::write(&mut out, &token, Timestamp::now(), answer.as_ref())?;
     out.flush()?;
-    let rejected = seen.is_some_and(|seen| matches!(seen.standing, TokenStatus::Rejected(_)));
+    let rejected = answer.is_some_and(|answer| matches!(answer.status, TokenStatus::Rejected(_)));
     Ok(ExitCode::from(u8::from(rejected)))
 }
 
 fn read(from: impl Read) -> io::Result<String> {
     let mut bytes = Vec::new();
-    from.take(MOST_BYTES).read_to_end(&mut bytes)?;
-    // What is not text is no token, and is told as such.
+    from.take(MAX_BYTES).read_to_end(&mut bytes)?;
+    // Input that is not text is then rejected as not being a token.
     Ok(String::from_utf8_lossy(&bytes).into_owned())
 }
 
-/// Asks the API server: with the token who it is, and with our own credential what it may do.
-async fn ask(cluster: &Cluster, token: &str, claims: &TokenClaims) -> anyhow::Result<Seen> {
-    let holder = cluster.client_with(token)?;
-    let standing = probe::standing(&holder).await;
-    let standing = standing
-        .map_err(|error| anyhow::anyhow!("the cluster cannot be asked: {}", explain(&error)))?;
-    let (standing, powers) = match standing {
+/// Asks the API server whose token it is, with the token itself, and which permissions the account has, with
+/// the user's own credentials.
+async fn ask(
+    cluster: &Cluster,
+    token: &str,
+    claims: &TokenClaims,
+) -> anyhow::Result<ClusterAnswer> {
+    let client = cluster.client_with(token)?;
+    let status = probe::standing(&client).await;
+    let status = status
+        .map_err(|error| anyhow::anyhow!("cannot ask the API server: {}", explain(&error)))?;
+    let (status, permissions) = match status {
         TokenStatus::Rejected(_) => {
             let why = probe::rejection(&cluster.client, token).await;
             (TokenStatus::Rejected(why), None)
         }
-        standing @ (TokenStatus::Accepted(..) | TokenStatus::Denied(_)) => {
-            let powers = match by_bindings(cluster, &claims.account).await {
-                Some(powers) => powers,
-                None => by_own_answer(&holder, &claims.account.namespace).await,
+        status @ (TokenStatus::Accepted(..) | TokenStatus::Denied(_)) => {
+            let permissions = match permissions_by_bindings(cluster, &claims.account).await {
+                Some(permissions) => permissions,
+                None => permissions_by_self_review(&client, &claims.account.namespace).await,
             };
-            (standing, Some(powers))
+            (status, Some(permissions))
         }
     };
-    Ok(Seen {
+    Ok(ClusterAnswer {
         server: cluster.server(),
-        standing,
-        powers,
+        status,
+        permissions,
     })
 }
 
-/// What the bindings of the cluster give to an account; `None` where we may not read them all.
-async fn by_bindings(cluster: &Cluster, account: &ServiceAccountRef) -> Option<TokenPermissions> {
+/// What the bindings of the cluster grant to an account; `None` if reading any of them is denied.
+async fn permissions_by_bindings(
+    cluster: &Cluster,
+    account: &ServiceAccountRef,
+) -> Option<TokenPermissions> {
     const KINDS: [InputKind; 4] = [
         InputKind::Role,
         InputKind::ClusterRole,
@@ -139,9 +148,9 @@ async fn by_bindings(cluster: &Cluster, account: &ServiceAccountRef) -> Option<T
         .then(|| TokenPermissions::Cluster(Box::new(explanation())))
 }
 
-/// What the API server tells the holder of the token.
-async fn by_own_answer(holder: &kube::Client, namespace: &str) -> TokenPermissions {
-    match probe::own_rules(holder, namespace).await {
+/// What the API server answers to a SelfSubjectRulesReview with the token.
+async fn permissions_by_self_review(client: &kube::Client, namespace: &str) -> TokenPermissions {
+    match probe::own_rules(client, namespace).await {
         Ok(rules) => TokenPermissions::Namespace(namespace.into(), rules),
         Err(error) => TokenPermissions::Unknown(explain(&error)),
     }

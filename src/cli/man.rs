@@ -11,14 +11,14 @@ use clap_mangen::Man;
 
 use super::Cli;
 
-/// Which page.
+/// The arguments of `man`.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Examples:
   token-exposure man > token-exposure.1
-  token-exposure man scan | man -l -         read the page of a command")]
+  token-exposure man scan | man -l -         read the page of one command")]
 pub(super) struct Args {
-    /// A command; the page of the program itself without one
+    /// The command to describe [default: the whole program]
     #[arg(value_name = "COMMAND")]
     command: Option<String>,
 }
@@ -33,7 +33,9 @@ pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
             let names = program.get_subcommands().map(clap::Command::get_name);
             let names: Vec<_> = names.map(str::to_owned).collect();
             let found = program.find_subcommand(name).cloned();
-            found.with_context(|| format!("`{name}` is none of {}", names.join(", ")))?
+            found.with_context(|| {
+                format!("`{name}` is not a command: use one of {}", names.join(", "))
+            })?
         }
     };
     let mut page = Vec::new();

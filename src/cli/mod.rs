@@ -1,4 +1,4 @@
-//! The command line: what was typed, and what it means.
+//! The command line: its commands and flags, and how each runs.
 
 mod cluster;
 mod completions;
@@ -20,10 +20,10 @@ use tracing_subscriber::EnvFilter;
 
 use crate::output::table::visible;
 
-/// The exit code when something could not be run or decided.
-const CANNOT: u8 = 2;
+/// The exit code when the program could not run, read an input or decide.
+const EXIT_ERROR: u8 = 2;
 
-/// Reports pods that carry a Kubernetes API token which no RBAC rule lets anyone use.
+/// Reports pods that carry a Kubernetes API token that no RBAC rule lets anyone use.
 #[derive(Debug, Parser)]
 #[command(
     name = "token-exposure",
@@ -33,15 +33,15 @@ const CANNOT: u8 = 2;
     disable_help_flag = true,
     after_help = "\
 Examples:
-  token-exposure scan -A                     judge the current cluster
-  token-exposure scan deploy/ -o patch       what switches unneeded tokens off in manifests
-  token-exposure explain shop/mail           why an account has its verdict"
+  token-exposure scan -A                     scan all namespaces of the current cluster
+  token-exposure scan deploy/ -o patch       print patches that disable unneeded tokens
+  token-exposure explain shop/mail           explain the verdict on a ServiceAccount"
 )]
 struct Cli {
     #[command(subcommand)]
     command: Command,
     /// Print help
-    // One help, which fits a screen.
+    // Only the short help: it fits on one screen.
     #[arg(short, long, global = true, display_order = 100, action = ArgAction::HelpShort)]
     help: Option<bool>,
 }
@@ -50,11 +50,11 @@ struct Cli {
 enum Command {
     /// Watch a cluster, write TokenExposureReports and serve metrics
     Controller(controller::Args),
-    /// Judge a cluster or files once
+    /// Scan a cluster or files once and report unneeded tokens
     Scan(scan::Args),
-    /// Say why an account has its verdict: tokens, bindings, rules, and what to do
+    /// Explain the verdict on a ServiceAccount: tokens, bindings, rules, and what to do
     Explain(explain::Args),
-    /// Say what a token is: whose, bound to what, for whom, and for how long
+    /// Show what a token contains: its ServiceAccount, bound object, audience and lifetime
     Inspect(inspect::Args),
     /// Print the CustomResourceDefinition of TokenExposureReport
     #[command(after_help = "\
@@ -67,18 +67,18 @@ Examples:
     Man(man::Args),
 }
 
-/// How logs are written.
+/// The format of logs.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
 enum LogFormat {
-    /// For a person.
+    /// Plain text.
     #[default]
     Text,
-    /// One JSON object a line.
+    /// One JSON object per line.
     Json,
 }
 
-/// Parses the command line, runs it, and tells how it went: 0 clean, 1 findings, 2 could not run or
-/// decide. A reader who has seen enough is no error.
+/// Parses and runs the command line. Returns 0 without findings, 1 with findings, and 2 if the program could
+/// not run, read an input or decide. A closed standard output is not an error.
 #[must_use]
 pub fn main() -> ExitCode {
     if called_as("kubectl_complete-token_exposure") {
@@ -89,8 +89,8 @@ pub fn main() -> ExitCode {
     let cli = match matches.and_then(|matches| Cli::from_arg_matches(&matches)) {
         Ok(cli) => cli,
         Err(error) => {
-            // Help and version go to standard output, and are no error.
-            let code = u8::from(error.use_stderr()) * CANNOT;
+            // Help and version go to standard output, and are not errors.
+            let code = u8::from(error.use_stderr()) * EXIT_ERROR;
             let _ = error.print();
             return ExitCode::from(code);
         }
@@ -106,13 +106,13 @@ pub fn main() -> ExitCode {
         if is_broken_pipe(&error) {
             return ExitCode::SUCCESS;
         }
-        complain(&format!("error: {error:#}"));
-        ExitCode::from(CANNOT)
+        print_message(&format!("error: {error:#}"));
+        ExitCode::from(EXIT_ERROR)
     })
 }
 
-/// The command line, under the name that it was called by: as a plugin of kubectl, the program is
-/// named `kubectl-token_exposure`.
+/// The command line, under the name by which the program was called: `kubectl-token_exposure` as a plugin of
+/// kubectl.
 fn command() -> clap::Command {
     if called_as("kubectl-token_exposure") {
         Cli::command().bin_name("kubectl token-exposure")
@@ -121,7 +121,7 @@ fn command() -> clap::Command {
     }
 }
 
-/// Whether the program was called by this name, which a link may give it.
+/// Whether the program was called by this name, for example through a link.
 fn called_as(name: &str) -> bool {
     let called = std::env::args_os().next().unwrap_or_default();
     Path::new(&called)
@@ -141,8 +141,8 @@ async fn run(cli: Cli) -> anyhow::Result<ExitCode> {
     }
 }
 
-/// Sends logs to standard error; `RUST_LOG` says how much of them. What the client library says of
-/// each failed request is left out by default: we say it once, with the fix.
+/// Sends logs to standard error; `RUST_LOG` sets their level. By default the client library's line for each
+/// failed request is not logged: this program logs the failure once, with the fix.
 fn start_logging(format: LogFormat, default: &str) {
     let default = || EnvFilter::new(format!("{default},kube_client=off,kube_runtime=off"));
     let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| default());
@@ -158,15 +158,15 @@ fn start_logging(format: LogFormat, default: &str) {
     }
 }
 
-/// The day, in UTC.
+/// Today's date in UTC.
 fn today() -> jiff::civil::Date {
     jiff::Timestamp::now()
         .to_zoned(jiff::tz::TimeZone::UTC)
         .date()
 }
 
-/// Says something on standard error, made visible; nobody may be reading.
-fn complain(message: &str) {
+/// Prints a message on standard error, made safe for terminals. A closed standard error is ignored.
+fn print_message(message: &str) {
     use io::Write;
     for line in message.lines() {
         let _ = writeln!(io::stderr(), "{}", visible(line));

@@ -1,4 +1,4 @@
-//! How a scan is told, and where to.
+//! The output of a scan: its formats and files.
 
 use std::{
     fs::File,
@@ -20,11 +20,11 @@ use crate::{
     },
 };
 
-/// How a scan is told, and where to.
+/// The flags that select the output.
 #[derive(Debug, clap::Args)]
 pub(super) struct OutputArgs {
-    /// How to print: table, wide, json, yaml, sarif, html, junit, markdown or patch; several go to
-    /// files, as in -o table -o sarif=report.sarif
+    /// Output format: table, wide, json, yaml, sarif, html, junit, markdown or patch; repeatable:
+    /// -o table -o sarif=report.sarif
     #[arg(
         short,
         long,
@@ -33,46 +33,46 @@ pub(super) struct OutputArgs {
         hide_default_value = true
     )]
     output: Vec<Output>,
-    /// Write to this file what would go to standard output
+    /// Write to this file instead of standard output
     #[arg(long, value_name = "FILE")]
     output_file: Option<PathBuf>,
-    /// With -o patch: change the files in place
+    /// With -o patch: write the patches into the files
     #[arg(long, requires = "paths")]
     write: bool,
 }
 
-/// What a scan found.
+/// The result of a scan.
 pub(super) struct Found<'a> {
-    /// All accounts that were judged.
+    /// All assessed accounts.
     pub(super) all: &'a [Exposure],
-    /// Those to show, worst first.
+    /// The accounts to show, worst first.
     pub(super) shown: &'a [&'a Exposure],
     pub(super) index: &'a Index,
-    /// Where the objects of files are written.
+    /// The files and lines of the objects.
     pub(super) places: &'a Places,
     /// Whether a verdict makes the scan fail.
     pub(super) fails: &'a dyn Fn(Verdict) -> bool,
-    /// What could not be read: no output looks complete then.
+    /// What could not be read: formats that have a place for it say that they are incomplete.
     pub(super) problems: &'a [&'a str],
 }
 
-/// One way to tell, and where to; standard output without a file.
+/// One output: a format, and a file; standard output without one.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Output {
     format: Format,
     file: Option<PathBuf>,
 }
 
-/// How to print.
+/// The format of an output.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
 enum Format {
-    /// For a person.
+    /// For people.
     Table,
-    /// For a person with a wide screen.
+    /// For people, with workloads.
     Wide,
     /// A v1 List of TokenExposureReports.
     Json,
-    /// The same as YAML.
+    /// The same List as YAML.
     Yaml,
     /// SARIF 2.1.0, for code scanning.
     Sarif,
@@ -80,7 +80,7 @@ enum Format {
     Html,
     /// For CI servers.
     Junit,
-    /// What switches the tokens off: for kustomize, with the kubectl command of each.
+    /// Patches that disable the tokens: for kustomize, each with its kubectl command.
     Patch,
     /// A table for a pull request.
     Markdown,
@@ -95,13 +95,16 @@ impl FromStr for Output {
             None => (text, None),
         };
         if file == Some("") {
-            return Err(format!("`{text}` names no file"));
+            return Err(format!("`{text}` has no file name after `=`"));
         }
         let format = Format::from_str(format, false).map_err(|_| {
             let names = Format::value_variants().iter();
             let names = names.filter_map(ValueEnum::to_possible_value);
             let names: Vec<_> = names.map(|name| name.get_name().to_owned()).collect();
-            format!("`{format}` is none of {}", names.join(", "))
+            format!(
+                "`{format}` is not a format: use one of {}",
+                names.join(", ")
+            )
         })?;
         Ok(Self {
             format,
@@ -111,13 +114,13 @@ impl FromStr for Output {
 }
 
 impl OutputArgs {
-    /// Whether files are to be changed.
-    pub(super) const fn writes(&self) -> bool {
+    /// Whether the scanned files are changed.
+    pub(super) const fn changes_files(&self) -> bool {
         self.write
     }
 
-    /// Where everything goes; an error where two would go to one place. Where files are changed, that is
-    /// instead of printing patches.
+    /// The outputs; an error if two have the same destination. Patches that are written into the files are
+    /// not printed.
     pub(super) fn destinations(&self) -> anyhow::Result<Vec<Output>> {
         let with_file = |output: &Output| Output {
             format: output.format,
@@ -128,7 +131,7 @@ impl OutputArgs {
             let all = outputs.len();
             outputs.retain(|output| output.format != Format::Patch);
             if outputs.len() == all {
-                bail!("--write changes files as -o patch would print it: give -o patch too");
+                bail!("`--write` needs `-o patch`: add it");
             }
         }
         for (place, output) in outputs.iter().enumerate() {
@@ -138,11 +141,11 @@ impl OutputArgs {
             {
                 match &output.file {
                     Some(file) => bail!(
-                        "two outputs go to {}: name a file for each, as in -o json=report.json",
+                        "two outputs have the same file {}: set a different file for each, for example `-o json=report.json`",
                         file.display()
                     ),
                     None => bail!(
-                        "two outputs go to standard output: name a file for all but one, as in -o json=report.json"
+                        "two outputs go to standard output: set a file for all but one, for example `-o json=report.json`"
                     ),
                 }
             }
@@ -152,7 +155,7 @@ impl OutputArgs {
 }
 
 impl Output {
-    /// Writes what was found.
+    /// Writes the result of a scan.
     pub(super) fn write(&self, found: &Found<'_>) -> anyhow::Result<()> {
         match &self.file {
             None => {
@@ -205,7 +208,7 @@ impl Found<'_> {
     }
 }
 
-/// The width of the terminal, and whether it wants colours; neither when the output goes elsewhere.
+/// The width of the terminal, and whether to use colours; neither if standard output is not a terminal.
 fn terminal_style() -> Style {
     if !io::stdout().is_terminal() {
         return Style::default();

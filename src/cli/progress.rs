@@ -1,4 +1,5 @@
-//! A progress bar on standard error: only on a terminal, and only for what takes long.
+//! A progress bar on standard error, shown only on a terminal and only when the work takes longer than a
+//! second.
 
 use std::{
     io::IsTerminal,
@@ -7,35 +8,35 @@ use std::{
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
-/// How long something takes before a bar is shown.
-const PATIENCE: Duration = Duration::from_secs(1);
+/// How long the work takes before the bar is shown.
+const DELAY: Duration = Duration::from_secs(1);
 
-/// Something that may take long; the bar goes with it.
+/// Progress of some work; the bar is removed on drop.
 pub(super) struct Progress {
     bar: ProgressBar,
     since: Instant,
 }
 
 impl Progress {
-    /// It begins; `what` is counted.
-    pub(super) fn of(what: &'static str) -> Self {
+    /// Starts to count; `unit` is shown after the counts.
+    pub(super) fn of(unit: &'static str) -> Self {
         let bar = ProgressBar::with_draw_target(Some(0), ProgressDrawTarget::hidden());
         let template = "{bar:40} {human_pos} of {human_len} {msg}";
         if let Ok(style) = ProgressStyle::with_template(template) {
             bar.set_style(style);
         }
-        bar.set_message(what);
+        bar.set_message(unit);
         Self {
             bar,
             since: Instant::now(),
         }
     }
 
-    /// So much more was read, and there is so much more to read.
-    pub(super) fn advance(&self, read: u64, more: u64) {
-        self.bar.inc_length(more);
+    /// Adds to what was read, and to what there is to read.
+    pub(super) fn advance(&self, read: u64, found: u64) {
+        self.bar.inc_length(found);
         self.bar.inc(read);
-        if self.bar.is_hidden() && self.since.elapsed() > PATIENCE && is_terminal() {
+        if self.bar.is_hidden() && self.since.elapsed() > DELAY && is_terminal() {
             self.bar.set_draw_target(ProgressDrawTarget::stderr());
         }
     }

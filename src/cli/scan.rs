@@ -9,9 +9,10 @@ use std::{
 use anyhow::bail;
 
 use super::{
-    CANNOT, LogFormat, complain,
+    EXIT_ERROR, LogFormat,
     input::{Input, InputArgs, Namespaces, Wanted},
     output::{Found, OutputArgs},
+    print_message,
 };
 use crate::{
     edit,
@@ -19,28 +20,28 @@ use crate::{
     output::table::{self, visible},
 };
 
-/// What to scan, and how to tell.
+/// The arguments of `scan`.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Exit codes:
-  0  nothing at or above --fail-on
-  1  findings at or above it
-  2  something could not be read or decided
+  0  no finding at or above --fail-on
+  1  findings at or above --fail-on
+  2  the command could not run, read an input or change a file
 
 Examples:
-  token-exposure scan -A                   the current cluster
+  token-exposure scan -A                   all namespaces of the current cluster
   token-exposure scan deploy/              a folder of manifests
-  helm template . | token-exposure scan -  what a chart renders")]
+  helm template . | token-exposure scan -  the output of a chart")]
 pub(super) struct Args {
     #[command(flatten)]
     input: InputArgs,
-    /// The namespace to scan; in files, that of objects without one
+    /// Namespace to scan; in files, the namespace of objects without one
     #[arg(short, long, value_name = "NAME", conflicts_with = "all_namespaces")]
     namespace: Option<String>,
     /// Scan all namespaces
     #[arg(short = 'A', long)]
     all_namespaces: bool,
-    /// Only pods with these labels, as in app=web,tier!=db
+    /// Scan only pods with these labels, for example app=web,tier!=db
     #[arg(
         short = 'l',
         long,
@@ -51,21 +52,21 @@ pub(super) struct Args {
     selector: LabelSelector,
     #[command(flatten)]
     output: OutputArgs,
-    /// Which ServiceAccounts are shown
+    /// Which ServiceAccounts to show
     #[arg(long, value_name = "SCOPE", value_enum, default_value_t)]
     report_scope: Scope,
-    /// The least bad verdict that makes the exit code 1
+    /// Exit with code 1 if an account has this verdict or a worse one
     #[arg(long, value_name = "VERDICT", value_enum, default_value_t)]
     fail_on: FailOn,
 }
 
-/// Which ServiceAccounts are told of.
+/// Which ServiceAccounts are shown.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
 pub(super) enum Scope {
-    /// Those with a finding.
+    /// ServiceAccounts with a finding.
     #[default]
     Findings,
-    /// All that exist, or that a pod or template names.
+    /// All ServiceAccounts that exist, or that a pod or template uses.
     All,
 }
 
@@ -78,7 +79,7 @@ impl From<Scope> for ReportScope {
     }
 }
 
-/// The least bad verdict that makes the exit code 1.
+/// The mildest verdict for which the exit code is 1.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
 enum FailOn {
     #[default]
@@ -99,17 +100,17 @@ impl FailOn {
     }
 }
 
-/// Scans, prints, and says by the exit code how it went.
+/// Scans, prints the result, and returns the exit code.
 pub(super) async fn run(args: Args) -> anyhow::Result<ExitCode> {
     super::start_logging(LogFormat::Text, "warn");
     let outputs = args.output.destinations()?;
-    if args.output.writes() && args.input.has_stdin() {
-        bail!("standard input cannot be changed: give files, or leave --write out");
+    if args.output.changes_files() && args.input.has_stdin() {
+        bail!("standard input cannot be changed: use files, or remove `--write`");
     }
     let mut input = args.input.read(args.wanted()).await?;
-    input.tell();
-    let mut all = args.judge(&input);
-    note_widened_baseline(&all);
+    input.print_messages();
+    let mut all = args.assess(&input);
+    print_widened_defaults(&all);
     let fails = |verdict| args.fail_on.includes(verdict);
     let scope = ReportScope::from(args.report_scope);
     let mut changed = true;
@@ -129,25 +130,25 @@ pub(super) async fn run(args: Args) -> anyhow::Result<ExitCode> {
         for output in &outputs {
             output.write(&found)?;
         }
-        if args.output.writes() {
+        if args.output.changes_files() {
             changed = change_files(&found)?;
         }
     }
-    if args.output.writes() {
+    if args.output.changes_files() {
         input = args.input.read(args.wanted()).await?;
-        all = args.judge(&input);
+        all = args.assess(&input);
         writeln!(io::stdout(), "{}", table::counts(&all))?;
     }
     let failed = all.iter().any(|exposure| fails(exposure.verdict));
     Ok(match (input.complete && changed, failed) {
-        (false, _) => ExitCode::from(CANNOT),
+        (false, _) => ExitCode::from(EXIT_ERROR),
         (true, true) => ExitCode::from(1),
         (true, false) => ExitCode::SUCCESS,
     })
 }
 
 impl Args {
-    /// What is read.
+    /// What to read.
     fn wanted(&self) -> Wanted<'_> {
         Wanted {
             namespaces: match (&self.namespace, self.all_namespaces) {
@@ -159,22 +160,22 @@ impl Args {
         }
     }
 
-    /// The answers for all accounts of the input. Where pods are selected, accounts without any of them
-    /// are nobody's question.
-    fn judge(&self, input: &Input) -> Vec<Exposure> {
+    /// The answers for all accounts of the input. With `--selector`, accounts without a selected pod are left
+    /// out.
+    fn assess(&self, input: &Input) -> Vec<Exposure> {
         let index = input.index.read();
         let subjects = index
             .accounts()
             .filter(|(_, known)| known.exists_or_has_pods());
         let assessed = subjects.map(|(account, _)| index.assess(account));
-        let asked =
+        let is_selected =
             |exposure: &Exposure| self.selector.selects_all() || !exposure.workloads.is_empty();
-        assessed.filter(asked).collect()
+        assessed.filter(is_selected).collect()
     }
 }
 
-/// Switches off in the files what is unneeded, and says where; whether all of it could be. What a person
-/// must look at first is left as it is.
+/// Disables unneeded tokens in the files, prints each change, and returns whether all could be made. Findings
+/// that a person must review first are not changed.
 fn change_files(found: &Found<'_>) -> io::Result<bool> {
     let unneeded = found.shown.iter();
     let unneeded = unneeded.filter(|exposure| exposure.verdict == Verdict::Unneeded);
@@ -184,28 +185,29 @@ fn change_files(found: &Found<'_>) -> io::Result<bool> {
     {
         if remediation.patches.is_empty() {
             let (account, summary) = (&exposure.account, &remediation.summary);
-            complain(&visible(&format!("note: {account}: {summary}")));
+            print_message(&visible(&format!("note: {account}: {summary}")));
         }
         let own = remediation.patches.iter();
         patches.extend(own.map(|patch| (&*exposure.account.namespace, patch)));
     }
-    let changed = edit::patch(&found.places, &patches);
+    let changed = edit::patch(found.places, &patches);
     let mut out = io::stdout().lock();
     for ((namespace, _), patched) in patches.iter().zip(&changed) {
         let target = visible(&format!("{} in namespace {namespace}", patched.target));
         for file in &patched.files {
             let file = visible(&file.display().to_string());
-            writeln!(out, "{file}: {target}: token switched off")?;
+            writeln!(out, "{file}: {target}: token disabled")?;
         }
         for failure in &patched.failures {
-            complain(&format!("error: {target}: {}", visible(failure)));
+            print_message(&format!("error: {target}: {}", visible(failure)));
         }
     }
     Ok(changed.iter().all(|patched| patched.failures.is_empty()))
 }
 
-/// Says which bindings give everybody more than Kubernetes does: no permission told is among that.
-fn note_widened_baseline(exposures: &[Exposure]) {
+/// Prints which bindings grant every authenticated user more than Kubernetes does: such permissions are not
+/// listed for an account.
+fn print_widened_defaults(exposures: &[Exposure]) {
     const SHOWN: usize = 3;
     let widened = exposures
         .iter()
@@ -222,8 +224,8 @@ fn note_widened_baseline(exposures: &[Exposure]) {
         more => format!(" and {more} more"),
     };
     if !shown.is_empty() {
-        complain(&visible(&format!(
-            "note: every identity here has more than Kubernetes itself gives, by {}{more}: permissions are told beyond that",
+        print_message(&visible(&format!(
+            "note: every authenticated user is granted more than the default permissions of Kubernetes, by {}{more}: only permissions beyond these are listed",
             shown.join(", ")
         )));
     }

@@ -1,4 +1,4 @@
-//! Changes manifests as patches say, and nothing else in them: comments, order and style stay.
+//! Applies patches to the text of manifests and changes nothing else: comments, order and style stay.
 
 use std::ops::Range;
 
@@ -6,14 +6,14 @@ use serde_json::{Map, Value};
 
 use crate::files::outline::{Content, Key, Node, Style};
 
-/// A part of a text, and what takes its place.
+/// A range of a text, and its replacement.
 pub(super) type Edit = (Range<usize>, String);
 
-/// What makes an object of `text` what a patch says: a JSON merge patch, or a strategic one whose lists
-/// are merged by name. The offsets of the outline count from `base`; lines end with `newline`.
+/// The edits that apply a patch to an object of `text`: a JSON merge patch, or a strategic merge patch whose
+/// lists are merged by name. The offsets of the outline count from `base`; lines end with `newline`.
 ///
 /// # Errors
-/// Where the object is written in a way that such a change would reach others too.
+/// When the object does not have the field to change, or the change would affect other objects too.
 pub(super) fn edits(
     text: &str,
     base: usize,
@@ -33,18 +33,18 @@ pub(super) fn edits(
 
 /// The text after all edits.
 pub(super) fn apply(text: &str, mut edits: Vec<Edit>) -> String {
-    // Of two at one place, the first comes first.
+    // The sort is stable: edits at the same offset keep their order.
     edits.sort_by_key(|(range, _)| range.start);
-    let (mut changed, mut kept) = (String::with_capacity(text.len()), 0);
+    let (mut changed, mut copied) = (String::with_capacity(text.len()), 0);
     for (range, new) in edits {
-        changed.push_str(text.get(kept..range.start).unwrap_or_default());
+        changed.push_str(text.get(copied..range.start).unwrap_or_default());
         changed.push_str(&new);
-        kept = range.end;
+        copied = range.end;
     }
-    changed + &text[kept..]
+    changed + &text[copied..]
 }
 
-/// What an object is after a patch: what an edit of its text must come to.
+/// Applies a patch to an object; the edits of its text must have the same result.
 pub(super) fn merge(value: &mut Value, patch: &Value, name: &str) {
     match (value, patch) {
         (Value::Object(fields), Value::Object(changes)) => {
@@ -65,7 +65,7 @@ pub(super) fn merge(value: &mut Value, patch: &Value, name: &str) {
     }
 }
 
-/// `patchMergeKey` of a list.
+/// The `patchMergeKey` of a list.
 fn merge_key(list: &str) -> &'static str {
     match list {
         "volumeMounts" => "mountPath",
@@ -87,7 +87,9 @@ impl Editor<'_> {
                 for (name, value) in fields {
                     match node.entry(name) {
                         Some((key, known)) => self.change(Some(key), known, value)?,
-                        None if value.is_object() => return Err(format!("it has no `{name}`")),
+                        None if value.is_object() => {
+                            return Err(format!("the object has no `{name}`"));
+                        }
                         None => {
                             missing.insert(name.clone(), value.clone());
                         }
@@ -112,31 +114,35 @@ impl Editor<'_> {
                 }
                 Ok(())
             }
-            (_, Content::Alias) => Err("it is written as an alias of another part".to_owned()),
+            (_, Content::Alias) => {
+                Err("the field is an alias of another part of the file".to_owned())
+            }
             (_, Content::Scalar(text)) => {
-                let says = patch
+                let wanted = patch
                     .as_str()
                     .map_or_else(|| patch.to_string(), str::to_owned);
-                if *text != says {
+                if *text != wanted {
                     self.replace(key, node, patch);
                 }
                 Ok(())
             }
             (_, Content::Mapping(..) | Content::List(..) | Content::LeftOut) => {
-                Err("it is written in a way that is not known".to_owned())
+                Err("the field is written in a form that is not supported".to_owned())
             }
         }
     }
 
-    /// Puts another value in the place of a scalar.
+    /// Replaces a scalar.
     fn replace(&mut self, key: Option<&Key>, node: &Node, value: &Value) {
         let new = value.to_string();
         match key {
-            // Nothing is written there: it goes behind the colon.
+            // The value is empty: the new one goes after the colon.
             Some(key) if node.start == node.end => {
-                let colon = self.text[key.end..].find(':').map_or(0, |place| place + 1);
-                let place = key.end + colon;
-                self.edits.push((place..place, format!(" {new}")));
+                let colon = self.text[key.end..]
+                    .find(':')
+                    .map_or(0, |offset| offset + 1);
+                let offset = key.end + colon;
+                self.edits.push((offset..offset, format!(" {new}")));
             }
             _ => self.edits.push((node.start..node.end, new)),
         }
@@ -160,7 +166,7 @@ impl Editor<'_> {
                 name.to_owned()
             };
             let entry = format!("{name}: {value}");
-            let (place, new) = match first {
+            let (offset, new) = match first {
                 Some(first) if self.breaks(node.start, first.start) => {
                     let indent = self.indent(first.start);
                     (node.start + 1, format!("{}{indent}{entry},", self.newline))
@@ -168,7 +174,7 @@ impl Editor<'_> {
                 Some(first) => (first.start, format!("{entry}, ")),
                 None => (node.start + 1, entry),
             };
-            return self.edits.push((place..place, new));
+            return self.edits.push((offset..offset, new));
         };
         let mut fields = Map::new();
         fields.insert(name.to_owned(), value.clone());
@@ -177,7 +183,7 @@ impl Editor<'_> {
         let head = parent.map(|key| key.end);
         let head = head.filter(|head| self.breaks(*head, first.start));
         let after = match neighbour.or(head) {
-            Some(place) if !value.is_array() => place,
+            Some(offset) if !value.is_array() => offset,
             _ => node.end,
         };
         self.add_lines(after, &lines);
@@ -191,7 +197,7 @@ impl Editor<'_> {
             let lines = self.block(&item, self.dash_before(first));
             return self.add_lines(node.end, &lines);
         }
-        let (place, new) = match items.last() {
+        let (offset, new) = match items.last() {
             Some(last) if self.breaks(node.start, last.start) => {
                 let indent = self.indent(last.start);
                 (last.end, format!(",{}{indent}{value}", self.newline))
@@ -199,10 +205,10 @@ impl Editor<'_> {
             Some(last) => (last.end, format!(", {value}")),
             None => (node.start + 1, value.to_string()),
         };
-        self.edits.push((place..place, new));
+        self.edits.push((offset..offset, new));
     }
 
-    /// A value on lines of its own.
+    /// A value in block style.
     fn block(&self, value: &Value, indent: usize) -> String {
         let yaml = serde_saphyr::to_string(value).unwrap_or_default();
         let indent = " ".repeat(indent);
@@ -211,37 +217,37 @@ impl Editor<'_> {
         lines.collect()
     }
 
-    /// Adds lines after the one that a place is in, or after what is written last before it.
+    /// Adds lines after the line of the last text before an offset.
     fn add_lines(&mut self, after: usize, lines: &str) {
         let written = self.text[..after].trim_end().len();
         let rest = &self.text[written..];
-        let (place, new) = if let Some(end) = rest.find('\n') {
+        let (offset, new) = if let Some(end) = rest.find('\n') {
             (written + end + 1, lines.to_owned())
         } else {
             let new = format!("{}{}", self.newline, lines.trim_end());
             (self.text.len(), new)
         };
-        self.edits.push((place..place, new));
+        self.edits.push((offset..offset, new));
     }
 
-    /// The column of the dash that an item of a list stands behind.
+    /// The column of the dash before an item of a list.
     fn dash_before(&self, item: usize) -> usize {
         let dash = self.text[..item].rfind('-');
         self.column(dash.unwrap_or_default())
     }
 
-    /// What stands before a place in its line, if that is nothing but space.
-    fn indent(&self, place: usize) -> &str {
-        let before = &self.text[place - self.column(place)..place];
+    /// The white space before an offset in its line; empty if the line has other text there.
+    fn indent(&self, offset: usize) -> &str {
+        let before = &self.text[offset - self.column(offset)..offset];
         if before.trim().is_empty() { before } else { "" }
     }
 
-    fn column(&self, place: usize) -> usize {
-        let line = self.text[..place].rfind('\n').map_or(0, |end| end + 1);
-        place - line
+    fn column(&self, offset: usize) -> usize {
+        let line = self.text[..offset].rfind('\n').map_or(0, |end| end + 1);
+        offset - line
     }
 
-    /// Whether two places are on different lines.
+    /// Whether two offsets are on different lines.
     fn breaks(&self, from: usize, to: usize) -> bool {
         self.text[from..to].contains('\n')
     }

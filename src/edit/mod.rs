@@ -1,5 +1,5 @@
-//! Changes manifests as patches say: a file is changed as a whole or not at all, and says afterwards what
-//! it said before and what the patches add, nothing else.
+//! Writes patches into manifests. The changed file is parsed again before it replaces the old one: it must
+//! contain what the old one did, plus the patches, and nothing else.
 
 mod merge;
 
@@ -21,19 +21,19 @@ use crate::{
     model::{Workload, exposure::Patch},
 };
 
-/// What came of patching a manifest.
+/// The result of one patch.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Patched {
-    /// The object.
+    /// The patched object.
     pub target: Workload,
-    /// The files that it was changed in.
+    /// The files in which it was changed.
     pub files: Vec<PathBuf>,
-    /// Why it was not, or not everywhere.
+    /// Why it was not changed, or not everywhere.
     pub failures: Vec<String>,
 }
 
-/// Changes the manifests of objects as patches say; the namespace of each stands beside it. A file
-/// that would not say just that afterwards is left as it is.
+/// Writes patches, each with its namespace, into the manifests. A file in which a patch would change
+/// anything else is not changed.
 #[must_use]
 pub fn patch(places: &Places, patches: &[(&str, &Patch)]) -> Vec<Patched> {
     let mut outcomes: Vec<_> = patches
@@ -48,7 +48,7 @@ pub fn patch(places: &Places, patches: &[(&str, &Patch)]) -> Vec<Patched> {
     for (number, (namespace, patch)) in patches.iter().enumerate() {
         let lasting = places.lasting(namespace, &patch.target);
         if lasting.is_empty() {
-            let failure = "is in no file: it must be patched where it is".to_owned();
+            let failure = "is not in the scanned files: patch it in the cluster".to_owned();
             outcomes[number].failures.push(failure);
         }
         for place in lasting {
@@ -63,13 +63,13 @@ pub fn patch(places: &Places, patches: &[(&str, &Patch)]) -> Vec<Patched> {
             .map(|(number, place)| (*place, &patches[*number].1.patch))
             .collect();
         let result = patch_file(file, &wanted);
-        for (place, (number, _)) in changes.iter().enumerate() {
+        for (index, (number, _)) in changes.iter().enumerate() {
             let outcome = &mut outcomes[*number];
-            let failed = match &result {
-                Ok(outcome) => outcome.failures.get(&place),
+            let failure = match &result {
+                Ok(changed) => changed.failures.get(&index),
                 Err(why) => Some(why),
             };
-            match failed {
+            match failure {
                 Some(why) => {
                     let why = format!("{}: {why}", file.display());
                     outcome.failures.push(why);
@@ -81,14 +81,14 @@ pub fn patch(places: &Places, patches: &[(&str, &Patch)]) -> Vec<Patched> {
     outcomes
 }
 
-/// What came of changes to a text.
+/// A text after changes.
 struct Changed {
     text: String,
-    /// Why some of them could not be made, by their places.
+    /// Why some changes could not be made, by their index.
     failures: BTreeMap<usize, String>,
 }
 
-/// Changes a file.
+/// Patches one file.
 fn patch_file(file: &Path, changes: &[(&Place, &Value)]) -> Result<Changed, String> {
     let cannot = |error: io::Error| format!("cannot be changed: {error}");
     let text = fs::read_to_string(file).map_err(cannot)?;
@@ -99,7 +99,7 @@ fn patch_file(file: &Path, changes: &[(&Place, &Value)]) -> Result<Changed, Stri
     Ok(new)
 }
 
-/// Writes a file beside itself first: it is never half there. Owner and permissions stay.
+/// Replaces a file by renaming a new one, so that it is never half-written. Owner and permissions stay.
 fn write(file: &Path, text: &str) -> io::Result<()> {
     let real = file.canonicalize()?;
     let known = fs::metadata(&real)?;
@@ -114,17 +114,18 @@ fn write(file: &Path, text: &str) -> io::Result<()> {
         .and_then(|()| fs::set_permissions(&beside, known.permissions()))
         .and_then(|()| fs::rename(&beside, &real));
     if written.is_err() {
-        // What could not be written may not be there at all.
+        // The new file may not exist: then there is nothing to remove.
         let _ = fs::remove_file(&beside);
     }
     written
 }
 
-/// A text after changes. What cannot be changed alone keeps no other from being changed.
+/// A text after changes. A change that fails does not prevent the others.
 fn patched(text: &str, changes: &[(&Place, &Value)]) -> Changed {
-    const REACHES: &str = "it is written in a way that such a change would reach other parts too";
-    /// Of more changes than these, none is tried by itself.
-    const MOST: usize = 200;
+    const AFFECTS_OTHERS: &str =
+        "the change would also affect other parts of the file, for example through an alias";
+    /// The largest number of changes that are tried one by one.
+    const MAX_SINGLE: usize = 200;
     let all: Vec<usize> = (0..changes.len()).collect();
     if let Some(new) = attempt(text, changes, &all) {
         return new;
@@ -132,10 +133,10 @@ fn patched(text: &str, changes: &[(&Place, &Value)]) -> Changed {
     let mut failures = BTreeMap::new();
     let mut alone = all.clone();
     alone.retain(|number| {
-        let tried = (all.len() <= MOST).then(|| attempt(text, changes, &[*number]));
+        let tried = (all.len() <= MAX_SINGLE).then(|| attempt(text, changes, &[*number]));
         let why = match tried.flatten() {
             Some(mut new) => new.failures.remove(number),
-            None => Some(REACHES.to_owned()),
+            None => Some(AFFECTS_OTHERS.to_owned()),
         };
         let succeeds = why.is_none();
         failures.extend(why.map(|why| (*number, why)));
@@ -145,7 +146,7 @@ fn patched(text: &str, changes: &[(&Place, &Value)]) -> Changed {
         text: text.to_owned(),
         failures: alone
             .iter()
-            .map(|number| (*number, REACHES.to_owned()))
+            .map(|number| (*number, AFFECTS_OTHERS.to_owned()))
             .collect(),
     });
     failures.extend(new.failures);
@@ -155,7 +156,7 @@ fn patched(text: &str, changes: &[(&Place, &Value)]) -> Changed {
     }
 }
 
-/// A text after some of the changes, which is read again; `None` where it does not say just that.
+/// A text after some of the changes, parsed again; `None` if it contains anything else.
 fn attempt(text: &str, changes: &[(&Place, &Value)], wanted: &[usize]) -> Option<Changed> {
     let mut edits: Vec<Edit> = Vec::new();
     let mut failures = BTreeMap::new();
@@ -168,7 +169,7 @@ fn attempt(text: &str, changes: &[(&Place, &Value)], wanted: &[usize]) -> Option
             .at(place.line)
             .and_then(|(start, root)| Some((start, root.item(&place.items)?)));
         let own = object
-            .ok_or_else(|| "it is not there any more".to_owned())
+            .ok_or_else(|| "the object is no longer in the file".to_owned())
             .and_then(|(start, object)| merge::edits(text, start, newline, object, patch));
         match own {
             Ok(own) => {
@@ -180,15 +181,19 @@ fn attempt(text: &str, changes: &[(&Place, &Value)], wanted: &[usize]) -> Option
         }
     }
     let new = merge::apply(text, edits);
-    says(text, &merges, &new).then_some(Changed {
+    contains_exactly(text, &merges, &new).then_some(Changed {
         text: new,
         failures,
     })
 }
 
-/// Whether a text says what another one does after patches, which are given with the lines that their
-/// documents begin in. Of each text, one document is in memory at a time.
-fn says(text: &str, patches: &BTreeMap<usize, Vec<(&[usize], &Value)>>, new: &str) -> bool {
+/// Whether `new` contains exactly what `text` does after the patches, which are listed by the first line of
+/// their document. Of each text, only one document is in memory at a time.
+fn contains_exactly(
+    text: &str,
+    patches: &BTreeMap<usize, Vec<(&[usize], &Value)>>,
+    new: &str,
+) -> bool {
     let mut found = values(new);
     let as_expected = |(line, mut expected): (usize, Value)| {
         for (items, patch) in patches.get(&line).into_iter().flatten() {
@@ -202,16 +207,15 @@ fn says(text: &str, patches: &BTreeMap<usize, Vec<(&[usize], &Value)>>, new: &st
     values(text).all(as_expected) && found.next().is_none()
 }
 
-/// What the documents of a text say, with the lines that they begin in; those that cannot be parsed left
-/// out.
+/// The values of the documents of a text with their first lines, without those that cannot be parsed.
 fn values(text: &str) -> impl Iterator<Item = (usize, Value)> {
     let manifests = manifests(text).filter_map(Result::ok);
     manifests.filter_map(|manifest: Manifest<'_>| Some((manifest.line, manifest.read().ok()?)))
 }
 
-/// The object at these places in lists of objects.
-fn item<'a>(value: &'a mut Value, items: &[usize]) -> Option<&'a mut Value> {
-    items.iter().try_fold(value, |value, place| {
-        value.get_mut("items")?.get_mut(*place)
+/// The object at these indices in nested lists of objects.
+fn item<'a>(value: &'a mut Value, indices: &[usize]) -> Option<&'a mut Value> {
+    indices.iter().try_fold(value, |value, index| {
+        value.get_mut("items")?.get_mut(*index)
     })
 }

@@ -1,4 +1,4 @@
-//! ClusterRoles from files, with what aggregation needs: live ones store their answer.
+//! ClusterRoles from files, with the fields that aggregation needs: a cluster stores the aggregated rules.
 
 use std::collections::BTreeMap;
 
@@ -10,7 +10,7 @@ use crate::{
     rbac::aggregate::AggregatedRole,
 };
 
-/// A ClusterRole with what aggregation needs.
+/// A ClusterRole with the fields that aggregation needs.
 #[derive(Debug, Default, Deserialize)]
 #[serde(default, rename_all = "camelCase")]
 pub(super) struct ClusterRole {

@@ -1,4 +1,4 @@
-//! Puts the objects of manifests into the index, one by one.
+//! Adds the objects of manifests to the index, one by one.
 
 mod finish;
 
@@ -33,15 +33,15 @@ pub(super) struct Loader<'a> {
     outcome: Outcome,
     templates: Templates,
     cluster_roles: BTreeMap<String, AggregatedRole>,
-    /// What the input has already is left as it is.
-    filling: bool,
-    /// The file that is being read; `None` for what is no file.
+    /// Whether an object that is already known is kept: the bootstrap objects replace none.
+    keeps_known: bool,
+    /// The file that is being read; `None` for standard input.
     file: Option<Arc<Path>>,
-    /// Whether the user named the file, and not only its folder.
+    /// Whether the user named the file itself, not only its folder.
     explicit: bool,
-    /// What the API server would reject of the object that is being read, and why it is not judged.
+    /// What the API server would reject in the object that is being read, or why it is not assessed.
     warnings: Vec<String>,
-    /// What else is wrong with that object.
+    /// Other errors in that object.
     faults: Vec<String>,
 }
 
@@ -53,7 +53,7 @@ impl<'a> Loader<'a> {
             outcome: Outcome::default(),
             templates: Templates::default(),
             cluster_roles: BTreeMap::new(),
-            filling: false,
+            keeps_known: false,
             file: None,
             explicit: false,
             warnings: Vec::new(),
@@ -65,7 +65,7 @@ impl<'a> Loader<'a> {
 impl Loader<'_> {
     // === paths ===
 
-    /// Reads a file; `explicit` where the user named it, and not only its folder.
+    /// Reads a file; `explicit` if the user named the file itself, not only its folder.
     pub(super) fn path(&mut self, path: Result<PathBuf, Problem>, explicit: bool) {
         self.explicit = explicit;
         match path {
@@ -105,7 +105,7 @@ impl Loader<'_> {
         self.problem(place, malformed.message);
     }
 
-    /// Whether the user asked for pods with these labels.
+    /// Whether the selector of the user matches these labels.
     fn selects(&self, labels: &wire::Labels) -> bool {
         self.wanted.pods.matches(|key| labels.get(key))
     }
@@ -121,8 +121,8 @@ impl Loader<'_> {
         }
     }
 
-    /// `list` is the list that it is an item of: the items of one for a single kind need not say of
-    /// which kind and version they are.
+    /// `list` is the list that contains the manifest: the items of a typed list, such as a PodList, may omit
+    /// `kind` and `apiVersion`.
     fn manifest(&mut self, place: &str, mut manifest: Manifest<'_>, list: Option<&Head<'_>>) {
         let mut head = match manifest.head() {
             Ok(head) => head,
@@ -147,7 +147,7 @@ impl Loader<'_> {
         if result.is_ok() && warnings.is_empty() && faults.is_empty() {
             return;
         }
-        let place = format!("{place}:{}", manifest.line_to_tell());
+        let place = format!("{place}:{}", manifest.own_line());
         let warning = |message| Problem {
             place: place.clone(),
             message,
@@ -158,7 +158,11 @@ impl Loader<'_> {
         let name = manifest.name();
         let subject = format!("{} {name}", head.kind);
         for message in result.err().into_iter().chain(faults) {
-            self.problem(place.clone(), format!("{}: {message}", subject.trim()));
+            let message = match subject.trim() {
+                "" => message,
+                subject => format!("{subject}: {message}"),
+            };
+            self.problem(place.clone(), message);
         }
     }
 
@@ -179,14 +183,16 @@ impl Loader<'_> {
                 self.template(head, manifest)?;
             }
             ("", "Status") => {
-                return Err("is an answer of the API server, and no object".to_owned());
+                return Err("is an error response of the API server, not an object".to_owned());
             }
             ("meta.k8s.io", "Table") => {
-                return Err("is what kubectl prints: get it with -o json or -o yaml".to_owned());
+                return Err(
+                    "is a printed table: get the objects with -o json or -o yaml".to_owned(),
+                );
             }
-            (_, "") => return self.nameless(head, manifest),
-            // Another kind may embed a pod template in the usual place, as Argo's Rollout does; if
-            // it has something else there, it is none of ours.
+            (_, "") => return self.without_kind(head, manifest),
+            // A custom kind may embed a pod template in the usual field, for example a Rollout of Argo.
+            // One with something else in that field is ignored.
             _ => {
                 let _ = self.template(head, manifest);
                 return Ok(());
@@ -196,14 +202,14 @@ impl Loader<'_> {
         Ok(())
     }
 
-    /// What does not say what it is. Files of other programs may well lie beside manifests; what looks
-    /// like an object is one that kubectl would refuse.
-    fn nameless(&self, head: &Head<'_>, manifest: &Manifest<'_>) -> Result<(), String> {
+    /// A document without a `kind`. Files of other programs may lie beside manifests, and are ignored; an
+    /// object without a `kind` is an error, as it is for kubectl.
+    fn without_kind(&self, head: &Head<'_>, manifest: &Manifest<'_>) -> Result<(), String> {
         if !manifest.name().is_empty() && !head.api_version.is_empty() {
-            return Err("has no `kind`: say what it is".to_owned());
+            return Err("has no `kind`: add it".to_owned());
         }
         if !manifest.is_object() && self.explicit {
-            return Err("is no object of Kubernetes: it has no fields".to_owned());
+            return Err("is not a Kubernetes object: it has no fields".to_owned());
         }
         Ok(())
     }
@@ -215,10 +221,10 @@ impl Loader<'_> {
         let mut wire: K::Wire = manifest.read()?;
         self.place(wire.metadata_mut(), K::INPUT.is_namespaced());
         let key = K::key(&wire);
-        self.refused(K::INPUT, &key.name, wire.rejected());
-        if !(self.filling && self.index.contains::<K>(&key)) {
+        self.warn_rejected(K::INPUT, &key.name, wire.rejected());
+        if !(self.keeps_known && self.index.contains::<K>(&key)) {
             if K::INPUT == InputKind::ServiceAccount {
-                self.claim(&wire.metadata().annotations);
+                self.check_exemption(&wire.metadata().annotations);
                 let account = Workload {
                     kind: K::INPUT.name().into(),
                     name: (&*key.name).into(),
@@ -233,16 +239,16 @@ impl Loader<'_> {
         Ok(())
     }
 
-    /// Notes what the API server would reject of an object.
-    fn refused(&mut self, kind: InputKind, name: &str, refused: Vec<String>) {
+    /// Adds a warning for each reason why the API server would reject an object.
+    fn warn_rejected(&mut self, kind: InputKind, name: &str, rejections: Vec<String>) {
         let kind = kind.name();
-        let warnings = refused.into_iter();
+        let warnings = rejections.into_iter();
         let warnings =
-            warnings.map(|why| format!("the API server would refuse {kind} {name}: {why}"));
+            warnings.map(|why| format!("the API server would reject {kind} {name}: {why}"));
         self.warnings.extend(warnings);
     }
 
-    /// Notes where an object is written, and whether a change of it would last.
+    /// Records the position of an object, and whether a change to it would last.
     fn note_place(&mut self, key: ObjectKey, manifest: &Manifest<'_>, kind: &str, lasts: bool) {
         if let Some(file) = &self.file {
             let place = Place {
@@ -256,8 +262,8 @@ impl Loader<'_> {
         }
     }
 
-    /// Notes what is wrong with the exemption that annotations claim.
-    fn claim(&mut self, annotations: &wire::Annotations) {
+    /// Records the error in the exemption annotations, if there is one.
+    fn check_exemption(&mut self, annotations: &wire::Annotations) {
         let claim = facts::exemption::claim(annotations);
         self.faults.extend(claim.and_then(|claim| claim.fault()));
     }
@@ -270,8 +276,8 @@ impl Loader<'_> {
         self.apply::<K>(manifest)
     }
 
-    /// Gives an object its namespace: the default where it has none, none where it can have none; and
-    /// its name, where the API server would generate one.
+    /// Sets the namespace of an object: the default if it has none, none if it is cluster-scoped. An object
+    /// with a generated name gets the pattern of such names.
     fn place(&mut self, metadata: &mut wire::Metadata, namespaced: bool) {
         if metadata.name.is_empty() {
             metadata.name = format!("{}*", metadata.generate_name);
@@ -289,7 +295,7 @@ impl Loader<'_> {
     fn pod(&mut self, manifest: &Manifest<'_>) -> Result<(), String> {
         let mut wire: wire::Pod = manifest.read()?;
         self.place(&mut wire.metadata, true);
-        self.claim(&wire.metadata.annotations);
+        self.check_exemption(&wire.metadata.annotations);
         if !self.selects(&wire.metadata.labels) {
             return Ok(());
         }
@@ -297,8 +303,9 @@ impl Loader<'_> {
         let key = Pods::key(&wire);
         let workload = workload_key(&key.namespace, &facts.workload);
         let is_manifest = facts.origin == Origin::Template;
-        let is_made = !wire.metadata.owner_references.is_empty() || !wire.metadata.uid.is_empty();
-        let lasts = is_manifest && !is_made;
+        let is_created =
+            !wire.metadata.owner_references.is_empty() || !wire.metadata.uid.is_empty();
+        let lasts = is_manifest && !is_created;
         self.note_place(workload.clone(), manifest, "Pod", lasts);
         if !is_manifest {
             self.templates.has_pods(workload);
@@ -328,15 +335,15 @@ impl Loader<'_> {
             let config = self.index.config();
             let facts = facts::pod::template(metadata, spec, workload, config);
             match owner {
-                Some(_) => self.templates.made_by(key.clone(), facts),
+                Some(_) => self.templates.created_by(key.clone(), facts),
                 None => self.templates.written(key.clone(), facts),
             }
             let lasts = owner.is_none() && wire.metadata.uid.is_empty();
             self.note_place(key, manifest, &head.kind, lasts);
-            self.claim(&metadata.annotations);
+            self.check_exemption(&metadata.annotations);
             if facts::exemption::claim(&wire.metadata.annotations).is_some() {
                 self.faults.push(format!(
-                    "annotation {EXEMPT} is not on the pod template and does not count: move it to the metadata of the template"
+                    "annotation {EXEMPT} is not on the pod template and is ignored: move it to the metadata of the template"
                 ));
             }
             if !PodKind::embeds_template(&head.kind) {
@@ -344,7 +351,7 @@ impl Loader<'_> {
             }
         } else if wire.template().is_none() && PodKind::embeds_template(&head.kind) {
             self.warnings.push(format!(
-                "{} {} has no pod template with containers: it is not judged",
+                "{} {} has no pod template with containers: it is skipped",
                 head.kind, wire.metadata.name
             ));
         }
@@ -355,9 +362,9 @@ impl Loader<'_> {
         self.outcome.has_rbac = true;
         let wire: ClusterRole = manifest.read()?;
         let name = wire.metadata.name.clone();
-        let refused = rejected::in_rules(wire.rules(), false);
-        self.refused(InputKind::ClusterRole, &name, refused);
-        if !(self.filling && self.cluster_roles.contains_key(&name)) {
+        let rejections = rejected::in_rules(wire.rules(), false);
+        self.warn_rejected(InputKind::ClusterRole, &name, rejections);
+        if !(self.keeps_known && self.cluster_roles.contains_key(&name)) {
             self.cluster_roles.insert(name, wire.into());
         }
         Ok(())

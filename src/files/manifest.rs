@@ -1,5 +1,4 @@
-//! One object of a file, before its kind is known: JSON text that is looked into where needed, or a
-//! YAML document.
+//! One object of a file before its kind is known: JSON text that is parsed on demand, or a YAML document.
 
 use serde::{Deserialize, de::DeserializeOwned};
 use serde_json::{Value, value::RawValue};
@@ -9,12 +8,12 @@ use crate::text::{Malformed, strip_position, yaml};
 /// One object.
 #[derive(Debug)]
 pub(crate) struct Manifest<'a> {
-    /// The line that its document begins in, counted from 1.
+    /// The first line of its document, counted from 1.
     pub(crate) line: usize,
-    /// Its places in the lists of objects that it is in.
+    /// Its index in each list that contains it, outermost first.
     pub(crate) items: Box<[usize]>,
-    /// The line that it begins in itself, where that is known.
-    own_line: Option<usize>,
+    /// The first line of the object itself, if known.
+    first_line: Option<usize>,
     body: Body<'a>,
 }
 
@@ -22,17 +21,17 @@ pub(crate) struct Manifest<'a> {
 enum Body<'a> {
     Json(&'a str),
     Yaml(Value),
-    /// A list that is parsed item by item; `before` lines stand before its document.
+    /// A list that is parsed item by item; its document follows `before` lines.
     YamlList {
         document: &'a str,
         before: usize,
         list: yaml::List<'a>,
     },
-    /// An item of such a list, behind so many lines of the file.
+    /// An item of such a list, after this many lines of the file.
     YamlItem(usize, &'a str),
 }
 
-/// What kind of object it is, and its items if it is a list.
+/// The kind of an object, and its items if it is a list.
 #[derive(Debug, Default)]
 pub(crate) struct Head<'a> {
     pub(crate) api_version: String,
@@ -63,12 +62,12 @@ impl Head<'_> {
 }
 
 impl<'a> Manifest<'a> {
-    /// The line to tell of, counted from 1: its own, else that of its document.
-    pub(crate) fn line_to_tell(&self) -> usize {
-        self.own_line.unwrap_or(self.line)
+    /// The first line of the object, counted from 1; that of its document if its own is not known.
+    pub(crate) fn own_line(&self) -> usize {
+        self.first_line.unwrap_or(self.line)
     }
 
-    /// Whether it is made of fields, as every object is.
+    /// Whether it has fields, as every object has.
     pub(crate) fn is_object(&self) -> bool {
         match &self.body {
             Body::Json(text) => text.trim_start().starts_with('{'),
@@ -77,14 +76,14 @@ impl<'a> Manifest<'a> {
         }
     }
 
-    /// The name of the object; empty where it has none.
+    /// The name of the object; empty if it has none.
     pub(crate) fn name(&self) -> String {
         self.read::<Named>().unwrap_or_default().metadata.name
     }
 
     /// Reads the object as a type.
     pub(crate) fn read<T: DeserializeOwned>(&self) -> Result<T, String> {
-        let told = |error: &serde_path_to_error::Error<serde_json::Error>| match error
+        let message = |error: &serde_path_to_error::Error<serde_json::Error>| match error
             .path()
             .to_string()
             .as_str()
@@ -92,32 +91,33 @@ impl<'a> Manifest<'a> {
             "." => strip_position(error.inner()),
             path => format!("`{path}`: {}", strip_position(error.inner())),
         };
-        let of_value =
-            |value: &Value| serde_path_to_error::deserialize(value).map_err(|error| told(&error));
+        let of_value = |value: &Value| {
+            serde_path_to_error::deserialize(value).map_err(|error| message(&error))
+        };
         match &self.body {
             Body::Json(text) => {
                 let json = &mut serde_json::Deserializer::from_str(text);
                 serde_path_to_error::deserialize(json).or_else(|error| {
-                    // As the API server has it, the last of several fields of a name counts.
+                    // Like for the API server, the last of several fields with the same name counts.
                     match last_fields(text).filter(|_| is_duplicate(error.inner())) {
                         Some(value) => of_value(&value),
-                        None => Err(told(&error)),
+                        None => Err(message(&error)),
                     }
                 })
             }
             Body::Yaml(value) => of_value(value),
             Body::YamlList { document, .. } | Body::YamlItem(_, document) => {
                 let parsed = yaml::parse(document).into_iter().next();
-                let parsed = parsed.ok_or("there is nothing")?;
+                let parsed = parsed.ok_or("the document is empty")?;
                 of_value(&parsed.map_err(|error| error.to_string())?.value)
             }
         }
     }
 
-    /// Reads what kind of object it is. Items are handed out, not copied.
+    /// Reads the kind of the object. Items are moved out, not copied.
     ///
     /// # Errors
-    /// When an item of a large list turns out not to be YAML.
+    /// When an item of a large list is not valid YAML.
     pub(crate) fn head(&mut self) -> Result<Head<'a>, Malformed> {
         let json = match self.body {
             Body::Json(text) => json_head(text),
@@ -130,7 +130,7 @@ impl<'a> Manifest<'a> {
             self.body = Body::Yaml(value);
         }
         if let Body::YamlItem(before, text) = self.body {
-            self.own_line = Some(before + 1);
+            self.first_line = Some(before + 1);
             self.body = Body::Yaml(yaml_item(before, text)?);
         }
         let (mut head, items) = match &mut self.body {
@@ -144,10 +144,10 @@ impl<'a> Manifest<'a> {
             }
             Body::YamlItem(..) => Opened::default(),
         };
-        let item = |(place, body)| Manifest {
+        let item = |(index, body)| Manifest {
             line: self.line,
-            items: self.items.iter().copied().chain([place]).collect(),
-            own_line: None,
+            items: self.items.iter().copied().chain([index]).collect(),
+            first_line: None,
             body,
         };
         head.items = items.map(|items| items.into_iter().enumerate().map(item).collect());
@@ -155,7 +155,7 @@ impl<'a> Manifest<'a> {
     }
 }
 
-/// What JSON says where the last of several fields of a name counts.
+/// The value of JSON text in which the last of several fields with the same name counts.
 fn last_fields(text: &str) -> Option<Value> {
     serde_json::from_str(text).ok()
 }
@@ -177,12 +177,12 @@ fn yaml_item(before: usize, text: &str) -> Result<Value, Malformed> {
         _ => Err(Malformed {
             line: before + 1,
             column: 1,
-            message: "is no item of the list".to_owned(),
+            message: "is not a valid item of the list".to_owned(),
         }),
     }
 }
 
-/// What an object says of itself, and the items that it has if it is a list.
+/// The head of an object, and its items if it is a list.
 type Opened<'a> = (Head<'a>, Option<Vec<Body<'a>>>);
 
 #[derive(Default, Deserialize)]
@@ -229,7 +229,7 @@ fn yaml_head<'a>(value: &mut Value) -> Opened<'a> {
             .to_owned()
     };
     let list = if value.is_array() {
-        // Some tools write a list without saying what of.
+        // Some tools write a bare array of objects.
         Some(value.take())
     } else {
         value.get_mut("items").map(Value::take)
@@ -249,16 +249,16 @@ fn yaml_head<'a>(value: &mut Value) -> Opened<'a> {
     )
 }
 
-/// The objects of a file; of JSON, up to the first that cannot be parsed.
+/// The objects of a file; in JSON, up to the first that cannot be parsed.
 pub(crate) fn manifests(
     text: &str,
 ) -> Box<dyn Iterator<Item = Result<Manifest<'_>, Malformed>> + '_> {
     let text = text.trim_start_matches('\u{feff}');
     match text.trim_start().chars().next() {
-        // Where documents are marked, it is YAML, of which JSON is a part.
+        // Text with document markers is YAML, which includes JSON.
         Some('{' | '[') if !text.contains("\n---") => {
             let mut objects = json(text).peekable();
-            // YAML may begin so, too; if it is neither, it was meant as JSON.
+            // YAML may begin like this too. Text that is neither is reported as JSON.
             if matches!(objects.peek(), Some(Err(_))) {
                 let mut documents = yaml(text).peekable();
                 if matches!(documents.peek(), Some(Ok(_))) {
@@ -276,35 +276,35 @@ fn json(text: &str) -> impl Iterator<Item = Result<Manifest<'_>, Malformed>> {
     let (mut seen, mut line) = (0, 1);
     objects.map(move |object| match object {
         Ok(object) => {
-            // It is a part of the text.
+            // The object is a slice of the text.
             let begin = object.get().as_ptr().addr() - text.as_ptr().addr();
             line += text[seen..begin].matches('\n').count();
             seen = begin;
             Ok(Manifest {
                 line,
                 items: Box::default(),
-                own_line: None,
+                first_line: None,
                 body: Body::Json(object.get()),
             })
         }
         Err(error) => Err(Malformed {
             line: error.line(),
             column: error.column(),
-            message: strip_position(&error) + "; what comes after is not read",
+            message: strip_position(&error) + "; the rest of the file is not read",
         }
         .in_document(0, text)),
     })
 }
 
-/// The documents of a YAML text. Each is parsed by itself: one that cannot be parsed takes no other with
-/// it, and one is in memory at a time.
+/// The documents of a YAML text. Each is parsed alone: an error in one does not affect the others, and only
+/// one is in memory at a time.
 fn yaml(text: &str) -> impl Iterator<Item = Result<Manifest<'_>, Malformed>> {
     yaml::documents(text).flat_map(|(before, document)| {
         if let Some(list) = yaml::list(document) {
             return vec![Ok(Manifest {
                 line: before + 1,
                 items: Box::default(),
-                own_line: None,
+                first_line: None,
                 body: Body::YamlList {
                     document,
                     before,
@@ -316,7 +316,7 @@ fn yaml(text: &str) -> impl Iterator<Item = Result<Manifest<'_>, Malformed>> {
             Ok(parsed) => Ok(Manifest {
                 line: before + usize::try_from(parsed.referenced.line()).unwrap_or_default(),
                 items: Box::default(),
-                own_line: None,
+                first_line: None,
                 body: Body::Yaml(parsed.value),
             }),
             Err(error) => Err(Malformed::from_yaml(&error).in_document(before, document)),

@@ -1,5 +1,5 @@
-//! Reads files and folders into the index: every kind that embeds a pod template, the kinds of RBAC,
-//! lists of them, and dumps of a cluster.
+//! Reads files and folders into the index: every kind that embeds a pod template, the RBAC kinds, lists of
+//! them, and dumps of a cluster.
 
 mod cluster_role;
 mod loader;
@@ -17,36 +17,36 @@ use crate::{
     text::{Problem, paths},
 };
 
-/// Reports progress: how many more files were read, and how many more there are to read.
+/// Reports progress: how many files were just read, and how many were just found.
 pub type Progress<'a> = &'a dyn Fn(u64, u64);
 
-/// What came of reading files.
+/// The result of reading files.
 #[derive(Debug, Default)]
 pub struct Outcome {
-    /// What could not be read; the rest was.
+    /// What could not be read; everything else was.
     pub problems: Vec<Problem>,
-    /// What the API server would refuse, and grants nothing therefore.
+    /// Objects that the API server would reject, and which grant nothing; workloads that are skipped.
     pub warnings: Vec<Problem>,
-    /// How many objects were understood.
+    /// How many objects of known kinds were read.
     pub objects: usize,
-    /// Whether the input has any RBAC object.
+    /// Whether the input contains an RBAC object.
     pub has_rbac: bool,
-    /// Where workloads and ServiceAccounts are written.
+    /// The files and lines of workloads and ServiceAccounts.
     pub places: Places,
 }
 
-/// What is read of files, and how.
+/// What to read from files, and how.
 pub struct Wanted<'a> {
-    /// The namespace of objects that name none.
+    /// The namespace of objects that have none.
     pub namespace: &'a str,
-    /// Which pods and templates.
+    /// The pods and templates to read.
     pub pods: &'a LabelSelector,
-    /// Is told how many files were read.
+    /// Called after each file.
     pub progress: Progress<'a>,
 }
 
-/// Reads files, folders, patterns of them and `-` (standard input) into an index, which may know a cluster already: then
-/// nothing else is assumed.
+/// Reads files, folders, patterns of them and `-` (standard input) into an index. If that already contains a
+/// cluster, nothing is assumed beyond it.
 pub fn load(paths: &[PathBuf], wanted: &Wanted<'_>, index: &mut Index) -> Outcome {
     let mut loader = loader::Loader::new(index, wanted);
     let found = paths.iter().map(|path| (paths::find(path), path.is_dir()));

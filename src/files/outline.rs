@@ -1,10 +1,10 @@
-//! Where do the nodes of a document stand? The outline of one YAML or JSON document: its mappings and
-//! lists with their places in the text. What nobody asks for is left out.
+//! Where are the nodes of a document? The outline of one YAML or JSON document: its mappings and lists with
+//! their positions in the text. Nodes that no patch can change are left out.
 
 use granit_parser::{Event, Parser, Span, StructureStyle};
 
-/// The keys of the mappings that lead to pod specs, and of what is changed in one; the values of all
-/// others are left out.
+/// The keys on the way to pod specs, and those that a patch changes in one; the values of all others are
+/// left out.
 const KEPT: [&str; 12] = [
     "items",
     "spec",
@@ -40,7 +40,7 @@ pub(crate) enum Content {
     List(Style, Vec<Node>),
     /// An alias of another node.
     Alias,
-    /// What nobody asks for.
+    /// A node that is not needed.
     LeftOut,
 }
 
@@ -70,9 +70,9 @@ impl Node {
         }
     }
 
-    /// The item of the lists of objects that these places in `items` lead to.
-    pub(crate) fn item(&self, places: &[usize]) -> Option<&Self> {
-        let Some((first, rest)) = places.split_first() else {
+    /// The item at these indices in nested lists of objects.
+    pub(crate) fn item(&self, indices: &[usize]) -> Option<&Self> {
+        let Some((first, rest)) = indices.split_first() else {
             return Some(self);
         };
         match &self.entry("items")?.1.content {
@@ -90,7 +90,7 @@ impl Node {
     }
 }
 
-/// The outline of the first document of a text; `None` where it cannot be parsed, or is empty.
+/// The outline of the first document of a text; `None` if it is empty or cannot be parsed.
 pub(crate) fn outline(text: &str) -> Option<Node> {
     let options = granit_parser::options! { emit_comments: false };
     let mut events = Events {
@@ -117,7 +117,7 @@ impl<'a> Events<'a> {
         self.parser.next_event()?.ok()
     }
 
-    /// The node that begins with an event; its parts only where they are asked for.
+    /// The node that begins with an event; its parts only if it is `wanted`.
     fn node(&mut self, (event, span): (Event<'a>, Span), wanted: bool) -> Option<Node> {
         let start = span.start.byte_offset()?;
         let mut end = span.end.byte_offset()?;
@@ -184,7 +184,7 @@ impl<'a> Events<'a> {
     }
 }
 
-/// The end of a collection: that of its bracket, or else that of its last entry.
+/// The end of a collection: that of its closing bracket, or that of its last entry.
 fn closing(style: StructureStyle, span: &Span, last: usize) -> Option<usize> {
     match style {
         StructureStyle::Flow => span.end.byte_offset(),

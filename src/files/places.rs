@@ -1,4 +1,4 @@
-//! Where in the files are the objects? For findings with file and line, and for changes.
+//! In which file and line is each object? For findings with positions, and for patches of files.
 
 use std::{
     collections::BTreeMap,
@@ -13,29 +13,30 @@ use crate::model::{
     workload::{Workload, pod_spec_path},
 };
 
-/// Where the objects of the input are written.
+/// The positions of the input's objects.
 #[derive(Debug, Default)]
 pub struct Places(BTreeMap<ObjectKey, Vec<Place>>);
 
-/// Where one object is written.
+/// The position of one object.
 #[derive(Clone, Debug)]
 pub(crate) struct Place {
     pub(crate) file: Arc<Path>,
-    /// The line that its document begins in, counted from 1.
+    /// The first line of its document, counted from 1.
     pub(crate) line: usize,
-    /// Its places in the lists of objects that it is in.
+    /// Its index in each list that contains it, outermost first.
     pub(crate) items: Box<[usize]>,
     pub(crate) kind: Box<str>,
-    /// Whether a change of it would last: not what a workload made, nor the dump of a live pod.
+    /// Whether a change to it would last: not for an object that a workload created, nor for the dump of a
+    /// live pod.
     pub(crate) lasts: bool,
 }
 
-/// In which file and line objects are written.
+/// The file and line of objects.
 #[derive(Debug, Default)]
 pub struct Lines(BTreeMap<ObjectKey, (PathBuf, usize)>);
 
 impl Lines {
-    /// The file and the line of an object; `None` where it is in no file.
+    /// The file and line of an object; `None` if it is not in a file.
     #[must_use]
     pub fn of(&self, namespace: &str, workload: &Workload) -> Option<(&Path, usize)> {
         let found = self.0.get(&workload_key(&namespace.into(), workload))?;
@@ -43,28 +44,28 @@ impl Lines {
     }
 }
 
-/// The key of a workload, or of its template: no pod can have such a name.
+/// The key of a workload or its template; it contains a `/`, so no pod has the same name.
 pub(crate) fn workload_key(namespace: &Arc<str>, workload: &Workload) -> ObjectKey {
     ObjectKey::new(namespace.clone(), workload.to_string())
 }
 
 impl Places {
-    /// An object is written here. Of places that nobody would change, the last is enough.
+    /// Adds the position of an object. Of those where a change would not last, only the latest is kept.
     pub(super) fn note(&mut self, key: ObjectKey, place: Place) {
         let places = self.0.entry(key).or_default();
         places.retain(|known| known.lasts);
         places.push(place);
     }
 
-    /// The places of an object at which a change of it would last.
+    /// The positions of an object where a change to it would last.
     pub(crate) fn lasting(&self, namespace: &str, target: &Workload) -> Vec<&Place> {
         let places = self.0.get(&workload_key(&namespace.into(), target));
         let places = places.into_iter().flatten();
         places.filter(|place| place.lasts).collect()
     }
 
-    /// The file and the line that these objects have the spec of their pods in, or begin in where they
-    /// have none; the last of several counts. The files are read again, each once.
+    /// The file and line of the pod spec of each object, or of the object itself if it has none; the last of
+    /// several positions counts. Each file is read again, once.
     #[must_use]
     pub fn lines<'a>(&self, wanted: impl IntoIterator<Item = (&'a str, &'a Workload)>) -> Lines {
         let mut by_file: BTreeMap<&Path, Vec<_>> = BTreeMap::new();
@@ -90,7 +91,7 @@ impl Places {
     }
 }
 
-/// Where in the document the line of an object's pod spec begins.
+/// The offset of an object's pod spec in its document.
 fn spec(root: &Node, place: &Place) -> Option<usize> {
     let mut node = root.item(&place.items)?;
     let mut start = node.start;
@@ -106,18 +107,18 @@ fn spec(root: &Node, place: &Place) -> Option<usize> {
     Some(start)
 }
 
-/// The documents of a text by the lines that they begin in. The last one that was looked into is kept:
-/// who asks in their order has each of them parsed once.
+/// The documents of a text by their first lines. The last parsed one is kept: callers that ask in order have
+/// each document parsed once.
 pub(crate) struct Documents<'a> {
     text: &'a str,
-    /// Where each line begins.
+    /// The offset of each line.
     starts: Vec<usize>,
     last: Option<(usize, Option<Node>)>,
 }
 
 impl<'a> Documents<'a> {
     pub(crate) fn of(text: &'a str) -> Self {
-        let breaks = text.match_indices('\n').map(|(place, _)| place + 1);
+        let breaks = text.match_indices('\n').map(|(offset, _)| offset + 1);
         Self {
             text,
             starts: [0].into_iter().chain(breaks).collect(),
@@ -125,12 +126,12 @@ impl<'a> Documents<'a> {
         }
     }
 
-    /// The line of a place, counted from 1.
-    fn line_of(&self, place: usize) -> usize {
-        self.starts.partition_point(|start| *start <= place)
+    /// The line of an offset, counted from 1.
+    fn line_of(&self, offset: usize) -> usize {
+        self.starts.partition_point(|start| *start <= offset)
     }
 
-    /// Where the document of a line begins, and its outline; lines are counted from 1.
+    /// The offset of the document that begins in a line, and its outline; lines are counted from 1.
     pub(crate) fn at(&mut self, line: usize) -> Option<(usize, &Node)> {
         let start = *self.starts.get(line.saturating_sub(1))?;
         if self.last.as_ref().is_none_or(|(known, _)| *known != line) {

@@ -1,5 +1,5 @@
-//! The whole chain behind one verdict, as a person would draw it: which containers carry which token
-//! and why, which bindings reach the account and what of them everybody has anyway, and what to do.
+//! The chain behind one verdict: which containers carry which token and why, which bindings reach the
+//! account and what they grant beyond the default permissions, and what to do.
 
 use std::{collections::BTreeSet, io};
 
@@ -34,13 +34,12 @@ pub fn write(out: &mut impl io::Write, explanation: &Explanation) -> io::Result<
     Ok(())
 }
 
-/// The chain itself, line by line: headings, and below them what is indented. The patches come last, each
-/// in one line.
+/// The lines of the chain: headings, and indented lines below them. The patches come last, one a line.
 pub(super) fn chain(explanation: &Explanation) -> Vec<String> {
     let mut lines = tokens(explanation);
     lines.push(String::new());
     lines.extend(permissions(explanation));
-    lines.extend(todo(&explanation.exposure));
+    lines.extend(remediation(&explanation.exposure));
     lines.iter().map(|line| visible(line)).collect()
 }
 
@@ -58,7 +57,7 @@ fn tokens(explanation: &Explanation) -> Vec<String> {
         lines.extend(workload.carriers.iter().flat_map(carrier));
         lines.extend(automount(explanation, workload));
         let consumers = workload.consumers.iter();
-        lines.extend(consumers.map(|name| format!("    may be used as an identity by {name}")));
+        lines.extend(consumers.map(|name| format!("    may be accepted as an identity by {name}")));
         lines.extend(
             workload
                 .notes
@@ -67,82 +66,93 @@ fn tokens(explanation: &Explanation) -> Vec<String> {
         );
     }
     if lines.len() == 1 {
-        lines.push("  no pod runs as this account".to_owned());
+        lines.push("  no pod uses this ServiceAccount".to_owned());
     }
     lines
 }
 
 fn carrier(carrier: &Carrier) -> Vec<String> {
     let provider = &carrier.provider;
-    let what = match carrier.source {
-        TokenSource::Automount => "token that admission mounts".to_owned(),
-        TokenSource::Explicit => "token that the pod spec projects".to_owned(),
-        TokenSource::LegacySecret => format!("token of Secret {provider}"),
-        TokenSource::CsiDriver => format!("token that the kubelet hands to CSI driver {provider}"),
-        TokenSource::PodCertificate => format!("certificate of signer {provider}"),
+    let source = match carrier.source {
+        TokenSource::Automount => "auto-mounted token".to_owned(),
+        TokenSource::Explicit => "projected token".to_owned(),
+        TokenSource::LegacySecret if carrier.reach == Reach::Unknown => {
+            format!("possible legacy token from Secret {provider}")
+        }
+        TokenSource::LegacySecret => format!("legacy token from Secret {provider}"),
+        TokenSource::CsiDriver => format!("token that the kubelet passes to CSI driver {provider}"),
+        TokenSource::PodCertificate => format!("certificate from signer {provider}"),
     };
-    let reach = match (carrier.reach, &*carrier.audience) {
-        (Reach::Api, _) => "for this API server".to_owned(),
-        (Reach::External, "") => "not for this API server".to_owned(),
+    let audience = match (carrier.reach, &*carrier.audience) {
+        (Reach::Api, _) => "audience: this API server".to_owned(),
+        (Reach::External, "") => "audience: not this API server".to_owned(),
         (Reach::External, audience) => match carrier.verifier {
-            Some(verifier) => format!("for {verifier} ({audience})"),
-            None => format!("for {audience}, not for this API server"),
+            Some(verifier) => format!("audience: {verifier} ({audience})"),
+            None => format!("audience: {audience}, not this API server"),
         },
-        (Reach::Unknown, "") => "if it is one".to_owned(),
-        (Reach::Unknown, audience) => format!("for {audience}, which may be this API server"),
+        (Reach::Unknown, "") => "not confirmed".to_owned(),
+        (Reach::Unknown, audience) => format!("audience: {audience}, which may be this API server"),
     };
-    let life = carrier.expiration_seconds.map_or_else(
+    let lifetime = carrier.expiration_seconds.map_or_else(
         || "never expires".to_owned(),
-        |seconds| format!("{seconds} s"),
+        |seconds| format!("lifetime {seconds} s"),
     );
     let place = match &*carrier.mount_path {
-        "" if carrier.source == TokenSource::LegacySecret => " in the environment".to_owned(),
+        "" if carrier.source == TokenSource::LegacySecret => {
+            " in an environment variable".to_owned()
+        }
         "" => String::new(),
         path => format!(" at {path}"),
     };
-    let mut lines = vec![format!("    {what}{place}, {reach}, {life}")];
+    let mut lines = vec![format!("    {source}{place}, {audience}, {lifetime}")];
     if !carrier.containers.is_empty() {
-        lines.push(format!("      seen by {}", carrier.containers.join(", ")));
+        lines.push(format!(
+            "      containers: {}",
+            carrier.containers.join(", ")
+        ));
     }
     if carrier.drift.is_some() {
-        lines.push("      switched off by now: it goes when the pod is made anew".to_owned());
+        lines.push(
+            "      automount is already disabled; this pod keeps its token until it is recreated"
+                .to_owned(),
+        );
     }
     lines
 }
 
-/// Who decides about the mount.
+/// Which `automountServiceAccountToken` decides whether the token is mounted.
 fn automount(explanation: &Explanation, workload: &WorkloadExposure) -> Vec<String> {
     let account = match explanation.automount {
-        None => "is not known, so it is mounted",
-        Some(None) => "says nothing, so it is mounted",
-        Some(Some(true)) => "says true",
-        Some(Some(false)) => "says false",
+        None => "not set in the pod; the ServiceAccount is not known, so true is assumed",
+        Some(None) => "not set in the pod or in the ServiceAccount; the default is true",
+        Some(Some(true)) => "not set in the pod; true in the ServiceAccount",
+        Some(Some(false)) => "not set in the pod; false in the ServiceAccount",
     };
     let of_pods = explanation.pods.iter();
     let of_pods = of_pods.filter(|(name, _)| *name == workload.workload);
     let sentences: BTreeSet<_> = of_pods
         .map(|(_, automount)| match automount {
-            Some(value) => format!("the pod says {value}"),
-            None => format!("the pod says nothing, the ServiceAccount {account}"),
+            Some(value) => format!("{value} in the pod"),
+            None => account.to_owned(),
         })
         .collect();
     let line = |sentence| format!("    automountServiceAccountToken: {sentence}");
     sentences.into_iter().map(line).collect()
 }
 
-/// What the account may do, binding by binding and rule by rule.
+/// What the account is granted, by binding and rule.
 pub(super) fn permissions(explanation: &Explanation) -> Vec<String> {
     let permissions = &explanation.exposure.permissions;
     let level = match permissions.level {
-        Level::None => "none beyond what every identity has",
+        Level::None => "none beyond the default permissions of every authenticated user",
         Level::Inherited => "only through groups of ServiceAccounts",
-        Level::Direct => "granted to the account itself",
+        Level::Direct => "granted to the ServiceAccount by name",
     };
     let mut lines = vec![format!("PERMISSIONS: {level}")];
     lines.extend(explanation.grants.iter().flat_map(grant));
     for widened in &permissions.widened_defaults {
         lines.push(format!(
-            "  note: {} {} gives {} to every identity, which is more than Kubernetes itself does",
+            "  note: {} {} grants {} to every authenticated user: more than the default permissions of Kubernetes",
             widened.binding_kind(),
             widened.binding,
             widened.role_ref
@@ -155,10 +165,10 @@ fn grant(explained: &ExplainedGrant) -> Vec<String> {
     let grant = &explained.grant;
     let effect = match grant.effect {
         Effect::Grants => "grants",
-        Effect::AdmissionOnly => "is only checked at admission",
+        Effect::AdmissionOnly => "checked only at admission, without the token",
         Effect::Latent => "grants nothing today: the role is missing or empty",
         Effect::Unresolved => "the role is not in the input",
-        Effect::Covered => "grants what everybody has",
+        Effect::Covered => "grants nothing beyond what every authenticated user has",
     };
     let head = format!(
         "  {} {} -> {}: {effect}",
@@ -170,23 +180,25 @@ fn grant(explained: &ExplainedGrant) -> Vec<String> {
     if grant.effect == Effect::Covered && grant.via.is_group() {
         return vec![head];
     }
-    let via = format!("    reaches it through {}", grant.via);
+    let via = format!("    through {}", grant.via);
     let rules = explained.rules.iter().map(rule);
     [head, via].into_iter().chain(rules).collect()
 }
 
 fn rule(used: &RuleUse) -> String {
     let remark = match (used.effect, used.caveat) {
-        (Effect::Covered, _) => "  (everybody may, or it does nothing here)",
+        (Effect::Covered, _) => {
+            "  (covered by the default permissions of every authenticated user, or has no effect here)"
+        }
         (Effect::AdmissionOnly, _) => "  (needs no token)",
-        (_, Some(Caveat::Unreachable)) => "  (no request can match it)",
-        (_, Some(Caveat::ThirdParty)) => "  (others than the API server ask for it)",
+        (_, Some(Caveat::Unreachable)) => "  (no request can match this rule)",
+        (_, Some(Caveat::ThirdParty)) => "  (checked by other components than the API server)",
         _ => "",
     };
     format!("      {}{remark}", used.rule)
 }
 
-fn todo(exposure: &Exposure) -> Vec<String> {
+fn remediation(exposure: &Exposure) -> Vec<String> {
     let Some(remediation) = &exposure.remediation else {
         return Vec::new();
     };

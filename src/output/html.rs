@@ -1,8 +1,8 @@
-//! One page for a browser, in one file: a table to search, filter and sort, and behind each row the
-//! chain that `explain` prints.
+//! One self-contained page for a browser: a table to search, filter and sort, and for each row the chain
+//! that `explain` prints.
 //!
-//! What comes from a cluster is data there and never markup: JSON that cannot end its element, of which
-//! the script of the page makes text. The page may load nothing, and run nothing but that script.
+//! Names from a cluster are data on the page, never markup: JSON that cannot end its element, which the
+//! script of the page turns into text. The page may load nothing, and run only that script.
 
 use std::{collections::HashMap, io};
 
@@ -18,8 +18,8 @@ use crate::model::{Explanation, Exposure, Level, Reason, Verdict, verdict::meani
 
 const TEMPLATE: &str = include_str!("report.html");
 
-/// Writes the page; `explanations` are those to show, worst first, `all` those that were judged,
-/// `problems` what could not be read.
+/// Writes the page: `explanations` are shown, worst first; `all` are the assessed accounts; `problems` are
+/// the inputs that could not be read.
 ///
 /// # Errors
 /// When the output cannot be written.
@@ -34,21 +34,22 @@ pub fn write(
         .replace("@STYLE@", &hash_of("style"))
         .replace("@SCRIPT@", &hash_of("script"))
         .replace("@COUNTS@", &(counts(all) + &incomplete(problems)))
-        // Only strings have a `<`, and they may spell it so: nothing ends the element, or begins a comment.
-        // This comes last, since names may look like the placeholders.
+        // Only strings contain `<`, and JSON allows to escape it: nothing ends the element or starts a
+        // comment. This comes last, since names may look like the placeholders.
         .replace("@DATA@", &data.replace('<', "\\u003c"));
     out.write_all(page.as_bytes())
 }
 
-/// What to know of the counts.
+/// The warning beside the counts that some input could not be read.
 fn incomplete(problems: &[&str]) -> String {
     match problems.len() {
         0 => String::new(),
-        count => format!(". Not all of the input could be read: {count} errors"),
+        1 => ". Some input could not be read: 1 error".to_owned(),
+        count => format!(". Some input could not be read: {count} errors"),
     }
 }
 
-/// What the Content-Security-Policy calls the one element of this name that has no attributes.
+/// The hash by which the Content-Security-Policy allows the element of this name without attributes.
 fn hash_of(element: &str) -> String {
     let (begin, end) = (format!("<{element}>"), format!("</{element}>"));
     let content = TEMPLATE
@@ -58,12 +59,12 @@ fn hash_of(element: &str) -> String {
     BASE64_STANDARD.encode(digest(&SHA256, content.as_bytes()))
 }
 
-/// What the script of the page reads.
+/// The data that the script of the page reads.
 #[derive(Serialize)]
 struct Data {
     verdicts: Vec<Entry>,
     reasons: Vec<Entry>,
-    /// The lines of all chains, each once: most are those of many accounts.
+    /// The lines of all chains, each once: accounts share most of them.
     lines: Vec<String>,
     accounts: Vec<Account>,
 }
@@ -74,10 +75,10 @@ struct Entry {
     name: String,
     meaning: String,
     /// How many accounts have it.
-    judged: usize,
+    assessed: usize,
 }
 
-/// One row, with its chain.
+/// One row, and its chain.
 #[derive(Serialize)]
 struct Account {
     namespace: String,
@@ -87,9 +88,9 @@ struct Account {
     pods: u32,
     permissions: Level,
     message: String,
-    /// The places of its lines.
+    /// Its lines, as indices into `lines`.
     chain: Vec<usize>,
-    /// How many of them, at the end, are patches.
+    /// How many lines at the end are patches.
     patches: usize,
 }
 
@@ -104,11 +105,11 @@ impl Data {
             let has_it = |exposure: &&Exposure| {
                 [exposure.verdict.name(), exposure.reason.name()].contains(&&*name)
             };
-            let judged = all.iter().filter(has_it).count();
+            let assessed = all.iter().filter(has_it).count();
             Entry {
                 name,
                 meaning,
-                judged,
+                assessed,
             }
         };
         Self {
@@ -124,7 +125,8 @@ impl Account {
     fn new(explanation: &Explanation, lines: &mut Lines) -> Self {
         let exposure = &explanation.exposure;
         let chain = chain(explanation).into_iter();
-        let patches = exposure.remediation.iter().flat_map(|todo| &todo.patches);
+        let remediation = exposure.remediation.iter();
+        let patches = remediation.flat_map(|remediation| &remediation.patches);
         Self {
             namespace: visible(&exposure.account.namespace),
             name: visible(&exposure.account.name),
@@ -135,26 +137,26 @@ impl Account {
             message: visible(&exposure.message),
             chain: chain
                 .filter(|line| !line.is_empty())
-                .map(|line| lines.place(line))
+                .map(|line| lines.index_of(line))
                 .collect(),
             patches: patches.count(),
         }
     }
 }
 
-/// Lines, each once.
+/// Lines with their index, each once.
 #[derive(Default)]
 struct Lines(HashMap<String, usize>);
 
 impl Lines {
-    fn place(&mut self, line: String) -> usize {
+    fn index_of(&mut self, line: String) -> usize {
         let next = self.0.len();
         *self.0.entry(line).or_insert(next)
     }
 
     fn in_order(self) -> Vec<String> {
         let mut lines: Vec<_> = self.0.into_iter().collect();
-        lines.sort_unstable_by_key(|(_, place)| *place);
+        lines.sort_unstable_by_key(|(_, index)| *index);
         lines.into_iter().map(|(line, _)| line).collect()
     }
 }

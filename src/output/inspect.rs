@@ -1,4 +1,4 @@
-//! One token, as a person reads it. Nothing of the token itself is printed.
+//! The claims of one token, and what a cluster answers about it. The token itself is never printed.
 
 use std::io;
 
@@ -7,18 +7,18 @@ use jiff::{SignedDuration, Timestamp};
 use super::{explain, table::visible};
 use crate::model::token::{BoundTo, TokenClaims, TokenPermissions, TokenStatus};
 
-/// What a cluster says of a token.
+/// What a cluster answers about a token.
 #[derive(Debug)]
-pub struct Seen {
-    /// Where its API server is.
+pub struct ClusterAnswer {
+    /// The URL of its API server.
     pub server: String,
-    /// What that makes of the token.
-    pub standing: TokenStatus,
-    /// What the token may do; `None` for one that is not accepted.
-    pub powers: Option<TokenPermissions>,
+    /// Whether that accepts the token.
+    pub status: TokenStatus,
+    /// What the token permits; `None` for a rejected one.
+    pub permissions: Option<TokenPermissions>,
 }
 
-/// Writes what a token says of itself, seen at a time, and what a cluster says of it if it was asked.
+/// Writes the claims of a token as of `now`, and the answer of the cluster if it was asked.
 ///
 /// # Errors
 /// When the output cannot be written.
@@ -26,13 +26,13 @@ pub fn write(
     out: &mut impl io::Write,
     token: &TokenClaims,
     now: Timestamp,
-    seen: Option<&Seen>,
+    answer: Option<&ClusterAnswer>,
 ) -> io::Result<()> {
     let mut lines = vec![format!("Token of ServiceAccount {}", token.account)];
     let mut field = |name: &str, value: String| lines.push(format!("  {name:<9} {value}"));
     field("bound to", binding(token));
     if !token.audiences.is_empty() {
-        field("for", token.audiences.join(", "));
+        field("audience", token.audiences.join(", "));
     }
     field("issuer", token.issuer.clone());
     if let Some(issued) = token.issued {
@@ -43,39 +43,40 @@ pub fn write(
     }
     field("expires", expiry(token, now));
     if let Some(id) = &token.id {
-        field("id", format!("{id} (credential id of audit logs)"));
+        field("id", format!("{id} (the credential id in audit logs)"));
     }
-    lines.extend(seen.into_iter().flat_map(|seen| cluster(token, now, seen)));
+    let answer = answer.into_iter();
+    lines.extend(answer.flat_map(|answer| cluster(token, now, answer)));
     for line in lines {
         writeln!(out, "{}", visible(&line))?;
     }
     Ok(())
 }
 
-/// What a cluster says of it.
-fn cluster(token: &TokenClaims, now: Timestamp, seen: &Seen) -> Vec<String> {
-    let mut lines = vec![String::new(), format!("API SERVER {}", seen.server)];
-    match &seen.standing {
+/// The lines about the cluster's answer.
+fn cluster(token: &TokenClaims, now: Timestamp, answer: &ClusterAnswer) -> Vec<String> {
+    let mut lines = vec![String::new(), format!("API SERVER {}", answer.server)];
+    match &answer.status {
         TokenStatus::Accepted(name, groups) => {
-            lines.push(format!("  accepts it as {name}"));
-            lines.push(format!("  in the groups {}", groups.join(", ")));
+            lines.push(format!("  the API server accepts the token: user {name}"));
+            lines.push(format!("  groups {}", groups.join(", ")));
         }
         TokenStatus::Rejected(why) => {
             lines.push(
-                "  does not accept it: 401 Unauthorized, whoever holds it can do nothing here"
+                "  the API server rejects the token (401 Unauthorized): it cannot be used here"
                     .to_owned(),
             );
             lines.push(format!("  {}", rejection(token, now, why.as_deref())));
         }
         TokenStatus::Denied(words) => {
             lines.push(
-                "  accepts it, but not this question: 403 Forbidden, so it is no dead token"
+                "  the API server accepts the token but denied this request (403 Forbidden): the token is valid"
                     .to_owned(),
             );
             lines.push(format!("  {words}"));
         }
     }
-    match &seen.powers {
+    match &answer.permissions {
         None => {}
         Some(TokenPermissions::Cluster(explanation)) => {
             lines.push(String::new());
@@ -83,14 +84,14 @@ fn cluster(token: &TokenClaims, now: Timestamp, seen: &Seen) -> Vec<String> {
         }
         Some(TokenPermissions::Namespace(namespace, rules)) => {
             let what = if rules.is_empty() {
-                "nothing beyond what every identity may"
+                "none beyond the default permissions of every authenticated user"
             } else {
-                "beyond what every identity may"
+                "beyond the default permissions of every authenticated user"
             };
             lines.push(String::new());
             lines.push(format!("PERMISSIONS in namespace {namespace}: {what}"));
             lines.extend(rules.iter().map(|rule| format!("  {rule}")));
-            lines.push("  note: that is the API server's answer to the token itself; bindings may not be read, so other namespaces are not known".to_owned());
+            lines.push("  note: this is the API server's answer to the token itself: reading the bindings was denied, so permissions in other namespaces are not known".to_owned());
         }
         Some(TokenPermissions::Unknown(why)) => {
             lines.push(String::new());
@@ -100,18 +101,19 @@ fn cluster(token: &TokenClaims, now: Timestamp, seen: &Seen) -> Vec<String> {
     lines
 }
 
-/// Why it is not accepted: by its own claims, else in the words of the API server.
+/// Why the token is rejected: from its own claims, else in the words of the API server.
 fn rejection(token: &TokenClaims, now: Timestamp, why: Option<&str>) -> String {
     let now = now.as_second();
     if token.expires.is_some_and(|expires| expires <= now) {
-        return "it has expired".to_owned();
+        return "the token has expired".to_owned();
     }
     if token.issued.is_some_and(|issued| issued > now) {
-        return "it was issued in the future, by the clock of this machine".to_owned();
+        return "the token was issued in the future, according to the clock of this machine"
+            .to_owned();
     }
     why.map_or_else(
-        || "another cluster issued it, its audience is another, or its account, pod, node or Secret is gone".to_owned(),
-        |why| format!("the API server says: {why}"),
+        || "possible causes: another cluster issued the token, it is for another audience, or its ServiceAccount, pod, node or Secret was deleted".to_owned(),
+        |why| format!("the API server answered: {why}"),
     )
 }
 
@@ -119,17 +121,21 @@ fn binding(token: &TokenClaims) -> String {
     let node = token.node.as_deref();
     match &token.bound_to {
         Some(BoundTo::Pod(name, uid)) => {
-            let node = node.map_or_else(String::new, |node| format!(", which ran on node {node}"));
-            format!("pod {name} (uid {uid}){node}: it ends with the pod")
+            let node = node.map_or_else(String::new, |node| {
+                format!(", on node {node} when it was issued")
+            });
+            format!("pod {name} (uid {uid}){node}: invalid once the pod is deleted")
         }
         Some(BoundTo::Secret(name, _)) if token.is_legacy() => {
-            format!("Secret {name}: a legacy token, which works until the Secret is deleted")
+            format!("Secret {name}: a legacy token, valid until the Secret is deleted")
         }
         Some(BoundTo::Secret(name, uid)) => {
-            format!("Secret {name} (uid {uid}): it ends with the Secret")
+            format!("Secret {name} (uid {uid}): invalid once the Secret is deleted")
         }
-        Some(BoundTo::Node(name, uid)) => format!("node {name} (uid {uid}): it ends with the node"),
-        None => "nothing but its account: it cannot be revoked before it expires".to_owned(),
+        Some(BoundTo::Node(name, uid)) => {
+            format!("node {name} (uid {uid}): invalid once the node is deleted")
+        }
+        None => "only its ServiceAccount: it cannot be revoked before it expires".to_owned(),
     }
 }
 
@@ -137,10 +143,10 @@ fn expiry(token: &TokenClaims, now: Timestamp) -> String {
     let Some(expires) = token.expires else {
         return "never".to_owned();
     };
-    let asked = token.refresh_after.zip(token.issued);
-    let asked = asked.and_then(|(refresh, issued)| refresh.checked_sub(issued));
-    let extended = asked.map_or_else(String::new, |asked| {
-        format!(": extended by the API server, {asked} s were asked for")
+    let requested = token.refresh_after.zip(token.issued);
+    let requested = requested.and_then(|(refresh, issued)| refresh.checked_sub(issued));
+    let extended = requested.map_or_else(String::new, |requested| {
+        format!(": extended by the API server, {requested} s were requested")
     });
     moment(expires, now) + &extended
 }
@@ -148,7 +154,7 @@ fn expiry(token: &TokenClaims, now: Timestamp) -> String {
 /// A time, and how far away it is.
 fn moment(seconds: i64, now: Timestamp) -> String {
     let Ok(time) = Timestamp::from_second(seconds) else {
-        return format!("{seconds} s after 1970, which is no date");
+        return format!("Unix timestamp {seconds}, which is not a valid date");
     };
     let away = time.duration_since(now);
     let distance = rounded(away.abs());
@@ -183,7 +189,7 @@ mod tests {
     use crate::model::ServiceAccountRef;
 
     #[test]
-    fn a_token_is_told_by_what_it_is_bound_to_and_when_it_ends() {
+    fn the_bound_object_and_the_expiry_of_a_token_are_shown() {
         let mut token = TokenClaims {
             account: ServiceAccountRef::new("shop", "web"),
             account_uid: "1".into(),
@@ -211,13 +217,13 @@ mod tests {
             shown(&token),
             "\
 Token of ServiceAccount shop/web
-  bound to  pod web-0 (uid 2), which ran on node n1: it ends with the pod
-  for       https://issuer
+  bound to  pod web-0 (uid 2), on node n1 when it was issued: invalid once the pod is deleted
+  audience  https://issuer
   issuer    https://issuer
   issued    2027-01-15T08:00:00Z (1 minute ago)
   renew by  2027-01-15T09:00:07Z (in 58 minutes)
-  expires   2028-01-15T08:00:00Z (in 364 days): extended by the API server, 3607 s were asked for
-  id        3 (credential id of audit logs)
+  expires   2028-01-15T08:00:00Z (in 364 days): extended by the API server, 3607 s were requested
+  id        3 (the credential id in audit logs)
 "
         );
         token.bound_to = Some(BoundTo::Secret("robot\u{1b}".into(), String::new()));
@@ -229,6 +235,6 @@ Token of ServiceAccount shop/web
         );
         assert!(legacy.contains("expires   never\n"), "{legacy}");
         token.expires = Some(i64::MAX);
-        assert!(shown(&token).contains("which is no date"));
+        assert!(shown(&token).contains("which is not a valid date"));
     }
 }

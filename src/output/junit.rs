@@ -1,5 +1,4 @@
-//! JUnit XML, as CI servers show it: a suite for each namespace, a case for each account that was
-//! judged.
+//! JUnit XML for CI servers: a suite for each namespace, a case for each assessed account.
 
 use std::{collections::BTreeMap, io};
 
@@ -11,8 +10,8 @@ use quick_xml::{
 use super::table::visible;
 use crate::model::{Exposure, Verdict};
 
-/// Writes what could not be read, and all accounts that were judged; those whose verdict `fails` are failures, or errors where the
-/// answer is not known.
+/// Writes the inputs that could not be read, and all assessed accounts: those whose verdict `fails` as
+/// failures, or as errors if it is `Unknown`.
 ///
 /// # Errors
 /// When the output cannot be written.
@@ -69,7 +68,7 @@ pub fn write(
 fn unread_input<W: io::Write>(writer: &mut Writer<W>, problem: &str) -> io::Result<()> {
     let message = visible(problem);
     let case = writer.create_element("testcase");
-    let case = case.with_attribute(("name", "it is read"));
+    let case = case.with_attribute(("name", "the input can be read"));
     let case = case.with_attribute(("classname", "input"));
     case.write_inner_content(|writer| {
         let error = writer.create_element("error");
@@ -80,7 +79,7 @@ fn unread_input<W: io::Write>(writer: &mut Writer<W>, problem: &str) -> io::Resu
     Ok(())
 }
 
-/// How many cases there are of each outcome, with inputs that could not be read.
+/// How many cases there are of each outcome; `unread` inputs count as errors.
 fn counts(
     suite: &[&Exposure],
     unread: usize,
@@ -106,13 +105,13 @@ fn attributes<'a>(
     counted.iter().map(|(name, count)| (*name, count.as_str()))
 }
 
-/// What a CI server makes of a verdict.
+/// The outcome of a case, by which CI servers count it.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Outcome {
     Failure,
     Error,
     Skipped,
-    /// It passes, and there is something to say.
+    /// It passes, with a message.
     Noted,
     Passed,
 }
@@ -147,7 +146,7 @@ fn case<W: io::Write>(
     let element = writer.create_element("testcase");
     let element = element.with_attribute(("name", name.as_str()));
     let element = element.with_attribute(("classname", namespace.as_str()));
-    let told = match outcome(exposure.verdict, fails) {
+    let tag = match outcome(exposure.verdict, fails) {
         Outcome::Passed => {
             element.write_empty()?;
             return Ok(());
@@ -166,13 +165,13 @@ fn case<W: io::Write>(
         Outcome::Skipped => "skipped",
     };
     element.write_inner_content(|writer| {
-        let told = writer.create_element(told);
-        let told = told.with_attribute(("message", message.as_str()));
+        let element = writer.create_element(tag);
+        let element = element.with_attribute(("message", message.as_str()));
         if exposure.verdict == Verdict::Exempted {
-            told.write_empty()?;
+            element.write_empty()?;
         } else {
-            let told = told.with_attribute(("type", kind.as_str()));
-            told.write_inner_content(|writer| {
+            let element = element.with_attribute(("type", kind.as_str()));
+            element.write_inner_content(|writer| {
                 writer.write_event(Event::Text(BytesText::new(details.trim())))
             })?;
         }

@@ -5,8 +5,8 @@ use std::io;
 use super::table::{counts, visible};
 use crate::model::{Exposure, Workload};
 
-/// Writes a heading with the counts, and a table; `exposures` are those to show, `all` those that were
-/// judged, `problems` what could not be read.
+/// Writes a heading, the counts and a table: `exposures` are shown, `all` are the assessed accounts,
+/// `problems` are the inputs that could not be read.
 ///
 /// # Errors
 /// When the output cannot be written.
@@ -18,7 +18,7 @@ pub fn write(
 ) -> io::Result<()> {
     writeln!(out, "### ServiceAccount tokens\n\n{}", counts(all))?;
     if !problems.is_empty() {
-        writeln!(out, "\n**Not all of the input could be read:**\n")?;
+        writeln!(out, "\n**Some input could not be read:**\n")?;
     }
     for problem in problems {
         writeln!(out, "* {}", escaped(problem))?;
@@ -50,7 +50,7 @@ pub fn write(
     Ok(())
 }
 
-/// Text that is no markup, in a cell.
+/// Text as a cell shows it, with all markup escaped.
 fn escaped(text: &str) -> String {
     let mut escaped = String::new();
     for character in visible(text).chars() {

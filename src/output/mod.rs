@@ -1,4 +1,4 @@
-//! What a person or a program reads of a scan.
+//! The output formats of the commands, for people and for programs.
 
 pub mod explain;
 pub mod html;

@@ -1,4 +1,4 @@
-//! JSON and YAML: a `v1` List of the very objects that the controller writes.
+//! JSON and YAML: a `v1` List of the same objects that the controller writes.
 
 use std::io;
 
@@ -22,7 +22,7 @@ impl From<&[&Exposure]> for List {
             .copied()
             .map(TokenExposureReport::from)
             .collect();
-        // The order of the API server, which sorts by the key that it stores an object under.
+        // The API server lists objects in this order: by their key in etcd.
         items.sort_by_cached_key(|report| {
             let metadata = &report.metadata;
             [metadata.namespace.as_deref(), metadata.name.as_deref()]
@@ -46,7 +46,7 @@ pub fn write_json(out: &mut impl io::Write, exposures: &[&Exposure]) -> io::Resu
     writeln!(out)
 }
 
-/// Writes YAML, with every string quoted that another reader might take for something else.
+/// Writes YAML; strings that a parser could read as another type are quoted.
 ///
 /// # Errors
 /// When the output cannot be written.

@@ -1,11 +1,11 @@
-//! What switches the tokens off: YAML that kustomize takes as patches, with the kubectl command of each.
+//! Patches that disable the tokens: YAML for kustomize, each with its `kubectl patch` command.
 
 use std::{borrow::Cow, io};
 
 use super::table::visible;
 use crate::model::{Exposure, Verdict, exposure::Patch};
 
-/// Writes the patches of findings. Those that a person must look at first are commented out.
+/// Writes the patches of findings. Those that a person must review first are commented out.
 ///
 /// # Errors
 /// When the output cannot be written.
@@ -25,7 +25,7 @@ pub fn write(out: &mut impl io::Write, exposures: &[&Exposure]) -> io::Result<()
             let Some(document) = patch.for_kustomize(&account.namespace) else {
                 writeln!(
                     out,
-                    "# kustomize asks for its apiVersion, which is not known\n"
+                    "# kustomize needs the apiVersion of this object, which is not known\n"
                 )?;
                 continue;
             };
@@ -45,7 +45,7 @@ pub fn write(out: &mut impl io::Write, exposures: &[&Exposure]) -> io::Result<()
     Ok(())
 }
 
-/// The command that applies a patch to the live object; what to do where there can be none.
+/// The command that applies a patch to the live object, or what to do if that cannot be patched.
 pub(super) fn command(namespace: &str, patch: &Patch) -> String {
     let (target, json) = (&patch.target, patch.patch.to_string());
     visible(&if patch.is_live() {
@@ -58,11 +58,13 @@ pub(super) fn command(namespace: &str, patch: &Patch) -> String {
             quoted(&json)
         )
     } else {
-        format!("merge into the manifest of {target}, which cannot be patched in place: {json}")
+        format!(
+            "{target} cannot be patched in the cluster: merge this patch into its manifest and recreate it: {json}"
+        )
     })
 }
 
-/// A word of a shell's command line, whatever is in it: names in files may be anything.
+/// One word of a shell command, quoted if needed: names in files may contain any character.
 fn quoted(word: &str) -> Cow<'_, str> {
     let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-._/".contains(&byte);
     if !word.is_empty() && word.bytes().all(is_plain) {
@@ -76,7 +78,7 @@ mod tests {
     use super::quoted;
 
     #[test]
-    fn what_a_shell_would_act_on_is_quoted() {
+    fn characters_that_a_shell_interprets_are_quoted() {
         for (word, expected) in [
             ("shop", "shop"),
             ("a;curl x|sh", "'a;curl x|sh'"),

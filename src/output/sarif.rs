@@ -10,14 +10,14 @@ use serde_json::{Value, json};
 
 use crate::model::{Exposure, Reason, Verdict, Workload, WorkloadExposure, verdict::meanings};
 
-/// Where a workload is written: its namespace and itself in, file and line out.
+/// Returns the file and line of a workload in a namespace.
 pub type Lines<'a> = dyn Fn(&str, &Workload) -> Option<(&'a Path, usize)> + 'a;
 
-/// How many inputs that could not be read are named.
-const MOST_NOTIFICATIONS: usize = 1_000;
+/// How many inputs that could not be read are listed.
+const MAX_NOTIFICATIONS: usize = 1_000;
 /// How many results a run may have.
-const MOST_RESULTS: usize = 25_000;
-/// What is spelled out in the path of a URI (RFC 3986, `pchar` and `/`).
+const MAX_RESULTS: usize = 25_000;
+/// The characters that are percent-encoded in a path (RFC 3986: all but `pchar` and `/`).
 const NOT_IN_PATHS: &AsciiSet = &CONTROLS
     .add(b' ')
     .add(b'"')
@@ -35,7 +35,7 @@ const NOT_IN_PATHS: &AsciiSet = &CONTROLS
     .add(b'|')
     .add(b'}');
 
-/// A log, of which the results are made as they are written.
+/// A log; its results are created while they are written.
 #[derive(Serialize)]
 struct Log<'a> {
     #[serde(rename = "$schema")]
@@ -65,11 +65,11 @@ impl Serialize for Results<'_> {
         let subjects = self.exposures.iter().flat_map(|exposure| {
             subjects(exposure).map(move |workload| result(exposure, workload, self.lines))
         });
-        serializer.collect_seq(subjects.take(MOST_RESULTS))
+        serializer.collect_seq(subjects.take(MAX_RESULTS))
     }
 }
 
-/// Writes a log of one run; `problems` is what could not be read.
+/// Writes a log of one run; `problems` are the inputs that could not be read.
 ///
 /// # Errors
 /// When the output cannot be written.
@@ -85,12 +85,14 @@ pub fn write<'a>(
         .sum();
     let notification =
         |level: &str, text: String| json!({ "level": level, "message": { "text": text } });
-    let left_out = found.saturating_sub(MOST_RESULTS);
-    let left_out = (left_out > 0).then(|| {
-        let text = format!("{left_out} results more are left out: a run may have {MOST_RESULTS}");
+    let omitted = found.saturating_sub(MAX_RESULTS);
+    let omitted = (omitted > 0).then(|| {
+        let text = format!(
+            "{omitted} results are omitted: code scanning accepts at most {MAX_RESULTS} in a run"
+        );
         notification("warning", text)
     });
-    let unread = problems.iter().take(MOST_NOTIFICATIONS);
+    let unread = problems.iter().take(MAX_NOTIFICATIONS);
     let unread = unread.map(|problem| notification("error", (*problem).to_owned()));
     let log = Log {
         schema: "https://json.schemastore.org/sarif-2.1.0.json",
@@ -105,7 +107,7 @@ pub fn write<'a>(
             column_kind: "unicodeCodePoints",
             invocations: [json!({
                 "executionSuccessful": problems.is_empty(),
-                "toolExecutionNotifications": left_out.into_iter().chain(unread).collect::<Vec<_>>(),
+                "toolExecutionNotifications": omitted.into_iter().chain(unread).collect::<Vec<_>>(),
             })],
             results: Results { exposures, lines },
         }],
@@ -114,7 +116,7 @@ pub fn write<'a>(
     writeln!(out)
 }
 
-/// The reasons of findings, in one order for ever: results refer to them by their place.
+/// The reasons of findings in a fixed order: results refer to them by index.
 fn reasons() -> impl Iterator<Item = Reason> {
     Reason::ALL
         .into_iter()
@@ -126,7 +128,7 @@ fn rules() -> Vec<Value> {
     let rule = |reason: Reason| {
         let meaning = meanings.iter().find(|(name, _)| name == reason.name());
         let meaning = meaning.map_or("", |(_, meaning)| meaning);
-        // What is behind the verdict's name, which is told apart.
+        // Without the name of the verdict, which is printed separately.
         let sentence = meaning.split_once(": ").map_or(meaning, |(_, rest)| rest);
         let advice = reason.advice();
         json!({
@@ -149,8 +151,8 @@ fn rules() -> Vec<Value> {
     reasons().map(rule).collect()
 }
 
-/// What the results of an account are about: each workload with a finding, or the account itself where no
-/// pod could be seen.
+/// The subjects of an account's results: each workload with a finding, or `None` for the account itself if no
+/// pod is known.
 fn subjects(exposure: &Exposure) -> impl Iterator<Item = Option<&WorkloadExposure>> {
     let workloads = exposure.workloads.iter();
     let mut found = workloads
@@ -208,7 +210,7 @@ fn result(exposure: &Exposure, workload: Option<&WorkloadExposure>, lines: &Line
     result
 }
 
-/// A file by a URI: relative to the root of the sources, if it is named so.
+/// A file as a URI: a relative path is relative to the root of the sources.
 fn artifact(file: &Path) -> Value {
     let file = file.strip_prefix(".").unwrap_or(file);
     let path = file.to_string_lossy();
@@ -236,8 +238,8 @@ const fn precision(verdict: Verdict) -> &'static str {
     }
 }
 
-/// From 0 to 10, as GitHub sorts alerts: a token without permissions is of little use by itself, and
-/// one that never ends is a way back.
+/// From 0 to 10, by which GitHub sorts alerts: a token without permissions is of little use to an attacker,
+/// one that never expires gives lasting access.
 fn severity(reason: Reason) -> &'static str {
     match (reason, reason.verdict()) {
         (Reason::LegacyToken | Reason::SuspectedLegacyToken, _) => "6.0",
@@ -252,15 +254,15 @@ fn severity(reason: Reason) -> &'static str {
 /// `NoPermissions` as `no-permissions`, `RBACNotEnforced` as `rbac-not-enforced`.
 fn kebab(name: &str) -> String {
     let bytes = name.as_bytes();
-    let begins = |place: usize| {
-        place > 0
-            && bytes[place].is_ascii_uppercase()
-            && (bytes[place - 1].is_ascii_lowercase()
-                || bytes.get(place + 1).is_some_and(u8::is_ascii_lowercase))
+    let starts_word = |index: usize| {
+        index > 0
+            && bytes[index].is_ascii_uppercase()
+            && (bytes[index - 1].is_ascii_lowercase()
+                || bytes.get(index + 1).is_some_and(u8::is_ascii_lowercase))
     };
     let mut kebab = String::new();
-    for (place, character) in name.char_indices() {
-        if begins(place) {
+    for (index, character) in name.char_indices() {
+        if starts_word(index) {
             kebab.push('-');
         }
         kebab.push(character.to_ascii_lowercase());
@@ -268,7 +270,7 @@ fn kebab(name: &str) -> String {
     kebab
 }
 
-/// The same for ever for the same text, in GitHub's form: a hash, and which of several it is.
+/// A fingerprint that never changes for the same text, in GitHub's form: a hash and a sequence number.
 fn fingerprint(text: &str) -> String {
     let hash = digest(&SHA256, text.as_bytes());
     let mut first = [0; 8];
@@ -292,7 +294,7 @@ mod tests {
     }
 
     #[test]
-    fn files_are_told_by_relative_uris() {
+    fn files_are_named_by_relative_uris() {
         for (file, uri) in [
             ("deploy/a b#1.yaml", "deploy/a%20b%231.yaml"),
             ("./deploy/é.yaml", "deploy/%C3%A9.yaml"),
@@ -303,7 +305,7 @@ mod tests {
     }
 
     #[test]
-    fn a_fingerprint_is_the_same_for_ever() {
+    fn a_fingerprint_never_changes() {
         assert_eq!(fingerprint("abc"), "ba7816bf8f01cfea:1");
     }
 }

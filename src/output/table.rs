@@ -1,4 +1,4 @@
-//! The table for a person: worst first, and a line of counts at the end.
+//! The table for people: worst verdict first, and a line of counts at the end.
 
 use std::{fmt::Write as _, io};
 
@@ -6,25 +6,25 @@ use comfy_table::{Cell, Color, ContentArrangement, Table, presets::NOTHING};
 
 use crate::model::{Exposure, Level, Verdict};
 
-/// How much a table tells.
+/// Which columns a table has.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Detail {
-    /// What there is and what to do.
+    /// Without workloads, and without messages on a narrow terminal.
     Normal,
-    /// The workloads too.
+    /// All columns.
     Wide,
 }
 
-/// What the reader's terminal can do.
+/// What the terminal supports.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Style {
-    /// How many columns it has; `None` where lines may be of any length.
+    /// Its width in characters; `None` for lines of any length.
     pub width: Option<u16>,
     /// Whether verdicts are coloured.
     pub colors: bool,
 }
 
-/// Writes a table; `exposures` are those to show, `all` those that were judged.
+/// Writes a table: `exposures` are shown, `all` are the assessed accounts.
 ///
 /// # Errors
 /// When the output cannot be written.
@@ -39,13 +39,61 @@ pub fn write(
         writeln!(out, "{}", rows(exposures, detail, style))?;
         writeln!(out)?;
         if detail == Detail::Normal && !fits_message(exposures, style) {
-            writeln!(out, "`explain NAMESPACE/NAME` says why, and what to do")?;
+            writeln!(
+                out,
+                "run `token-exposure explain NAMESPACE/NAME` to see why, and what to do"
+            )?;
         }
     }
     writeln!(out, "{}", counts(all))
 }
 
 fn rows(exposures: &[&Exposure], detail: Detail, style: Style) -> String {
+    let mut columns = COLUMNS.to_vec();
+    if detail == Detail::Wide {
+        columns.push(("WORKLOADS", workloads));
+    }
+    if detail == Detail::Wide || fits_message(exposures, style) {
+        columns.push(("MESSAGE", |exposure, _| {
+            Cell::new(visible(&exposure.message))
+        }));
+    }
+    let mut table = empty_table(style);
+    table.set_header(columns.iter().map(|(title, _)| *title));
+    for exposure in exposures {
+        table.add_row(columns.iter().map(|(_, cell)| cell(exposure, style)));
+    }
+    for column in table.column_iter_mut() {
+        column.set_padding((0, 2));
+    }
+    let lines: Vec<_> = table
+        .lines()
+        .map(|line| line.trim_end().to_owned())
+        .collect();
+    lines.join("\n")
+}
+
+/// A column: its title, and its cell for an account.
+type Column = (&'static str, fn(&Exposure, Style) -> Cell);
+
+/// The columns of every table.
+const COLUMNS: [Column; 6] = [
+    ("NAMESPACE", |exposure, _| {
+        Cell::new(visible(&exposure.account.namespace))
+    }),
+    ("NAME", |exposure, _| {
+        Cell::new(visible(&exposure.account.name))
+    }),
+    ("VERDICT", |exposure, style| {
+        verdict(exposure.verdict, style.colors)
+    }),
+    ("REASON", |exposure, _| Cell::new(exposure.reason)),
+    ("PODS", |exposure, _| Cell::new(exposure.pods)),
+    ("PERMISSIONS", |exposure, _| level(exposure)),
+];
+
+/// A table without borders, as wide as the terminal.
+fn empty_table(style: Style) -> Table {
     let mut table = Table::new();
     table
         .load_style(NOTHING)
@@ -58,74 +106,41 @@ fn rows(exposures: &[&Exposure], detail: Detail, style: Style) -> String {
             .set_content_arrangement(ContentArrangement::Dynamic)
             .set_width(width);
     }
-    let mut header = vec![
-        "NAMESPACE",
-        "NAME",
-        "VERDICT",
-        "REASON",
-        "PODS",
-        "PERMISSIONS",
-    ];
-    if detail == Detail::Wide {
-        header.push("WORKLOADS");
-    }
-    let has_message = detail == Detail::Wide || fits_message(exposures, style);
-    if has_message {
-        header.push("MESSAGE");
-    }
-    table.set_header(header);
-    for exposure in exposures {
-        let level = match exposure.permissions.level {
-            Level::None => "None",
-            Level::Inherited => "Inherited",
-            Level::Direct => "Direct",
-        };
-        let mut row = vec![
-            Cell::new(visible(&exposure.account.namespace)),
-            Cell::new(visible(&exposure.account.name)),
-            verdict(exposure.verdict, style.colors),
-            Cell::new(exposure.reason),
-            Cell::new(exposure.pods),
-            Cell::new(level),
-        ];
-        if detail == Detail::Wide {
-            let names: Vec<_> = exposure
-                .workloads
-                .iter()
-                .map(|workload| visible(&workload.workload.to_string()))
-                .collect();
-            row.push(Cell::new(names.join(", ")));
-        }
-        if has_message {
-            row.push(Cell::new(visible(&exposure.message)));
-        }
-        table.add_row(row);
-    }
-    for column in table.column_iter_mut() {
-        column.set_padding((0, 2));
-    }
-    let lines: Vec<_> = table
-        .lines()
-        .map(|line| line.trim_end().to_owned())
-        .collect();
-    lines.join("\n")
+    table
 }
 
-/// Whether messages can be read beside the other columns; a narrow terminal has no place for them.
+fn level(exposure: &Exposure) -> Cell {
+    Cell::new(match exposure.permissions.level {
+        Level::None => "None",
+        Level::Inherited => "Inherited",
+        Level::Direct => "Direct",
+    })
+}
+
+fn workloads(exposure: &Exposure, _: Style) -> Cell {
+    let names: Vec<_> = exposure
+        .workloads
+        .iter()
+        .map(|workload| visible(&workload.workload.to_string()))
+        .collect();
+    Cell::new(names.join(", "))
+}
+
+/// Whether the terminal is wide enough for messages beside the other columns.
 fn fits_message(exposures: &[&Exposure], style: Style) -> bool {
-    /// Of the columns between the names and the message, with their padding.
+    /// The width of the columns between the names and the message, with their padding.
     const FIXED: usize = 8 + 2 + 20 + 2 + 4 + 2 + 11 + 2;
-    const LEAST: usize = 40;
+    const MIN_MESSAGE: usize = 40;
     let Some(width) = style.width else {
         return true;
     };
     let names = exposures.iter().map(|exposure| &exposure.account);
     let widths = names.map(|account| (account.namespace.len(), account.name.len()));
     let (namespace, name) = widths.fold((9, 4), |most, one| (most.0.max(one.0), most.1.max(one.1)));
-    usize::from(width) >= namespace + 2 + name + 2 + FIXED + LEAST
+    usize::from(width) >= namespace + 2 + name + 2 + FIXED + MIN_MESSAGE
 }
 
-/// A verdict, in the colour of its urgency.
+/// A verdict, coloured by urgency.
 fn verdict(verdict: Verdict, colors: bool) -> Cell {
     let color = match verdict {
         Verdict::Unneeded => Color::Red,
@@ -137,7 +152,7 @@ fn verdict(verdict: Verdict, colors: bool) -> Cell {
     if colors { cell.fg(color) } else { cell }
 }
 
-/// How many there are of each verdict.
+/// How many accounts have each verdict, in one line.
 #[must_use]
 pub fn counts(all: &[Exposure]) -> String {
     let mut line = match all.len() {
@@ -159,8 +174,8 @@ pub fn counts(all: &[Exposure]) -> String {
     line
 }
 
-/// Text that a terminal shows as it is: control characters, and those that hide or reorder others,
-/// are spelled out.
+/// Text that is safe to print on a terminal: control characters, and characters that hide or reorder
+/// others, are escaped.
 #[must_use]
 pub fn visible(text: &str) -> String {
     let hides = |character: char| {
@@ -179,14 +194,14 @@ pub fn visible(text: &str) -> String {
                     | '\u{e0000}'..='\u{e007f}'
             )
     };
-    let spell = |character: char| -> String {
+    let escaped = |character: char| -> String {
         if hides(character) {
             character.escape_unicode().to_string()
         } else {
             character.to_string()
         }
     };
-    text.chars().map(spell).collect()
+    text.chars().map(escaped).collect()
 }
 
 #[cfg(test)]
@@ -194,7 +209,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_a_terminal_would_act_on_is_spelled_out() {
+    fn characters_that_a_terminal_interprets_are_escaped() {
         assert_eq!(
             visible("a\u{1b}[2Jb\u{202e}c\r\u{200b}\u{2028}\u{61c}\u{e0041}é"),
             "a\\u{1b}[2Jb\\u{202e}c\\u{d}\\u{200b}\\u{2028}\\u{61c}\\u{e0041}é"

@@ -1,10 +1,10 @@
-//! What is wrong with a text, and where.
+//! An error in a text, with its position.
 
-/// What is wrong with the template of a chart.
+/// The message for a template of a Helm chart.
 pub(crate) const UNRENDERED: &str =
-    "looks like the template of a Helm chart: scan what `helm template` makes of it";
+    "looks like a template of a Helm chart: scan the output of `helm template` instead";
 
-/// What a file turned out not to be.
+/// An error in a text, with its position.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Malformed {
     /// The line, counted from 1; 0 when unknown.
@@ -15,14 +15,14 @@ pub(crate) struct Malformed {
 }
 
 impl Malformed {
-    /// What the parser says, with the place apart.
+    /// The error of a parser, with its position taken out of the message.
     pub(crate) fn from_yaml(error: &serde_saphyr::Error) -> Self {
         let (line, column) = error
             .location()
             .map_or((0, 0), |location| (location.line(), location.column()));
         let mut message = strip_position(error.without_snippet());
         if message.starts_with("budget breached") || message.contains("replay") {
-            "its aliases stand for more than is read: write out what they stand for"
+            "the aliases expand to more than can be read: replace them with their content"
                 .clone_into(&mut message);
         }
         Self {
@@ -32,7 +32,7 @@ impl Malformed {
         }
     }
 
-    /// The same, where so many lines of the file stand before what was parsed.
+    /// The same error, if `before` lines of the file precede the parsed document.
     pub(crate) fn in_document(mut self, before: usize, document: &str) -> Self {
         if self.line > 0 {
             self.line += before;
@@ -44,8 +44,8 @@ impl Malformed {
     }
 }
 
-/// The message of an error without its position, which is told apart, or counts from the object and
-/// not the file.
+/// The message of an error without its position, which is printed separately, or counts from the object
+/// instead of the file.
 pub(crate) fn strip_position(error: &impl ToString) -> String {
     let message = error.to_string();
     let bare = message.split(" at line ").next();

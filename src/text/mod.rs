@@ -1,5 +1,4 @@
-//! Text of files and of standard input: which files there are, how much of them is read, and what is wrong
-//! with it.
+//! Text of files and of standard input: which files exist, how much of them is read, and where are errors?
 
 mod malformed;
 pub mod paths;
@@ -15,16 +14,16 @@ use std::{
     path::Path,
 };
 
-/// How much is read, in bytes: a larger input takes as much memory.
-const MOST: u64 = 1 << 30;
+/// How much is read, in bytes: the input is held in memory.
+const MAX_BYTES: u64 = 1 << 30;
 
-/// Opens a file that ends: pipes do, devices may not.
+/// Opens a file or a pipe, but not a device, which may never end.
 pub(crate) fn open(path: &Path) -> io::Result<File> {
     let kind = fs::metadata(path)?.file_type();
-    // What a shell hands over by number may be its terminal.
-    let is_handed_over = path.starts_with("/dev/fd") || path == Path::new("/dev/stdin");
-    if (kind.is_char_device() || kind.is_block_device()) && !is_handed_over {
-        return Err(io::Error::other("it is a device, and no file"));
+    // A file descriptor from the shell may be the terminal.
+    let is_inherited = path.starts_with("/dev/fd") || path == Path::new("/dev/stdin");
+    if (kind.is_char_device() || kind.is_block_device()) && !is_inherited {
+        return Err(io::Error::other("it is a device, not a file"));
     }
     File::open(path)
 }
@@ -32,14 +31,14 @@ pub(crate) fn open(path: &Path) -> io::Result<File> {
 /// Reads text: UTF-8, or UTF-16 with a byte-order mark.
 pub(crate) fn read(from: impl Read) -> io::Result<String> {
     let mut bytes = Vec::new();
-    from.take(MOST + 1).read_to_end(&mut bytes)?;
-    if bytes.len() as u64 > MOST {
-        return Err(io::Error::other("it has more than 1 GiB: split it"));
+    from.take(MAX_BYTES + 1).read_to_end(&mut bytes)?;
+    if bytes.len() as u64 > MAX_BYTES {
+        return Err(io::Error::other("it is larger than 1 GiB: split it"));
     }
     match bytes[..] {
         [0xff, 0xfe, ref rest @ ..] => utf16(rest, u16::from_le_bytes),
         [0xfe, 0xff, ref rest @ ..] => utf16(rest, u16::from_be_bytes),
-        _ => String::from_utf8(bytes).map_err(|_| no_text()),
+        _ => String::from_utf8(bytes).map_err(|_| not_utf8()),
     }
 }
 
@@ -47,11 +46,11 @@ fn utf16(bytes: &[u8], unit: fn([u8; 2]) -> u16) -> io::Result<String> {
     let (pairs, rest) = bytes.as_chunks::<2>();
     let units = pairs.iter().copied().map(unit);
     let text: Result<String, _> = char::decode_utf16(units).collect();
-    text.ok().filter(|_| rest.is_empty()).ok_or_else(no_text)
+    text.ok().filter(|_| rest.is_empty()).ok_or_else(not_utf8)
 }
 
-fn no_text() -> io::Error {
-    io::Error::other("it is not UTF-8 text: convert it, or leave it out")
+fn not_utf8() -> io::Error {
+    io::Error::other("it is not UTF-8 text: convert it, or do not scan it")
 }
 
 #[cfg(test)]
@@ -60,7 +59,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn text_is_decoded_or_told_to_be_none() {
+    fn text_is_decoded_and_other_bytes_are_an_error() {
         assert_eq!(read(&b"k: \xc3\xa9"[..]).unwrap(), "k: é");
         assert_eq!(read(&b"\xff\xfek\0:\0"[..]).unwrap(), "k:");
         assert_eq!(read(&b"\xfe\xff\0k\0:"[..]).unwrap(), "k:");
@@ -71,8 +70,8 @@ mod tests {
     }
 
     #[test]
-    fn a_device_is_no_file() {
+    fn a_device_is_an_error() {
         let error = open(Path::new("/dev/zero")).unwrap_err().to_string();
-        assert_eq!(error, "it is a device, and no file");
+        assert_eq!(error, "it is a device, not a file");
     }
 }

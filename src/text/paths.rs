@@ -1,4 +1,4 @@
-//! Which files do paths name? Files themselves, folders and patterns.
+//! Which files do paths, folders and patterns select?
 
 use std::{
     fmt,
@@ -7,12 +7,12 @@ use std::{
 
 use walkdir::WalkDir;
 
-/// What could not be read, and where.
+/// A problem with an input, and where it is.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Problem {
-    /// The file, with line and column where known.
+    /// The file, with line and column if known.
     pub place: String,
-    /// The cause, with the fix where there is one.
+    /// The cause, with the fix if there is one.
     pub message: String,
 }
 
@@ -22,8 +22,8 @@ impl fmt::Display for Problem {
     }
 }
 
-/// The files that a path names, in order: itself, the manifests of a folder, or those that it is a pattern
-/// of; `-` is standard input.
+/// The files that a path selects, in order: the file itself, the manifests in a folder, or the matches of a
+/// pattern; `-` is standard input.
 pub(crate) fn find(path: &Path) -> Vec<Result<PathBuf, Problem>> {
     let text = path.to_string_lossy();
     if path.exists() || !text.contains(['*', '?', '[']) {
@@ -37,7 +37,7 @@ pub(crate) fn find(path: &Path) -> Vec<Result<PathBuf, Problem>> {
     };
     let matches: Vec<_> = match glob::glob(&text) {
         Ok(matches) => matches.flatten().collect(),
-        Err(error) => return problem(format!("is no pattern: {}", error.msg)),
+        Err(error) => return problem(format!("is not a valid pattern: {}", error.msg)),
     };
     if matches.is_empty() {
         return problem("matches no file".to_owned());
@@ -45,15 +45,15 @@ pub(crate) fn find(path: &Path) -> Vec<Result<PathBuf, Problem>> {
     matches.iter().flat_map(|path| walk(path)).collect()
 }
 
-/// A file, or the manifests of a folder.
+/// A file itself, or the manifests in a folder.
 fn walk(path: &Path) -> Vec<Result<PathBuf, Problem>> {
     if !path.is_dir() {
         return vec![Ok(path.to_owned())];
     }
     let root = path.canonicalize().unwrap_or_else(|_| path.to_owned());
-    let visible = |name: &std::ffi::OsStr| !name.to_string_lossy().starts_with('.');
+    let hidden = |name: &std::ffi::OsStr| name.to_string_lossy().starts_with('.');
     let entries = WalkDir::new(path).sort_by_file_name().into_iter();
-    let entries = entries.filter_entry(|entry| entry.depth() == 0 || visible(entry.file_name()));
+    let entries = entries.filter_entry(|entry| entry.depth() == 0 || !hidden(entry.file_name()));
     let file = |entry: walkdir::Result<walkdir::DirEntry>| match entry {
         Ok(entry) => is_manifest(entry.path(), &root).then(|| Ok(entry.into_path())),
         Err(error) => {
@@ -69,7 +69,7 @@ fn walk(path: &Path) -> Vec<Result<PathBuf, Problem>> {
     entries.filter_map(file).collect()
 }
 
-/// Whether a file of a folder is read: YAML or JSON by its name, and a link only within the folder.
+/// Whether a file in a folder is read: YAML or JSON by its name, and a link only to a file in the folder.
 fn is_manifest(path: &Path, root: &Path) -> bool {
     let extension = path
         .extension()

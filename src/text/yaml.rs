@@ -1,18 +1,18 @@
-//! YAML as kubectl reads it, and no more of it in memory at a time than one object needs.
+//! YAML as kubectl reads it, with only one object in memory at a time.
 
 use std::borrow::Cow;
 
 use serde_json::Value;
 use serde_saphyr::{DuplicateKeyPolicy, Spanned};
 
-/// From how many bytes on a document is read item by item, if it is a list.
-const LARGE: usize = 1 << 20;
-/// How many nodes aliases may stand for in a document.
-const MOST_REPLAYED: usize = 250_000;
+/// The size in bytes from which a list is parsed item by item.
+const LARGE_LIST: usize = 1 << 20;
+/// How many nodes the aliases of a document may expand to.
+const MAX_ALIAS_NODES: usize = 250_000;
 
-/// The documents of a YAML text, with the number of lines before each. Whatever a document holds, a line
-/// that begins with its marker begins another (`c-forbidden` of the specification); directives belong to
-/// the one that they stand before.
+/// The documents of a YAML text, with the number of lines before each. A line that begins with a marker
+/// always begins another document (`c-forbidden` of the specification); directives belong to the document
+/// after them.
 pub(crate) fn documents(text: &str) -> impl Iterator<Item = (usize, &str)> {
     let (mut rest, mut before) = (text, 0);
     std::iter::from_fn(move || {
@@ -42,26 +42,26 @@ pub(crate) fn documents(text: &str) -> impl Iterator<Item = (usize, &str)> {
 
 /// Whether a line begins with the marker of a document's start or end.
 fn is_marker(line: &str, marker: &str) -> bool {
-    let behind = line.trim_start_matches('\u{feff}').strip_prefix(marker);
-    behind.is_some_and(|behind| behind.is_empty() || behind.starts_with([' ', '\t', '\r', '\n']))
+    let rest = line.trim_start_matches('\u{feff}').strip_prefix(marker);
+    rest.is_some_and(|rest| rest.is_empty() || rest.starts_with([' ', '\t', '\r', '\n']))
 }
 
-/// What a document says, with its place.
+/// The value of a document, with its position.
 pub(crate) type Parsed = Result<Spanned<Value>, serde_saphyr::Error>;
 
-/// Parses a document; a text that holds several for some reason gives several.
+/// Parses a document; text that the parser splits further returns several values.
 pub(crate) fn parse(document: &str) -> Vec<Parsed> {
-    // Real text has fewer of anything than bytes, and half as many nodes at most; what aliases multiply
-    // has a limit of its own.
+    // A text has fewer events and scalars than bytes, and at most half as many nodes; aliases have their own
+    // limit.
     let most = document.len() + 1024;
     let options = || {
         serde_saphyr::options! {
             duplicate_keys: DuplicateKeyPolicy::LastWins,
             legacy_octal_numbers: true,
             emit_comments: false,
-            // JSON has no such numbers: where one is meant, this is an error, and where text is, it is text.
+            // JSON has no such numbers: `.inf` is an error in a number field, and text in a text field.
             non_finite_float_policy: serde_saphyr::options::NonFiniteFloatPolicy::AsString,
-            alias_limits: serde_saphyr::alias_limits! { max_total_replayed_events: MOST_REPLAYED },
+            alias_limits: serde_saphyr::alias_limits! { max_total_replayed_events: MAX_ALIAS_NODES },
             with_snippet: false,
             budget: serde_saphyr::budget! {
                 max_reader_input_bytes: None,
@@ -74,34 +74,34 @@ pub(crate) fn parse(document: &str) -> Vec<Parsed> {
             },
         }
     };
-    // Files that were put behind one another may each have a byte-order mark.
+    // Each of several concatenated files may have a byte-order mark.
     let document = document.trim_start_matches('\u{feff}');
     let document = if document.contains("\n\u{feff}") {
         Cow::Owned(document.replace("\n\u{feff}", "\n"))
     } else {
         Cow::Borrowed(document)
     };
-    // A text is parsed in less time than a reader, which alone goes on behind an error.
+    // Parsing a string is faster, but only the reader continues after an error.
     match serde_saphyr::from_multiple_with_options(&document, options()) {
         Ok(values) => values.into_iter().map(Ok).collect(),
         Err(_) => serde_saphyr::read_with_options(&mut document.as_bytes(), options()).collect(),
     }
 }
 
-/// A list of objects, taken apart before it is parsed.
+/// A list of objects, split into items before it is parsed.
 #[derive(Debug)]
 pub(crate) struct List<'a> {
-    /// What it says besides its items.
+    /// Its fields other than `items`.
     pub(crate) head: Value,
-    /// Its items, each a list of one, with the number of lines of the document before it.
+    /// Its items, each a list with one item, with the number of lines before it in the document.
     pub(crate) items: Vec<(usize, &'a str)>,
 }
 
-/// Takes a large document apart that has its `items` on lines of their own, as `kubectl get -o yaml`
-/// writes them: an item ends where another dash stands in the column of the first. `None` where it is
-/// written otherwise, or where an item may refer to another by an alias.
+/// Splits a large document with `items` in block style, as `kubectl get -o yaml` writes them: an item ends
+/// before the next dash in the column of the first. `None` if the document has another form, or if an item
+/// may refer to another by an alias.
 pub(crate) fn list(document: &str) -> Option<List<'_>> {
-    if document.len() < LARGE || may_have_alias(document) {
+    if document.len() < LARGE_LIST || may_have_alias(document) {
         return None;
     }
     let mut head = String::new();
@@ -149,10 +149,10 @@ pub(crate) fn list(document: &str) -> Option<List<'_>> {
     (items.len() > 1).then_some(List { head, items })
 }
 
-/// Whether something looks like an alias: an asterisk with a name behind it.
+/// Whether the text may contain an alias: an asterisk followed by a name.
 fn may_have_alias(document: &str) -> bool {
-    document.match_indices(" *").any(|(place, _)| {
-        let behind = document.as_bytes().get(place + 2);
-        behind.is_some_and(|byte| byte.is_ascii_alphanumeric() || *byte == b'_')
+    document.match_indices(" *").any(|(offset, _)| {
+        let next = document.as_bytes().get(offset + 2);
+        next.is_some_and(|byte| byte.is_ascii_alphanumeric() || *byte == b'_')
     })
 }

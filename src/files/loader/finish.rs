@@ -1,5 +1,5 @@
-//! Adds what needs all of the input: the objects that every API server bootstraps, the rules of aggregated
-//! ClusterRoles, and the templates of workloads without pods.
+//! Adds what depends on all of the input: the RBAC objects that every API server creates, the rules of
+//! aggregated ClusterRoles, and the templates of workloads without pods.
 
 use std::sync::Arc;
 
@@ -11,10 +11,10 @@ use crate::{
     rbac::aggregate::aggregate,
 };
 
-/// The RBAC that every API server bootstraps, as tests/control-plane/bootstrap.sh prints it.
+/// The RBAC objects that every API server creates, as printed by tests/control-plane/bootstrap.sh.
 const BOOTSTRAP: &str = include_str!("../bootstrap.json");
-/// The ClusterRole and the ClusterRoleBinding that every cluster has: input that holds both is the
-/// dump of one, and lacks no role.
+/// The name of a ClusterRole and a ClusterRoleBinding that every cluster has: input with both is a dump of a
+/// cluster, and contains every role.
 const DUMP_MARKER: &str = "cluster-admin";
 
 impl Loader<'_> {
@@ -27,7 +27,7 @@ impl Loader<'_> {
             self.bootstrap();
             self.index.set_known_roles(KnownRoles::Partial);
         }
-        // The roles of a dump have their answer.
+        // The roles of a dump contain their aggregated rules.
         if !is_dump {
             aggregate(&mut self.cluster_roles);
         }
@@ -39,17 +39,17 @@ impl Loader<'_> {
                 },
             );
         }
-        for (key, facts) in std::mem::take(&mut self.templates).that_count() {
+        for (key, facts) in std::mem::take(&mut self.templates).without_pods() {
             self.index.apply::<Pods>(key, Arc::new(facts));
         }
         self.outcome
     }
 
-    /// Adds what every API server bootstraps, where the input does not say otherwise.
+    /// Adds the RBAC objects that every API server creates; the input's own objects of the same name win.
     fn bootstrap(&mut self) {
-        let given = (self.outcome.objects, self.outcome.has_rbac);
-        self.filling = true;
+        let before = (self.outcome.objects, self.outcome.has_rbac);
+        self.keeps_known = true;
         self.manifests("bootstrap.json", BOOTSTRAP);
-        (self.outcome.objects, self.outcome.has_rbac) = given;
+        (self.outcome.objects, self.outcome.has_rbac) = before;
     }
 }

@@ -67,6 +67,7 @@ impl LogLimiter {
 
     /// Forgets the failures of a subject that works again, and returns how many there were; `None` if
     /// there were none.
+    #[must_use]
     pub fn recovered(&self, subject: &'static str) -> Option<u64> {
         let mut known = self.0.lock();
         let mut failures = 0;

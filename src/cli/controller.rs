@@ -223,8 +223,8 @@ fn identity() -> String {
 /// Waits until the API server answers: an outage is no reason to exit. Fails with the fix when the
 /// CustomResourceDefinition is not installed.
 async fn await_api_server(client: &Client, log: &LogLimiter) -> anyhow::Result<()> {
-    let reports: Api<TokenExposureReport> = Api::all(client.clone());
     const API_SERVER: &str = "API server";
+    let reports: Api<TokenExposureReport> = Api::all(client.clone());
     let mut pause = FIRST_PAUSE;
     loop {
         let one = ListParams::default().limit(1);

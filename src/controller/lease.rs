@@ -119,7 +119,7 @@ impl Election {
                         );
                         gained();
                     }
-                    self.log.recovered(LEASE);
+                    self.log_recovery();
                     led = true;
                 }
                 Ok(Ok(false)) => {
@@ -127,7 +127,7 @@ impl Election {
                     if led {
                         tracing::info!(holder = self.holder(), "another replica leads");
                     }
-                    self.log.recovered(LEASE);
+                    self.log_recovery();
                     led = false;
                 }
                 // It stays the leader until the deadline.
@@ -223,6 +223,12 @@ impl Election {
             .and_then(|(lease, _)| lease.spec.as_ref());
         let holder = spec.and_then(|spec| spec.holder_identity.as_deref());
         holder.unwrap_or_default()
+    }
+
+    fn log_recovery(&self) {
+        if self.log.recovered(LEASE).is_some() {
+            tracing::info!(name = self.name, "the Lease can be renewed again");
+        }
     }
 
     fn log_failure(&self, cause: &str) {

@@ -70,7 +70,9 @@ impl Server {
             };
             let connection = match self.listener.accept().await {
                 Ok((connection, _)) => {
-                    self.log.recovered(CONNECTIONS);
+                    if self.log.recovered(CONNECTIONS).is_some() {
+                        tracing::info!("connections are accepted again");
+                    }
                     connection
                 }
                 Err(error) => {

@@ -330,7 +330,7 @@ fn what_may_not_be_listed_is_unknown() {
         let log = controller.log();
         let lines: Vec<_> = log
             .lines()
-            .filter(|line| line.contains("watch refused"))
+            .filter(|line| line.contains("watch denied"))
             .collect();
         assert_eq!(lines.len(), 1, "{log}");
         assert!(
@@ -348,7 +348,7 @@ fn what_may_not_be_listed_is_unknown() {
         await_that("it asks again", || {
             controller.metric(&format!("{refused}{{kind=\"{kind}\"}}")) >= 2.0
         });
-        assert_eq!(controller.log().matches("watch refused").count(), 1);
+        assert_eq!(controller.log().matches("watch denied").count(), 1);
         assert_eq!(controller.log().matches("watching again").count(), 0);
 
         // The rights come back: the verdict does within the pause between two tries.
@@ -485,7 +485,7 @@ fn what_somebody_adds_to_a_report_is_removed() {
     });
     controller.settle();
     assert_eq!(status()["truncated"], 7);
-    let told = "reports are not kept as they are written";
+    let told = "the API server does not keep reports as they are written";
     assert_eq!(controller.log().matches(told).count(), 1);
 }
 

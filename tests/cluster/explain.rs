@@ -18,9 +18,9 @@ fn a_live_pod_stands_for_its_account_too() {
     for line in [
         "ServiceAccount explained/default: Unneeded (NoPermissions)",
         "  Pod/web, 1 pod: Unneeded (NoPermissions)",
-        "      seen by web",
-        "    automountServiceAccountToken: the pod says nothing, the ServiceAccount says nothing, so it is mounted",
-        "PERMISSIONS: none beyond what every identity has",
+        "      containers: web",
+        "    automountServiceAccountToken: not set in the pod or in the ServiceAccount; the default is true",
+        "PERMISSIONS: none beyond the default permissions of every authenticated user",
     ] {
         assert!(chain.lines().any(|found| found == line), "{line}\n{chain}");
     }

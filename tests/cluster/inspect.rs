@@ -21,11 +21,11 @@ fn a_token_of_the_real_api_server_is_dissected() {
     assert_eq!((code, error.as_str()), (Some(0), ""));
     for part in [
         "Token of ServiceAccount dissected/mail\n",
-        "  bound to  nothing but its account: it cannot be revoked before it expires\n",
-        "  for       https://kubernetes.default.svc",
+        "  bound to  only its ServiceAccount: it cannot be revoked before it expires\n",
+        "  audience  https://kubernetes.default.svc",
         " second",
         "  expires   20",
-        "(credential id of audit logs)",
+        "(the credential id in audit logs)",
     ] {
         assert!(shown.contains(part), "{part}: {shown}");
     }
@@ -71,9 +71,9 @@ fn the_api_server_is_asked_about_a_token() {
     assert_eq!(code, Some(0), "{shown}");
     for part in [
         "\nAPI SERVER https://127.0.0.1:",
-        "\n  accepts it as system:serviceaccount:asked:robot\n",
-        "\n  in the groups system:serviceaccounts, system:serviceaccounts:asked, system:authenticated\n",
-        "\nPERMISSIONS: granted to the account itself\n",
+        "\n  the API server accepts the token: user system:serviceaccount:asked:robot\n",
+        "\n  groups system:serviceaccounts, system:serviceaccounts:asked, system:authenticated\n",
+        "\nPERMISSIONS: granted to the ServiceAccount by name\n",
         "  RoleBinding dev/edits -> ClusterRole tests-edit: grants\n",
         "      update configmaps\n",
     ] {
@@ -88,7 +88,7 @@ fn the_api_server_is_asked_about_a_token() {
     assert_eq!(code, Some(0), "{shown}");
     assert!(
         shown.contains(
-            "PERMISSIONS in namespace asked: nothing beyond what every identity may\n  note: that is"
+            "PERMISSIONS in namespace asked: none beyond the default permissions of every authenticated user\n  note: this is"
         ),
         "{shown}"
     );
@@ -98,15 +98,15 @@ fn the_api_server_is_asked_about_a_token() {
     let (code, [shown, _]) = ask(&foreign, &admin);
     assert_eq!(code, Some(1), "{shown}");
     assert!(
-        shown.contains("does not accept it: 401 Unauthorized"),
+        shown.contains("rejects the token (401 Unauthorized)"),
         "{shown}"
     );
-    assert!(shown.contains("the API server says: "), "{shown}");
+    assert!(shown.contains("the API server answered: "), "{shown}");
     // Without the right to ask for the reason, the likely ones are told.
     let (code, [shown, _]) = ask(&foreign, &own);
     assert_eq!(code, Some(1), "{shown}");
     assert!(
-        shown.contains("another cluster issued it, its audience is another"),
+        shown.contains("another cluster issued the token, it is for another audience"),
         "{shown}"
     );
     plane.kubectl(&["-n", "asked", "delete", "serviceaccount", "robot"]);

@@ -224,7 +224,7 @@ fn bad_values_are_refused_with_their_path() {
         ("metrics.service.port=0", "port"),
         ("metrics.podMonitor.interval=often", "interval"),
         ("policy.actions={Block}", "actions"),
-        ("policy.enabled=true,policy.actions={Warn,Deny}", "take one"),
+        ("policy.enabled=true,policy.actions={Warn,Deny}", "only one"),
         ("metrics.prometheusRule.runbookUrl=wiki", "runbookUrl"),
         (
             "metrics.prometheusRule.enabled=true,metrics.prometheusRule.disabled={Foo}",
@@ -235,7 +235,7 @@ fn bad_values_are_refused_with_their_path() {
         ("serviceAccount.create=false", "serviceAccount.name"),
         (
             "metrics.podMonitor.enabled=true,metrics.serviceMonitor.enabled=true",
-            "take one",
+            "only one",
         ),
         (
             "metrics.service.enabled=false,metrics.serviceMonitor.enabled=true",

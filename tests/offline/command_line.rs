@@ -115,7 +115,7 @@ fn every_command_has_a_page_in_the_manual() {
     assert_eq!(none.status.code(), Some(2));
     let error = String::from_utf8(none.stderr).unwrap();
     assert!(
-        error.starts_with("error: `sing` is none of controller, "),
+        error.starts_with("error: `sing` is not a command: use one of controller, "),
         "{error}"
     );
 }

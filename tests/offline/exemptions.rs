@@ -92,19 +92,19 @@ fn annotations_say_why_a_token_stays_and_for_how_long() {
     assert_eq!(
         verdict("told"),
         exempted(
-            "1 pod carries a token that stays: asks a cloud by it (annotation of the ServiceAccount)"
+            "1 pod carries a token that is exempted: asks a cloud by it (annotation of the ServiceAccount)"
         )
     );
     assert_eq!(
         verdict("dated"),
         exempted(
-            "1 pod carries a token that stays until 2999-12-31: until the move (annotation of the pods of Deployment/dated)"
+            "1 pod carries a token that is exempted until 2999-12-31: until the move (annotation of the pods of Deployment/dated)"
         )
     );
     let (ended, message) = verdict("ended");
     assert_eq!(ended, "Unneeded");
     assert!(
-        message.ends_with("; its exemption ended with 2020-02-29: until the move"),
+        message.ends_with("; its exemption expired after 2020-02-29: until the move"),
         "{message}"
     );
     // One of two pods of an account: the other is still a finding, and what is done about it leaves
@@ -122,8 +122,7 @@ fn annotations_say_why_a_token_stays_and_for_how_long() {
     assert_eq!((code, error.as_str()), (1, NOTE));
 }
 
-const NOTE: &str =
-    "note: the input has no RBAC object: what a cluster may grant besides is not known\n";
+const NOTE: &str = "note: the input contains no RBAC objects: permissions granted elsewhere in the cluster are not considered; add them or use `--with-cluster`\n";
 
 #[test]
 fn what_a_report_says_of_an_exemption() {
@@ -161,7 +160,7 @@ fn an_annotation_with_a_fault_is_an_error_with_its_line_and_does_not_count() {
         ),
         (
             pod("tokenexposure.io/exempt: x, tokenexposure.io/exempt-until: 31.01.2027"),
-            "standard input:2: Pod p: annotation tokenexposure.io/exempt-until is no day: write it like 2027-01-31: \"31.01.2027\"",
+            "standard input:2: Pod p: annotation tokenexposure.io/exempt-until is not a valid date: use the format 2027-01-31: \"31.01.2027\"",
         ),
         (
             pod("tokenexposure.io/exempt: x, tokenexposure.io/exempt-until: 2027-02-30"),
@@ -169,7 +168,7 @@ fn an_annotation_with_a_fault_is_an_error_with_its_line_and_does_not_count() {
         ),
         (
             template.to_owned(),
-            "standard input:1: Deployment d: annotation tokenexposure.io/exempt is not on the pod template and does not count: move it to the metadata of the template",
+            "standard input:1: Deployment d: annotation tokenexposure.io/exempt is not on the pod template and is ignored: move it to the metadata of the template",
         ),
     ];
     for (input, expected) in cases {
@@ -222,7 +221,7 @@ fn the_configuration_knows_more_consumers_baseline_grants_and_audiences() {
 ";
     for (verbs, verdict) in [("[get, list]", "Unneeded"), ("[list]", "Needed")] {
         let rule = format!("{{apiGroups: [''], resources: [configmaps], verbs: {verbs}}}");
-        let (found, _, error) = scan(granted, Some(&format!("baseline: [{rule}]")));
+        let (found, _, error) = scan(granted, Some(&format!("defaultPermissions: [{rule}]")));
         assert_eq!(told(&found, "default").0, verdict, "{error}");
     }
 

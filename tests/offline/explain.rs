@@ -77,12 +77,15 @@ fn what_cannot_be_explained_says_what_there_is_instead() {
     for (args, expected) in [
         (
             &["shop/nobody", "-"][..],
-            "ServiceAccount shop/nobody was not found, and no pod names it; there are web",
+            "ServiceAccount shop/nobody was not found, and no pod uses it; ServiceAccounts in this namespace: web",
         ),
-        (&["other/web", "-"], "nothing is known of namespace other"),
+        (
+            &["other/web", "-"],
+            "namespace other has no ServiceAccounts and no pods, or does not exist",
+        ),
         (
             &["shop/deploy/back", "-"],
-            "no Deployment back that runs as a ServiceAccount was found in namespace shop",
+            "Deployment back was not found in namespace shop, or uses no ServiceAccount",
         ),
         (
             &["web", "-"],
@@ -90,7 +93,7 @@ fn what_cannot_be_explained_says_what_there_is_instead() {
         ),
         (
             &["--verdict", "nonsense"],
-            "`nonsense` is no verdict and no reason: these are Unneeded, Review",
+            "`nonsense` is not a verdict or a reason: use one of Unneeded, Review",
         ),
         (
             &["shop/web", "missing.yaml"],

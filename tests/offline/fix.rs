@@ -104,7 +104,7 @@ fn what_cannot_be_changed_alone_is_left_and_said() {
             "shared.yaml",
             shared,
             2,
-            "Pod/q in namespace default: shared.yaml: it is written as an alias of another part",
+            "Pod/q in namespace default: shared.yaml: the field is an alias of another part of the file",
         ),
         (
             "live.yaml",
@@ -127,7 +127,7 @@ fn what_cannot_be_changed_alone_is_left_and_said() {
     let (code, out, _) = scan(dir.path(), &["both.yaml", "-o", "patch", "--write"]);
     assert_eq!(code, 2);
     assert!(
-        out.starts_with("both.yaml: Pod/r in namespace other: token switched off\n"),
+        out.starts_with("both.yaml: Pod/r in namespace other: token disabled\n"),
         "{out}"
     );
     let (_, out, _) = scan(dir.path(), &["both.yaml"]);
@@ -163,7 +163,7 @@ fn files_are_told_and_keep_their_permissions_and_links() {
         (code, out.as_str()),
         (
             0,
-            "link.yaml: Pod/p in namespace default: token switched off\n1 ServiceAccount: 1 Review\n"
+            "link.yaml: Pod/p in namespace default: token disabled\n1 ServiceAccount: 1 Review\n"
         )
     );
     assert!(dir.path().join("link.yaml").is_symlink());

@@ -16,12 +16,12 @@ fn what_is_no_token_gets_a_clear_error_without_it() {
         (
             &["-"],
             secret.to_owned(),
-            "standard input: this is no JSON Web Token: it must have three parts",
+            "standard input: this is not a JSON Web Token: it must have three parts",
         ),
         (
             &["-"],
             format!("e30.{secret}.{secret}"),
-            "standard input: this is no JSON Web Token: its second part does not hold claims",
+            "standard input: this is not a JSON Web Token: its second part does not hold claims",
         ),
         (
             &["-"],
@@ -31,7 +31,7 @@ fn what_is_no_token_gets_a_clear_error_without_it() {
         (
             &["-"],
             format!("e30.e30.{secret}"),
-            "this JSON Web Token is not one of a ServiceAccount",
+            "this JSON Web Token is not a ServiceAccount token",
         ),
         (
             &["missing"],
@@ -55,7 +55,7 @@ fn without_a_file_it_looks_where_pods_have_theirs() {
     let (code, _, error) = inspect(&[], "");
     assert_eq!(code, Some(2));
     assert!(
-        error.contains("serviceaccount/token (give a FILE, or - for standard input)"),
+        error.contains("serviceaccount/token (use FILE, or - for standard input)"),
         "{error}"
     );
 }

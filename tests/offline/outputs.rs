@@ -145,7 +145,10 @@ fn more_results_than_github_takes_are_left_out_and_counted() {
     let run = &log["runs"][0];
     assert_eq!(run["results"].as_array().unwrap().len(), 25_000);
     let notice = &run["invocations"][0]["toolExecutionNotifications"][0]["message"]["text"];
-    assert_eq!(notice, "3 results more are left out: a run may have 25000");
+    assert_eq!(
+        notice,
+        "3 results are omitted: code scanning accepts at most 25000 in a run"
+    );
 }
 
 #[test]

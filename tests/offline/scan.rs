@@ -422,7 +422,7 @@ fn labels_select_pods_and_templates() {
     let (code, _, error) = scan_in(dir.path(), &["a.yaml", "-l", "app web"]);
     assert_eq!(code, 2);
     assert!(
-        error.contains("`app web` is no requirement: write `key=value`"),
+        error.contains("`app web` is not a valid selector: use `key=value`"),
         "{error}"
     );
 }
@@ -488,12 +488,15 @@ fn one_scan_is_told_in_several_ways() {
             &["-o", "json", "-o", "yaml"][..],
             "two outputs go to standard output",
         ),
-        (&["-o", "json=x", "-o", "yaml=x"], "two outputs go to x"),
+        (
+            &["-o", "json=x", "-o", "yaml=x"],
+            "two outputs have the same file x",
+        ),
         (
             &["-o", "nonsense"],
-            "`nonsense` is none of table, wide, json",
+            "`nonsense` is not a format: use one of table, wide, json",
         ),
-        (&["-o", "json="], "`json=` names no file"),
+        (&["-o", "json="], "`json=` has no file name after `=`"),
         (
             &["-o", "json=no/such/folder"],
             "no/such/folder cannot be written",
@@ -570,7 +573,7 @@ fn odd_input() -> Vec<(String, bool, i32, &'static str)> {
         ),
         (list, true, 1, ""),
         // What is no object.
-        ("hello\n".to_owned(), false, 2, "is no object of Kubernetes"),
+        ("hello\n".to_owned(), false, 2, "is not a Kubernetes object"),
         (
             POD.replace("kind: Pod", "apiVersion: v1"),
             false,
@@ -581,13 +584,13 @@ fn odd_input() -> Vec<(String, bool, i32, &'static str)> {
             "apiVersion: v1\nkind: Status\nstatus: Failure\n".to_owned(),
             false,
             2,
-            "is an answer of the API server",
+            "is an error response of the API server",
         ),
         (
             "apiVersion: meta.k8s.io/v1\nkind: Table\n".to_owned(),
             false,
             2,
-            "get it with -o json",
+            "get the objects with -o json",
         ),
         (
             "apiVersion: apps/v1\nkind: Deployment\nmetadata: {name: d}\nspec: {tempalte: {}}\n"
@@ -650,9 +653,9 @@ fn outputs_say_that_input_could_not_be_read() {
         ),
         (
             "markdown",
-            "**Not all of the input could be read:**\n\n* ./bad.yaml:1:4: ",
+            "**Some input could not be read:**\n\n* ./bad.yaml:1:4: ",
         ),
-        ("html", "Not all of the input could be read: 1 errors"),
+        ("html", "Some input could not be read: 1 error"),
     ] {
         let (code, out, _) = scan_in(dir.path(), &[".", "-o", format]);
         assert_eq!(code, 2);

@@ -55,7 +55,7 @@ fn an_api_server_that_is_not_there_is_waited_for() {
     await_that("the trouble is logged", || {
         controller
             .log()
-            .contains("the API server cannot be asked; trying again")
+            .contains("the API server does not answer; retrying")
     });
     assert_eq!(controller.get("/healthz").unwrap().0, 200);
     let (code, body) = controller.get("/readyz").unwrap();

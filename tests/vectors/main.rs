@@ -55,7 +55,7 @@ struct Case {
     /// What the API server accepts; all there is.
     #[serde(default)]
     api_audiences: Vec<String>,
-    /// The beginnings of what is said of objects that the API server would refuse.
+    /// The beginnings of what is said of objects that the API server would reject.
     #[serde(default)]
     refused: Vec<String>,
     /// Single requests of vb/s.
@@ -109,7 +109,7 @@ struct Expected {
     carriers: Option<Vec<String>>,
     /// `Effect caveat Kind name Subject`, one line for each binding; those that everybody has are left out.
     grants: Option<Vec<String>>,
-    /// The same for those that widen the baseline.
+    /// The same for those that widen the default permissions.
     widened: Option<Vec<String>>,
     /// `Kind/name` of each object that the remediation patches.
     patches: Option<Vec<String>>,
@@ -148,7 +148,7 @@ impl Case {
         objects
     }
 
-    /// The case as we read it, and what we say of objects that the API server would refuse.
+    /// The case as we read it, and what we say of objects that the API server would reject.
     fn read(&self, common: &[Value]) -> (Index, Vec<String>) {
         let dir = tempfile::tempdir().unwrap();
         let file = dir.path().join("case.json");
@@ -181,7 +181,7 @@ impl Case {
                 .iter()
                 .zip(&self.refused)
                 .all(|(warning, refused)| {
-                    warning.starts_with(&format!("the API server would refuse {refused}"))
+                    warning.starts_with(&format!("the API server would reject {refused}"))
                 });
         equal(&as_expected, &true, "refused", &format!("{warnings:?}"))?;
         for (name, expected) in &self.expect {
@@ -198,7 +198,12 @@ impl Case {
                 ("grants", grants(found), &expected.grants),
                 (
                     "widened",
-                    found.permissions.widened.iter().map(grant).collect(),
+                    found
+                        .permissions
+                        .widened_defaults
+                        .iter()
+                        .map(grant)
+                        .collect(),
                     &expected.widened,
                 ),
                 ("patches", patches(found), &expected.patches),

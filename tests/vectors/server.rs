@@ -17,8 +17,8 @@ use token_exposure::{
     facts::rbac,
     model::{Exposure, Level, Rule, rbac::Effect},
     rbac::{
-        baseline::is_upstream_account_rule,
         cover::{Atom, covers},
+        defaults::is_default_account_rule,
         reachable::CLUSTER_SCOPED,
         resolve::applies_to,
     },
@@ -407,7 +407,7 @@ impl World {
         let rules = rules.map(|rule| rbac::rule(&serde_json::from_value(rule.clone()).unwrap()));
         // What upstream gives to all accounts is no level of its own.
         rules
-            .filter(|rule| !is_upstream_account_rule(rule))
+            .filter(|rule| !is_default_account_rule(rule))
             .collect()
     }
 

@@ -7,7 +7,7 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 use token_exposure::{
     model::token::{Anatomy, BoundTo},
-    token::anatomy::dissect,
+    token::claims::parse_token,
 };
 
 use super::{
@@ -145,7 +145,7 @@ impl Pod {
 }
 
 fn read(token: &str) -> Anatomy {
-    dissect(token).unwrap()
+    parse_token(token).unwrap()
 }
 
 /// Whether the API server accepts a token.

@@ -239,8 +239,9 @@ fn status_noise_writes_nothing() {
             for pod in 0..5 {
                 let status = json!({ "status": { "message": format!("round {round}") } });
                 let (name, patch) = (format!("web-{pod}"), Patch::Merge(&status));
-                let patched = pods.patch_status(&name, &PatchParams::default(), &patch);
-                patched.await.unwrap();
+                pods.patch_status(&name, &PatchParams::default(), &patch)
+                    .await
+                    .unwrap();
             }
         }
     });

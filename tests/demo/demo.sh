@@ -1,102 +1,172 @@
 #!/usr/bin/env bash
-# Shows the product on a throwaway control plane: sample workloads, the controller with the rights
+# Shows the product on a throwaway control plane: a scan of sample workloads, then the controller with the rights
 # that deploy/ ships, the reports, and one report that vanishes when its account gets a role.
 #
 #   KEEP=1   leave everything running, and say how to use and to stop it
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/../.."
+. tests/tools/lib.sh
 
-step() { printf '\n\033[1m▸ %s\033[0m\n' "$*"; }
-[ -t 1 ] || step() { printf '\n▸ %s\n' "$*"; }
-die() { printf 'demo: %s\n' "$*" >&2; exit 1; }
-
+samples=tests/demo/sample.yaml
+program=${CARGO_TARGET_DIR:-target}/debug/token-exposure
 dir=$(mktemp -d "${TMPDIR:-/tmp}/token-exposure-demo.XXXXXX")
 pids=()
 finish() {
-    trap - EXIT INT TERM
+    trap - EXIT INT TERM HUP
+    unshow
     # The controller first: it says good-bye to a server that still answers.
-    local i
-    for ((i = ${#pids[@]} - 1; i >= 0; i--)); do
-        kill "${pids[i]}" 2>/dev/null || true
-        wait "${pids[i]}" 2>/dev/null || true
-    done
+    end "${pids[@]}"
     rm -rf "$dir"
 }
 trap finish EXIT
-trap 'exit 130' INT TERM
+trap 'exit 130' INT TERM HUP
+
+bold() { if [ -n "$live" ]; then printf '\n\033[1m%s\033[0m\n' "$*"; else printf '\n%s\n' "$*"; fi; }
+step() { unshow; bold "[$1/5] $2"; }
+run() { bold "\$ $*"; "$@"; } # shows the command, then what it says
+count() { bold "\$ $*"; "$@" >"$dir/out"; printf '%d objects\n' "$(wc -l <"$dir/out")"; }
 
 await() { # WHAT SECONDS COMMAND…
     local what=$1 deadline=$((SECONDS + $2))
     shift 2
     until "$@"; do
-        [ $SECONDS -lt $deadline ] || die "$what did not happen; see $(tail -n 3 "$dir/controller.log" 2>/dev/null)"
+        [ $SECONDS -lt $deadline ] || die "demo: $what: not within the time; the end of the logs: $(tail -qn 5 "$dir"/*.log)"
+        show "($(elapsed)) waiting for $what"
         sleep 0.2
     done
+    unshow
 }
 
-command -v cargo >/dev/null || die "needs \`cargo\`: install Rust"
-step "Build the programs (minutes the first time, then nothing)"
-cargo build --quiet
-bin=$(tests/control-plane/build.sh)
+plan() {
+    local rust='about 3 minutes' go='about 5 minutes more' all='about 8 minutes on 2 cores, seconds the next time'
+    [ ! -x "$program" ] || rust='seconds: it was built before'
+    if [ -n "$bin" ]; then go='nothing to do: it was built before'; fi
+    [ ! -x "$program" ] || [ -z "$bin" ] || all='half a minute'
+    cat <<PLAN
+token-exposure, shown on this machine in 5 steps: $all.
+Nothing is installed. What is built is kept in target and ~/.cache; what runs is stopped at the end.
+
+  1  build token-exposure                                           $rust
+  2  scan the sample manifests: no cluster yet                      a second
+  3  build etcd, kube-apiserver, kube-controller-manager, kubectl   $go
+  4  start them, and run the controller on the samples              15 seconds
+  5  grant a permission: a report vanishes                          a few seconds
+PLAN
+}
+
+# Both builds begin at once, so that downloads of the one and compilers of the other share the time; the smaller one
+# goes first where they compete for a core.
+build_rust() { CARGO_TERM_PROGRESS_WHEN=always CARGO_TERM_PROGRESS_WIDTH=80 exec cargo build --locked >"$dir/cargo.log" 2>&1; }
+build_go() { PROGRESS=$dir/progress exec nice -n 10 tests/control-plane/build.sh >"$dir/bin" 2>"$dir/build.log"; }
+
+cargo_lines() { tr '\r' '\n' <"$dir/cargo.log" | sed 's/\x1b\[[0-9;]*[mK]//g'; }
+go_status() { [ -n "$bin" ] || printf ' · %s' "$(cat "$dir/progress")"; }
+building() {
+    local count
+    count=$(cargo_lines | tail -n 20 | grep -oE '[0-9]+/[0-9]+' | tail -n 1) || true
+    printf '(%s) token-exposure: ' "$(elapsed)"
+    case $count in '') printf 'downloads' ;; *) printf '%s of %s crates' "${count%/*}" "${count#*/}" ;; esac
+    go_status
+}
+building_go() { printf '(%s) %s' "$(elapsed)" "$(cat "$dir/progress")"; }
+
+.ci/tools --check cargo cc make openssl awk
+bin=$(tests/control-plane/build.sh --if-cached) || { bin=; .ci/tools --check cargo go cc make openssl awk flock; }
+plan
+
+step 1 'Build token-exposure'
+: >"$dir/cargo.log"
+echo 'control plane: downloads' >"$dir/progress"
+if [ -z "$bin" ]; then start build_go; go=$started; pids+=("$go"); fi
+start build_rust
+pids+=("$started")
+watch "$started" building || { cargo_lines | grep -v 'Building \[' | tail -n 30 >&2; die 'demo: the build of token-exposure failed'; }
+printf 'built in %s\n' "$(elapsed)"
+
+step 2 'Scan the sample manifests: no cluster yet'
+run "$program" scan "$samples" --report-scope all --fail-on never
+run "$program" explain shop/mail "$samples"
+
+step 3 'Build etcd, kube-apiserver, kube-controller-manager and kubectl'
+if [ -z "$bin" ]; then
+    watch "$go" building_go || { cat "$dir/build.log" >&2; die 'demo: the build of the control plane failed'; }
+    bin=$(cat "$dir/bin")
+    printf 'built in %s\n' "$(elapsed)"
+else
+    printf 'built before: %s\n' "$bin"
+fi
 export PATH=$bin:$PATH
 
-step "token-exposure scan tests/demo/sample.yaml --report-scope all: the samples, before any cluster has them"
-target/debug/token-exposure scan tests/demo/sample.yaml --report-scope all --fail-on never
-
-step "Start etcd, kube-apiserver and kube-controller-manager on free loopback ports"
-# They run until their standard input closes: until `sleep` ends.
+step 4 'Start them, and run the controller on the samples'
+# The control plane runs until its standard input closes: until this script ends, however it ends.
 mkfifo "$dir/open"
-sleep infinity >"$dir/open" &
-pids+=($!)
-tests/control-plane/start.sh "$dir/cluster" <"$dir/open" >"$dir/control-plane.log" 2>&1 &
-pids+=($!)
-started() { grep -q '^ready$' "$dir/control-plane.log" || { kill -0 "${pids[1]}" 2>/dev/null || die "$(cat "$dir/control-plane.log")"; false; }; }
-await "the control plane's start" 90 started
+exec 8<>"$dir/open"
+: >"$dir/control-plane.log"
+control_plane() { exec tests/control-plane/start.sh "$dir/cluster" <"$dir/open" >"$dir/control-plane.log" 2>&1; }
+start control_plane
+cluster=$started
+pids=("$cluster")
+is_up() { grep -q '^ready$' "$dir/control-plane.log" || { kill -0 "$cluster" 2>/dev/null || die "demo: $(cat "$dir/control-plane.log")"; false; }; }
+await 'the control plane' 90 is_up
 export KUBECONFIG=$dir/cluster/kubeconfig
 
-step "Install deploy/install.yaml: the CRD, the account, its rights"
-kubectl apply --server-side -f deploy/install.yaml >/dev/null
-
-step "Create the sample workloads of tests/demo/sample.yaml, and a Job of the CronJob"
-kubectl apply -f tests/demo/sample.yaml >/dev/null
-kubectl -n shop create job backup-29412345 --from=cronjob/backup >/dev/null
+count kubectl apply --server-side -f deploy/install.yaml
+count kubectl apply -f "$samples"
+run kubectl -n shop create job backup-29412345 --from=cronjob/backup
 pods() { [ "$(kubectl get pods -n shop -o name | wc -l)" -eq 12 ] && [ "$(kubectl get pods -n analytics -o name | wc -l)" -eq 2 ]; }
-await "the pods of the samples" 60 pods
+await 'the pods of the samples' 60 pods
 
-step "Run the controller as ServiceAccount token-exposure/token-exposure, never as admin"
+# With the account and the rights that deploy/install.yaml gives it, never as an administrator.
 token=$(kubectl create token -n token-exposure token-exposure)
 sed "s/admintoken/$token/" "$KUBECONFIG" >"$dir/controller.kubeconfig"
-target/debug/token-exposure controller --kubeconfig "$dir/controller.kubeconfig" --bind-address 127.0.0.1:0 \
-    2>"$dir/controller.log" &
-pids+=($!)
+controller() { exec "$program" controller --kubeconfig "$dir/controller.kubeconfig" --bind-address 127.0.0.1:0 2>"$dir/controller.log"; }
+bold '$ token-exposure controller   # as ServiceAccount token-exposure/token-exposure'
+: >"$dir/controller.log"
+start controller
+pids+=("$started")
 address() { address=$(sed -n 's/.*serving.* address=\([^ ]*\).*/\1/p' "$dir/controller.log"); [ -n "$address" ]; }
-await "the controller's start" 30 address
+await 'the controller' 30 address
 reports() { [ "$(kubectl get tokenexposurereports -A -o name | wc -l)" -eq 7 ]; }
-await "the reports" 30 reports
+await 'the reports' 30 reports
+echo 'running; 7 reports written'
 
-step "kubectl get tokenexposurereports -A"
-kubectl get tokenexposurereports -A
-
-step "kubectl describe tokenexposurereport -n shop mail"
-kubectl describe tokenexposurereport -n shop mail
-
-step "curl http://$address/metrics | grep finding_pods"
+run kubectl get tokenexposurereports -A
+run kubectl describe tokenexposurereport -n shop mail
+bold "\$ curl http://$address/metrics | grep finding_pods"
 exec 3<>"/dev/tcp/${address%:*}/${address##*:}"
 printf 'GET /metrics HTTP/1.1\r\nHost: demo\r\nConnection: close\r\n\r\n' >&3
 grep '^token_exposure_finding_pods' <&3
 exec 3<&-
 
-step "Bind a role to shop/default: its token is needed now, and its report vanishes"
-kubectl -n shop create rolebinding frontend --role=cart --serviceaccount=shop:default
+step 5 'Grant a permission to shop/default: its token is needed now, and its report vanishes'
+run kubectl -n shop create rolebinding frontend --role=cart --serviceaccount=shop:default
 vanished() { ! kubectl -n shop get tokenexposurereport default >/dev/null 2>&1; }
-await "the report's end" 15 vanished
-kubectl get tokenexposurereports -A
+await 'the end of the report' 15 vanished
+run kubectl get tokenexposurereports -A
 
-if [ -n "${KEEP:-}" ]; then
-    step "It keeps running, as KEEP=1 asks"
-    printf '  use:   export KUBECONFIG=%s PATH=%s:$PATH\n  stop:  kill %s; rm -rf %s\n' "$KUBECONFIG" "$bin" "${pids[2]} ${pids[0]}" "$dir"
-    trap - EXIT INT TERM
+# What has to be done to stop it stands in a script: it waits until nothing runs any more.
+keep_running() {
+    sleep_forever() { exec sleep infinity >"$dir/open"; }
+    start sleep_forever # instead of this script, whose end would end the control plane
+    cat >"$dir/stop" <<STOP
+#!/bin/bash
+kill -TERM -- -${pids[1]} -$cluster -$started
+while kill -0 -- -${pids[1]} || kill -0 -- -$cluster; do sleep 0.1; done 2>/dev/null
+rm -rf $dir
+STOP
+    chmod +x "$dir/stop"
+    bold 'It keeps running, as KEEP=1 asks'
+    printf '  use it    export KUBECONFIG=%s PATH=%s:$PATH\n  stop it   %s\n' "$KUBECONFIG" "$bin" "$dir/stop"
+    trap - EXIT INT TERM HUP
     disown -a
-    exit 0
-fi
-step "Stop everything"
+}
+if [ -n "${KEEP:-}" ]; then keep_running; fi
+
+bold "That was it in $(elapsed). What next:"
+cat <<NEXT
+  your manifests      $program scan DIR
+  your cluster        $program scan -A   # reads only, from kubectl's current context
+  a page to browse    $program scan $samples --report-scope all -o html=samples.html
+  play with this one  make demo KEEP=1
+  deploy it           make build, then "Deploy" in README.md
+NEXT

@@ -164,7 +164,7 @@ fn an_annotation_with_a_fault_is_an_error_with_its_line_and_does_not_count() {
         ),
         (
             pod("tokenexposure.io/exempt: x, tokenexposure.io/exempt-until: 2027-02-30"),
-            "is no day",
+            "is not a valid date",
         ),
         (
             template.to_owned(),

@@ -6,7 +6,7 @@ use libtest_mimic::{Failed, Trial};
 use serde::Deserialize;
 use serde_json::{Value, json};
 use token_exposure::{
-    model::token::{Anatomy, BoundTo},
+    model::token::{BoundTo, TokenClaims},
     token::claims::parse_token,
 };
 
@@ -144,7 +144,7 @@ impl Pod {
     }
 }
 
-fn read(token: &str) -> Anatomy {
+fn read(token: &str) -> TokenClaims {
     parse_token(token).unwrap()
 }
 

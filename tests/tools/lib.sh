@@ -1,8 +1,8 @@
 # Sourced by the demo and by the scripts that build Go programs: progress, processes, and the cache of what was built.
 
-# One live line on a terminal; elsewhere a line for what takes 5 s, then one every 15 s, so that a log stays short.
+# One live line on a terminal; elsewhere a line for what takes 5 s, then one every 12 s, so that a log stays short.
 if [ -t 2 ] && [ -z "${CI:-}" ] && [ "${TERM:-dumb}" != dumb ]; then live=1; else live=; fi
-shown=-10
+shown=-7
 
 show() { # TEXT
     # Whoever runs several builds at once shows them in one line: it names a file to read from.
@@ -14,14 +14,14 @@ show() { # TEXT
         width=$(stty size <&2 2>/dev/null | cut -d ' ' -f 2) || true
         [ "${width:-0}" -gt 20 ] || width=80
         printf '\r\033[K%.*s' $((width - 1)) "$1" >&2
-    elif [ $((SECONDS - shown)) -ge 15 ]; then
+    elif [ $((SECONDS - shown)) -ge 12 ]; then
         shown=$SECONDS
         printf '%s\n' "$1" >&2
     fi
 }
 
 unshow() { # the live line makes room for what stays
-    shown=$((SECONDS - 10))
+    shown=$((SECONDS - 7))
     [ -z "$live" ] || [ -n "${PROGRESS:-}" ] || printf '\r\033[K' >&2
 }
 

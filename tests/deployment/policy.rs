@@ -194,7 +194,11 @@ fn whoever_makes_a_pod_or_workload_with_a_token_that_nothing_needs_is_told() {
     shop(&plane);
     install(&plane, "");
     await_warnings(&plane);
-    let status = plane.get(&["validatingadmissionpolicy", "token-exposure"])["status"].clone();
+    let mut status = Value::Null;
+    await_that("a controller has checked the expressions", || {
+        status = plane.get(&["validatingadmissionpolicy", "token-exposure"])["status"].take();
+        !status["typeChecking"].is_null()
+    });
     assert_eq!(
         status["typeChecking"],
         json!({}),

@@ -216,7 +216,8 @@ fn terminal_style() -> Style {
     let is_set = |name| std::env::var_os(name).is_some_and(|value| !value.is_empty());
     let is_dumb = std::env::var_os("TERM").is_some_and(|terminal| terminal == "dumb");
     Style {
-        width: comfy_table::Table::new().width(),
+        // A terminal that reports no columns may have any width.
+        width: comfy_table::Table::new().width().filter(|width| *width > 0),
         colors: !is_set("NO_COLOR") && !is_dumb,
     }
 }

@@ -229,7 +229,13 @@ impl<'a> Writer<'a> {
         let others: Vec<_> = others.filter(|name| *name != FIELD_MANAGER).collect();
         let field_managers = others.join(", ");
         let (namespace, service_account) = (&self.account.namespace, &self.account.name);
-        let logged = self.log.failed(CONTENT, &field_managers);
+        // Once for each account and who changes its report: others can write as often as they like.
+        let logged = match &*field_managers {
+            "" => self.log.failed(CONTENT, ""),
+            managers => self
+                .log
+                .failed(CONTENT, &format!("{} {managers}", self.account)),
+        };
         if logged && others.is_empty() {
             tracing::warn!(%namespace, %service_account, "the API server does not keep reports as they are written: either admission changes them, or the CustomResourceDefinition has another version (`token-exposure crd | kubectl apply --server-side -f -`)");
         } else if logged {

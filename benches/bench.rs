@@ -1,5 +1,5 @@
 //! Measures on a real control plane, with the release binary: `make bench`. Prints figures and asserts
-//! nothing about time: these machines are shared, so compare within one run.
+//! nothing about time: these machines are shared, so compare only within one run.
 #![allow(
     clippy::unwrap_used,
     clippy::panic,
@@ -32,7 +32,7 @@ use token_exposure::api::TokenExposureReport;
 mod rig;
 use rig::{ControlPlane, Controller, program_path, runtime};
 
-/// How many requests the loader has under way.
+/// The number of concurrent requests when loading.
 const LOADERS: usize = 16;
 
 /// The size of a cluster.
@@ -81,7 +81,7 @@ impl Shape {
         (self.namespace(n), format!("account-{n}"))
     }
 
-    /// Fills a cluster. Every second account may do something; the pods of the others are findings.
+    /// Fills a cluster. Every second account has a permission; the pods of the others are findings.
     async fn load(self, client: &Client) {
         let namespaces: Api<Namespace> = Api::all(client.clone());
         let namespaces = &namespaces;
@@ -120,7 +120,7 @@ impl Shape {
     }
 }
 
-/// Does something n times, a few at a time.
+/// Runs something n times, several at a time.
 async fn each<F: Future<Output = ()>>(n: usize, what: impl Fn(usize) -> F) {
     stream::iter(0..n)
         .map(what)
@@ -137,7 +137,7 @@ fn binding(name: &str, account: &str) -> Value {
     })
 }
 
-/// A pod of about 10 KB, as real ones are.
+/// A pod of about 10 KB, a usual size.
 fn pod(name: &str, account: &str) -> Value {
     let env: Vec<_> = (0..30).map(|n| json!({ "name": format!("SETTING_NUMBER_{n}"), "value": format!("value-{n}-of-a-setting") })).collect();
     let container = |container: &str| {
@@ -153,7 +153,7 @@ fn pod(name: &str, account: &str) -> Value {
     })
 }
 
-/// A figure from `/proc/PID/status`, in KiB.
+/// A value from `/proc/PID/status`, in KiB.
 fn status_kib(pid: u32, name: &str) -> u64 {
     let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
     let line = status
@@ -163,7 +163,7 @@ fn status_kib(pid: u32, name: &str) -> u64 {
         .unwrap_or_default()
 }
 
-/// The CPU seconds of a process so far.
+/// The CPU seconds that a process has used.
 fn cpu_seconds(pid: u32) -> f64 {
     let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
     let ticks = stat
@@ -173,13 +173,13 @@ fn cpu_seconds(pid: u32) -> f64 {
         .split_whitespace()
         .skip(11)
         .take(2);
-    // The kernel counts in hundredths for user space on every Linux.
+    // On every Linux, user space sees hundredths of a second.
     ticks
         .map(|ticks| ticks.parse::<f64>().unwrap() / 100.0)
         .sum()
 }
 
-/// Runs a command to its end; CPU seconds and peak memory in MiB.
+/// Runs a command; returns its CPU seconds and peak memory in MiB.
 fn measure(command: &mut Command) -> (f64, f64) {
     let mut child: Child = command
         .stdout(Stdio::null())
@@ -200,7 +200,7 @@ fn mib(kib: u64) -> f64 {
     kib as f64 / 1024.0
 }
 
-/// The value below which a share of the samples lie.
+/// The value that this share of the samples does not exceed.
 fn percentile(sorted: &[f64], percent: usize) -> f64 {
     sorted[(sorted.len() * percent / 100).min(sorted.len() - 1)]
 }
@@ -217,11 +217,11 @@ fn event_to_report() {
 
         let reports: Api<TokenExposureReport> = Api::all(client.clone());
         let mut seen = watcher(reports, watcher::Config::default()).default_backoff().boxed();
-        // What there was is read first.
+        // Existing reports are read first.
         while !matches!(seen.try_next().await.unwrap(), Some(watcher::Event::InitDone)) {}
 
-        // 20 changes a second for 30 s: bindings that come and go, each of another account,
-        // each making a report come or go.
+        // 20 changes a second for 30 s: bindings are created and deleted, each of another account,
+        // and each change creates or deletes a report.
         let mut sent: HashMap<(String, String), Instant> = HashMap::new();
         let (mut waits, mut change) = (Vec::new(), 0_usize);
         let mut tick = tokio::time::interval(Duration::from_millis(50));
@@ -245,7 +245,7 @@ fn event_to_report() {
                 }
                 event = seen.try_next() => {
                     let (watcher::Event::Apply(report) | watcher::Event::Delete(report)) = event.unwrap().unwrap() else { continue };
-                    // A new report comes twice: the object, then its status.
+                    // A new report has two events: the object, then its status.
                     let is_complete = report.metadata.deletion_timestamp.is_some() || report.status.is_some();
                     if let Some(sent) = is_complete.then(|| sent.remove(&(report.namespace().unwrap(), report.name_any()))).flatten() {
                         waits.push(sent.elapsed().as_secs_f64() * 1000.0);
@@ -322,7 +322,7 @@ async fn noise(client: &Client, controller: &Controller) {
     let (writes, cpu) = (controller.writes(), cpu_seconds(controller.pid()));
     let reconciled = controller.metric("token_exposure_reconcile_duration_seconds_count");
     let began = Instant::now();
-    // 500 a second, or as many as this machine's API server takes.
+    // 500 a second, or as many as the API server can handle.
     let due = tokio::time::interval(Duration::from_millis(2));
     let due = stream::unfold((due, 0_usize), |(mut due, n)| async move {
         due.tick().await;
@@ -357,7 +357,7 @@ async fn noise(client: &Client, controller: &Controller) {
     );
 }
 
-/// Starts the API server anew: its watch cache forgets what was, and every watch begins again.
+/// Restarts the API server: its watch cache is empty, and every watch starts again.
 async fn relist(plane: &ControlPlane, controller: &Controller) {
     plane.restart_api_server();
     let event = r#"token_exposure_last_event_timestamp_seconds{kind="Pod"}"#;

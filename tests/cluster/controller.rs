@@ -1,4 +1,4 @@
-//! The controller on the real control plane, as the account and with the rights that `deploy/` ships.
+//! The controller on the real control plane, with the account and the permissions that `deploy/` ships.
 
 use std::time::Duration;
 
@@ -12,7 +12,7 @@ use token_exposure::cluster::KINDS;
 
 use crate::rig::{
     ControlPlane, await_that,
-    oracle::one_answer,
+    oracle::reports_equal_to_scans,
     program, runtime, scan_files,
     shared::{apply_sample, bare, sample},
     signal,
@@ -21,7 +21,7 @@ use crate::rig::{
 #[test]
 #[expect(
     clippy::too_many_lines,
-    reason = "one story; a control plane for each sentence costs 8 s"
+    reason = "one scenario; a control plane for each step takes 8 s"
 )]
 fn reports_follow_what_changes() {
     let plane = ControlPlane::start(&[]);
@@ -30,7 +30,7 @@ fn reports_follow_what_changes() {
     plane.namespace("other");
     let unneeded = Some(("Unneeded", "NoPermissions"));
 
-    // A pod comes, and carries a token that nothing needs.
+    // A new pod carries a token that nothing needs.
     plane.kubectl(&["-n", "shop", "run", "web", "--image=nginx"]);
     plane.await_report("shop", "default", unneeded);
     let report = plane.get(&["-n", "shop", "ter", "default"]);
@@ -41,7 +41,7 @@ fn reports_follow_what_changes() {
         (&json!("ServiceAccount"), &account["metadata"]["uid"])
     );
 
-    // A binding that leads nowhere, then its role comes and goes, then the subject is taken out.
+    // A binding without its role; then the role is created and deleted, then the subject is removed.
     plane.kubectl(&[
         "-n",
         "shop",
@@ -77,7 +77,7 @@ fn reports_follow_what_changes() {
     ]);
     plane.await_report("shop", "default", unneeded);
 
-    // A group of the namespace, and what everybody has: the one is inherited, the other changes nothing.
+    // A grant to the group of the namespace is inherited; one to all users becomes a default permission.
     let group = [
         "create",
         "clusterrolebinding",
@@ -97,7 +97,7 @@ fn reports_follow_what_changes() {
     plane.await_report("shop", "default", unneeded);
     plane.kubectl(&["delete", "clusterrolebinding", "everybody", "all-of-shop"]);
 
-    // Somebody edits and deletes the report.
+    // A user edits and deletes the report.
     plane.kubectl(&[
         "-n",
         "shop",
@@ -112,12 +112,12 @@ fn reports_follow_what_changes() {
     plane.await_report("shop", "default", unneeded);
     let uid = plane.get(&["-n", "shop", "ter", "default"])["metadata"]["uid"].clone();
     plane.kubectl(&["-n", "shop", "delete", "ter", "default"]);
-    await_that("the report is written again", || {
+    await_that("the report is recreated", || {
         plane.report("shop", "default").is_some()
             && plane.get(&["-n", "shop", "ter", "default"])["metadata"]["uid"] != uid
     });
 
-    // The token is switched off: the pod that has it is told to be made anew, and then it is over.
+    // Automount is disabled: the report shows the drift until the pod is recreated.
     plane.kubectl(&[
         "-n",
         "shop",
@@ -127,7 +127,7 @@ fn reports_follow_what_changes() {
         "-p",
         r#"{"automountServiceAccountToken":false}"#,
     ]);
-    await_that("the drift is told", || {
+    await_that("the report shows the drift", || {
         let report = plane.get(&["-n", "shop", "ter", "default"]);
         report["status"]["workloads"][0]["carriers"][0]["drift"] == "RemovedOnRecreate"
     });
@@ -137,7 +137,7 @@ fn reports_follow_what_changes() {
     controller.settle();
     assert_eq!(plane.report("shop", "default"), None);
 
-    // The account goes, and its report with it.
+    // The account is deleted, and its report with it.
     plane.kubectl(&["-n", "other", "create", "serviceaccount", "cart"]);
     plane.kubectl(&[
         "-n",
@@ -158,7 +158,7 @@ fn reports_follow_what_changes() {
     assert!(!log.contains("WARN") && !log.contains("ERROR"), "{log}");
 }
 
-/// The live reports, a scan of the cluster and a scan of its dump say the same.
+/// The live reports equal a scan of the cluster and a scan of its dump.
 #[test]
 fn reports_equal_scans_of_the_cluster_and_of_its_dump() {
     let plane = ControlPlane::start(&[]);
@@ -166,13 +166,13 @@ fn reports_equal_scans_of_the_cluster_and_of_its_dump() {
     for scope in ["findings", "all"] {
         let controller = plane.controller(&["--report-scope", scope]);
         controller.settle();
-        one_answer(&plane, scope);
+        reports_equal_to_scans(&plane, scope);
     }
 }
 
-/// What the sample's manifests would become is what became of them, template by template.
+/// The carriers predicted for the sample's manifests are those of the live pods, workload by workload.
 #[test]
-fn what_is_predicted_for_manifests_is_what_admission_does() {
+fn predictions_for_manifests_match_admission() {
     let plane = sample();
     let scan = plane.scan(&["-A", "-o", "json", "--report-scope", "all"]);
     let live: Value = serde_json::from_slice(&scan.stdout).unwrap();
@@ -203,7 +203,7 @@ fn what_is_predicted_for_manifests_is_what_admission_does() {
                     ])
                 })
             });
-        // A role that is missing in the cluster lies outside of the input in files, so verdicts differ.
+        // A role that is missing in the cluster is outside the input of a scan of files: the verdicts differ.
         let mut workloads: Vec<_> = workloads
             .filter(|workload| workload[2]["name"] != "backup")
             .collect();
@@ -216,7 +216,7 @@ fn what_is_predicted_for_manifests_is_what_admission_does() {
     );
 }
 
-/// Status changes of pods are no changes of facts: nothing is written, nothing reconciled.
+/// A change of a pod's status changes no facts: nothing is written, nothing is reconciled.
 #[test]
 fn status_noise_writes_nothing() {
     let plane = ControlPlane::start(&[]);
@@ -232,7 +232,7 @@ fn status_noise_writes_nothing() {
         controller.metric("token_exposure_reconcile_duration_seconds_count"),
     );
     let event = r#"token_exposure_last_event_timestamp_seconds{kind="Pod"}"#;
-    let heard = controller.metric(event);
+    let received = controller.metric(event);
     runtime().block_on(async {
         let pods: Api<Pod> = Api::namespaced(plane.client().await, "noise");
         for round in 0..20 {
@@ -245,7 +245,9 @@ fn status_noise_writes_nothing() {
             }
         }
     });
-    await_that("the changes are heard", || controller.metric(event) > heard);
+    await_that("the changes are received", || {
+        controller.metric(event) > received
+    });
     controller.settle();
     let after = (
         controller.writes(),
@@ -254,14 +256,14 @@ fn status_noise_writes_nothing() {
     assert_eq!(before, after);
 }
 
-/// The ClusterRole that `deploy/` ships, ready to be put back.
+/// The ClusterRole that `deploy/` ships, to restore it later.
 fn shipped_role(plane: &ControlPlane) -> Value {
     let mut role = plane.get(&["clusterrole", "token-exposure"]);
     role["metadata"] = json!({ "name": "token-exposure" });
     role
 }
 
-/// The role without some words of one list of its rules; a rule that has none left goes.
+/// The role without some entries of one list in its rules, and without the rules that are then empty.
 fn without(role: &Value, list: &str, words: &[&str]) -> Value {
     let mut role = role.clone();
     let rules = role["rules"].as_array_mut().unwrap();
@@ -279,9 +281,9 @@ fn replace_role(plane: &ControlPlane, role: &Value) {
     assert!(replaced.status.success(), "{error}");
 }
 
-/// What may not be listed makes verdicts `Unknown`, never `Unneeded`, and comes back with the rights.
+/// A kind that cannot be listed makes verdicts `Unknown`, never `Unneeded`, until permission is granted.
 #[test]
-fn what_may_not_be_listed_is_unknown() {
+fn a_kind_that_cannot_be_listed_makes_verdicts_unknown() {
     let plane = ControlPlane::start(&[]);
     plane.namespace("shop");
     plane.kubectl(&["-n", "shop", "run", "web", "--image=nginx"]);
@@ -305,7 +307,7 @@ fn what_may_not_be_listed_is_unknown() {
         ]);
         assert!(condition.contains("condition met"), "{condition}");
 
-        // A scan with the same rights says the same, names the missing rule, and fails.
+        // A scan with the same permissions has the same verdict, names the missing rule, and fails.
         let kubeconfig = plane.own_kubeconfig();
         let args = [
             "scan",
@@ -339,29 +341,29 @@ fn what_may_not_be_listed_is_unknown() {
             "{log}"
         );
 
-        // It asks again every 10 s, and does not repeat itself.
+        // It retries every 10 s, and logs the error only once.
         let refused = "token_exposure_watch_errors_total";
         let kind = KINDS
             .into_iter()
             .find(|kind| kind.plural() == resource)
             .unwrap()
             .name();
-        await_that("it asks again", || {
+        await_that("the controller retries", || {
             controller.metric(&format!("{refused}{{kind=\"{kind}\"}}")) >= 2.0
         });
         assert_eq!(controller.log().matches("watch denied").count(), 1);
         assert_eq!(controller.log().matches("watching again").count(), 0);
 
-        // The rights come back: the verdict does within the pause between two tries.
+        // The permissions are restored: the verdict follows with the next retry.
         replace_role(&plane, &shipped);
         plane.await_report("shop", "default", Some(("Unneeded", "NoPermissions")));
     }
 }
 
-/// What was deleted while the API server was away is seen when it is back; a restart of the
-/// controller needs no memory, and writes nothing that is there.
+/// A deletion during an outage of the API server is seen afterwards; a restarted controller needs no
+/// stored state, and does not write reports that are up to date.
 #[test]
-fn nothing_is_missed_while_the_api_server_or_the_controller_is_away() {
+fn changes_during_an_outage_or_a_restart_are_not_missed() {
     let plane = ControlPlane::start(&[]);
     plane.namespace("shop");
     plane.kubectl(&["-n", "shop", "run", "web", "--image=nginx"]);
@@ -376,7 +378,7 @@ fn nothing_is_missed_while_the_api_server_or_the_controller_is_away() {
     controller.settle();
     assert_eq!(plane.report("shop", "default"), None);
 
-    // The controller hears nothing while it is stopped; the connection of its watch survives.
+    // The controller receives nothing while it is stopped; the connection of its watch survives.
     signal("STOP", controller.pid());
     plane.kubectl(&["delete", "clusterrolebinding", "view"]);
     signal("CONT", controller.pid());
@@ -401,10 +403,10 @@ fn nothing_is_missed_while_the_api_server_or_the_controller_is_away() {
     assert_eq!(
         controller.writes().to_bits(),
         0.0_f64.to_bits(),
-        "a restart writes nothing"
+        "a restart writes no report"
     );
 
-    // The API server is frozen: we stay alive, and end when told to.
+    // The API server hangs: the controller stays alive, and exits on SIGTERM.
     signal("STOP", plane.pid("kube-apiserver"));
     assert_eq!(controller.get("/healthz").unwrap().0, 200);
     let (status, took, _) = controller.terminate();
@@ -413,10 +415,10 @@ fn nothing_is_missed_while_the_api_server_or_the_controller_is_away() {
     assert!(took < Duration::from_secs(5), "{took:?}");
 }
 
-/// A refused write is told once, with the missing rule, and made good when the right comes back;
-/// reading and metrics go on meanwhile.
+/// A denied write is logged once, with the missing rule, and retried until it is permitted; reading and
+/// metrics continue meanwhile.
 #[test]
-fn a_refused_write_is_told_with_the_missing_rule_and_made_good() {
+fn a_denied_write_is_logged_with_the_missing_rule_and_retried() {
     let plane = ControlPlane::start(&[]);
     plane.namespace("shop");
     plane.kubectl(&["-n", "shop", "run", "web", "--image=nginx"]);
@@ -425,9 +427,7 @@ fn a_refused_write_is_told_with_the_missing_rule_and_made_good() {
 
     let controller = plane.controller(&[]);
     let errors = r#"token_exposure_report_errors_total{cause="forbidden"}"#;
-    await_that("the write is tried again", || {
-        controller.metric(errors) >= 2.0
-    });
+    await_that("the write is retried", || controller.metric(errors) >= 2.0);
     let log = controller.log();
     assert_eq!(log.matches("report not written").count(), 1, "{log}");
     assert!(
@@ -441,10 +441,10 @@ fn a_refused_write_is_told_with_the_missing_rule_and_made_good() {
     plane.await_report("shop", "default", Some(("Unneeded", "NoPermissions")));
 }
 
-/// What somebody else adds to a report where we write nothing is removed, and who did it is told. Where
-/// admission adds it again and again, that is no reason to write for ever.
+/// Fields that others add to a report are removed, and the log names the field manager. If admission
+/// adds them every time, the controller stops trying.
 #[test]
-fn what_somebody_adds_to_a_report_is_removed() {
+fn fields_that_others_add_to_a_report_are_removed() {
     let plane = ControlPlane::start(&[]);
     plane.namespace("shop");
     plane.kubectl(&["-n", "shop", "run", "web", "--image=nginx"]);
@@ -483,7 +483,7 @@ fn what_somebody_adds_to_a_report_is_removed() {
         forge(r#"{"status":{"message":"forged"}}"#);
         status()["truncated"] == 7
     });
-    await_that("what is ours is put back", || {
+    await_that("the field of the controller is restored", || {
         status()["message"] == ours["message"]
     });
     controller.settle();
@@ -492,7 +492,7 @@ fn what_somebody_adds_to_a_report_is_removed() {
     assert_eq!(controller.log().matches(told).count(), 1);
 }
 
-/// A policy that adds a field to whatever is written to the status of a report.
+/// A policy that adds a field to every write to the status of a report.
 const STUBBORN: &str = r#"
 apiVersion: admissionregistration.k8s.io/v1
 kind: MutatingAdmissionPolicy
@@ -516,8 +516,8 @@ metadata: {name: stubborn}
 spec: {policyName: stubborn}
 "#;
 
-/// An API server that fails concerns all accounts, and is one trouble: one line for each cause in a
-/// minute, however many reports wait, and one when all are written.
+/// A failing API server affects all accounts, but is one problem: at most one line a minute for each
+/// cause, however many reports wait, and one when all are written.
 #[test]
 fn a_failing_api_server_does_not_fill_the_log() {
     const ACCOUNTS: u32 = 300;
@@ -535,14 +535,14 @@ fn a_failing_api_server_does_not_fill_the_log() {
     replace_role(&plane, &without(&shipped, "verbs", &["patch"]));
     let controller = plane.controller(&[]);
     let errors = r#"token_exposure_report_errors_total{cause="forbidden"}"#;
-    await_that("each write was tried, and again", || {
+    await_that("each write was retried", || {
         controller.metric(errors) >= f64::from(2 * ACCOUNTS)
     });
-    // Writes are refused, and then nothing answers at all.
+    // Writes are denied, then the API server does not answer at all.
     signal("STOP", plane.pid("kube-apiserver"));
     std::thread::sleep(Duration::from_secs(20));
     signal("CONT", plane.pid("kube-apiserver"));
-    await_that("it answers again", || {
+    await_that("the API server answers again", || {
         plane
             .try_kubectl(&["get", "namespaces"], "")
             .status
@@ -553,7 +553,7 @@ fn a_failing_api_server_does_not_fill_the_log() {
         let reports = plane.get(&["-n", "shop", "ter"]);
         reports["items"].as_array().unwrap().len() == ACCOUNTS as usize
     });
-    await_that("that is told", || {
+    await_that("the recovery is logged", || {
         controller.log().contains("all reports are written again")
     });
     let log = controller.log();
@@ -561,9 +561,9 @@ fn a_failing_api_server_does_not_fill_the_log() {
     assert!(log.lines().count() < 10, "{log}");
 }
 
-/// What is deleted while no API server answers us is seen when one does.
+/// A deletion while no API server is reachable is seen when one is.
 #[test]
-fn what_was_deleted_while_the_watch_was_down_is_seen() {
+fn deletions_while_the_watch_was_down_are_seen() {
     let plane = ControlPlane::start(&[]);
     plane.namespace("shop");
     plane.kubectl(&["-n", "shop", "run", "web", "--image=nginx"]);
@@ -572,23 +572,23 @@ fn what_was_deleted_while_the_watch_was_down_is_seen() {
     plane.await_report("shop", "default", Some(("Unneeded", "NoPermissions")));
     controller.settle();
 
-    // The controller is stopped while another API server takes the place of the first, deletes a
-    // pod and forgets what came before: the watches cannot be resumed, everything is read again.
+    // The controller is stopped while the API server is restarted, a pod is deleted, and the watch
+    // cache is lost: the watches cannot be resumed, and everything is listed again.
     signal("STOP", controller.pid());
     plane.restart_api_server();
     plane.kubectl(&["-n", "shop", "delete", "pod", "gone", "--now"]);
     plane.restart_api_server();
     signal("CONT", controller.pid());
-    await_that("the pod is not counted any more", || {
+    await_that("the pod is no longer counted", || {
         let report = plane.get(&["-n", "shop", "ter", "default"]);
         report["status"]["pods"] == 1
     });
     assert!(!controller.log().contains("ERROR"), "{}", controller.log());
 }
 
-/// Where the server cannot stream the initial list, it is read in pages.
+/// If the server cannot stream the initial list, the objects are listed in pages.
 #[test]
-fn where_the_server_cannot_stream_pages_are_listed() {
+fn without_streamed_lists_objects_are_listed_in_pages() {
     let plane = ControlPlane::audited(&["--feature-gates=WatchList=false"]);
     plane.namespace("shop");
     for pod in 0..3 {
@@ -613,7 +613,7 @@ fn where_the_server_cannot_stream_pages_are_listed() {
 }
 
 #[test]
-fn without_the_crd_it_ends_and_says_how_to_install_it() {
+fn without_the_crd_the_controller_exits_and_says_how_to_install_it() {
     let plane = bare();
     let kubeconfig = plane.kubeconfig();
     let output = program(
@@ -634,7 +634,7 @@ fn without_the_crd_it_ends_and_says_how_to_install_it() {
     );
 }
 
-/// Where the API server asks no RBAC, RBAC says nothing.
+/// If the API server does not enforce RBAC, RBAC objects prove nothing.
 #[test]
 fn without_rbac_verdicts_are_unknown() {
     let plane = ControlPlane::bare(&["--authorization-mode=AlwaysAllow"]);

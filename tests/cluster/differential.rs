@@ -1,8 +1,8 @@
-//! Our rules against the real API server's, on random cases: what is predicted of a pod or template
-//! against what admission makes of it, what RBAC gives against what SubjectAccessReviews say, and the
-//! reports of a whole world against scans of it.
+//! The program compared with the real API server, on random cases: predicted pods with pods after
+//! admission, computed permissions with SubjectAccessReviews, and the reports of a cluster with scans
+//! of it.
 //!
-//! `SEED=…` tries others than the usual ones, `CASES=…` more or fewer of them.
+//! `SEED=…` selects other cases, `CASES=…` their number.
 #![allow(clippy::print_stdout, reason = "the seed and the counts are printed")]
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -19,12 +19,14 @@ use token_exposure::{
 
 use crate::rig::{
     ControlPlane, load,
-    oracle::{TOKEN_SECRET, carried, carried_by_template, comparable, level, one_answer},
+    oracle::{
+        TOKEN_SECRET, carried, carried_by_template, comparable, level, reports_equal_to_scans,
+    },
     runtime,
     shared::{bare, unwatched},
 };
 
-/// A small generator of numbers that a seed replays (SplitMix64).
+/// A small random number generator that repeats its numbers for a seed (SplitMix64).
 struct Random(u64);
 
 impl Random {
@@ -47,7 +49,7 @@ impl Random {
         &from[self.below(from.len())]
     }
 
-    /// Up to `most` different ones.
+    /// At least one and up to `most` different items.
     fn some<'a>(&mut self, from: &[&'a str], most: usize) -> Vec<&'a str> {
         let picked: BTreeSet<_> = (0..=self.below(most)).map(|_| *self.pick(from)).collect();
         picked.into_iter().collect()
@@ -61,7 +63,7 @@ fn cases(default: usize) -> usize {
         .unwrap_or(default)
 }
 
-// === injection ===
+// === admission ===
 
 const PATHS: [&str; 6] = [
     "/var/run/secrets/kubernetes.io/serviceaccount",
@@ -159,7 +161,7 @@ fn pod(random: &mut Random, n: usize, namespace: &str, account: &str) -> Value {
 }
 
 #[test]
-fn what_is_predicted_of_a_pod_is_what_admission_makes_of_it() {
+fn predictions_for_pods_match_admission() {
     let plane = unwatched();
     plane.namespace("random");
     let accounts = [("unset", None), ("on", Some(true)), ("off", Some(false))];
@@ -264,7 +266,7 @@ fn subject(random: &mut Random) -> Value {
     }
 }
 
-/// Roles and bindings, some of them dangling, some empty.
+/// Roles and bindings, some without their role or without rules.
 fn world(random: &mut Random) -> Vec<Value> {
     const GROUP: &str = "rbac.authorization.k8s.io";
     let api_version = format!("{GROUP}/v1");
@@ -304,7 +306,7 @@ fn world(random: &mut Random) -> Vec<Value> {
 }
 
 #[test]
-fn what_rbac_gives_is_what_reviews_say() {
+fn computed_permissions_match_access_reviews() {
     let plane = bare();
     for namespace in NAMESPACES {
         plane.namespace(namespace);
@@ -317,7 +319,7 @@ fn what_rbac_gives_is_what_reviews_say() {
         let list = json!({ "apiVersion": "v1", "kind": "List", "items": objects }).to_string();
         plane.apply(&list);
 
-        // What everybody has comes with the bootstrap objects that files are judged with.
+        // The default permissions are among the bootstrap objects that scans of files add.
         let dir = tempfile::tempdir().unwrap();
         let file = dir.path().join("world.json");
         std::fs::write(&file, &list).unwrap();
@@ -353,10 +355,10 @@ fn what_rbac_gives_is_what_reviews_say() {
     assert!(seen.len() > 1, "the worlds are all alike: {seen:?}");
 }
 
-// === all of it ===
+// === everything together ===
 
 #[test]
-fn reports_scans_and_scans_of_dumps_are_one_answer() {
+fn reports_equal_scans_and_scans_of_dumps() {
     let plane = ControlPlane::start(&[]);
     let controller = plane.controller(&["--report-scope=all"]);
     for namespace in NAMESPACES {
@@ -385,10 +387,10 @@ fn reports_scans_and_scans_of_dumps_are_one_answer() {
                 pod(&mut random, 100 * n + p, namespace, name)
             })
             .collect();
-        // Some are refused; the others are made.
+        // The API server rejects some of them.
         plane.try_kubectl(&["create", "-f", "-"], &list(&pods));
         controller.settle();
-        for report in one_answer(&plane, "all") {
+        for report in reports_equal_to_scans(&plane, "all") {
             let status = &report["status"];
             let verdict = format!("{}/{}", status["verdict"], status["reason"]);
             *verdicts.entry(verdict).or_default() += 1;

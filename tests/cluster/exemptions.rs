@@ -1,4 +1,4 @@
-//! Tokens that stay because somebody wrote down why: by annotation and by `--config`, live.
+//! Exemptions by annotation and by `--config`, on a live cluster.
 
 use std::{fs, path::Path};
 
@@ -10,7 +10,7 @@ fn the_controller_follows_annotations_and_its_configuration() {
     let dir = tempfile::tempdir().unwrap();
     let config = dir.path().join("config.yaml");
     let write = |text: &str| {
-        // As the kubelet does: the old file is replaced in one step.
+        // Like the kubelet, replaces the old file in one step.
         let new = dir.path().join("new");
         fs::write(&new, text).unwrap();
         fs::rename(&new, Path::new(&config)).unwrap();
@@ -37,11 +37,11 @@ fn the_controller_follows_annotations_and_its_configuration() {
     // 2999-01-02T00:00:00Z
     assert!((controller.metric(expiry) - 32_472_230_400.0).abs() < 1.0);
 
-    // It changes: an ended exemption, one with a fault, and one by a label that was not asked for before.
+    // The configuration changes: an ended exemption, an invalid one, and one by a label that no rule used before.
     write("exemptions: [{reason: until we look, name: default, until: 2020-01-01}]\n");
     plane.await_report("shop", "default", unneeded);
     write("exemptions: [{reason: '', name: default}]\n");
-    await_that("the fault is told", || {
+    await_that("the error is logged", || {
         let log = controller.log();
         log.contains("config.yaml:1:14: the exemption has no `reason`: say why the token stays")
     });
@@ -51,7 +51,7 @@ fn the_controller_follows_annotations_and_its_configuration() {
     write("knownConsumers: [{name: Sesame, variables: [SESAME]}]\n");
     plane.await_report("shop", "default", Some(("Review", "KnownConsumer")));
 
-    // What people write on objects.
+    // Annotations on objects.
     let annotate = |value: &str| {
         let value = format!("tokenexposure.io/exempt{value}");
         plane.kubectl(&[
@@ -69,6 +69,6 @@ fn the_controller_follows_annotations_and_its_configuration() {
     plane.await_report("shop", "default", Some(("Review", "KnownConsumer")));
     let (status, _, log) = controller.terminate();
     assert!(status.success());
-    // Each fault once, however often the file is looked at.
+    // Each error is logged once, however often the file is read.
     assert_eq!(log.matches("has no `reason`").count(), 1, "{log}");
 }

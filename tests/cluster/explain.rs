@@ -1,9 +1,9 @@
-//! `explain` of a live cluster as people type it.
+//! `explain` on a live cluster.
 
 use crate::rig::{program, shared::watched};
 
 #[test]
-fn a_live_pod_stands_for_its_account_too() {
+fn explain_accepts_a_live_pod_instead_of_its_account() {
     let plane = watched();
     plane.namespace("explained");
     plane.kubectl(&["-n", "explained", "run", "web", "--image=nginx"]);

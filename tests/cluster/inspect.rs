@@ -1,11 +1,11 @@
-//! `inspect` of tokens that the real API server issues; what it prints is never the token.
+//! `inspect` with tokens that the real API server issues; it never prints the token.
 
 use std::{fs, path::Path, process::Command};
 
 use crate::rig::{PROGRAM, await_that, inspect, run, shared::watched};
 
 #[test]
-fn a_token_of_the_real_api_server_is_dissected() {
+fn inspect_shows_the_claims_of_an_issued_token() {
     let plane = watched();
     plane.namespace("dissected");
     plane.kubectl(&["-n", "dissected", "create", "serviceaccount", "mail"]);
@@ -29,7 +29,7 @@ fn a_token_of_the_real_api_server_is_dissected() {
     ] {
         assert!(shown.contains(part), "{part}: {shown}");
     }
-    // Neither the claims as they are written, nor the signature.
+    // Neither the encoded claims nor the signature.
     for part in token.trim().split('.') {
         assert!(!shown.contains(part), "{shown}");
     }
@@ -42,7 +42,7 @@ fn a_token_of_the_real_api_server_is_dissected() {
     );
 }
 
-/// What the cluster says of a token, and that it never gets out, whatever is logged.
+/// The answer of the API server about a token; neither output nor logs contain the token.
 #[test]
 fn the_api_server_is_asked_about_a_token() {
     let plane = watched();
@@ -80,7 +80,7 @@ fn the_api_server_is_asked_about_a_token() {
         assert!(shown.contains(part), "{part}: {shown}");
     }
 
-    // Whoever may not read bindings learns what the token itself is told.
+    // Without permission to read bindings, the answer comes from a self review of the token.
     let own = plane.file("own.kubeconfig");
     let text = fs::read_to_string(&admin).unwrap();
     fs::write(&own, text.replace("admintoken", robot.trim())).unwrap();
@@ -93,7 +93,7 @@ fn the_api_server_is_asked_about_a_token() {
         "{shown}"
     );
 
-    // One for somebody else, one of an account that is gone, and one that another cluster signed.
+    // A token for another audience; at the end, one of a deleted account.
     let foreign = token(&["robot", "--audience=vault"]);
     let (code, [shown, _]) = ask(&foreign, &admin);
     assert_eq!(code, Some(1), "{shown}");
@@ -102,7 +102,7 @@ fn the_api_server_is_asked_about_a_token() {
         "{shown}"
     );
     assert!(shown.contains("the API server answered: "), "{shown}");
-    // Without the right to ask for the reason, the likely ones are told.
+    // Without permission to review the token, the message lists likely reasons.
     let (code, [shown, _]) = ask(&foreign, &own);
     assert_eq!(code, Some(1), "{shown}");
     assert!(
@@ -110,7 +110,7 @@ fn the_api_server_is_asked_about_a_token() {
         "{shown}"
     );
     plane.kubectl(&["-n", "asked", "delete", "serviceaccount", "robot"]);
-    await_that("the token ends with its account", || {
+    await_that("the token is invalid without its account", || {
         let (code, [shown, _]) = ask(&robot, &admin);
         code == Some(1) && shown.contains("401 Unauthorized")
     });

@@ -1,14 +1,14 @@
-//! Reports as a person reads and awaits them with kubectl.
+//! Reports in kubectl, and the events of an account.
 
 use crate::rig::{ControlPlane, await_that, shared::sample};
 
-/// What kubectl says to what a person types behind it.
+/// Runs kubectl with a command line; returns its output.
 fn typed(plane: &ControlPlane, line: &str) -> String {
     plane.kubectl(&line.split(' ').collect::<Vec<_>>())
 }
 
 #[test]
-fn reports_are_listed_awaited_and_explained_as_a_person_types_it() {
+fn reports_work_with_kubectl_get_wait_describe_and_explain() {
     let plane = sample();
     plane.await_report("shop", "mail", Some(("Unneeded", "NoPermissions")));
     for (line, says) in [
@@ -50,8 +50,8 @@ fn reports_are_listed_awaited_and_explained_as_a_person_types_it() {
     );
 }
 
-/// Whoever looks at a ServiceAccount sees that its verdict changed: once for each change, and again
-/// neither after a restart nor for what is not new.
+/// Each change of a verdict is an event of the ServiceAccount: once, and neither repeated after a
+/// restart nor written for an unchanged verdict.
 #[test]
 fn a_change_of_verdict_is_an_event_of_the_account() {
     let plane = ControlPlane::start(&[]);
@@ -60,16 +60,18 @@ fn a_change_of_verdict_is_an_event_of_the_account() {
     typed(&plane, "-n shop run web --image=nginx");
     let events = || typed(&plane, "-n shop events --for=serviceaccount/default");
     let controller = plane.controller(&["--events"]);
-    await_that("the finding is told", || events().contains("Unneeded"));
+    await_that("there is an event for the finding", || {
+        events().contains("Unneeded")
+    });
     let bind = "-n shop create rolebinding read --clusterrole=view --serviceaccount=shop:default";
     typed(&plane, bind);
-    await_that("what became of it is told", || {
+    await_that("there is an event for the new verdict", || {
         events().contains("DirectGrant, was Unneeded.")
     });
     controller.settle();
     controller.terminate();
 
-    // What changed meanwhile is told, and what did not change is not.
+    // After a restart, only a verdict that changed meanwhile has a new event.
     let before = events();
     let controller = plane.controller(&["--events"]);
     controller.settle();
@@ -78,7 +80,7 @@ fn a_change_of_verdict_is_an_event_of_the_account() {
     typed(&plane, "-n shop delete rolebinding read");
     let controller = plane.controller(&["--events"]);
     controller.settle();
-    await_that("the finding is told again", || {
+    await_that("there is a second event for the finding", || {
         events().matches("NoPermissions").count() == 2
     });
     let written = controller.metric(r#"token_exposure_events_total{result="written"}"#);

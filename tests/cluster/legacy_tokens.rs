@@ -1,11 +1,11 @@
-//! `--legacy-tokens` on the real control plane: Secrets tell whose tokens they hold, by metadata alone.
+//! `--legacy-tokens` on the real control plane: the metadata of Secrets says whose tokens they hold.
 
 use serde_json::{Value, json};
 
 use crate::rig::{ControlPlane, await_that};
 
 /// A Secret of any name with the token of `old`, one of another type with the same annotation, one
-/// that only its name makes suspect, and pods that show them.
+/// that is suspected by its name only, and pods that use them.
 fn world() -> String {
     let secret = |name: &str, kind: &str| {
         let annotations = json!({ "kubernetes.io/service-account.name": "old" });
@@ -52,7 +52,7 @@ fn verdicts(plane: &ControlPlane, args: &[&str]) -> Vec<String> {
 }
 
 #[test]
-fn secrets_tell_whose_token_they_hold() {
+fn secrets_show_which_account_their_token_belongs_to() {
     let plane = ControlPlane::audited(&[]);
     plane.namespace("shop");
     plane.apply(&world());
@@ -63,7 +63,7 @@ fn secrets_tell_whose_token_they_hold() {
     let told = ["new NoToken AutomountDisabled", "old Review LegacyToken"];
     assert_eq!(verdicts(&plane, &["--legacy-tokens"]), told);
 
-    // The controller as it is installed may not: it says so, and goes by names.
+    // The installed controller has no permission to: it logs that, and goes by the names of Secrets.
     let controller = plane.controller(&["--legacy-tokens"]);
     plane.await_report("shop", "new", Some(("Unknown", "SuspectedLegacyToken")));
     plane.await_report("shop", "old", None);
@@ -90,7 +90,7 @@ fn secrets_tell_whose_token_they_hold() {
     plane.await_report("shop", "old", Some(("Review", "LegacyToken")));
     plane.await_report("shop", "new", None);
 
-    // What the Secrets hold was never asked for.
+    // The data of the Secrets was never requested.
     let of_secrets: Vec<_> = plane
         .own_requests()
         .into_iter()
@@ -123,7 +123,7 @@ fn secrets_tell_whose_token_they_hold() {
         "build-robot",
         "kubernetes.io/legacy-token-invalid-since=2026-01-01",
     ]);
-    await_that("the token is told to be refused", || {
+    await_that("the report says that the token is invalid", || {
         let report = plane.get(&["-n", "shop", "ter", "old"]);
         report["status"]["workloads"][0]["notes"][0]
             .as_str()

@@ -1,4 +1,4 @@
-//! Tests on a real control plane: the controller, and the commands that ask a cluster.
+//! Tests on a real control plane: the controller, and the commands that read a cluster.
 #![allow(
     clippy::unwrap_used,
     clippy::panic,

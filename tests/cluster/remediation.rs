@@ -1,5 +1,5 @@
-//! The patches that reports hand out, applied: by kubectl to the live objects, and by kustomize to
-//! manifests. Afterwards there is nothing left to report, and who reads `ca.crt` still can.
+//! The patches of reports, applied by kubectl to the live objects and by kustomize to manifests.
+//! Afterwards there are no findings, and a container that reads `ca.crt` still can.
 
 use std::{fs, process::Command};
 
@@ -9,7 +9,7 @@ use crate::rig::{await_that, kubectl, program, shared::watched};
 
 const CA: &str = "/var/run/secrets/kubernetes.io/serviceaccount/ca.crt";
 
-/// One workload for each way of remedying: by the account, by itself, and with its files kept.
+/// One workload for each remediation: through the account, by its own patch, and with its files kept.
 fn workloads(namespace: &str) -> Value {
     let deployment = |name: &str, account: &str, spec: Value| {
         let labels = json!({ "app": name });
@@ -43,7 +43,7 @@ fn workloads(namespace: &str) -> Value {
 }
 
 #[test]
-fn the_patches_of_reports_switch_the_tokens_off() {
+fn the_patches_of_reports_disable_the_tokens() {
     let plane = watched();
     plane.namespace("patched");
     plane.apply(&workloads("patched").to_string());
@@ -95,9 +95,9 @@ fn the_patches_of_reports_switch_the_tokens_off() {
     });
 }
 
-/// As a person pastes them.
+/// As a user pastes them into a shell.
 #[test]
-fn the_commands_that_a_live_scan_prints_make_the_next_one_clean() {
+fn the_commands_of_a_live_scan_leave_no_findings() {
     let plane = watched();
     plane.namespace("pasted");
     plane.apply(&workloads("pasted").to_string());
@@ -130,7 +130,7 @@ fn the_commands_that_a_live_scan_prints_make_the_next_one_clean() {
 }
 
 #[test]
-fn kustomize_takes_what_a_scan_prints() {
+fn kustomize_accepts_the_printed_patches() {
     let dir = tempfile::tempdir().unwrap();
     let write = |name: &str, text: &str| fs::write(dir.path().join(name), text).unwrap();
     let manifests = workloads("shop").to_string();

@@ -1,5 +1,5 @@
-//! Several replicas of the controller on the real API server: one writes, the others wait with all they
-//! need to go on at once. Two that write at a time write the same bytes.
+//! Several replicas of the controller on the real API server: the leader writes, the standbys have
+//! everything they need to take over. Two that write at the same time write the same bytes.
 
 use std::{collections::BTreeMap, path::Path};
 
@@ -7,7 +7,7 @@ use serde_json::Value;
 
 use crate::rig::{ControlPlane, Controller, await_that, signal};
 
-/// A control plane where our own account may elect a leader, as the chart says.
+/// A control plane where our account may use a Lease, as with the chart's values for several replicas.
 fn plane() -> ControlPlane {
     let plane = ControlPlane::bare(&[]);
     plane.own_namespace();
@@ -16,7 +16,7 @@ fn plane() -> ControlPlane {
     plane
 }
 
-/// The kubeconfig of our own account.
+/// The kubeconfig of our account.
 fn kubeconfig(plane: &ControlPlane) -> String {
     plane.own_kubeconfig().to_str().unwrap().to_owned()
 }
@@ -24,7 +24,7 @@ fn kubeconfig(plane: &ControlPlane) -> String {
 fn replica(kubeconfig: &str, environment: &[(&str, &str)]) -> Controller {
     let args = ["--kubeconfig", kubeconfig, "--leader-elect"];
     let replica = Controller::start_with(&args, environment);
-    await_that("a replica is ready, whether it leads or not", || {
+    await_that("the replica is ready, as leader or standby", || {
         replica.get("/readyz").is_some_and(|(code, _)| code == 200)
     });
     replica
@@ -34,8 +34,8 @@ fn leads(replica: &Controller) -> bool {
     replica.metric("token_exposure_leader") > 0.5
 }
 
-/// A pod that carries a token for nothing, of an account of its own.
-fn victim(plane: &ControlPlane, name: &str) {
+/// A pod with an unneeded token, and its own account.
+fn unneeded_pod(plane: &ControlPlane, name: &str) {
     plane.kubectl(&["-n", "shop", "create", "serviceaccount", name]);
     let pod = format!(
         "apiVersion: v1\nkind: Pod\nmetadata: {{name: {name}, namespace: shop}}\nspec: {{serviceAccountName: {name}, containers: [{{name: c, image: i}}]}}\n"
@@ -43,7 +43,7 @@ fn victim(plane: &ControlPlane, name: &str) {
     plane.apply(&pod);
 }
 
-/// The versions of all reports: they change with each write that changes a byte.
+/// The resource versions of all reports: they change with each write that changes a byte.
 fn versions(plane: &ControlPlane) -> BTreeMap<String, String> {
     let reports = plane.get(&["ter", "-A"]);
     let reports = reports["items"].as_array().unwrap().iter();
@@ -59,21 +59,21 @@ fn versions(plane: &ControlPlane) -> BTreeMap<String, String> {
 const UNNEEDED: Option<(&str, &str)> = Some(("Unneeded", "NoPermissions"));
 
 #[test]
-fn one_replica_writes_and_another_goes_on_when_it_ends_or_dies() {
+fn a_standby_takes_over_when_the_leader_exits_or_is_killed() {
     let plane = plane();
     let kubeconfig = kubeconfig(&plane);
     let first = replica(&kubeconfig, &[]);
     await_that("the first one leads", || leads(&first));
     let second = replica(&kubeconfig, &[]);
-    victim(&plane, "a");
+    unneeded_pod(&plane, "a");
     plane.await_report("shop", "a", UNNEEDED);
     assert!(leads(&first) && !leads(&second));
     assert_eq!(second.writes().to_bits(), 0.0_f64.to_bits());
-    // A standby knows as much.
+    // A standby has the same findings.
     let finding = "token_exposure_serviceaccounts{namespace=\"shop\",verdict=\"Unneeded\"}";
     await_that("a standby counts findings", || second.metric(finding) > 0.5);
 
-    // Whoever ends in order gives the Lease back: nobody waits for its end.
+    // A replica that exits releases the Lease: no standby waits for it to expire.
     let before = versions(&plane);
     let (status, _, log) = first.terminate();
     assert!(status.success(), "{log}");
@@ -84,47 +84,47 @@ fn one_replica_writes_and_another_goes_on_when_it_ends_or_dies() {
         "{lease}"
     );
     await_that("the second one leads", || leads(&second));
-    victim(&plane, "b");
+    unneeded_pod(&plane, "b");
     plane.await_report("shop", "b", UNNEEDED);
     let after = versions(&plane);
     assert_eq!(
         after["a"], before["a"],
-        "what was right is not written again"
+        "an unchanged report is not written again"
     );
 
-    // Whoever dies is waited for.
+    // The Lease of a killed replica must expire first.
     let third = replica(&kubeconfig, &[]);
     signal("KILL", second.pid());
-    victim(&plane, "c");
+    unneeded_pod(&plane, "c");
     await_that("the third one leads", || leads(&third));
     plane.await_report("shop", "c", UNNEEDED);
 }
 
 #[test]
-fn a_replica_that_was_frozen_writes_nothing_more() {
+fn a_leader_that_was_suspended_no_longer_writes() {
     let plane = plane();
     let kubeconfig = kubeconfig(&plane);
     let first = replica(&kubeconfig, &[]);
     await_that("the first one leads", || leads(&first));
     let second = replica(&kubeconfig, &[]);
     signal("STOP", first.pid());
-    victim(&plane, "a");
+    unneeded_pod(&plane, "a");
     await_that("the second one leads", || leads(&second));
     plane.await_report("shop", "a", UNNEEDED);
     second.settle();
     let before = versions(&plane);
     signal("CONT", first.pid());
-    await_that("the first one knows", || {
+    await_that("the first one has noticed", || {
         first.log().contains("another replica leads")
     });
     assert!(!leads(&first) && leads(&second));
-    victim(&plane, "b");
+    unneeded_pod(&plane, "b");
     plane.await_report("shop", "b", UNNEEDED);
     assert_eq!(versions(&plane)["a"], before["a"]);
     assert_eq!(first.writes().to_bits(), 0.0_f64.to_bits());
 }
 
-/// Nobody compares clocks: a replica whose clock is an hour fast, or slow, neither takes the Lease of
+/// Clocks are not compared: a replica whose clock is an hour fast or slow neither takes the Lease of
 /// one that renews it, nor keeps others from taking its own.
 #[test]
 fn a_wrong_clock_changes_nothing() {
@@ -145,21 +145,21 @@ fn a_wrong_clock_changes_nothing() {
     let slow = replica(&kubeconfig, &fake("-1h"));
     await_that("the slow one leads", || leads(&slow));
     let fast = replica(&kubeconfig, &fake("+1h"));
-    // Its Lease looks two hours old to the other, and is renewed three times meanwhile.
+    // To the other, the Lease looks two hours old, and is renewed three times meanwhile.
     std::thread::sleep(std::time::Duration::from_secs(16));
     assert!(leads(&slow) && !leads(&fast));
     signal("KILL", slow.pid());
     await_that("the fast one leads", || leads(&fast));
-    // Now it looks as if it ended in the future.
+    // Now the Lease looks as if it expired in the future.
     let right = replica(&kubeconfig, &[]);
     signal("KILL", fast.pid());
-    await_that("the right one leads", || leads(&right));
-    victim(&plane, "a");
+    await_that("the one with the right clock leads", || leads(&right));
+    unneeded_pod(&plane, "a");
     plane.await_report("shop", "a", UNNEEDED);
 }
 
 #[test]
-fn without_rights_on_leases_it_says_so_and_reads_on() {
+fn without_permissions_on_leases_a_replica_logs_that_and_keeps_reading() {
     let plane = ControlPlane::start(&[]);
     let kubeconfig = kubeconfig(&plane);
     let replica = replica(&kubeconfig, &[]);
@@ -170,5 +170,5 @@ fn without_rights_on_leases_it_says_so_and_reads_on() {
     });
     assert!(!leads(&replica));
     plane.release("replicaCount=2");
-    await_that("it leads once it may", || leads(&replica));
+    await_that("it leads once it has permission", || leads(&replica));
 }

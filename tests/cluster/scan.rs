@@ -1,5 +1,5 @@
-//! `scan` against the real control plane in the ways that people combine: files judged by what the
-//! cluster grants, and the cluster seen as somebody else.
+//! `scan` on the real control plane: manifests assessed with the permissions of the cluster, and
+//! impersonation.
 
 use std::{collections::BTreeSet, fs};
 
@@ -16,7 +16,7 @@ fn deployment(name: &str, account: &str) -> Value {
     json!({ "apiVersion": "apps/v1", "kind": "Deployment", "metadata": { "name": name, "namespace": "judged" }, "spec": { "template": { "spec": spec } } })
 }
 
-/// Workloads, and a binding of a role that only the cluster has.
+/// Workloads, and a binding to a role that only the cluster has.
 fn manifests() -> String {
     let binding = json!({
         "apiVersion": "rbac.authorization.k8s.io/v1", "kind": "RoleBinding", "metadata": { "name": "b", "namespace": "judged" },
@@ -33,7 +33,7 @@ fn manifests() -> String {
     json!({ "apiVersion": "v1", "kind": "List", "items": items }).to_string()
 }
 
-/// `name verdict reason` of each report on the namespace.
+/// `name verdict reason` of each report in the namespace.
 fn lines(stdout: &[u8]) -> Vec<String> {
     let list: Value = serde_json::from_slice(stdout).unwrap();
     let line = |report: &Value| {
@@ -50,7 +50,7 @@ fn lines(stdout: &[u8]) -> Vec<String> {
 }
 
 #[test]
-fn files_are_judged_by_what_the_cluster_grants() {
+fn manifests_are_assessed_with_the_permissions_of_the_cluster() {
     let plane = watched();
     plane.namespace("judged");
     for name in ["bound", "off", "idle", "both"] {
@@ -76,7 +76,7 @@ fn files_are_judged_by_what_the_cluster_grants() {
         "--verb=get",
         "--resource=pods",
     ]);
-    // A pod of the cluster is none of the files.
+    // A pod of the cluster is not part of the input.
     let idle = json!({ "serviceAccountName": "idle" });
     let overrides = json!({ "spec": idle }).to_string();
     plane.kubectl(&[
@@ -117,20 +117,20 @@ fn files_are_judged_by_what_the_cluster_grants() {
             "off NoToken AutomountDisabled",
         ]
     );
-    // The API server selects by labels, as files are selected.
+    // Label selectors work on the API server as they do on files.
     let of = |selector: &str| {
         let output = plane.scan(&["-n", "judged", "-o", "json", "-l", selector]);
         lines(&output.stdout)
     };
     assert_eq!(of("run in (idle)"), ["idle Unneeded NoPermissions"]);
     assert_eq!(of("run!=idle"), [""; 0]);
-    // There is nothing to judge without files.
+    // `--with-cluster` needs files.
     let usage = plane.scan(&["--with-cluster"]);
     assert_eq!(usage.status.code(), Some(2));
 }
 
 #[test]
-fn the_cluster_is_seen_as_somebody_else() {
+fn scan_can_impersonate_another_user() {
     let plane = unwatched();
     let nobody = plane.scan(&["-A", "--as", "nobody", "--as-group", "system:authenticated"]);
     let said = String::from_utf8_lossy(&nobody.stderr);
@@ -143,7 +143,7 @@ fn the_cluster_is_seen_as_somebody_else() {
     assert_eq!(master.status.code(), Some(0));
 }
 
-/// Every kind of verdict, with all that a report can say.
+/// Every verdict, with every field that a report can have.
 const EVERYTHING: &str = "\
 {kind: ServiceAccount, apiVersion: v1, metadata: {name: told, annotations: {tokenexposure.io/exempt: because, tokenexposure.io/exempt-until: 2999-01-01}}}
 ---
@@ -158,7 +158,7 @@ const EVERYTHING: &str = "\
 ";
 
 #[test]
-fn what_scan_prints_is_what_the_api_server_stores() {
+fn the_api_server_stores_what_scan_prints() {
     let plane = unwatched();
     let sample = fs::read_to_string("tests/demo/sample.yaml").unwrap();
     let output = program(
@@ -172,7 +172,11 @@ fn what_scan_prints_is_what_the_api_server_stores() {
         .iter()
         .map(|report| report["status"]["verdict"].as_str().unwrap())
         .collect();
-    assert_eq!(verdicts.len(), 6, "a report of every verdict: {verdicts:?}");
+    assert_eq!(
+        verdicts.len(),
+        6,
+        "a report for every verdict: {verdicts:?}"
+    );
     let namespaces: BTreeSet<_> = reports
         .iter()
         .map(|report| report["metadata"]["namespace"].as_str().unwrap())

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Prints the RBAC objects that kube-apiserver bootstraps, one a line, from the cluster of the
-# current KUBECONFIG: what `src/files/bootstrap.json` holds for scans of files.
+# current KUBECONFIG: the content of `src/files/bootstrap.json`, for scans of files.
 set -euo pipefail
 "$("$(dirname "${BASH_SOURCE[0]}")/build.sh")/kubectl" get clusterroles,clusterrolebindings,roles,rolebindings -A \
     -l kubernetes.io/bootstrapping=rbac-defaults -o json | python3 -c '

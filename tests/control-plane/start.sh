@@ -1,13 +1,13 @@
 #!/usr/bin/env bash
 # Starts etcd, kube-apiserver and kube-controller-manager on free loopback ports, with all their
 # state in DIR, prints `ready` once the API server is, and stops them all when its standard input
-# closes or it is told to end: whoever starts it cannot leave anything behind.
+# closes or it gets a signal: it leaves no process behind.
 #
 #   start.sh DIR [kube-apiserver flag…]
 #
 # DIR/kubeconfig is an administrator's, DIR/server the URL, DIR/ca.crt the server's certificate,
-# DIR/pids the process ids by program, DIR/*.log what each program said. With REMOVE=1 in the environment DIR is removed
-# in the end.
+# DIR/pids the process ids by program, DIR/*.log their logs. With REMOVE=1 in the environment DIR is removed
+# at the end.
 set -euo pipefail
 
 dir=${1:?usage: start.sh DIR [kube-apiserver flag…]}
@@ -17,13 +17,13 @@ bin=$("$(dirname "${BASH_SOURCE[0]}")/build.sh")
 mkdir -p "$dir"
 dir=$(cd "$dir" && pwd)
 
-# Less collecting of garbage for more memory: a start takes a fifth less time of a processor.
+# Less garbage collection for more memory: a start needs a fifth less CPU time.
 export GOGC=${GOGC:-400}
 
 pids=()
 finish() {
     trap - EXIT INT TERM
-    # The controller manager first, so that nothing waits for a server that is gone.
+    # The controller manager first, so that nothing waits for a server that has stopped.
     local i
     for ((i = ${#pids[@]} - 1; i >= 0; i--)); do
         # A stopped process (SIGSTOP) can only be killed.
@@ -37,9 +37,9 @@ trap 'exit 0' INT TERM
 
 listens() { (exec 3<>"/dev/tcp/127.0.0.1/$1") 2>/dev/null; } # PORT
 
-# Ports below the range that outgoing connections use; those who start at once look in other places.
+# Ports below the range of outgoing connections; concurrent starts begin at different ones.
 port=$((20000 + $$ % 3000 * 4))
-free_port() { # NAME: sets the variable to a port that nobody listens on
+free_port() { # NAME: sets the variable to a free port
     while listens "$port"; do port=$((port + 1)); done
     printf -v "$1" '%s' "$port"
     port=$((port + 1))
@@ -92,7 +92,7 @@ clusters: [{name: local, cluster: {server: "https://127.0.0.1:$api_port", insecu
 users: [{name: admin, user: {token: admintoken}}]
 contexts: [{name: admin, context: {cluster: local, user: admin}}]
 YAML
-# Each kubectl takes time that the server needs: none is started before it listens, and one waits for the account.
+# Each kubectl takes CPU time from the server: none is started before it listens, and one waits for the account.
 healthy kube-apiserver listens "$api_port"
 healthy kube-apiserver "${kubectl[@]}" get --raw /readyz
 cp "$dir/certs/apiserver.crt" "$dir/ca.crt"

@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
-# Shows the product on a throwaway control plane: a scan of sample workloads, then the controller with the rights
-# that deploy/ ships, the reports, and one report that vanishes when its account gets a role.
+# Shows the product on a throwaway control plane: a scan of sample workloads, then the controller with the permissions
+# that deploy/ ships, the reports, and one report that is deleted when its account gets a role.
 #
-#   KEEP=1   leave everything running, and say how to use and to stop it
+#   KEEP=1   leave everything running, and print how to use and to stop it
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/../.."
 . tests/tools/lib.sh
@@ -14,7 +14,7 @@ pids=()
 finish() {
     trap - EXIT INT TERM HUP
     unshow
-    # The controller first: it says good-bye to a server that still answers.
+    # The controller first: its shutdown needs a running API server.
     end "${pids[@]}"
     rm -rf "$dir"
 }
@@ -23,7 +23,7 @@ trap 'exit 130' INT TERM HUP
 
 bold() { if [ -n "$live" ]; then printf '\n\033[1m%s\033[0m\n' "$*"; else printf '\n%s\n' "$*"; fi; }
 step() { unshow; bold "[$1/5] $2"; }
-run() { bold "\$ $*"; "$@"; } # shows the command, then what it says
+run() { bold "\$ $*"; "$@"; } # prints the command, then its output
 count() { bold "\$ $*"; "$@" >"$dir/out"; printf '%d objects\n' "$(wc -l <"$dir/out")"; }
 
 await() { # WHAT SECONDS COMMAND…
@@ -54,8 +54,8 @@ Nothing is installed. What is built is kept in target and ~/.cache; what runs is
 PLAN
 }
 
-# Both builds begin at once, so that downloads of the one and compilers of the other share the time; the smaller one
-# goes first where they compete for a core.
+# Both builds start at once, so that one downloads while the other compiles; the smaller one
+# has priority where they compete for a core.
 build_rust() { CARGO_TERM_PROGRESS_WHEN=always CARGO_TERM_PROGRESS_WIDTH=80 exec cargo build --locked >"$dir/cargo.log" 2>&1; }
 build_go() { PROGRESS=$dir/progress exec nice -n 10 tests/control-plane/build.sh >"$dir/bin" 2>"$dir/build.log"; }
 
@@ -116,7 +116,7 @@ run kubectl -n shop create job backup-29412345 --from=cronjob/backup
 pods() { [ "$(kubectl get pods -n shop -o name | wc -l)" -eq 12 ] && [ "$(kubectl get pods -n analytics -o name | wc -l)" -eq 2 ]; }
 await 'the pods of the samples' 60 pods
 
-# With the account and the rights that deploy/install.yaml gives it, never as an administrator.
+# With the ServiceAccount and the permissions of deploy/install.yaml, never as an administrator.
 token=$(kubectl create token -n token-exposure token-exposure)
 sed "s/admintoken/$token/" "$KUBECONFIG" >"$dir/controller.kubeconfig"
 controller() { exec "$program" controller --kubeconfig "$dir/controller.kubeconfig" --bind-address 127.0.0.1:0 2>"$dir/controller.log"; }
@@ -144,10 +144,10 @@ vanished() { ! kubectl -n shop get tokenexposurereport default >/dev/null 2>&1; 
 await 'the end of the report' 15 vanished
 run kubectl get tokenexposurereports -A
 
-# What has to be done to stop it stands in a script: it waits until nothing runs any more.
+# The script to stop it waits until all processes have ended.
 keep_running() {
     sleep_forever() { exec sleep infinity >"$dir/open"; }
-    start sleep_forever # instead of this script, whose end would end the control plane
+    start sleep_forever # in place of this script, whose end would stop the control plane
     cat >"$dir/stop" <<STOP
 #!/bin/bash
 kill -TERM -- -${pids[1]} -$cluster -$started

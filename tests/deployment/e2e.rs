@@ -1,13 +1,13 @@
-//! The whole story on a real control plane with a real Prometheus: from the install of the chart to its
-//! uninstall, typed as a person types it. `make e2e` prints it.
+//! End to end on a real control plane with a real Prometheus: from the install of the chart to its
+//! uninstall, with the commands that a user types. `make e2e` prints it.
 //!
-//! No kubelet runs here: the controllers are started as the Deployment's pods would be, with its
-//! arguments and its ServiceAccount, and pods become ready because this test says so.
+//! There is no kubelet: the test starts the controllers as the pods of the Deployment would, with its
+//! arguments and its ServiceAccount, and sets pods to ready.
 #![allow(
     clippy::unwrap_used,
     clippy::panic,
     clippy::print_stdout,
-    reason = "a test that cannot go on fails; this one tells what it does"
+    reason = "a test that cannot go on fails; this one prints its steps"
 )]
 
 use std::{collections::BTreeSet, fmt::Write};
@@ -22,12 +22,12 @@ use crate::rig::{
 
 const CRD: &str = "tokenexposurereports.tokenexposure.io";
 const ALERT: &str = "TokenExposureUnneededToken";
-/// The accounts of the samples whose tokens nothing needs.
+/// The accounts of the samples with unneeded tokens.
 const UNNEEDED: [&str; 3] = ["backup", "default", "mail"];
-/// Accounts of the samples that a person must look at.
+/// The accounts of the samples with other findings.
 const OTHERS: [&str; 4] = ["dashboard", "etl", "search", "vault-client"];
 
-/// A control plane, and somebody who types.
+/// A control plane, and the commands run on it.
 struct Story {
     plane: ControlPlane,
 }
@@ -36,7 +36,7 @@ fn chapter(title: &str) {
     println!("\n▸ {title}");
 }
 
-/// A command line as a shell takes it.
+/// A command line, quoted for a shell.
 fn line(program: &str, args: &[&str]) -> String {
     let plain = |letter: char| letter.is_ascii_alphanumeric() || "-_=./,:@".contains(letter);
     let word = |arg: &&str| {
@@ -51,7 +51,7 @@ fn line(program: &str, args: &[&str]) -> String {
 }
 
 impl Story {
-    /// Types a command with some standard input: what it says. It must succeed.
+    /// Runs a command with this standard input; returns its output. It must succeed.
     fn kubectl_with(&self, args: &[&str], stdin: &str) -> String {
         let from = if stdin.is_empty() { "" } else { " < pod.yaml" };
         println!("\n$ {}{from}", line("kubectl", args));
@@ -78,13 +78,13 @@ impl Story {
         print!("{}", self.plane.helm(args));
     }
 
-    /// Makes all pods of a namespace ready: the kubelet's part.
+    /// Sets all pods of a namespace to ready, in place of a kubelet.
     fn run_pods(&self, namespace: &str) {
         let pods = self.plane.get(&["-n", namespace, "pods"]);
         let ready = json!({ "status": { "phase": "Running", "conditions": [{ "type": "Ready", "status": "True" }] } });
         for pod in pods["items"].as_array().unwrap() {
             let name = pod["metadata"]["name"].as_str().unwrap();
-            // A pod that a rollout takes away meanwhile is no failure.
+            // A rollout may delete a pod meanwhile: that is not a failure.
             let of_pod = [
                 "-n",
                 namespace,
@@ -98,10 +98,10 @@ impl Story {
         }
     }
 
-    /// Waits until as many pods are there: their names.
+    /// Waits for this number of pods; returns their names.
     fn await_pods(&self, namespace: &str, count: usize) -> Vec<String> {
         let mut names = Vec::new();
-        await_that("the pods are made", || {
+        await_that("the pods are created", || {
             let pods = self
                 .plane
                 .kubectl(&["-n", namespace, "get", "pods", "-o", "name"]);
@@ -112,7 +112,7 @@ impl Story {
         names
     }
 
-    /// The names of all reports, by verdict.
+    /// The names of all reports, and whether they are `Unneeded`.
     fn reports(&self) -> BTreeSet<(bool, String)> {
         let reports = self.plane.get(&["ter", "-A"]);
         let items = reports["items"].as_array().unwrap().iter();
@@ -123,7 +123,7 @@ impl Story {
         items.map(one).collect()
     }
 
-    /// Every object of any kind with our name or label.
+    /// Every object of any kind with the name or label of the chart.
     fn ours(&self) -> BTreeSet<String> {
         let kinds = self
             .plane
@@ -149,7 +149,7 @@ impl Story {
 }
 
 #[test]
-fn from_install_to_uninstall_findings_are_told_alerted_prevented_fixed_and_gone() {
+fn findings_are_reported_alerted_prevented_and_fixed_from_install_to_uninstall() {
     chapter("Start etcd, kube-apiserver and kube-controller-manager on free loopback ports");
     let story = Story {
         plane: ControlPlane::bare(&[]),
@@ -159,15 +159,15 @@ fn from_install_to_uninstall_findings_are_told_alerted_prevented_fixed_and_gone(
     let replicas = start(&story);
     findings_appear(&story, &replicas);
     let prometheus = the_alert_fires(&story, &replicas);
-    a_new_pod_is_warned_of(&story);
+    a_new_pod_gets_a_warning(&story);
     the_fix_is_applied(&story);
-    chapter("Nothing is left to alert of");
+    chapter("The alert resolves");
     await_that("the alert resolves", || prometheus.firing(ALERT).is_empty());
     println!("{ALERT}: resolved");
     uninstall(&story, replicas);
 }
 
-/// The Prometheus operator's definitions only: nobody here acts on its objects.
+/// Only the definitions of the Prometheus operator: it does not run here.
 fn install(story: &Story) {
     chapter("Install the chart: two replicas, the policy, a PodMonitor and alerts");
     let monitoring = tools().join("monitoring-crds");
@@ -193,7 +193,7 @@ fn install(story: &Story) {
     }
 }
 
-/// Starts what the Deployment says, as its pods would.
+/// Starts a controller for each pod of the Deployment.
 fn start(story: &Story) -> Vec<Controller> {
     chapter(
         "Run both replicas with the Deployment's arguments, as its ServiceAccount and never as admin",
@@ -206,7 +206,7 @@ fn start(story: &Story) -> Vec<Controller> {
     let mut replicas = Vec::new();
     for pod in story.await_pods(RELEASE, 2) {
         println!("{pod}: {}", line("token-exposure controller", &args));
-        // In a pod, it is the pod's name.
+        // In a pod, this is the name of the pod.
         let host = [("HOSTNAME", pod.as_str())];
         replicas.push(Controller::start_with(&[&own, &args[..]].concat(), &host));
     }
@@ -252,7 +252,7 @@ fn findings_appear(story: &Story, replicas: &[Controller]) {
             format!(r#"token_exposure_finding_pods{{namespace="shop",serviceaccount="{name}",verdict="Unneeded",reason="NoPermissions"}} {pods}"#)
         });
         let mut found = Vec::new();
-        await_that("the metrics tell of the findings", || {
+        await_that("the metrics contain the findings", || {
             let (_, text) = replica.get("/metrics").unwrap();
             let lines = text.lines().filter(|line| line.contains("Unneeded"));
             found = lines.map(ToOwned::to_owned).collect();
@@ -262,7 +262,7 @@ fn findings_appear(story: &Story, replicas: &[Controller]) {
     }
 }
 
-/// A day ago, as the rule looks back to it, the controller was there and had no finding.
+/// For the rule, which looks back a day: the controller was running then, and had no finding.
 fn yesterday() -> String {
     let day_ago = jiff::Timestamp::now().as_second() - 86_400;
     let mut text = "# TYPE token_exposure_build_info gauge\n".to_owned();
@@ -279,7 +279,7 @@ fn yesterday() -> String {
 
 fn the_alert_fires(story: &Story, replicas: &[Controller]) -> Prometheus {
     chapter(
-        "Prometheus scrapes both, and evaluates the rules of the chart. It is told that the controller was there a day\n  ago; and in its copy of the rules, TokenExposureUnneededToken waits for 3 seconds instead of 30 minutes",
+        "Prometheus scrapes both, and evaluates the rules of the chart. Its history has the controller\n  running a day ago; in its copy of the rules, TokenExposureUnneededToken waits for 3 seconds instead of 30 minutes",
     );
     let mut rules = story.plane.get(&["-n", RELEASE, "prometheusrule", RELEASE])["spec"].take();
     let groups = rules["groups"].as_array_mut().unwrap().iter_mut();
@@ -324,10 +324,10 @@ fn the_alert_fires(story: &Story, replicas: &[Controller]) -> Prometheus {
     prometheus
 }
 
-fn a_new_pod_is_warned_of(story: &Story) {
-    chapter("Whoever makes another such pod is told at once, by the API server");
+fn a_new_pod_gets_a_warning(story: &Story) {
+    chapter("A user who creates another such pod gets a warning from the API server");
     let pod = "apiVersion: v1\nkind: Pod\nmetadata: {name: newsletter, namespace: shop}\nspec:\n  serviceAccountName: mail\n  automountServiceAccountToken: true\n  containers: [{name: newsletter, image: newsletter}]\n";
-    // The API server takes up a policy when it has heard of it.
+    // The API server takes a moment to enforce a new policy.
     await_that("the policy is in force", || {
         let asked = story
             .plane
@@ -346,14 +346,14 @@ fn a_new_pod_is_warned_of(story: &Story) {
     });
     story.kubectl("-n shop get ter mail");
 
-    chapter("So it is made without a token, and nobody says anything");
+    chapter("Without the token, there is no warning");
     story.kubectl("-n shop delete pod newsletter");
     let said = story.apply(&pod.replace("Token: true", "Token: false"));
     assert_eq!(said, "pod/newsletter created\n");
 }
 
 fn the_fix_is_applied(story: &Story) {
-    chapter("Apply the patches that the reports hand out, and recreate the pods");
+    chapter("Apply the patches of the reports, and recreate the pods");
     for account in UNNEEDED {
         let report = story.plane.get(&["-n", "shop", "ter", account]);
         let patches = report["status"]["remediation"]["patches"]
@@ -373,7 +373,7 @@ fn the_fix_is_applied(story: &Story) {
         }
     }
 
-    chapter("Their reports are gone: what is left is for a person to look at");
+    chapter("Their reports are gone; the other findings need a decision");
     for account in UNNEEDED {
         story.kubectl(&format!(
             "-n shop wait --for=delete ter/{account} --timeout=30s"
@@ -386,7 +386,7 @@ fn the_fix_is_applied(story: &Story) {
     story.kubectl("get ter -A");
 }
 
-/// Replaces the pods of a workload by new ones.
+/// Replaces the pods of a workload.
 fn recreate(story: &Story, workload: &str) {
     match workload {
         "backup" => {
@@ -394,14 +394,14 @@ fn recreate(story: &Story, workload: &str) {
             story.kubectl("-n shop create job backup-29412346 --from=cronjob/backup");
             return;
         }
-        // Its ServiceAccount was patched.
+        // Here the ServiceAccount was patched.
         "frontend" => {
             let said = story.kubectl("-n shop rollout restart deployment/frontend");
             assert!(!said.contains("Warning"), "{said}");
         }
         _ => {}
     }
-    // New pods become ready until all old ones are replaced.
+    // New pods are set to ready until all old ones are replaced.
     let deployment = format!("deployment/{workload}");
     let status = [
         "-n",
@@ -421,7 +421,7 @@ fn recreate(story: &Story, workload: &str) {
 
 fn uninstall(story: &Story, replicas: Vec<Controller>) {
     chapter(
-        "Uninstall: the release goes, the reports stay, as a team may still be working from them",
+        "Uninstall: the release is deleted, the reports are kept for the teams that work on them",
     );
     story.helm(&["uninstall", RELEASE]);
     for replica in replicas {
@@ -431,15 +431,15 @@ fn uninstall(story: &Story, replicas: Vec<Controller>) {
     assert_eq!(story.reports().len(), OTHERS.len());
     story.kubectl("get ter -A");
 
-    chapter("Remove the definition too, and the namespace with the Lease");
+    chapter("Delete the CRD too, and the namespace with the Lease");
     story.kubectl(&format!("delete crd {CRD}"));
     let in_namespace = ["Event", "Lease", "Namespace"];
-    await_that("only the namespace and what is in it are left", || {
+    await_that("only the namespace and its contents are left", || {
         let left = story.ours();
         left.iter()
             .all(|object| in_namespace.iter().any(|kind| object.starts_with(kind)))
     });
     story.kubectl("delete namespace token-exposure");
-    await_that("nothing of ours is left", || story.ours().is_empty());
-    println!("\nOf all kinds, no object has our name or label.");
+    await_that("no object of the chart is left", || story.ours().is_empty());
+    println!("\nNo object of any kind has the name or label of the chart.");
 }

@@ -1,15 +1,15 @@
-//! The image: built by `buildah` from the runtime stage of the Dockerfile with the static binary that
-//! `make build` made, and run.
+//! The image: built by `buildah` from the runtime stage of the Dockerfile with the static binary of
+//! `make build`, and run.
 
 use std::{fs, path::Path, process::Command};
 
 use serde_json::Value;
 
 const RELEASE: &str = "target/x86_64-unknown-linux-musl/release/token-exposure";
-/// How large the image may be, which is the program and nothing else.
+/// The maximum size of the program, the only file in the image.
 const MOST_BYTES: u64 = 15_000_000;
 
-/// Runs buildah with a storage of its own; its output, or a panic with its error.
+/// Runs buildah with a separate storage; returns its output, or panics with its error.
 fn buildah(storage: &Path, args: &[&str]) -> String {
     let output = Command::new("buildah")
         .args(["--storage-driver", "vfs", "--root"])
@@ -28,7 +28,7 @@ fn buildah(storage: &Path, args: &[&str]) -> String {
 }
 
 #[test]
-fn the_image_is_small_runs_as_nobody_and_has_only_the_program() {
+fn the_image_is_small_runs_as_non_root_and_contains_only_the_program() {
     assert!(
         Path::new(RELEASE).exists(),
         "{RELEASE} is missing: run `make build`"

@@ -1,4 +1,4 @@
-//! Tests of what is deployed: the chart, its rights, its policy, what is observed, and the image.
+//! Tests of the deployment: the chart, its permissions, its policy, metrics and alerts, and the image.
 #![allow(
     clippy::unwrap_used,
     clippy::panic,
@@ -12,6 +12,6 @@ mod chart;
 mod e2e;
 mod image;
 mod observe;
+mod permissions;
 mod policy;
 mod release;
-mod rights;

@@ -1,4 +1,4 @@
-//! What is observed: the metrics as promtool, a real Prometheus, the alerts and the dashboard see them.
+//! Metrics, alerts and dashboard, with promtool and a real Prometheus.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -19,12 +19,12 @@ use crate::rig::{
 
 const README: &str = "deploy/chart/README.md";
 const DASHBOARD: &str = "deploy/chart/files/dashboard.json";
-/// Each alert as it fires and as it is silent.
+/// Cases in which each alert fires, and in which it does not.
 const ALERT_CASES: [&str; 2] = ["tests/alerts.yaml", "tests/alerts_of_days.yaml"];
 const RUNBOOKS: &str = "deploy/runbooks";
 
 /// A cluster in which every metric has a series: findings, an exemption that ends soon, a change of
-/// verdict, and writes that are refused, until they are [healed](heal). Tests share it.
+/// verdict, and denied writes until their [permissions are restored](restore_permissions). Tests share it.
 fn observed() -> (&'static ControlPlane, &'static Controller) {
     static OBSERVED: OnceLock<(ControlPlane, Controller)> = OnceLock::new();
     let (plane, controller) = OBSERVED.get_or_init(observe);
@@ -56,7 +56,7 @@ fn observe() -> (ControlPlane, Controller) {
     run("kept", "kept");
     let (kubeconfig, log) = (plane.own_kubeconfig(), plane.file("controller.log"));
     let args = ["--kubeconfig", kubeconfig.to_str().unwrap(), "--events"];
-    let controller = Controller::until_the_end(&args, log);
+    let controller = Controller::start_detached(&args, log);
     controller.await_ready();
     plane.await_report("shop", "default", Some(("Unneeded", "NoPermissions")));
     plane.await_report("shop", "kept", Some(("Exempted", "Exemption")));
@@ -64,16 +64,16 @@ fn observe() -> (ControlPlane, Controller) {
     plane.kubectl(&["-n", "shop", "create", "serviceaccount", "late"]);
     run("late", "late");
     let errors = r#"token_exposure_report_errors_total{cause="forbidden"}"#;
-    await_that("writes are refused", || controller.metric(errors) >= 1.0);
+    await_that("writes are denied", || controller.metric(errors) >= 1.0);
     (plane, controller)
 }
 
-/// Gives the controller its rights back.
-fn heal(plane: &ControlPlane) {
+/// Restores the controller's permissions.
+fn restore_permissions(plane: &ControlPlane) {
     plane.kubectl(&["apply", "--server-side", "-f", "deploy/install.yaml"]);
 }
 
-/// A family of metrics as a scrape tells of it.
+/// A family of metrics in a scrape.
 #[derive(Default)]
 struct Family {
     kind: String,
@@ -151,7 +151,7 @@ fn panels() -> Vec<Value> {
     dashboard["panels"].as_array().unwrap().clone()
 }
 
-/// The expressions of the dashboard, with the title of their panel, as Grafana would fill them in.
+/// The expressions of the dashboard with the titles of their panels; variables are filled in.
 fn queries() -> Vec<(String, String)> {
     let of = |panel: &Value| {
         let title = panel["title"].as_str().unwrap().to_owned();
@@ -169,19 +169,19 @@ fn queries() -> Vec<(String, String)> {
 }
 
 #[test]
-fn each_panel_and_each_alert_finds_its_samples_in_a_real_prometheus() {
+fn each_panel_and_each_alert_has_samples_in_a_real_prometheus() {
     let (plane, controller) = observed();
     let prometheus = Prometheus::scraping(controller.address());
-    await_that("writes are refused again", || {
+    await_that("writes are denied again", || {
         prometheus
             .samples("increase(token_exposure_report_errors_total[1m])")
             .iter()
             .any(|more| *more > 0.0)
     });
-    heal(plane);
+    restore_permissions(plane);
     plane.await_report("shop", "late", Some(("Unneeded", "NoPermissions")));
     let count = "rate(token_exposure_event_to_report_seconds_count[1m]) > 0";
-    await_that("the writes are seen", || {
+    await_that("Prometheus has the writes", || {
         !prometheus.samples(count).is_empty()
     });
 
@@ -197,10 +197,10 @@ fn each_panel_and_each_alert_finds_its_samples_in_a_real_prometheus() {
             .samples(r#"token_exposure_finding_pods{namespace="shop"}"#)
             .len()
             == 3,
-        "our labels are honoured"
+        "the labels of the program are kept"
     );
 
-    // Every rule is evaluated without an error; two of them have a reason to wait for their time.
+    // Every rule is evaluated without an error; two are pending, as they should be.
     let waiting = [
         "TokenExposureReportWritesFailing",
         "TokenExposureExemptionEnds",
@@ -235,18 +235,18 @@ fn each_panel_and_each_alert_finds_its_samples_in_a_real_prometheus() {
         assert_eq!(rule["state"], expected, "{rule}");
     }
 
-    asks_for_what_there_is(controller);
+    queries_use_existing_series(controller);
 }
 
-/// What alerts and panels select and group by is in a scrape: an `or vector(0)` would hide that it is not.
-fn asks_for_what_there_is(controller: &Controller) {
+/// A scrape has every label and value that alerts and panels use: `or vector(0)` would hide a missing one.
+fn queries_use_existing_series(controller: &Controller) {
     let (_, text) = controller.get("/metrics").unwrap();
     let families = families(&text);
     let mut labels: BTreeSet<_> = families
         .values()
         .flat_map(|family| family.labels.clone())
         .collect();
-    // The Prometheus operator says which replica it is.
+    // The Prometheus operator adds the pod of the replica.
     labels.insert("pod".to_owned());
     let verdicts = Verdict::ALL.map(Verdict::name);
     let of_alerts = alerts()
@@ -323,7 +323,7 @@ fn each_alert_fires_when_it_should_and_is_silent_otherwise() {
 }
 
 #[test]
-fn each_alert_has_a_runbook_and_the_rule_says_where() {
+fn each_alert_has_a_runbook_and_links_to_it() {
     let headings = ["## Meaning", "## Impact", "## Diagnosis", "## Mitigation"];
     let mut wanted = BTreeSet::new();
     let rendered = render(&["--set", "metrics.prometheusRule.enabled=true,metrics.prometheusRule.runbookUrl=https://wiki.example.org/"]).unwrap();
@@ -344,7 +344,7 @@ fn each_alert_has_a_runbook_and_the_rule_says_where() {
         assert_eq!(found, [&[&*format!("# {name}")], &headings[..]].concat());
         let mut expected = alert.clone();
         expected["annotations"]["runbook_url"] = format!("https://wiki.example.org/{file}").into();
-        assert_eq!(rule, expected, "the chart ships the rule as it is tested");
+        assert_eq!(rule, expected, "the chart ships the tested rule");
         wanted.insert(file);
     }
     let there = fs::read_dir(RUNBOOKS)
@@ -354,7 +354,7 @@ fn each_alert_has_a_runbook_and_the_rule_says_where() {
 }
 
 #[test]
-fn the_dashboard_is_the_charts_and_each_panel_says_what_it_shows() {
+fn the_chart_ships_the_dashboard_and_each_panel_has_a_description() {
     let rendered = render(&["--set", "metrics.dashboards.enabled=true"]).unwrap();
     let map = objects(&rendered)
         .into_iter()

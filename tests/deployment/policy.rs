@@ -1,5 +1,5 @@
-//! The ValidatingAdmissionPolicy of the chart on the real API server: who is told what, as `kubectl`
-//! prints it, and that nothing stops when anything of ours is away.
+//! The ValidatingAdmissionPolicy of the chart on the real API server: its warnings in `kubectl`, and that
+//! it blocks nothing when the controller, the reports or the CRD are missing.
 
 use std::{
     fmt::Write,
@@ -19,7 +19,7 @@ use token_exposure::api::{TokenExposureReport, TokenExposureReportSpec};
 use crate::rig::{ControlPlane, await_that, fresh, runtime, scan_files};
 
 const PLACE: &str = "/var/run/secrets/kubernetes.io/serviceaccount";
-/// The kinds that have a template of pods, and pods themselves.
+/// Pods, and the kinds with a pod template.
 const KINDS: [&str; 9] = [
     "Pod",
     "PodTemplate",
@@ -32,8 +32,8 @@ const KINDS: [&str; 9] = [
     "CronJob",
 ];
 
-/// The sentence that whoever asks is told of an account.
-fn cure(account: &str) -> String {
+/// The text of the warning about an account.
+fn advice(account: &str) -> String {
     format!(
         "ServiceAccount {account} has no permission that needs this token: set automountServiceAccountToken: false"
     )
@@ -77,7 +77,7 @@ fn workload(kind: &str, name: &str, pod: &Value) -> Value {
     object
 }
 
-/// A pod that says nothing of its token, changed by a merge.
+/// A pod that does not set automount, changed by a merge.
 fn pod(change: &Value) -> Value {
     let mut pod =
         json!({ "metadata": {}, "spec": { "containers": [{ "name": "c", "image": "nginx" }] } });
@@ -96,7 +96,7 @@ fn merge(into: &mut Value, change: &Value) {
     }
 }
 
-/// Whether kubectl succeeds, and what it says besides.
+/// Whether kubectl succeeds, and its standard error.
 fn ask(plane: &ControlPlane, args: &[&str], object: &Value) -> (bool, String) {
     let output = plane.try_kubectl(
         &[args, &["-n", "shop", "-f", "-"]].concat(),
@@ -108,24 +108,24 @@ fn ask(plane: &ControlPlane, args: &[&str], object: &Value) -> (bool, String) {
     )
 }
 
-/// Whether whoever creates it is warned, in the very words.
+/// Whether creating the object warns, with exactly this text.
 fn warned(plane: &ControlPlane, object: &Value, account: &str) -> bool {
     let (admitted, said) = ask(plane, &["create", "--dry-run=server"], object);
     assert!(admitted, "{said}\n{object}");
     let warning = format!(
         "Warning: Validation failed for ValidatingAdmissionPolicy 'token-exposure' with binding 'token-exposure-create': {}\n",
-        cure(account)
+        advice(account)
     );
     assert!(said.is_empty() || said == warning, "{said}");
     !said.is_empty()
 }
 
-/// Installs the chart with the policy, with more values, over what is there.
+/// Installs or upgrades the chart with the policy and these values.
 fn install(plane: &ControlPlane, values: &str) {
     plane.release(&format!("policy.enabled=true{values}"));
 }
 
-/// Accounts of a namespace `shop`, a pod of each, and what the controller says of them; it is gone then.
+/// Creates a namespace `shop` with accounts, a pod of each, and their reports; the controller has stopped.
 fn shop(plane: &ControlPlane) {
     plane.namespace("shop");
     let accounts = json!({ "apiVersion": "v1", "kind": "List", "items": [
@@ -173,23 +173,23 @@ fn shop(plane: &ControlPlane) {
     drop(controller);
 }
 
-/// Waits until the API server heeds what was installed, or deleted, last.
-fn await_heeded(plane: &ControlPlane, what: &str, heeded: impl Fn(bool, &str) -> bool) {
+/// Waits until the API server enforces the policy as it was last installed or deleted.
+fn await_policy(plane: &ControlPlane, what: &str, holds: impl Fn(bool, &str) -> bool) {
     let probe = workload("Pod", "probe", &pod(&json!({})));
     await_that(what, || {
         let (admitted, said) = ask(plane, &["create", "--dry-run=server"], &probe);
-        heeded(admitted, &said)
+        holds(admitted, &said)
     });
 }
 
 fn await_warnings(plane: &ControlPlane) {
-    await_heeded(plane, "the policy warns", |_, said| {
+    await_policy(plane, "the policy warns", |_, said| {
         said.contains("token-exposure-create")
     });
 }
 
 #[test]
-fn whoever_makes_a_pod_or_workload_with_a_token_that_nothing_needs_is_told() {
+fn creating_a_pod_or_workload_with_an_unneeded_token_warns() {
     let plane = ControlPlane::audited(&[]);
     shop(&plane);
     install(&plane, "");
@@ -202,31 +202,31 @@ fn whoever_makes_a_pod_or_workload_with_a_token_that_nothing_needs_is_told() {
     assert_eq!(
         status["typeChecking"],
         json!({}),
-        "the server finds no fault in the expressions"
+        "the server finds no type errors in the expressions"
     );
     let elsewhere = json!({ "spec": { "volumes": [{ "name": "v", "emptyDir": {} }], "containers":
         [{ "name": "c", "image": "nginx", "volumeMounts": [{ "name": "v", "mountPath": PLACE }] }] } });
     let exempt = |reason: &str| json!({ "metadata": { "annotations": { "tokenexposure.io/exempt": reason } } });
     let of = |account: &str| json!({ "spec": { "serviceAccountName": account } });
     let cases = [
-        ("says nothing", json!({}), true),
+        ("does not set automount", json!({}), true),
         (
-            "says true",
+            "enables automount",
             json!({ "spec": { "automountServiceAccountToken": true } }),
             true,
         ),
         ("names the account", of("default"), true),
         (
-            "says false",
+            "disables automount",
             json!({ "spec": { "automountServiceAccountToken": false } }),
             false,
         ),
         ("mounts something else there", elsewhere, false),
         ("is exempted", exempt("the vendor wants it"), false),
-        ("is exempted without a reason", exempt(" "), true),
-        ("runs as one that needs it", of("cart"), false),
-        ("runs as one that is exempted", of("kept"), false),
-        ("runs as one that a person must look at", of("login"), false),
+        ("has an exemption without a reason", exempt(" "), true),
+        ("runs as an account that needs the token", of("cart"), false),
+        ("runs as an exempted account", of("kept"), false),
+        ("runs as an account of a known consumer", of("login"), false),
     ];
     for kind in KINDS {
         for (what, change, expected) in &cases {
@@ -238,14 +238,14 @@ fn whoever_makes_a_pod_or_workload_with_a_token_that_nothing_needs_is_told() {
             );
         }
     }
-    // The system's own add-ons are nobody's to change.
+    // Users cannot change the cluster's add-ons.
     let system = plane.try_kubectl(
         &["-n", "kube-system", "create", "--dry-run=server", "-f", "-"],
         &workload("Deployment", "dns", &pod(&json!({}))).to_string(),
     );
     assert_eq!((system.status.success(), system.stderr), (true, Vec::new()));
 
-    // The audit log has it too.
+    // The audit log has the warning too.
     assert!(
         ask(
             &plane,
@@ -255,19 +255,19 @@ fn whoever_makes_a_pod_or_workload_with_a_token_that_nothing_needs_is_told() {
         .0
     );
     let failed = "validation.policy.admission.k8s.io/validation_failure";
-    await_that("the audit log tells", || {
+    await_that("the audit log has the warning", || {
         plane.requests().iter().any(|event| {
             event["objectRef"]["name"] == "told"
                 && event["annotations"][failed]
                     .as_str()
-                    .is_some_and(|said| said.contains(&cure("default")))
+                    .is_some_and(|said| said.contains(&advice("default")))
         })
     });
 }
 
-/// An update that leaves the template alone is no occasion, and what controllers do is none.
+/// An update that does not change the template does not warn, and requests of controllers do not either.
 #[test]
-fn a_change_is_told_of_once_and_only_to_whoever_makes_it() {
+fn an_update_warns_only_if_a_user_changes_the_template() {
     let plane = ControlPlane::audited(&[]);
     shop(&plane);
     install(&plane, "");
@@ -298,7 +298,7 @@ fn a_change_is_told_of_once_and_only_to_whoever_makes_it() {
         template["spec"]["containers"][0]["image"] = "nginx:2".into();
         let warning = format!(
             "Warning: Validation failed for ValidatingAdmissionPolicy 'token-exposure' with binding 'token-exposure-update': {}\n",
-            cure("default")
+            advice("default")
         );
         assert_eq!(said(&web), (true, warning), "another image of {kind}");
     }
@@ -319,8 +319,8 @@ fn a_change_is_told_of_once_and_only_to_whoever_makes_it() {
             .unwrap()
             .len()
     };
-    await_that("the controllers make pods", || pods() >= 5);
-    // They were told of nothing.
+    await_that("the controllers create pods", || pods() >= 5);
+    // They got no warnings.
     for event in plane.requests() {
         let said = event["annotations"]["validation.policy.admission.k8s.io/validation_failure"]
             .is_string();
@@ -329,11 +329,11 @@ fn a_change_is_told_of_once_and_only_to_whoever_makes_it() {
 }
 
 #[test]
-fn deny_refuses_with_the_cure() {
+fn deny_rejects_with_the_same_message() {
     let plane = ControlPlane::start(&[]);
     shop(&plane);
     install(&plane, ",policy.actions={Deny}");
-    await_heeded(&plane, "the policy denies", |admitted, _| !admitted);
+    await_policy(&plane, "the policy denies", |admitted, _| !admitted);
     let switched_off = json!({ "spec": { "automountServiceAccountToken": false } });
     let exempt = json!({ "metadata": { "annotations": { "tokenexposure.io/exempt": "later" } } });
     for kind in KINDS {
@@ -343,7 +343,7 @@ fn deny_refuses_with_the_cure() {
         let (admitted, said) = create("web", &json!({}));
         let refusal = format!(
             "with binding 'token-exposure-create' denied request: {}",
-            cure("default")
+            advice("default")
         );
         assert!(!admitted && said.contains(&refusal), "{said}");
         let nothing_said = (true, String::new());
@@ -352,9 +352,9 @@ fn deny_refuses_with_the_cure() {
     }
 }
 
-/// What the scan would say of a workload, and the manifest alone does not show.
+/// Verdicts that a scan of the cluster finds, and the manifest alone does not show.
 #[test]
-fn what_the_report_or_the_configuration_knows_better_is_left_alone() {
+fn the_policy_respects_reports_and_known_consumers() {
     let plane = ControlPlane::start(&[]);
     shop(&plane);
     let sesame = "config.knownConsumers[0]";
@@ -381,7 +381,7 @@ fn what_the_report_or_the_configuration_knows_better_is_left_alone() {
         [false, true, false]
     );
 
-    // Of the very workload, the report says more than of its account.
+    // The report of an account says more about each workload.
     for (verdict, expected) in [
         ("Unneeded", true),
         ("Review", false),
@@ -404,15 +404,15 @@ fn what_the_report_or_the_configuration_knows_better_is_left_alone() {
     }
 }
 
-/// What was there before is scaled, its pods are made anew, and a new image is only told of.
+/// An existing workload is scaled and its pods are recreated; a new image only warns.
 #[test]
-fn deny_stops_nothing_that_runs() {
+fn deny_does_not_affect_existing_workloads() {
     let plane = ControlPlane::start(&[]);
     shop(&plane);
     let running = workload("Deployment", "running", &pod(&json!({})));
     assert!(ask(&plane, &["apply", "--server-side"], &running).0);
     install(&plane, ",policy.actions={Deny}");
-    await_heeded(&plane, "the policy denies", |admitted, _| !admitted);
+    await_policy(&plane, "the policy denies", |admitted, _| !admitted);
     let kubectl = |line: &str| {
         let words: Vec<_> = line.split(' ').collect();
         let output = plane.try_kubectl(&[&["-n", "shop"], &words[..]].concat(), "");
@@ -432,17 +432,17 @@ fn deny_stops_nothing_that_runs() {
     await_that("three pods", || images().len() == 3);
     assert_eq!(kubectl("delete pod -l app=running --now"), quietly);
     await_that("three other pods", || images().len() == 3);
-    // What the report advises where it has the ServiceAccount switch the token off.
+    // The report advises this after automount of the ServiceAccount is disabled.
     let restart = "rollout restart deployment/running";
     assert_eq!(kubectl(restart), quietly);
     let (admitted, said) = kubectl("set image deployment/running c=nginx:2");
     assert!(admitted && said.starts_with("Warning: "), "{said}");
-    assert!(said.contains(&cure("default")), "{said}");
+    assert!(said.contains(&advice("default")), "{said}");
     await_that("pods of the new image", || {
         images().iter().any(|image| image.contains("nginx:2"))
     });
 
-    // Who wants updates refused says so.
+    // `updateActions` rejects updates too.
     install(&plane, ",policy.actions={Deny},policy.updateActions={Deny}");
     await_that("updates are refused", || {
         let (admitted, said) = kubectl("set image deployment/running c=nginx:3 --dry-run=server");
@@ -452,19 +452,19 @@ fn deny_stops_nothing_that_runs() {
     assert_eq!(kubectl(restart), quietly);
 }
 
-/// The policy is at the API server: what it knows are the reports that are there.
+/// The API server evaluates the policy, with the reports that exist.
 #[test]
-fn with_the_controller_the_reports_or_the_definition_gone_everything_is_admitted_in_the_end() {
+fn without_reports_or_the_crd_everything_is_admitted() {
     let plane = ControlPlane::start(&[]);
-    // `shop` leaves no controller behind: what it reported still counts.
+    // `shop` stops its controller: the reports still count.
     shop(&plane);
     install(&plane, ",policy.actions={Deny}");
-    await_heeded(&plane, "the policy denies", |admitted, _| !admitted);
+    await_policy(&plane, "the policy denies", |admitted, _| !admitted);
     let web = |name: &str| workload("Deployment", name, &pod(&json!({})));
     assert!(!ask(&plane, &["create"], &web("refused")).0);
 
     plane.kubectl(&["-n", "shop", "delete", "tokenexposurereports", "--all"]);
-    await_heeded(&plane, "nothing is said", |admitted, said| {
+    await_policy(&plane, "nothing is said", |admitted, said| {
         admitted && said.is_empty()
     });
     assert_eq!(
@@ -473,17 +473,17 @@ fn with_the_controller_the_reports_or_the_definition_gone_everything_is_admitted
     );
 
     let controller = plane.controller(&[]);
-    await_heeded(&plane, "the policy denies again", |admitted, _| !admitted);
+    await_policy(&plane, "the policy denies again", |admitted, _| !admitted);
     drop(controller);
     plane.kubectl(&["delete", "crd", "tokenexposurereports.tokenexposure.io"]);
-    await_heeded(&plane, "everything is admitted", |admitted, said| {
+    await_policy(&plane, "everything is admitted", |admitted, said| {
         admitted && said.is_empty()
     });
     assert_eq!(
         ask(&plane, &["create"], &web("without-definition")),
         (true, String::new())
     );
-    // The definition comes back, and so does all the rest.
+    // The CRD is installed again, and everything works again.
     install(&plane, ",policy.actions={Deny}");
     plane.kubectl(&[
         "wait",
@@ -491,15 +491,15 @@ fn with_the_controller_the_reports_or_the_definition_gone_everything_is_admitted
         "crd/tokenexposurereports.tokenexposure.io",
     ]);
     let _controller = plane.controller(&[]);
-    await_heeded(&plane, "the policy denies once more", |admitted, _| {
+    await_policy(&plane, "the policy denies once more", |admitted, _| {
         !admitted
     });
 }
 
-/// The worst namespace there may be: each report is asked about each pod.
+/// The worst case of a namespace: the policy checks each pod against each report.
 #[test]
 #[expect(clippy::print_stdout, reason = "the figure is of interest")]
-fn three_thousand_reports_in_one_namespace_neither_hide_one_nor_exhaust_the_budget() {
+fn each_of_three_thousand_reports_counts_within_the_cost_budget() {
     const REPORTS: usize = 3_000;
     let plane = ControlPlane::start(&[]);
     plane.namespace("shop");
@@ -554,7 +554,7 @@ fn three_thousand_reports_in_one_namespace_neither_hide_one_nor_exhaust_the_budg
 
 const CONSUMERS: &str = "deploy/chart/files/consumers.yaml";
 
-/// The names that tell a consumer, from the table `const NAME` of the scan.
+/// The names by which a consumer is recognised, from the table `const NAME` of the scan.
 fn table(source: &str, name: &str) -> Vec<(String, bool)> {
     let (_, rest) = source.split_once(&format!("const {name}: ")).unwrap();
     let (_, rest) = rest.split_once("= [").unwrap();
@@ -598,8 +598,8 @@ fn the_consumers_of_the_policy_are_written_from_those_of_the_scan() {
     fresh(CONSUMERS, &wanted);
 }
 
-/// Pods of the vectors that the API server takes, and of each consumer that is known.
-fn pods_of_all_sorts() -> Vec<Value> {
+/// Pods of the vectors that the API server accepts, and of each known consumer.
+fn varied_pods() -> Vec<Value> {
     let mut pods = Vec::new();
     for file in ["injection", "carriers"] {
         let vectors = fs::read_to_string(format!("tests/vectors/{file}.yaml")).unwrap();
@@ -656,7 +656,7 @@ fn pods_of_all_sorts() -> Vec<Value> {
     pods
 }
 
-/// Makes what a vector leaves out: images, and volumes of what is mounted.
+/// Adds what the API server requires and vectors leave out: images.
 fn complete(pod: &mut Value) {
     let spec = &mut pod["spec"];
     for list in ["initContainers", "containers"] {
@@ -671,7 +671,7 @@ fn complete(pod: &mut Value) {
     }
 }
 
-/// Whether the API server warns whoever creates it; `None` where it refuses.
+/// Whether the API server warns about creating the object; `None` if it rejects it.
 async fn warns(client: &Client, object: &Value, account: &str) -> Option<bool> {
     let path = match object["kind"].as_str().unwrap() {
         "Pod" => "/api/v1/namespaces/shop/pods?dryRun=All",
@@ -683,14 +683,14 @@ async fn warns(client: &Client, object: &Value, account: &str) -> Option<bool> {
         .unwrap();
     let response = client.send(request).await.unwrap();
     let warnings = response.headers().get_all(WARNING).iter();
-    let told = |warning: &HeaderValue| warning.to_str().unwrap().contains(&cure(account));
+    let told = |warning: &HeaderValue| warning.to_str().unwrap().contains(&advice(account));
     let warned = warnings.into_iter().any(told);
     response.status().is_success().then_some(warned)
 }
 
-/// The policy foretells what the scan says of a manifest, and sees in a pod what it says of it.
+/// The policy warns if, and only if, a scan of the manifest finds `Unneeded`.
 #[test]
-fn the_policy_warns_of_what_the_scan_calls_unneeded() {
+fn the_policy_warns_if_a_scan_finds_unneeded() {
     let plane = ControlPlane::start(&[]);
     shop(&plane);
     install(&plane, "");
@@ -700,7 +700,7 @@ fn the_policy_warns_of_what_the_scan_calls_unneeded() {
     let dir = tempfile::tempdir().unwrap();
     let manifest = dir.path().join("manifest.yaml");
     let (mut agreed, mut differing, mut refused) = ([0, 0], Vec::new(), 0);
-    for mut pod in pods_of_all_sorts() {
+    for mut pod in varied_pods() {
         complete(&mut pod);
         pod["spec"]["serviceAccountName"] = "default".into();
         for kind in ["Pod", "Deployment"] {
@@ -721,7 +721,7 @@ fn the_policy_warns_of_what_the_scan_calls_unneeded() {
         }
     }
     assert_eq!(differing, Vec::<String>::new());
-    // Two of them have mounts that no pod may have.
+    // Two of the pods have mounts that the API server rejects.
     assert!(
         agreed[0] >= 200 && agreed[1] >= 60 && refused <= 4,
         "{agreed:?}, {refused} refused"

@@ -12,7 +12,7 @@ use crate::rig::{
 const CRD: &str = "tokenexposurereports.tokenexposure.io";
 const UNNEEDED: Option<(&str, &str)> = Some(("Unneeded", "NoPermissions"));
 
-/// A chart that came before: its definition lacks a short name, and its program a version.
+/// An older chart: its CRD lacks a short name, and its version is lower.
 fn older_chart(to: &Path) {
     for entry in walkdir::WalkDir::new(CHART) {
         let entry = entry.unwrap();
@@ -38,7 +38,7 @@ fn short_names(plane: &ControlPlane) -> Value {
     plane.get(&["crd", CRD])["spec"]["names"]["shortNames"].clone()
 }
 
-/// What of the release is there, by kind and name.
+/// The objects of the release, by kind and name.
 fn of_release(plane: &ControlPlane) -> Vec<String> {
     let kinds = "crd,clusterrole,clusterrolebinding,serviceaccount,configmap,deployment,service,\
                  validatingadmissionpolicy,validatingadmissionpolicybinding,networkpolicy,poddisruptionbudget";
@@ -48,15 +48,14 @@ fn of_release(plane: &ControlPlane) -> Vec<String> {
 }
 
 #[test]
-fn an_upgrade_brings_the_new_definition_and_reports_outlive_everything_but_the_wish_to_remove_them()
-{
+fn an_upgrade_updates_the_crd_and_an_uninstall_keeps_the_reports_unless_configured() {
     let plane = ControlPlane::bare(&[]);
     plane.own_namespace();
     let dir = tempfile::tempdir().unwrap();
     older_chart(dir.path());
     let older = dir.path().to_str().unwrap();
 
-    // The first version, at work.
+    // The first version, with a running controller.
     let notes = plane.helm(&["install", RELEASE, older]);
     for next in [
         "kubectl -n token-exposure rollout status deployment/token-exposure",
@@ -75,7 +74,7 @@ fn an_upgrade_brings_the_new_definition_and_reports_outlive_everything_but_the_w
         || plane.get(&["-n", "shop", "tokenexposurereport", "default"])["metadata"]["uid"].clone();
     let made = uid();
 
-    // The next, with other values; and back, and forth again.
+    // The next, with other values; then back and forth again.
     let all = "replicaCount=2,networkPolicy.enabled=true,podDisruptionBudget.enabled=true,config.apiAudiences={api}";
     plane.helm(&["upgrade", RELEASE, CHART, "--set", all]);
     assert_eq!(short_names(&plane), json!(["ter", "ters"]));
@@ -97,7 +96,7 @@ fn an_upgrade_brings_the_new_definition_and_reports_outlive_everything_but_the_w
     drop(controller);
     assert_eq!(uid(), made);
 
-    // Uninstalled, the definition stays, and the reports with it; a release takes it up again.
+    // After the uninstall, the CRD and the reports are kept; a new release adopts them.
     plane.helm(&["uninstall", RELEASE]);
     assert_eq!(
         of_release(&plane),
@@ -109,13 +108,13 @@ fn an_upgrade_brings_the_new_definition_and_reports_outlive_everything_but_the_w
     plane.helm(&["install", RELEASE, CHART, "--set", "crds.keep=false"]);
     assert_eq!(uid(), made);
 
-    // Who does not want them kept is rid of them.
+    // With `crds.keep=false` they are deleted.
     plane.helm(&["uninstall", RELEASE]);
-    await_that("the definition is gone", || of_release(&plane).is_empty());
+    await_that("the CRD is deleted", || of_release(&plane).is_empty());
 }
 
 #[test]
-fn helm_takes_over_what_kubectl_installed() {
+fn helm_adopts_what_kubectl_installed() {
     let plane = ControlPlane::start(&[]);
     plane.namespace("shop");
     plane.kubectl(&["-n", "shop", "run", "web", "--image=nginx"]);
@@ -123,7 +122,10 @@ fn helm_takes_over_what_kubectl_installed() {
     plane.await_report("shop", "default", UNNEEDED);
     drop(controller);
     let refused = plane.try_helm(&["install", RELEASE, CHART]);
-    assert!(!refused.status.success(), "helm takes nothing over unasked");
+    assert!(
+        !refused.status.success(),
+        "helm adopts objects only when asked"
+    );
     plane.helm(&[
         "install",
         RELEASE,
@@ -140,5 +142,5 @@ fn helm_takes_over_what_kubectl_installed() {
             .unwrap()
             .len()
     };
-    await_that("one pod runs", || pods() == 1);
+    await_that("there is one pod", || pods() == 1);
 }

@@ -1,4 +1,4 @@
-//! A real Chromium, and what a page does in it.
+//! A real Chromium, and the pages in it.
 
 use std::{
     fs,
@@ -15,13 +15,13 @@ use crate::devtools::{Chromium, PATIENCE};
 /// The browser that tests share while any of them uses it.
 static SHARED: Mutex<Weak<Chromium>> = Mutex::new(Weak::new());
 
-/// A running Chromium, with pages of our own.
+/// A running Chromium.
 pub(crate) struct Browser {
     chromium: Arc<Chromium>,
 }
 
 impl Browser {
-    /// The one that other tests use as well, or a new one.
+    /// The browser that other tests use too, or a new one.
     pub(crate) fn shared() -> Self {
         let mut shared = SHARED.lock().unwrap_or_else(PoisonError::into_inner);
         let chromium = shared.upgrade().unwrap_or_else(|| {
@@ -48,7 +48,7 @@ impl Browser {
     }
 }
 
-/// What a quiet page of a file never does: anything on the console, an exception, a request.
+/// What a page should never do: write to the console, throw an exception, request a URL.
 fn notice(event: &Value, own: &str) -> Option<String> {
     let told = &event["params"];
     match event["method"].as_str()? {
@@ -70,12 +70,12 @@ pub(crate) struct Page {
     session: String,
     address: String,
     events: Receiver<Value>,
-    /// What [`notice`] told of the events that were seen.
+    /// What [`notice`] found in the events so far.
     noticed: Mutex<Vec<String>>,
 }
 
 impl Page {
-    /// An empty page in a window of its own, which no other hides.
+    /// An empty page in a separate window, so that no other hides it.
     fn new(chromium: Arc<Chromium>, address: String) -> Self {
         let text = |value: &Value| value.as_str().unwrap().to_owned();
         let window = json!({ "url": "about:blank", "newWindow": true });
@@ -108,7 +108,7 @@ impl Page {
         }
     }
 
-    /// What an expression is, or becomes, in the page.
+    /// The value of an expression in the page; promises are awaited.
     pub(crate) fn ask(&self, expression: &str) -> Value {
         let wrapped = format!("(async () => JSON.stringify([await ({expression})]))()");
         let evaluated = json!({ "expression": wrapped, "awaitPromise": true });
@@ -119,7 +119,7 @@ impl Page {
         answer[0].take()
     }
 
-    /// The same, for what is text.
+    /// The same, for a string.
     pub(crate) fn text(&self, expression: &str) -> String {
         let answer = self.ask(expression);
         let text = answer.as_str();
@@ -127,7 +127,7 @@ impl Page {
             .to_owned()
     }
 
-    /// The texts of all elements that a selector matches.
+    /// The texts of all elements that match a selector.
     pub(crate) fn texts(&self, selector: &str) -> Vec<String> {
         let all = format!(
             "Array.from(document.querySelectorAll({}), (found) => found.textContent)",
@@ -136,7 +136,7 @@ impl Page {
         serde_json::from_value(self.ask(&all)).unwrap()
     }
 
-    /// Waits until an expression is this.
+    /// Waits until an expression has this value.
     pub(crate) fn await_that(&self, expression: &str, expected: &Value) {
         let deadline = Instant::now() + PATIENCE;
         loop {
@@ -150,7 +150,7 @@ impl Page {
         }
     }
 
-    /// Clicks into the middle of the first element that a selector matches.
+    /// Clicks the middle of the first element that matches a selector.
     pub(crate) fn click(&self, selector: &str) {
         let middle = format!(
             "((found) => {{ found.scrollIntoViewIfNeeded(); const box = found.getClientRects()[0]; \
@@ -168,7 +168,7 @@ impl Page {
         }
     }
 
-    /// Presses a key, named as `KeyboardEvent.key` names it.
+    /// Presses a key, named as in `KeyboardEvent.key`.
     pub(crate) fn press(&self, key: &str) {
         let code = match key {
             "Enter" => 13,
@@ -190,12 +190,12 @@ impl Page {
         self.call("Input.dispatchKeyEvent", &released);
     }
 
-    /// Enters text where the focus is, all of it at once.
+    /// Inserts text at the focus, all at once.
     pub(crate) fn write(&self, text: &str) {
         self.call("Input.insertText", &json!({ "text": text }));
     }
 
-    /// Pastes what the clipboard has to where the focus is.
+    /// Pastes the clipboard at the focus.
     pub(crate) fn paste(&self) {
         for paste in [
             json!({ "type": "keyDown", "key": "v", "modifiers": 2, "commands": ["paste"] }),
@@ -205,7 +205,7 @@ impl Page {
         }
     }
 
-    /// Shows the page as somebody sees it who prefers `light` or `dark`, on a screen of this width.
+    /// Sets the preferred colour scheme, `light` or `dark`, and the width of the screen.
     pub(crate) fn look(&self, scheme: &str, width: u32) {
         let features = json!([{ "name": "prefers-color-scheme", "value": scheme }]);
         let media = json!({ "features": features });
@@ -215,7 +215,7 @@ impl Page {
         self.call("Emulation.setDeviceMetricsOverride", &screen);
     }
 
-    /// Keeps a picture of what is seen, for a person to look at.
+    /// Saves a screenshot for a person to look at.
     pub(crate) fn keep_picture(&self, name: &str) -> PathBuf {
         let picture = self.call("Page.captureScreenshot", &json!({ "format": "png" }));
         let picture = BASE64_STANDARD.decode(picture["data"].as_str().unwrap());
@@ -224,10 +224,10 @@ impl Page {
         path
     }
 
-    /// All that the page did so far that a quiet one never does.
+    /// Everything so far that a page should never do.
     pub(crate) fn noticed(&self) -> Vec<String> {
-        // Events come in order: after this one, none is on its way.
-        const END: &str = "all is told";
+        // Events arrive in order: after this one, no earlier one is missing.
+        const END: &str = "end of events";
         self.ask(&format!("console.debug({END:?})"));
         let is_end = |event: &Value| notice(event, "").is_some_and(|note| note.contains(END));
         self.await_event(is_end);

@@ -1,4 +1,4 @@
-//! The command line as a person at the terminal meets it: help, completion, manual.
+//! The command line: help, completion, manual.
 
 use std::{
     os::unix::fs::symlink,
@@ -17,7 +17,7 @@ const COMMANDS: [&str; 7] = [
     "completions",
     "man",
 ];
-/// What a terminal shows at once, in lines.
+/// The height of a terminal, in lines.
 const SCREEN: usize = 50;
 
 fn text(output: &Output) -> String {
@@ -36,7 +36,7 @@ fn help_fits_a_screen_and_gives_an_example() {
             help.lines().all(|line| line.chars().count() <= 100),
             "{help}"
         );
-        // There is only one.
+        // Both flags print the same help.
         let last = args.len() - 1;
         let short = [&args[..last], &["-h"]].concat();
         assert_eq!(text(&program(&short, "")), help);
@@ -58,7 +58,7 @@ fn called(name: &str, dir: &Path) -> Command {
 }
 
 #[test]
-fn as_a_plugin_of_kubectl_it_speaks_of_kubectl() {
+fn the_kubectl_plugin_has_help_and_completion_for_kubectl() {
     let dir = tempfile::tempdir().unwrap();
     called("kubectl-token_exposure", dir.path());
     let paths = std::env::var_os("PATH").unwrap();
@@ -76,22 +76,22 @@ fn as_a_plugin_of_kubectl_it_speaks_of_kubectl() {
     let help = text(&program(&["scan", "-h"], ""));
     assert!(help.contains("Usage: token-exposure scan"), "{help}");
 
-    // kubectl asks a program of this name what may come next.
+    // For completion, kubectl runs a program of this name.
     called("kubectl_complete-token_exposure", dir.path());
     let completed = kubectl(&["__complete", "token-exposure", "scan", "--fail-on", ""]);
     assert_eq!(completed, "unneeded\nreview\nunknown\nnever\n:4\n");
     let completed = kubectl(&["__complete", "token-exposure", "insp"]);
     assert!(
-        completed.starts_with("inspect\tSay what a token is"),
+        completed.starts_with("inspect\tShow what a token contains"),
         "{completed}"
     );
-    // Where there is nothing to offer, files are.
+    // Without candidates, the shell completes file names.
     let completed = kubectl(&["__complete", "token-exposure", "inspect", "no-such-file"]);
     assert_eq!(completed, ":0\n");
 }
 
 #[test]
-fn completions_know_the_commands() {
+fn completions_contain_the_commands() {
     for shell in ["bash", "zsh", "fish"] {
         let script = text(&program(&["completions", shell], ""));
         for word in ["controller", "explain", "inspect", "fail-on"] {

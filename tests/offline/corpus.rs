@@ -1,5 +1,5 @@
-//! `scan` on real manifests of public projects, where they are at hand.
-#![allow(clippy::print_stderr, reason = "what is skipped is said")]
+//! `scan` on real manifests of public projects, if they are available.
+#![allow(clippy::print_stderr, reason = "skipped tests are reported")]
 
 use std::{
     collections::BTreeMap,
@@ -29,7 +29,7 @@ fn table(corpus: &Path, name: &str) -> Vec<Vec<String>> {
         .collect()
 }
 
-/// The reports on each set of files that belong together, by the name of the set.
+/// The reports for each set of files, by the name of the set.
 fn answers(corpus: &Path) -> &'static BTreeMap<String, Vec<Value>> {
     static ANSWERS: OnceLock<BTreeMap<String, Vec<Value>>> = OnceLock::new();
     ANSWERS.get_or_init(|| ask(corpus))
@@ -57,7 +57,7 @@ fn account(report: &Value) -> String {
 }
 
 #[test]
-fn every_verdict_on_the_corpus_was_read() {
+fn every_verdict_on_the_corpus_is_as_reviewed() {
     let Some(corpus) = corpus() else { return };
     let line = |report: &Value| {
         let status = &report["status"];
@@ -81,7 +81,7 @@ fn every_verdict_on_the_corpus_was_read() {
 }
 
 #[test]
-fn every_analysed_answer_of_the_corpus_holds() {
+fn verdicts_match_the_analysis_of_the_corpus() {
     let Some(corpus) = corpus() else { return };
     let answers = answers(&corpus);
     let golden = table(&corpus, "GOLDEN.tsv");
@@ -94,11 +94,11 @@ fn every_analysed_answer_of_the_corpus_holds() {
         let report = reports
             .iter()
             .find(|report| self::account(report) == *account);
-        let report = report.unwrap_or_else(|| panic!("{set}: no answer for {account}"));
+        let report = report.unwrap_or_else(|| panic!("{set}: no report for {account}"));
         let expected = match verdict.as_str() {
             "unneeded" => "Unneeded",
             "no-token" => "NoToken",
-            // Ours tells what only a group gives from what is given to the account.
+            // The program has another verdict for permissions that are only inherited.
             "needed" if grants.contains("(Group system:serviceaccounts)") => "Review",
             "needed" => "Needed",
             other => panic!("unknown verdict {other}"),
@@ -115,7 +115,7 @@ fn every_analysed_answer_of_the_corpus_holds() {
 fn every_file_of_the_corpus_is_read_or_gets_a_clear_error() {
     let Some(corpus) = corpus() else { return };
     let (_, _, error) = scan_files(&[&corpus], &[]);
-    // One file has a list where its pod template's spec should be, one where its annotations should.
+    // One file has a list in place of its pod template's spec, one in place of its annotations.
     let problems: Vec<_> = error
         .lines()
         .filter(|line| line.starts_with("error"))

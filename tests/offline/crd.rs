@@ -1,4 +1,4 @@
-//! The CRD of `crds/` is fresh, and so are its copies in the chart and in `deploy/install.yaml`.
+//! The CRD in `crds/` is up to date, and so are its copies in the chart and in `deploy/install.yaml`.
 
 use std::fs;
 
@@ -23,9 +23,9 @@ fn the_chart_has_the_crd() {
     fresh(CHARTS, &generated());
 }
 
-/// What is installed is the generated text, with labels and an annotation at its head.
+/// The manifest has the generated text, with labels and an annotation in its metadata.
 #[test]
-fn the_manifest_to_install_has_the_crd_word_for_word() {
+fn the_manifest_to_install_contains_the_generated_crd() {
     let head = "metadata:\n  name: tokenexposurereports.tokenexposure.io\n";
     let spec = generated();
     let (before, after) = spec.split_once(head).expect("the CRD has its name");

@@ -1,5 +1,5 @@
-//! Chromium by its DevTools protocol, over a pipe that it is started with: JSON texts that end with a zero byte.
-//! It ends when the pipe closes, so with this process at the latest.
+//! Chromium through its DevTools protocol on a pipe: JSON messages, each ending with a zero byte. It exits when
+//! the pipe closes, at the latest when this process ends.
 
 use std::{
     collections::HashMap,
@@ -17,14 +17,14 @@ use std::{
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
-/// How long anything that has to come may take: these machines are shared.
+/// The timeout for anything that the tests wait for: these machines are shared.
 pub(crate) const PATIENCE: Duration = Duration::from_mins(1);
 
-/// Nothing that a browser does by itself in the background, and pages that no window hides.
+/// Disables background activity, and throttling of pages in hidden windows.
 const FLAGS: [&str; 20] = [
     "--headless",
     "--remote-debugging-pipe",
-    // Chromium has none for root.
+    // Chromium has no sandbox for root.
     "--no-sandbox",
     "--disable-background-networking",
     "--disable-background-timer-throttling",
@@ -45,16 +45,16 @@ const FLAGS: [&str; 20] = [
     "--password-store=basic",
 ];
 
-/// What waits for something that the browser says.
+/// The receivers of messages from the browser.
 #[derive(Default)]
 struct Waiting {
-    /// For the answer to a call, by its number.
+    /// Of the answer to a call, by its number.
     answers: HashMap<u64, Sender<Value>>,
-    /// For the events of a session.
+    /// Of the events of a session.
     events: HashMap<String, Sender<Value>>,
 }
 
-/// A running Chromium with a fresh profile; it ends with this value.
+/// A running Chromium with a new profile; it is killed when this value is dropped.
 pub(crate) struct Chromium {
     process: Child,
     stdin: Mutex<ChildStdin>,
@@ -67,7 +67,7 @@ impl Chromium {
     /// Starts one.
     pub(crate) fn start() -> Self {
         let profile = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
-        // It reads what it is told from file descriptor 3, and writes what it says to 4.
+        // It reads messages from file descriptor 3, and writes them to 4.
         let mut process = Command::new("sh")
             .args(["-c", r#"exec "$@" 3<&0 4>&1 </dev/null >/dev/null"#, "sh"])
             .arg(program())
@@ -91,7 +91,7 @@ impl Chromium {
         }
     }
 
-    /// Calls a method of the browser, or of a session with a page: its result.
+    /// Calls a method of the browser, or of a session with a page; returns its result.
     pub(crate) fn call(&self, session: Option<&str>, method: &str, parameters: &Value) -> Value {
         let number = self.calls.fetch_add(1, Ordering::Relaxed);
         let (sender, answer) = channel();
@@ -111,7 +111,7 @@ impl Chromium {
         answer["result"].take()
     }
 
-    /// The events of a session, in their order.
+    /// The events of a session, in order.
     pub(crate) fn events(&self, session: &str) -> Receiver<Value> {
         let (sender, events) = channel();
         let mut waiting = self.waiting.lock().unwrap();
@@ -134,12 +134,12 @@ fn program() -> PathBuf {
     program.expect("`chromium` is installed: .ci/tools does that")
 }
 
-/// Hands what the browser says to who waits for it.
+/// Passes messages from the browser to their receivers.
 fn listen(stdout: ChildStdout, waiting: &Mutex<Waiting>) {
     for message in BufReader::new(stdout).split(0).map_while(Result::ok) {
         let message: Value = serde_json::from_slice(&message).unwrap();
         let mut waiting = waiting.lock().unwrap();
-        // Nobody may wait any more.
+        // The receiver may be gone.
         if let Some(number) = message["id"].as_u64() {
             if let Some(answer) = waiting.answers.remove(&number) {
                 let _ = answer.send(message);

@@ -1,4 +1,4 @@
-//! Tokens that stay because somebody wrote down why: by annotation and by `--config`, in files.
+//! Exemptions by annotation and by `--config`, in files.
 
 use std::fs;
 
@@ -6,7 +6,7 @@ use serde_json::Value;
 
 use crate::rig::program;
 
-/// The templates of one account each: `plain` has nothing, the others an annotation somewhere.
+/// Workloads with an account each: `plain` has no annotation, the others have one.
 const WORKLOADS: &str = "\
 apiVersion: v1
 kind: ServiceAccount
@@ -52,7 +52,7 @@ metadata: {name: two, namespace: a}
 spec: {serviceAccountName: shared, containers: [{name: c}]}
 ";
 
-/// Verdict, message and exemption of each account of a scan; its exit code and complaints.
+/// Name and status of each account of a scan; its exit code and standard error.
 fn scan(input: &str, config: Option<&str>) -> (Vec<(String, Value)>, i32, String) {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("config.yaml");
@@ -78,16 +78,16 @@ fn scan(input: &str, config: Option<&str>) -> (Vec<(String, Value)>, i32, String
 }
 
 /// The account's verdict and message.
-fn told(found: &[(String, Value)], account: &str) -> (String, String) {
+fn status_of(found: &[(String, Value)], account: &str) -> (String, String) {
     let (_, status) = found.iter().find(|(name, _)| name == account).unwrap();
     let text = |field: &str| status[field].as_str().unwrap().to_owned();
     (text("verdict"), text("message"))
 }
 
 #[test]
-fn annotations_say_why_a_token_stays_and_for_how_long() {
+fn annotations_exempt_a_token_with_a_reason_and_an_end_date() {
     let (found, code, error) = scan(WORKLOADS, None);
-    let verdict = |account| told(&found, account);
+    let verdict = |account| status_of(&found, account);
     let exempted = |message: &str| ("Exempted".to_owned(), message.to_owned());
     assert_eq!(
         verdict("told"),
@@ -107,8 +107,8 @@ fn annotations_say_why_a_token_stays_and_for_how_long() {
         message.ends_with("; its exemption expired after 2020-02-29: until the move"),
         "{message}"
     );
-    // One of two pods of an account: the other is still a finding, and what is done about it leaves
-    // the exempted one alone.
+    // One of two pods of an account is exempted: the other is still a finding, and its remediation does
+    // not change the exempted one.
     let (shared, _) = verdict("shared");
     assert_eq!(shared, "Unneeded");
     let (_, status) = found.iter().find(|(name, _)| name == "shared").unwrap();
@@ -125,7 +125,7 @@ fn annotations_say_why_a_token_stays_and_for_how_long() {
 const NOTE: &str = "note: the input contains no RBAC objects: permissions granted elsewhere in the cluster are not considered; add them or use `--with-cluster`\n";
 
 #[test]
-fn what_a_report_says_of_an_exemption() {
+fn a_report_shows_the_exemption() {
     let (found, _, _) = scan(WORKLOADS, None);
     let (_, status) = found.iter().find(|(name, _)| name == "dated").unwrap();
     assert_eq!(
@@ -142,7 +142,7 @@ fn what_a_report_says_of_an_exemption() {
 }
 
 #[test]
-fn an_annotation_with_a_fault_is_an_error_with_its_line_and_does_not_count() {
+fn an_invalid_annotation_is_an_error_with_its_line_and_is_ignored() {
     let pod = |annotations: &str| {
         format!(
             "---\napiVersion: v1\nkind: Pod\nmetadata: {{name: p, annotations: {{{annotations}}}}}\nspec: {{containers: [{{name: c}}]}}\n"
@@ -174,7 +174,10 @@ fn an_annotation_with_a_fault_is_an_error_with_its_line_and_does_not_count() {
     for (input, expected) in cases {
         let (found, code, error) = scan(&input, None);
         assert!(error.contains(expected), "{error}");
-        assert_eq!((told(&found, "default").0.as_str(), code), ("Unneeded", 2));
+        assert_eq!(
+            (status_of(&found, "default").0.as_str(), code),
+            ("Unneeded", 2)
+        );
     }
 }
 
@@ -193,15 +196,15 @@ fn the_configuration_exempts_by_namespace_name_and_labels() {
     ] {
         let config = format!("exemptions: [{{reason: because, {rule}}}]");
         let (found, _, error) = scan(WORKLOADS, Some(&config));
-        assert_eq!(told(&found, "plain").0, verdict, "{rule}: {error}");
+        assert_eq!(status_of(&found, "plain").0, verdict, "{rule}: {error}");
     }
 }
 
 #[test]
-fn the_configuration_knows_more_consumers_baseline_grants_and_audiences() {
+fn the_configuration_adds_known_consumers_default_permissions_and_audiences() {
     let config = "knownConsumers: [{name: Sesame, variables: [SESAME_ADDR]}]";
     let (found, _, _) = scan(WORKLOADS, Some(config));
-    let (verdict, message) = told(&found, "plain");
+    let (verdict, message) = status_of(&found, "plain");
     assert_eq!(verdict, "Review");
     assert!(message.contains("Sesame may use it"), "{message}");
 
@@ -209,7 +212,7 @@ fn the_configuration_knows_more_consumers_baseline_grants_and_audiences() {
     let config = "knownConsumers: [{name: Sesame, annotations: [sesame/inject]}]";
     for (value, verdict) in [("true", "Review"), ("false", "Unneeded")] {
         let (found, _, _) = scan(&annotated.replace("VALUE", value), Some(config));
-        assert_eq!(told(&found, "default").0, verdict);
+        assert_eq!(status_of(&found, "default").0, verdict);
     }
 
     let granted = "
@@ -222,7 +225,7 @@ fn the_configuration_knows_more_consumers_baseline_grants_and_audiences() {
     for (verbs, verdict) in [("[get, list]", "Unneeded"), ("[list]", "Needed")] {
         let rule = format!("{{apiGroups: [''], resources: [configmaps], verbs: {verbs}}}");
         let (found, _, error) = scan(granted, Some(&format!("defaultPermissions: [{rule}]")));
-        assert_eq!(told(&found, "default").0, verdict, "{error}");
+        assert_eq!(status_of(&found, "default").0, verdict, "{error}");
     }
 
     let audience = "{kind: Pod, metadata: {name: p}, spec: {automountServiceAccountToken: false, containers: [{name: c, volumeMounts: [{name: v, mountPath: /t}]}], volumes: [{name: v, projected: {sources: [{serviceAccountToken: {audience: mine, path: token}}]}}]}}";
@@ -232,12 +235,12 @@ fn the_configuration_knows_more_consumers_baseline_grants_and_audiences() {
         ("apiAudiences: [other]", "NoToken"),
     ] {
         let (found, _, _) = scan(audience, Some(config));
-        assert_eq!(told(&found, "default").0, verdict);
+        assert_eq!(status_of(&found, "default").0, verdict);
     }
 }
 
 #[test]
-fn a_configuration_with_faults_is_told_with_file_line_and_fix() {
+fn an_invalid_configuration_is_an_error_with_its_place_and_the_fix() {
     let config = "exemptions:\n- reason: r\n  nmae: x\n";
     let (_, code, error) = scan(WORKLOADS, Some(config));
     assert_eq!(

@@ -1,4 +1,4 @@
-//! `explain` of manifests as people type it, and what they read.
+//! `explain` on manifests.
 
 use serde_json::json;
 
@@ -15,8 +15,8 @@ fn explain(args: &[&str], manifests: &str) -> (Option<i32>, String, String) {
     )
 }
 
-/// One account with something of everything: an injected token, one for somebody else, a Secret, a note,
-/// and grants of all kinds.
+/// One account with everything: an auto-mounted token, one for an external audience, a Secret, a note, and
+/// grants of all kinds.
 fn manifests() -> String {
     let role = |name: &str, rules| json!({ "apiVersion": "rbac.authorization.k8s.io/v1", "kind": "ClusterRole", "metadata": { "name": name }, "rules": rules });
     let reading = |group: &str, resource: &str| json!({ "apiGroups": [group], "resources": [resource], "verbs": ["get", "list"] });
@@ -60,7 +60,7 @@ fn the_whole_chain_reads_well() {
 }
 
 #[test]
-fn a_workload_stands_for_its_account() {
+fn explain_accepts_a_workload_instead_of_its_account() {
     let (_, of_account, _) = explain(&["shop/web", "-"], &manifests());
     for target in [
         "shop/deployment/front",
@@ -73,7 +73,7 @@ fn a_workload_stands_for_its_account() {
 }
 
 #[test]
-fn what_cannot_be_explained_says_what_there_is_instead() {
+fn an_unknown_target_is_an_error_that_says_what_exists() {
     for (args, expected) in [
         (
             &["shop/nobody", "-"][..],
@@ -110,7 +110,7 @@ fn what_cannot_be_explained_says_what_there_is_instead() {
 }
 
 #[test]
-fn every_verdict_and_reason_has_a_meaning_in_either_spelling() {
+fn verdicts_and_reasons_are_explained_in_both_spellings() {
     let (_, one, _) = explain(&["--verdict", "RBACNotEnforced"], "");
     let (_, other, _) = explain(&["--verdict", "rbac-not-enforced"], "");
     assert_eq!(one, other);

@@ -1,11 +1,11 @@
-//! `scan -o patch --write` on manifests: only the lines that switch tokens off change, and a scan
-//! afterwards is clean.
+//! `scan -o patch --write` on manifests: only the lines that disable tokens change, and the next scan
+//! has no findings.
 
 use std::{fs, os::unix::fs::PermissionsExt};
 
 use crate::rig::scan_in as scan;
 
-/// What the text of a manifest becomes.
+/// The text of a manifest after `--write`; a scan of it has no findings.
 fn written(name: &str, text: &str) -> String {
     let dir = tempfile::tempdir().unwrap();
     let file = dir.path().join(name);
@@ -18,19 +18,19 @@ fn written(name: &str, text: &str) -> String {
 }
 
 #[test]
-fn only_the_lines_needed_change_whatever_the_style() {
+fn only_the_necessary_lines_change_in_every_style() {
     for (text, expected) in [
-        // Behind the key, before the comment that belongs to what follows.
+        // After the key, before the comment that belongs to the next line.
         (
             "kind: Pod\nmetadata: {name: p}\nspec: # the pod\n  # one of them\n  containers:\n  - name: c\n",
             "kind: Pod\nmetadata: {name: p}\nspec: # the pod\n  automountServiceAccountToken: false\n  # one of them\n  containers:\n  - name: c\n",
         ),
-        // Beside the account that it speaks of.
+        // After the name of the account.
         (
             "kind: Pod\nmetadata: {name: p}\nspec:\n    containers:\n    - name: c\n    serviceAccountName: x # who\n    restartPolicy: Never\n",
             "kind: Pod\nmetadata: {name: p}\nspec:\n    containers:\n    - name: c\n    serviceAccountName: x # who\n    automountServiceAccountToken: false\n    restartPolicy: Never\n",
         ),
-        // What is there already is changed.
+        // An existing field is changed.
         (
             "kind: Pod\nmetadata: {name: p}\nspec:\n  automountServiceAccountToken: yes # why?\n  containers: [{name: c}]\n",
             "kind: Pod\nmetadata: {name: p}\nspec:\n  automountServiceAccountToken: false # why?\n  containers: [{name: c}]\n",
@@ -39,7 +39,7 @@ fn only_the_lines_needed_change_whatever_the_style() {
             "kind: Pod\nmetadata: {name: p}\nspec:\n  automountServiceAccountToken:\n  containers: [{name: c}]\n",
             "kind: Pod\nmetadata: {name: p}\nspec:\n  automountServiceAccountToken: false\n  containers: [{name: c}]\n",
         ),
-        // Between brackets, and as JSON.
+        // In flow style, and as JSON.
         (
             "{kind: Pod, metadata: {name: p}, spec: {containers: [{name: c}]}}",
             "{kind: Pod, metadata: {name: p}, spec: {automountServiceAccountToken: false, containers: [{name: c}]}}",
@@ -52,12 +52,12 @@ fn only_the_lines_needed_change_whatever_the_style() {
             "{\n\t\"kind\": \"Pod\",\n\t\"metadata\": {\"name\": \"p\"},\n\t\"spec\": {\n    \"containers\": [{\"name\": \"c\"}]\n  }\n}\n",
             "{\n\t\"kind\": \"Pod\",\n\t\"metadata\": {\"name\": \"p\"},\n\t\"spec\": {\n    \"automountServiceAccountToken\": false,\n    \"containers\": [{\"name\": \"c\"}]\n  }\n}\n",
         ),
-        // The other documents, Windows' line ends, a byte-order mark, and no line end at the end.
+        // Other documents, CRLF line ends, a byte-order mark, and no newline at the end.
         (
             "\u{feff}kind: Pod\r\nmetadata: {name: p}\r\nspec:\r\n  containers:\r\n  - name: c\r\n---\r\nkind: ConfigMap\r\ndata: {a: \"x\"}",
             "\u{feff}kind: Pod\r\nmetadata: {name: p}\r\nspec:\r\n  automountServiceAccountToken: false\r\n  containers:\r\n  - name: c\r\n---\r\nkind: ConfigMap\r\ndata: {a: \"x\"}",
         ),
-        // An account of the input answers for its pods.
+        // An account in the input is patched in place of its pods.
         (
             "kind: ServiceAccount\nmetadata:\n  name: x\n# the end",
             "kind: ServiceAccount\nmetadata:\n  name: x\n# the end",
@@ -66,12 +66,12 @@ fn only_the_lines_needed_change_whatever_the_style() {
             "kind: ServiceAccount\nmetadata:\n  name: x\n---\nkind: Pod\nmetadata: {name: p}\nspec: {serviceAccountName: x, containers: [{name: c}]}\n",
             "kind: ServiceAccount\nmetadata:\n  name: x\nautomountServiceAccountToken: false\n---\nkind: Pod\nmetadata: {name: p}\nspec: {serviceAccountName: x, containers: [{name: c}]}\n",
         ),
-        // Items of a list, also of one in another.
+        // Items of a list, also of a nested list.
         (
             "kind: List\nitems:\n- kind: Pod\n  metadata: {name: p}\n  spec:\n    containers:\n    - name: c\n- kind: List\n  items:\n  - kind: Pod\n    metadata: {name: q}\n    spec:\n      containers:\n      - name: c\n",
             "kind: List\nitems:\n- kind: Pod\n  metadata: {name: p}\n  spec:\n    automountServiceAccountToken: false\n    containers:\n    - name: c\n- kind: List\n  items:\n  - kind: Pod\n    metadata: {name: q}\n    spec:\n      automountServiceAccountToken: false\n      containers:\n      - name: c\n",
         ),
-        // Merged keys are overridden, the anchor stays.
+        // Merged keys are overridden, the anchor is kept.
         (
             "kind: Pod\nmetadata: {name: p}\ncommon: &common {automountServiceAccountToken: true}\nspec:\n  <<: *common\n  containers:\n  - name: c\n",
             "kind: Pod\nmetadata: {name: p}\ncommon: &common {automountServiceAccountToken: true}\nspec:\n  automountServiceAccountToken: false\n  <<: *common\n  containers:\n  - name: c\n",
@@ -81,9 +81,9 @@ fn only_the_lines_needed_change_whatever_the_style() {
     }
 }
 
-/// Who reads `ca.crt` beside the token keeps it.
+/// A container that reads `ca.crt` beside the token can still read it.
 #[test]
-fn files_beside_the_token_are_kept_by_a_volume_of_their_own() {
+fn files_beside_the_token_are_kept_by_an_added_volume() {
     let flag = "--ca=/var/run/secrets/kubernetes.io/serviceaccount/ca.crt";
     let block = format!(
         "apiVersion: apps/v1\nkind: Deployment\nmetadata: {{name: d}}\nspec:\n  template:\n    spec:\n      containers:\n      - name: first # one\n        args: [{flag}]\n        volumeMounts:\n        - name: tmp\n          mountPath: /tmp\n      - name: second\n        image: >-\n          two\n\n      # volumes\n      volumes:\n      - name: tmp\n        emptyDir: {{}}\n\n# end\n"
@@ -96,7 +96,7 @@ fn files_beside_the_token_are_kept_by_a_volume_of_their_own() {
 }
 
 #[test]
-fn what_cannot_be_changed_alone_is_left_and_said() {
+fn objects_that_cannot_be_patched_are_skipped_and_reported() {
     let shared = "kind: List\nitems:\n- kind: Pod\n  metadata: {name: p}\n  spec: &spec\n    containers:\n    - name: c\n- kind: Pod\n  metadata: {name: q}\n  spec: *spec\n";
     let live = "kind: Pod\nmetadata: {name: live, uid: u}\nspec:\n  serviceAccountName: live\n  nodeName: n\n  containers: [{name: c, volumeMounts: [{name: kube-api-access-abcde, mountPath: /var/run/secrets/kubernetes.io/serviceaccount}]}]\n  volumes: [{name: kube-api-access-abcde, projected: {defaultMode: 420, sources: [{serviceAccountToken: {path: token, expirationSeconds: 3607}}, {configMap: {name: kube-root-ca.crt, items: [{key: ca.crt, path: ca.crt}]}}, {downwardAPI: {items: [{path: namespace, fieldRef: {apiVersion: v1, fieldPath: metadata.namespace}}]}}]}}]\nstatus: {phase: Running}\n";
     let cases = [
@@ -121,7 +121,7 @@ fn what_cannot_be_changed_alone_is_left_and_said() {
         assert!(error.contains(reason), "{name}: {error}");
         assert_eq!(fs::read_to_string(dir.path().join(name)).unwrap(), text);
     }
-    // It keeps no other of its file from being changed, nor does what cannot be parsed.
+    // Other objects of the file are still changed, even if another document cannot be parsed.
     let pod = "---\nkind: Pod\nmetadata: {name: r, namespace: other}\nspec: {containers: [{name: c}]}\n---\na: [\n";
     fs::write(dir.path().join("both.yaml"), shared.to_owned() + pod).unwrap();
     let (code, out, _) = scan(dir.path(), &["both.yaml", "-o", "patch", "--write"]);
@@ -138,7 +138,7 @@ fn what_cannot_be_changed_alone_is_left_and_said() {
 }
 
 #[test]
-fn files_are_told_and_keep_their_permissions_and_links() {
+fn changed_files_are_listed_and_keep_their_mode_and_links() {
     let dir = tempfile::tempdir().unwrap();
     let pod = "kind: Pod\nmetadata: {name: p}\nspec:\n  containers: [{name: c}]\n";
     let review = "kind: Pod\nmetadata: {name: r}\nspec:\n  containers: [{name: c, env: [{name: VAULT_ADDR}]}]\n";
@@ -173,7 +173,7 @@ fn files_are_told_and_keep_their_permissions_and_links() {
         fs::read_to_string(dir.path().join("review.yaml")).unwrap(),
         review
     );
-    // What was found before is told as it was.
+    // The outputs show the findings as they were before the change.
     let found = fs::read_to_string(dir.path().join("r.json")).unwrap();
     assert!(found.contains("\"Unneeded\""), "{found}");
     let mut names: Vec<_> = fs::read_dir(dir.path())
@@ -184,9 +184,9 @@ fn files_are_told_and_keep_their_permissions_and_links() {
     assert_eq!(names, ["link.yaml", "r.json", "real.yaml", "review.yaml"]);
 }
 
-/// What was asked for and not done is no success, whatever may fail a scan.
+/// A requested change that fails is an error, whatever `--fail-on` says.
 #[test]
-fn a_file_that_may_not_be_written_is_an_error() {
+fn a_read_only_file_is_an_error() {
     let dir = tempfile::tempdir().unwrap();
     let file = dir.path().join("a.yaml");
     let pod = "kind: Pod\nmetadata: {name: p}\nspec: {containers: [{name: c}]}\n";
@@ -205,7 +205,7 @@ fn a_file_that_may_not_be_written_is_an_error() {
 }
 
 #[test]
-fn write_is_for_patches_of_files() {
+fn write_needs_the_patch_output_and_files() {
     let dir = tempfile::tempdir().unwrap();
     for (args, says) in [
         (&["--write", "x.yaml"][..], "-o patch"),

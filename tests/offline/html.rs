@@ -1,4 +1,4 @@
-//! The page of `scan -o html` in a real browser, as a person searches, filters, sorts and opens it.
+//! The page of `scan -o html` in a real browser: search, filters, sorting and details.
 
 use std::{collections::BTreeSet, fs, path::Path, sync::OnceLock};
 
@@ -12,8 +12,8 @@ use crate::{
 
 const SAMPLE: &str = "tests/demo/sample.yaml";
 
-/// What a page of 5,000 accounts must show as text: markup, what ends a script, what hides or reorders
-/// text, what a template or an object might take for its own.
+/// Names that the page of 5,000 accounts must show as text: markup, the end of a script, characters that
+/// hide or reorder text, and names with a meaning in templates or objects.
 const EVIL: [&str; 12] = [
     "<img src=x onerror=\"window.hacked = 1\">",
     "</script><script>window.hacked = 1</script>",
@@ -29,7 +29,7 @@ const EVIL: [&str; 12] = [
     "javascript:window.hacked=1",
 ];
 
-/// The page of all accounts in an input.
+/// The page of all accounts in the input.
 fn page_of(input: &str, args: &[&str]) -> String {
     let output = program(
         &[&["scan", "-o", "html", "--report-scope", "all"], args].concat(),
@@ -47,8 +47,8 @@ fn write(folder: &Path, page: &str) -> std::path::PathBuf {
     file
 }
 
-/// 5,000 accounts in 100 namespaces, among them some with evil names, in an evil namespace, that run evil
-/// workloads. One has 12 pods and one has 2.
+/// 5,000 accounts in 100 namespaces; some have evil names, are in an evil namespace, and run evil
+/// workloads. One account has 12 pods and one has 2.
 fn many() -> String {
     let deployment = |namespace: &str, name: &str, account: &str, container: &str| {
         let number = account.strip_prefix("app-").unwrap_or("1");
@@ -73,13 +73,13 @@ fn many() -> String {
     json!({ "apiVersion": "v1", "kind": "List", "items": items }).to_string()
 }
 
-/// The page of them: seconds go into each scan of so many.
+/// Their page, made once: a scan of so many takes seconds.
 fn page_of_many() -> &'static str {
     static PAGE: OnceLock<String> = OnceLock::new();
     PAGE.get_or_init(|| page_of(&many(), &["-"]))
 }
 
-/// The names of the rows, in their order.
+/// The names in the rows, in order.
 fn names(page: &Page) -> Vec<String> {
     page.texts(".account [data-column=name]")
 }
@@ -89,7 +89,7 @@ fn status(page: &Page) -> String {
 }
 
 #[test]
-fn the_same_input_gives_the_same_page_and_no_name_ends_its_data() {
+fn the_same_input_gives_the_same_page_and_no_name_breaks_its_data() {
     let page = page_of_many();
     assert!(page == page_of(&many(), &["-"]), "two runs differ");
     let (_, data) = page.split_once("id=\"data\">").unwrap();
@@ -100,7 +100,7 @@ fn the_same_input_gives_the_same_page_and_no_name_ends_its_data() {
 }
 
 #[test]
-fn a_row_opens_by_mouse_and_by_keyboard_and_tells_what_explain_prints() {
+fn a_row_opens_by_mouse_and_by_keyboard_and_shows_what_explain_prints() {
     let folder = tempfile::tempdir().unwrap();
     let file = write(folder.path(), &page_of("", &[SAMPLE]));
     let browser = Browser::shared();
@@ -121,7 +121,7 @@ fn a_row_opens_by_mouse_and_by_keyboard_and_tells_what_explain_prints() {
     assert_eq!(page.ask(opened), with(&[1, 2]), "Enter");
     page.press("ArrowUp");
     page.press(" ");
-    assert_eq!(page.ask(opened), with(&[2]), "the space bar closes again");
+    assert_eq!(page.ask(opened), with(&[2]), "the space bar closes it");
     page.press("Enter");
 
     let lines = "Array.from(document.querySelectorAll('.chain'), (chain) => Array.from(chain.querySelectorAll('h2, li'), \
@@ -134,7 +134,7 @@ fn a_row_opens_by_mouse_and_by_keyboard_and_tells_what_explain_prints() {
         let account = format!("{}/{}", of_row(place, "namespace"), of_row(place, "name"));
         let explained = program(&["explain", &account, SAMPLE], "").stdout;
         let explained = String::from_utf8(explained).unwrap();
-        // The row tells the verdict and the message.
+        // The row itself has the verdict and the message.
         let lines = explained.lines().skip(2).map(str::trim);
         let lines: Vec<_> = lines.filter(|line| !line.is_empty()).collect();
         assert_eq!(*chain, lines, "{account}");
@@ -155,12 +155,12 @@ fn accounts_are_searched_filtered_and_sorted() {
         page.press(key);
     }
     page.write("lt Review");
-    assert_eq!(names(&page), ["vault-client"], "by all of the words");
+    assert_eq!(names(&page), ["vault-client"], "all words must match");
     assert_eq!(status(&page), format!("1 of {} accounts", all.len()));
     page.press("Escape");
     assert_eq!(names(&page), all, "Esc clears");
     page.write("search-reader");
-    assert_eq!(names(&page), ["search"], "by the role of a binding");
+    assert_eq!(names(&page), ["search"], "the role of a binding matches");
     page.write("!");
     assert_eq!(names(&page), [""; 0]);
     assert!(
@@ -177,7 +177,7 @@ fn accounts_are_searched_filtered_and_sorted() {
     assert_eq!(verdicts, BTreeSet::from(["Review", "Unknown"]));
     page.ask("document.getElementById('namespace').focus()");
     page.press("a");
-    assert_eq!(names(&page), ["etl"], "of one namespace");
+    assert_eq!(names(&page), ["etl"], "one namespace");
     page.press("Escape");
     assert_eq!(names(&page), all);
 
@@ -189,7 +189,7 @@ fn accounts_are_searched_filtered_and_sorted() {
     assert_eq!(page.ask(order), json!([["name", "ascending"]]));
     page.press("Enter");
     sorted.reverse();
-    assert_eq!(names(&page), sorted, "the other way round");
+    assert_eq!(names(&page), sorted, "descending");
     assert_eq!(page.ask(order), json!([["name", "descending"]]));
     assert_eq!(page.noticed(), [""; 0]);
 }
@@ -218,11 +218,11 @@ fn a_view_is_kept_in_the_address() {
 }
 
 #[test]
-fn a_patch_is_copied_even_where_the_clipboard_is_refused() {
+fn a_patch_is_copied_even_without_the_clipboard_api() {
     let folder = tempfile::tempdir().unwrap();
     let file = write(folder.path(), &page_of("", &[SAMPLE]));
     let browser = Browser::shared();
-    // Each copies another patch, so that none finds what the other left.
+    // Each copies another patch, so that the clipboard cannot have the text already.
     for (refused, row) in [(false, 1), (true, 2)] {
         let page = browser.open(&file, "");
         if refused {
@@ -244,13 +244,13 @@ fn a_patch_is_copied_even_where_the_clipboard_is_refused() {
 }
 
 #[test]
-fn names_of_a_cluster_are_text_among_5000_accounts() {
+fn names_are_shown_as_text_among_5000_accounts() {
     let folder = tempfile::tempdir().unwrap();
     let file = write(folder.path(), page_of_many());
     let browser = Browser::shared();
     let page = browser.open(&file, "");
     assert_eq!(status(&page), "5,000 of 5,000 accounts");
-    assert_eq!(names(&page).len(), 100, "a row for the first of them alone");
+    assert_eq!(names(&page).len(), 100, "only the first rows");
     let untouched = "[document.images.length, document.scripts.length, document.querySelectorAll('svg').length, \
                      typeof window.hacked]";
     let as_made = json!([0, 2, 0, "undefined"]);
@@ -275,12 +275,12 @@ fn names_of_a_cluster_are_text_among_5000_accounts() {
     assert_eq!(
         page.texts(".patch code").len(),
         EVIL.len(),
-        "each has its patch"
+        "each has a patch"
     );
     assert_eq!(
         page.texts(".patch button"),
         [""; 0],
-        "but a shell might take these names for commands: nothing copies them"
+        "no button copies names that a shell could run"
     );
     assert_eq!(page.ask(untouched), as_made);
     page.look("light", 1280);
@@ -300,16 +300,16 @@ fn names_of_a_cluster_are_text_among_5000_accounts() {
     page.click("#columns [data-column=pods] button");
     page.press("Enter");
     let pods = page.texts(".account [data-column=pods]");
-    assert_eq!(pods[..3], ["12", "2", "1"], "as numbers");
+    assert_eq!(pods[..3], ["12", "2", "1"], "sorted as numbers");
     page.click("#more button");
     assert_eq!(names(&page).len(), 200);
     assert_eq!(
         page.text("document.activeElement.textContent"),
         names(&page)[100],
-        "the focus goes on where the new rows begin"
+        "the focus is on the first new row"
     );
     page.ask("dispatchEvent(new Event('beforeprint'))");
-    assert_eq!(names(&page).len(), 5000, "all are printed");
+    assert_eq!(names(&page).len(), 5000, "all rows are printed");
     assert_eq!(page.noticed(), [""; 0]);
 }
 
@@ -334,14 +334,14 @@ fn the_page_refuses_to_load_or_run_anything_else() {
     page.ask("void (window.picture = new Image(), picture.src = 'data:image/gif;base64,R0lGODlhAQABAAAAACw=')");
     page.ask("void setTimeout(() => { throw new Error('late') })");
     page.ask("new Promise((done) => setTimeout(done))");
-    // All of it is noticed: a page that did such a thing would be.
+    // Everything is recorded: so the other tests would fail if a page did any of this.
     let noticed = page.noticed().concat();
     for expected in ["TrustedHTML", "127.0.0.1:9", "data:image/gif", "late"] {
         assert!(noticed.contains(expected), "{expected}: {noticed}");
     }
 }
 
-/// The contrast of the text of elements with what is behind them, the least first, as WCAG has it.
+/// The lowest contrast between the text of an element and its background, as WCAG defines it.
 const CONTRAST: &str = "(() => {
     const rgb = (color) => color.match(/[\\d.]+/g).map(Number);
     const light = (color) => rgb(color).slice(0, 3).map((part) => part / 255)
@@ -359,7 +359,7 @@ const CONTRAST: &str = "(() => {
 })()";
 
 #[test]
-fn it_reads_well_in_light_and_dark_on_wide_and_narrow_screens() {
+fn the_page_reads_well_in_light_and_dark_on_wide_and_narrow_screens() {
     let folder = tempfile::tempdir().unwrap();
     let browser = Browser::shared();
     let sample = page_of("", &[SAMPLE]);

@@ -1,11 +1,11 @@
-//! `inspect` as people pipe something into it; what it prints is never the token.
+//! `inspect` of other input than tokens; it never prints the input.
 
 use std::path::Path;
 
 use crate::rig::inspect;
 
 #[test]
-fn what_is_no_token_gets_a_clear_error_without_it() {
+fn invalid_input_is_an_error_that_does_not_contain_it() {
     let secret = "c2VjcmV0LXNpZ25hdHVyZQ";
     for (args, input, expected) in [
         (
@@ -47,7 +47,7 @@ fn what_is_no_token_gets_a_clear_error_without_it() {
 }
 
 #[test]
-fn without_a_file_it_looks_where_pods_have_theirs() {
+fn without_a_file_the_token_of_the_pod_is_read() {
     let own = Path::new("/var/run/secrets/kubernetes.io/serviceaccount/token");
     if own.exists() {
         return;

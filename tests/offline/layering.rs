@@ -1,4 +1,4 @@
-//! Imports go downwards only, and never between the three rims; the core has no input or output.
+//! Imports only go downwards, and never between the three rims; the core has no input or output.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -41,7 +41,7 @@ fn rooms() -> Vec<Room> {
         .collect()
 }
 
-/// What the core must not know: clients, tasks, logs, clocks, files.
+/// What the core must not use: clients, tasks, logs, clocks, files.
 const CORE: [&str; 6] = ["model", "rbac", "token", "facts", "assess", "index"];
 const FOREIGN: [&str; 9] = [
     "kube::",
@@ -86,10 +86,10 @@ fn code(path: &Path) -> String {
         .join("\n")
 }
 
-/// The rooms that a file names: `crate::room`, and those in `use crate::{…}`.
+/// The rooms that a file imports: `crate::room`, and those in `use crate::{…}`.
 fn imports(code: &str) -> BTreeSet<String> {
     let mut rooms = BTreeSet::new();
-    // The binary names the library.
+    // The binary uses the name of the library.
     let code = code.replace("token_exposure::", "crate::");
     for after in code.split("crate::").skip(1) {
         match after.strip_prefix('{') {
@@ -123,7 +123,7 @@ fn word(text: &str) -> String {
 }
 
 #[test]
-fn each_room_imports_what_the_table_says_no_more_and_no_less() {
+fn each_room_imports_exactly_what_the_table_says() {
     let mut found: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
     for (room, code) in sources().filter(|(room, _)| room != "lib") {
         let mut imports = imports(&code);
@@ -133,7 +133,10 @@ fn each_room_imports_what_the_table_says_no_more_and_no_less() {
     let (planned, built): (Vec<_>, Vec<_>) = rooms().into_iter().partition(|room| room.is_planned);
     for room in planned {
         let name = room.name;
-        assert!(!found.contains_key(&name), "`{name}` is built, not planned");
+        assert!(
+            !found.contains_key(&name),
+            "`{name}` exists, but the table calls it planned"
+        );
     }
     let drawn: BTreeMap<_, _> = built
         .into_iter()
@@ -143,7 +146,7 @@ fn each_room_imports_what_the_table_says_no_more_and_no_less() {
 }
 
 #[test]
-fn no_room_imports_one_that_stands_below_it_in_the_table() {
+fn no_room_imports_one_below_it_in_the_table() {
     let mut above: BTreeSet<String> = BTreeSet::new();
     for room in rooms().into_iter().filter(|room| !room.is_planned) {
         let upward: Vec<_> = room.imports.difference(&above).collect();
@@ -157,16 +160,13 @@ fn no_room_imports_one_that_stands_below_it_in_the_table() {
 fn the_core_has_no_input_or_output() {
     for (room, code) in sources().filter(|(room, _)| CORE.contains(&&**room)) {
         for foreign in FOREIGN {
-            assert!(
-                !code.contains(foreign),
-                "`{room}` must not know `{foreign}`"
-            );
+            assert!(!code.contains(foreign), "`{room}` must not use `{foreign}`");
         }
-        assert!(!code.contains("async "), "`{room}` must not wait");
+        assert!(!code.contains("async "), "`{room}` must not be async");
     }
 }
 
-/// A file up to its tests, with comments and blank lines.
+/// The lines of a file up to its tests, with comments and blank lines.
 fn own_lines() -> impl Iterator<Item = (PathBuf, Vec<String>)> {
     let files = WalkDir::new("src").into_iter().map(Result::unwrap);
     files
@@ -188,7 +188,7 @@ fn no_file_has_more_than_400_lines() {
     }
 }
 
-/// From its first line to the brace that closes it, in the column of the first.
+/// A function ends at the first closing brace in the column of its first line.
 #[test]
 fn no_function_has_more_than_60_lines() {
     let mut functions = 0;
@@ -211,7 +211,7 @@ fn no_function_has_more_than_60_lines() {
 }
 
 #[test]
-fn grouped_imports_are_seen() {
+fn grouped_imports_are_found() {
     let code = "use crate::{\n    a::{b, c},\n    d,\n};\nfn f() { crate::e::g() }";
     assert_eq!(imports(code), ["a", "d", "e"].map(str::to_owned).into());
 }

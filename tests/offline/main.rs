@@ -1,4 +1,4 @@
-//! Tests without a cluster: the commands on files, what they print, and what stands beside the code.
+//! Tests without a cluster: the commands on files, their outputs, and the files around the code.
 #![allow(
     clippy::unwrap_used,
     clippy::panic,

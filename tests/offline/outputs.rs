@@ -1,5 +1,5 @@
-//! What other programs read of a scan: SARIF for code scanning, JUnit for CI servers. Valid, complete,
-//! at the right lines, and the same for the same input.
+//! The outputs of a scan for other programs: SARIF for code scanning, JUnit for CI servers. They are valid,
+//! complete, have the right lines, and are the same for the same input.
 
 use std::{fs, path::Path, process::Command};
 
@@ -9,7 +9,7 @@ use crate::rig::{PROGRAM, program};
 
 const SAMPLE: &str = "tests/demo/sample.yaml";
 
-/// What a scan in a folder prints, whatever it finds.
+/// The output of a scan in a directory, whatever it finds.
 fn printed(dir: &Path, args: &[&str]) -> String {
     let args = [&["scan", "--fail-on", "never"], args].concat();
     let output = Command::new(PROGRAM).args(args).current_dir(dir).output();
@@ -19,7 +19,7 @@ fn printed(dir: &Path, args: &[&str]) -> String {
     String::from_utf8(output.stdout).unwrap()
 }
 
-/// A SARIF log, which was found to be valid.
+/// A SARIF log that is valid according to the schema.
 fn sarif(dir: &Path, args: &[&str]) -> Value {
     let schema = fs::read_to_string("tests/schemas/sarif-2.1.0.json").unwrap();
     let schema = jsonschema::validator_for(&serde_json::from_str(&schema).unwrap()).unwrap();
@@ -51,7 +51,7 @@ fn results(log: &Value) -> Vec<(String, u64, String, String)> {
 }
 
 #[test]
-fn sarif_reads_well_and_is_the_same_each_time() {
+fn sarif_reads_well_and_is_reproducible() {
     let root = Path::new(".");
     let log = sarif(root, &[SAMPLE]);
     assert_eq!(log, sarif(root, &[SAMPLE]));
@@ -61,9 +61,9 @@ fn sarif_reads_well_and_is_the_same_each_time() {
     insta::assert_snapshot!(text.replace(version.unwrap(), "VERSION"));
 }
 
-/// The line is that of the key of the pod's own spec, whatever the style and the kind.
+/// The line is that of the `spec` key of the pod, in every style and kind.
 #[test]
-fn results_stand_at_the_lines_of_pod_specs() {
+fn results_have_the_lines_of_pod_specs() {
     let dir = tempfile::tempdir().unwrap();
     let write = |name: &str, text: &str| {
         let path = dir.path().join(name);
@@ -102,7 +102,7 @@ fn results_stand_at_the_lines_of_pod_specs() {
 }
 
 #[test]
-fn a_fingerprint_follows_the_finding_and_not_its_line() {
+fn a_fingerprint_does_not_depend_on_the_line() {
     let dir = tempfile::tempdir().unwrap();
     let pod = "kind: Pod\nmetadata: {name: a}\nspec: {containers: [{name: c}]}\n";
     let fingerprints = |text: &str| {
@@ -116,7 +116,7 @@ fn a_fingerprint_follows_the_finding_and_not_its_line() {
 }
 
 #[test]
-fn what_is_exempted_is_suppressed_with_the_reason() {
+fn an_exempted_finding_is_suppressed_with_its_reason() {
     let dir = tempfile::tempdir().unwrap();
     let pod = "kind: Pod\nmetadata: {name: a, annotations: {tokenexposure.io/exempt: it logs in}}\nspec: {containers: [{name: c}]}\n";
     fs::write(dir.path().join("a.yaml"), pod).unwrap();
@@ -129,9 +129,9 @@ fn what_is_exempted_is_suppressed_with_the_reason() {
     );
 }
 
-/// GitHub takes 25,000 results of a run.
+/// GitHub accepts 25,000 results in a run.
 #[test]
-fn more_results_than_github_takes_are_left_out_and_counted() {
+fn results_beyond_the_limit_of_github_are_omitted_and_counted() {
     let dir = tempfile::tempdir().unwrap();
     let pod = |number: usize| {
         format!(
@@ -152,7 +152,7 @@ fn more_results_than_github_takes_are_left_out_and_counted() {
 }
 
 #[test]
-fn strings_are_the_same_in_sarif_and_made_visible_in_junit() {
+fn special_characters_are_kept_in_sarif_and_made_visible_in_junit() {
     let name = "a\u{1b}[31m<b>&\"'\u{202e}\u{fffe}";
     let pod = json!({ "kind": "Pod", "metadata": { "name": "p", "namespace": name }, "spec": { "containers": [{ "name": "c" }] } });
     let output = program(&["scan", "-", "-o", "sarif"], &pod.to_string());
@@ -173,7 +173,7 @@ fn strings_are_the_same_in_sarif_and_made_visible_in_junit() {
 #[test]
 fn junit_reads_well() {
     let all = printed(Path::new("."), &[SAMPLE, "-o", "junit"]);
-    // Nothing fails there, as the exit code says.
+    // `printed` sets `--fail-on never`: no test case fails.
     assert!(all.contains(" failures=\"0\" errors=\"0\""), "{all}");
     let output = program(&["scan", SAMPLE, "-o", "junit", "--fail-on", "unknown"], "");
     assert_eq!(output.status.code(), Some(1));

@@ -1,5 +1,5 @@
-//! What stands beside the code says what is so: links lead somewhere, versions agree, workflows run what
-//! was looked at, and the plugin's manifest is of the archives that a release packs.
+//! The files around the code are consistent: links resolve, versions agree, actions are pinned, and the
+//! krew manifest matches the archives of a release.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -24,7 +24,7 @@ fn yaml(path: impl AsRef<Path>) -> Value {
     serde_yaml::from_str(&read(path)).unwrap()
 }
 
-/// Runs a step of the release; its output, or its complaint.
+/// Runs a step of the release; returns its output, or its error.
 fn release(args: &[&str]) -> Result<String, String> {
     let output = Command::new(".ci/release")
         .args(args)
@@ -49,14 +49,14 @@ fn documents() -> impl Iterator<Item = PathBuf> {
         .filter(|path| path.extension().is_some_and(|extension| extension == "md"))
 }
 
-/// Where the links of a document lead.
+/// The targets of the links in a document.
 fn links(text: &str) -> impl Iterator<Item = &str> {
     text.split("](")
         .skip(1)
         .filter_map(|after| after.split(')').next())
 }
 
-/// The anchor of a heading, as GitHub makes it.
+/// The anchor that GitHub generates for a heading.
 fn anchor(heading: &str) -> String {
     let heading = heading.trim_start_matches('#').trim().to_lowercase();
     heading
@@ -67,7 +67,7 @@ fn anchor(heading: &str) -> String {
 }
 
 #[test]
-fn links_in_documents_lead_somewhere() {
+fn links_in_documents_resolve() {
     let (mut broken, mut followed) = (Vec::new(), 0);
     for document in documents() {
         let text = read(&document);
@@ -93,7 +93,7 @@ fn links_in_documents_lead_somewhere() {
 }
 
 #[test]
-fn the_changelog_tells_of_this_version() {
+fn the_changelog_has_this_version() {
     let told = [VERSION, "Unreleased"].map(|section| release(&["notes", section]).unwrap());
     assert!(
         told.iter().any(|notes| notes.contains("- ")),
@@ -101,7 +101,7 @@ fn the_changelog_tells_of_this_version() {
     );
 }
 
-/// In which file what comes before a version, and which.
+/// The file, the text before the version, and the version.
 const VERSIONS: [(&str, &str, &str); 9] = [
     ("deploy/chart/Chart.yaml", "\nversion: ", VERSION),
     ("deploy/chart/Chart.yaml", "\nappVersion: ", VERSION),
@@ -138,7 +138,7 @@ fn versions_agree() {
 
 // === Workflows ===
 
-/// What a workflow runs that others wrote: the value and its comment.
+/// The actions that a workflow uses: the value and its comment.
 fn used(workflow: &str) -> Vec<(String, String)> {
     let text = read(workflow);
     text.lines()
@@ -158,7 +158,7 @@ fn is_pinned(action: &str) -> bool {
 }
 
 #[test]
-fn actions_are_pinned_each_to_one_commit_and_say_which_version_that_is() {
+fn each_action_is_pinned_to_one_commit_with_its_version() {
     let mut pins: BTreeMap<String, BTreeSet<(String, String)>> = BTreeMap::new();
     for workflow in WORKFLOWS {
         for (action, comment) in used(workflow) {
@@ -175,7 +175,7 @@ fn actions_are_pinned_each_to_one_commit_and_say_which_version_that_is() {
 }
 
 #[test]
-fn workflows_have_no_permission_that_a_job_does_not_ask_for() {
+fn workflows_only_have_the_permissions_that_their_jobs_declare() {
     for workflow in WORKFLOWS {
         let parsed = yaml(workflow);
         assert_eq!(parsed["permissions"], serde_json::json!({}), "{workflow}");
@@ -190,13 +190,13 @@ fn workflows_have_no_permission_that_a_job_does_not_ask_for() {
     }
 }
 
-// === The plugin of kubectl ===
+// === The kubectl plugin ===
 
 fn text<'a>(value: &'a Value, key: &str) -> &'a str {
     value[key].as_str().unwrap_or_else(|| panic!("no {key}"))
 }
 
-/// The targets that a release builds for.
+/// The targets that a release builds.
 fn targets() -> BTreeSet<String> {
     let workflow = yaml(WORKFLOWS[1]);
     let matrix = &workflow["jobs"]["build"]["strategy"]["matrix"]["include"];
@@ -207,7 +207,7 @@ fn targets() -> BTreeSet<String> {
 }
 
 #[test]
-fn the_plugins_manifest_is_of_the_archives_that_a_release_packs() {
+fn the_krew_manifest_matches_the_archives_of_a_release() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().to_str().unwrap();
     let missing = release(&["krew", "somebody/something", path]).unwrap_err();
@@ -268,7 +268,7 @@ fn the_plugins_manifest_is_of_the_archives_that_a_release_packs() {
 }
 
 #[test]
-fn a_tag_that_is_not_the_version_releases_nothing() {
+fn a_tag_that_differs_from_the_version_is_rejected() {
     let refused = release(&["check", "v0.0.0"]).unwrap_err();
     assert!(
         refused.contains(&format!("Cargo.toml has the version {VERSION}")),

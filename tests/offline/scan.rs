@@ -1,4 +1,4 @@
-//! `scan` on files, as a person at the terminal and a pipeline see it.
+//! `scan` on files: exit codes, outputs, input formats, selectors.
 
 use std::{
     fmt::Write,
@@ -16,7 +16,7 @@ const POD: &str =
 const CLEAN: &str = "apiVersion: v1\nkind: Pod\nmetadata: {name: web}\n\
                      spec: {automountServiceAccountToken: false, containers: [{name: web}]}\n";
 
-/// A folder with these files.
+/// A directory with these files.
 fn folder(files: &[(&str, &str)]) -> tempfile::TempDir {
     let dir = tempfile::tempdir().unwrap();
     for (name, content) in files {
@@ -28,7 +28,7 @@ fn folder(files: &[(&str, &str)]) -> tempfile::TempDir {
 }
 
 #[test]
-fn exit_codes_tell_findings_from_failures() {
+fn exit_codes_distinguish_findings_from_errors() {
     let dir = folder(&[
         ("bad.yaml", POD),
         ("good.yaml", CLEAN),
@@ -105,7 +105,7 @@ fn patches_read_well() {
 }
 
 #[test]
-fn a_pull_request_reads_well_and_names_are_no_markup() {
+fn a_pull_request_reads_well_and_names_are_escaped() {
     let (_, table, _) = scan_in(
         Path::new("."),
         &["tests/demo/sample.yaml", "-o", "markdown"],
@@ -133,7 +133,7 @@ fn the_wide_table_of_all_reads_well() {
 }
 
 #[test]
-fn yaml_reads_well_and_says_what_json_says() {
+fn yaml_reads_well_and_equals_json() {
     let (_, yaml, _) = scan_in(
         Path::new("."),
         &[
@@ -159,9 +159,9 @@ fn yaml_reads_well_and_says_what_json_says() {
     insta::assert_snapshot!(yaml);
 }
 
-/// `kubectl get --raw` gives lists whose items say neither kind nor version.
+/// The items in the output of `kubectl get --raw` have neither kind nor apiVersion.
 #[test]
-fn items_of_a_list_of_one_kind_need_not_say_what_they_are() {
+fn items_of_a_typed_list_need_no_kind() {
     let list = r#"
         {"kind": "PodList", "apiVersion": "v1", "items": [
           {"metadata": {"name": "p"}, "spec": {"containers": [{"name": "c"}]}}]}
@@ -173,9 +173,9 @@ fn items_of_a_list_of_one_kind_need_not_say_what_they_are() {
     assert_eq!(list["items"][0]["status"]["reason"], "DirectGrant");
 }
 
-/// Namespaces may be called so, and kubectl would read a bare word as a boolean or a number.
+/// Namespaces may have such names, and kubectl would read an unquoted one as a boolean or a number.
 #[test]
-fn names_that_look_like_something_else_are_quoted() {
+fn names_that_look_like_another_type_are_quoted() {
     for name in ["on", "no", "y", "1e3", "0x1f", "2026-11-24", "null", "~"] {
         let pod = format!(
             "kind: Pod\nmetadata: {{name: p, namespace: \"{name}\"}}\nspec: {{containers: [{{name: c}}]}}\n"
@@ -194,7 +194,7 @@ fn names_that_look_like_something_else_are_quoted() {
 
 /// `kubectl get` sorts by `namespace/name` as one string.
 #[test]
-fn objects_come_in_the_order_of_the_api_server() {
+fn reports_are_sorted_as_kubectl_get_sorts_them() {
     let pod = |namespace: &str| {
         format!(
             "---\nkind: Pod\nmetadata: {{name: p, namespace: {namespace}}}\nspec: {{containers: [{{name: c}}]}}\n"
@@ -211,7 +211,7 @@ fn objects_come_in_the_order_of_the_api_server() {
 }
 
 #[test]
-fn what_is_wrong_is_named_with_its_place_and_the_rest_is_judged() {
+fn errors_name_their_place_and_the_rest_is_assessed() {
     let dir = folder(&[
         ("a.yaml", POD),
         (
@@ -238,7 +238,7 @@ fn what_is_wrong_is_named_with_its_place_and_the_rest_is_judged() {
 }
 
 #[test]
-fn a_broken_kubeconfig_is_named_with_its_path() {
+fn an_invalid_kubeconfig_is_an_error_with_its_path() {
     let dir = folder(&[("broken", "clusters: {"), ("empty", "")]);
     let (_, _, missing) = scan_in(dir.path(), &["--kubeconfig", "missing"]);
     let (_, _, broken) = scan_in(dir.path(), &["--kubeconfig", "broken"]);
@@ -259,7 +259,7 @@ fn a_broken_kubeconfig_is_named_with_its_path() {
     }
 }
 
-/// What kubectl accepts is accepted, with the meaning that it has there.
+/// Input that kubectl accepts is accepted, with the same meaning.
 #[test]
 fn yaml_is_read_as_kubectl_reads_it() {
     let with_bom = format!("\u{feff}{POD}");
@@ -275,7 +275,7 @@ fn yaml_is_read_as_kubectl_reads_it() {
         ("empty documents", format!("---\n---\n# nothing\n---\n{POD}---\n"), "Unneeded"),
         ("a list", format!("kind: List\nitems:\n- {}", POD.replace('\n', "\n  ")), "Unneeded"),
         ("a list of a kind", "kind: PodList\nitems:\n- metadata: {name: x}\n  spec: {containers: [{name: c}]}\n".into(), "Unneeded"),
-        ("a number too large for one", format!("{POD}---\nkind: ConfigMap\ndata: {{x: 5245e67867}}\n"), "Unneeded"),
+        ("a number that is out of range", format!("{POD}---\nkind: ConfigMap\ndata: {{x: 5245e67867}}\n"), "Unneeded"),
         ("YAML in braces", "{kind: Pod, metadata: {name: x}, spec: {containers: [{name: c}]}}\n---\n{kind: ConfigMap}\n".into(), "Unneeded"),
         ("JSON in lines", "{\"kind\":\"Pod\",\"metadata\":{\"name\":\"x\"},\"spec\":{\"containers\":[{\"name\":\"c\"}]}}\n{\"kind\":\"ConfigMap\"}\n".into(), "Unneeded"),
     ] {
@@ -318,12 +318,12 @@ fn a_template_whose_pods_are_in_the_dump_is_not_counted_twice() {
         reports[0]["status"]["workloadNames"],
         "Deployment/idle, Deployment/web"
     );
-    // The live pod is read: it has no token, whatever its template would give.
+    // The live pod counts, whatever its template would get.
     assert_eq!(reports[0]["status"]["pods"], 1);
 }
 
 #[test]
-fn a_reader_who_has_seen_enough_is_no_error() {
+fn a_closed_pipe_is_not_an_error() {
     let mut scan = Command::new(PROGRAM)
         .args(["scan", "-o", "yaml", "tests/demo/sample.yaml"])
         .stdout(Stdio::piped())
@@ -342,7 +342,7 @@ fn a_reader_who_has_seen_enough_is_no_error() {
 }
 
 #[test]
-fn what_a_terminal_would_act_on_is_shown_and_json_is_left_alone() {
+fn control_characters_are_escaped_in_tables_and_kept_in_json() {
     let pod = "kind: Pod\nmetadata: {name: p, namespace: \"a\\e[2Jb\"}\nspec: {containers: [{name: c}]}\n";
     let output = program(&["scan", "-"], pod);
     let table = String::from_utf8(output.stdout).unwrap();
@@ -355,9 +355,9 @@ fn what_a_terminal_would_act_on_is_shown_and_json_is_left_alone() {
     assert_eq!(list["items"][0]["metadata"]["namespace"], "a\u{1b}[2Jb");
 }
 
-/// Aliases and nesting are bounded: small input cannot cost much.
+/// Aliases and nesting are limited: a small input cannot use much memory or time.
 #[test]
-fn input_that_multiplies_itself_is_refused() {
+fn deep_nesting_and_expanding_aliases_are_rejected() {
     let mut laughs = String::from("a0: &a0 [x, x, x, x, x, x, x, x, x, x]\n");
     for level in 1..12 {
         let aliases = vec![format!("*a{}", level - 1); 10].join(", ");
@@ -377,7 +377,7 @@ fn input_that_multiplies_itself_is_refused() {
     }
 }
 
-/// Two pods with labels, each with an account of its own.
+/// Two workloads with labels, each with its own account.
 const LABELLED: &str = "\
 {kind: Pod, apiVersion: v1, metadata: {name: web, labels: {app: web}}, spec: {serviceAccountName: web, containers: [{name: c}]}}
 ---
@@ -428,7 +428,7 @@ fn labels_select_pods_and_templates() {
 }
 
 #[test]
-fn patterns_name_files_where_the_shell_does_not() {
+fn patterns_that_the_shell_does_not_expand_select_files() {
     let dir = folder(&[
         ("a/one.yaml", POD),
         ("a/b/two.yaml", &POD.replace("name: web}", "name: two}")),
@@ -439,7 +439,7 @@ fn patterns_name_files_where_the_shell_does_not() {
         ("a/*.yaml", 1, 1),
         ("a/**/*.yaml", 1, 2),
         ("a/?", 1, 1),
-        // A file of that very name is no pattern.
+        // A file with exactly this name is not a pattern.
         ("c/[x].yaml", 0, 0),
         ("nowhere/*.yaml", 2, 0),
         ("a/[.yaml", 2, 0),
@@ -454,7 +454,7 @@ fn patterns_name_files_where_the_shell_does_not() {
 }
 
 #[test]
-fn one_scan_is_told_in_several_ways() {
+fn one_scan_can_have_several_outputs() {
     let dir = folder(&[("a.yaml", POD)]);
     let args = [
         "a.yaml",
@@ -510,19 +510,19 @@ fn one_scan_is_told_in_several_ways() {
     }
 }
 
-/// What a terminal of 100 columns is sent.
+/// The output to a terminal with 100 columns.
 fn on_a_terminal(environment: &str) -> String {
     let command = format!("stty cols 100; {environment} {PROGRAM} scan tests/demo/sample.yaml");
     let output = Command::new("script")
         .args(["-qec", &command, "/dev/null"])
         .stdin(Stdio::null())
         .output()
-        .expect("`script` of the package bsdutils runs");
+        .expect("`script` of the package bsdutils starts");
     String::from_utf8(output.stdout).unwrap()
 }
 
 #[test]
-fn a_terminal_gets_colours_that_fit_unless_it_wants_none() {
+fn a_terminal_gets_colours_unless_they_are_disabled() {
     let shown = on_a_terminal("TERM=xterm");
     assert!(shown.contains("\u{1b}[38;5;9mUnneeded"), "{shown}");
     for environment in ["NO_COLOR=1 TERM=xterm", "TERM=dumb"] {
@@ -542,13 +542,13 @@ fn a_terminal_gets_colours_that_fit_unless_it_wants_none() {
     assert!(!piped.contains('\u{1b}'));
 }
 
-/// Input, whether its pod is found, the exit code, and what standard error says.
-fn odd_input() -> Vec<(String, bool, i32, &'static str)> {
+/// Input, whether its pod is found, the exit code, and a part of standard error.
+fn malformed_input() -> Vec<(String, bool, i32, &'static str)> {
     const POD: &str = "kind: Pod\nmetadata: {name: p}\nspec: {containers: [{name: c}]}\n";
     let json = r#"{"kind":"Pod","kind":"Pod","metadata":{"name":"p"},"spec":{"containers":[{"name":"c"}]}}"#;
     let list = format!("[{}]", json.replacen("\"kind\":\"Pod\",", "", 1));
     vec![
-        // The documents behind one that cannot be parsed, as kubectl prints them and as people do.
+        // The documents after one that cannot be parsed, as kubectl and as people write them.
         (format!("a: [\n---\n{POD}"), true, 2, "standard input:1:4: "),
         (
             format!("%YAML 1.2\n---\n{POD}...\n%YAML 1.2\n---\na: 1\n"),
@@ -563,7 +563,7 @@ fn odd_input() -> Vec<(String, bool, i32, &'static str)> {
             1,
             "",
         ),
-        // The last of several fields of a name counts, and a list need not say of what.
+        // The last of several fields with the same name counts, and a list may be an array.
         (json.to_owned(), true, 1, ""),
         (
             json.replace("\"spec\"", "\"spec\":{},\"spec\""),
@@ -572,7 +572,7 @@ fn odd_input() -> Vec<(String, bool, i32, &'static str)> {
             "",
         ),
         (list, true, 1, ""),
-        // What is no object.
+        // Input that is not an object.
         ("hello\n".to_owned(), false, 2, "is not a Kubernetes object"),
         (
             POD.replace("kind: Pod", "apiVersion: v1"),
@@ -599,7 +599,7 @@ fn odd_input() -> Vec<(String, bool, i32, &'static str)> {
             0,
             "d has no pod template",
         ),
-        // Templates of charts, also where they happen to be YAML.
+        // Chart templates, also those that are valid YAML.
         (
             "kind: Pod\nmetadata:\n  name: {{ .Values.name }}\n".to_owned(),
             false,
@@ -618,7 +618,7 @@ fn odd_input() -> Vec<(String, bool, i32, &'static str)> {
             2,
             "`helm template`",
         ),
-        // Not a boolean, and not a number.
+        // Neither a boolean nor a number.
         (
             POD.replace("spec: {", "spec: {automountServiceAccountToken: .inf, "),
             false,
@@ -628,10 +628,10 @@ fn odd_input() -> Vec<(String, bool, i32, &'static str)> {
     ]
 }
 
-/// Each by itself: what is wrong with it is said, and all else is judged.
+/// Each input alone: its error is reported, and everything else is assessed.
 #[test]
-fn odd_input_is_named_and_takes_nothing_else_with_it() {
-    for (input, found, code, says) in odd_input() {
+fn malformed_input_is_reported_and_the_rest_is_assessed() {
+    for (input, found, code, says) in malformed_input() {
         let output = program(&["scan", "-"], &input);
         let text = |bytes| String::from_utf8(bytes).unwrap();
         let (out, error) = (text(output.stdout), text(output.stderr));
@@ -641,7 +641,7 @@ fn odd_input_is_named_and_takes_nothing_else_with_it() {
     }
 }
 
-/// Whoever reads only the output must not take it for all there is.
+/// A reader of the output alone must see that it is incomplete.
 #[test]
 fn outputs_say_that_input_could_not_be_read() {
     let dir = folder(&[("bad.yaml", "a: ["), ("good.yaml", POD)]);
@@ -663,7 +663,7 @@ fn outputs_say_that_input_could_not_be_read() {
     }
 }
 
-/// A large list is read item by item, and says the same as one that is read whole.
+/// The reports equal those of a list that is read as a whole.
 #[test]
 fn a_large_list_is_read_item_by_item() {
     let item = |number: usize, extra: &str| {
@@ -690,7 +690,7 @@ fn a_large_list_is_read_item_by_item() {
         .filter_map(|item| item["status"]["pods"].as_u64())
         .sum();
     assert_eq!(pods, 3_000);
-    // One item that cannot be parsed is told with its line; the others are judged.
+    // An item that cannot be parsed is reported with its line; the others are assessed.
     let (items, code, error) = scan_files(&[&dir.path().join("broken.yaml")], &[]);
     let pods: u64 = items
         .iter()

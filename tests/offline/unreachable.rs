@@ -1,4 +1,4 @@
-//! An API server that is silent or not there: the controller waits and ends when told to, a scan says so.
+//! An API server that hangs or is down: the controller waits and exits on SIGTERM, a scan prints an error.
 
 use std::{
     fs,
@@ -9,9 +9,9 @@ use std::{
 
 use crate::rig::{Controller, await_that, program};
 
-/// An API server that accepts connections and never answers cannot keep us from ending.
+/// The API server accepts connections and never answers.
 #[test]
-fn a_silent_api_server_at_the_start_cannot_hold_us() {
+fn the_controller_exits_while_the_api_server_does_not_answer() {
     let silent = TcpListener::bind("127.0.0.1:0").unwrap();
     let dir = tempfile::tempdir().unwrap();
     let kubeconfig = kubeconfig_for(dir.path(), &silent.local_addr().unwrap().to_string());
@@ -23,7 +23,7 @@ fn a_silent_api_server_at_the_start_cannot_hold_us() {
     assert!(took < Duration::from_secs(5), "{took:?}");
 }
 
-/// A kubeconfig for an API server of ours.
+/// A kubeconfig for this address.
 fn kubeconfig_for(dir: &Path, address: &str) -> PathBuf {
     let kubeconfig = dir.join("kubeconfig");
     let content = format!(
@@ -37,7 +37,7 @@ fn kubeconfig_for(dir: &Path, address: &str) -> PathBuf {
 }
 
 #[test]
-fn a_scan_without_an_api_server_says_so_once() {
+fn a_scan_without_an_api_server_prints_one_error() {
     let dir = tempfile::tempdir().unwrap();
     let kubeconfig = kubeconfig_for(dir.path(), "127.0.0.1:1");
     let scan = program(&["scan", "--kubeconfig", kubeconfig.to_str().unwrap()], "");
@@ -48,11 +48,11 @@ fn a_scan_without_an_api_server_says_so_once() {
 }
 
 #[test]
-fn an_api_server_that_is_not_there_is_waited_for() {
+fn the_controller_waits_for_an_api_server() {
     let dir = tempfile::tempdir().unwrap();
     let kubeconfig = kubeconfig_for(dir.path(), "127.0.0.1:1");
     let controller = Controller::start(&["--kubeconfig", kubeconfig.to_str().unwrap()]);
-    await_that("the trouble is logged", || {
+    await_that("the problem is logged", || {
         controller
             .log()
             .contains("the API server does not answer; retrying")

@@ -1,4 +1,4 @@
-//! A controller as a process, and what it tells.
+//! A controller process, its log and its metrics.
 
 use std::{
     fs,
@@ -14,10 +14,10 @@ use super::{PATIENCE, await_that, get, program_path, signal};
 /// The subcommand, on a free port.
 const LISTEN: [&str; 3] = ["controller", "--bind-address", "127.0.0.1:0"];
 
-/// A running controller; it is killed with this value.
+/// A running controller; it is killed when this value is dropped.
 pub struct Controller {
     process: Child,
-    /// Of one that must not outlive this process: it runs until this closes.
+    /// Of one that ends with the tests: it runs until this closes.
     _stdin: Option<ChildStdin>,
     address: String,
     log: PathBuf,
@@ -25,12 +25,12 @@ pub struct Controller {
 }
 
 impl Controller {
-    /// Starts one, and waits until it serves.
+    /// Starts one, and waits until it listens.
     pub fn start(args: &[&str]) -> Self {
         Self::start_with(args, &[])
     }
 
-    /// Starts one with an environment of its own.
+    /// Starts one with additional environment variables.
     pub fn start_with(args: &[&str], environment: &[(&str, &str)]) -> Self {
         let dir = tempfile::tempdir().unwrap();
         let log = dir.path().join("log");
@@ -40,8 +40,8 @@ impl Controller {
         Self::run(command, log, Some(dir))
     }
 
-    /// Starts one that nobody stops: it ends with this process.
-    pub fn until_the_end(args: &[&str], log: PathBuf) -> Self {
+    /// Starts one that is never dropped: it ends with this process.
+    pub fn start_detached(args: &[&str], log: PathBuf) -> Self {
         let mut command = Command::new("sh");
         let script = r#""$@" & cat >/dev/null; kill $!"#;
         command.args(["-c", script, "sh"]).arg(program_path());
@@ -59,11 +59,11 @@ impl Controller {
             log,
             _dir: dir,
         };
-        await_that("the controller serves", || {
+        await_that("the controller listens", || {
             let log = controller.log();
             assert!(
                 controller.process.try_wait().unwrap().is_none(),
-                "the controller ended: {log}"
+                "the controller exited: {log}"
             );
             let address = log
                 .split("address=")
@@ -77,14 +77,14 @@ impl Controller {
         controller
     }
 
-    /// Waits until it has read the cluster.
+    /// Waits until it is ready: it has read the cluster.
     pub fn await_ready(&self) {
         await_that("the controller is ready", || {
             self.get("/readyz").is_some_and(|(code, _)| code == 200)
         });
     }
 
-    /// What it logged so far.
+    /// Its log so far.
     pub fn log(&self) -> String {
         fs::read_to_string(&self.log).unwrap()
     }
@@ -94,17 +94,17 @@ impl Controller {
         self.process.id()
     }
 
-    /// Where it serves.
+    /// Its address.
     pub fn address(&self) -> &str {
         &self.address
     }
 
-    /// Status and body of a path; `None` when nobody answers.
+    /// Status and body of a path; `None` without an answer.
     pub fn get(&self, path: &str) -> Option<(u16, String)> {
         get(&self.address, path)
     }
 
-    /// The value of a series, spelled as in the exposition text; 0 where it is not there.
+    /// The value of a series, spelled as in the exposition text; 0 if it is missing.
     pub fn metric(&self, series: &str) -> f64 {
         let (_, text) = self.get("/metrics").expect("the controller serves metrics");
         let line = text
@@ -113,7 +113,7 @@ impl Controller {
         line.map_or(0.0, |value| value.parse().unwrap())
     }
 
-    /// Writes of reports so far.
+    /// The number of report writes so far.
     pub fn writes(&self) -> f64 {
         let of = |operation| {
             self.metric(&format!(
@@ -126,7 +126,7 @@ impl Controller {
             .sum()
     }
 
-    /// Waits until it has nothing to do: nothing written for a second.
+    /// Waits until it is idle: no write for a second.
     pub fn settle(&self) {
         let (mut writes, mut since) = (self.writes(), Instant::now());
         let deadline = Instant::now() + PATIENCE;
@@ -140,7 +140,7 @@ impl Controller {
         }
     }
 
-    /// Sends SIGTERM, and says how and how soon it ended.
+    /// Sends SIGTERM; returns the exit status, the time it took, and the log.
     pub fn terminate(mut self) -> (ExitStatus, Duration, String) {
         let asked = Instant::now();
         signal("TERM", self.pid());

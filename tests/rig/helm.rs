@@ -1,4 +1,4 @@
-//! The pinned helm, and what it makes of our chart.
+//! The pinned helm, and the chart as it renders it.
 
 use std::{
     fs,
@@ -12,18 +12,18 @@ use serde_json::Value;
 
 use super::{ControlPlane, built, run};
 
-/// Our chart.
+/// The chart.
 pub const CHART: &str = "deploy/chart";
-/// The namespace and the release of the tests, which are those of `deploy/install.yaml`.
+/// The namespace and the release of the tests, the same as in `deploy/install.yaml`.
 pub const RELEASE: &str = "token-exposure";
 
-/// The folder of helm and of the CustomResourceDefinitions of the Prometheus operator.
+/// The directory of helm and of the CustomResourceDefinitions of the Prometheus operator.
 pub fn tools() -> PathBuf {
     static TOOLS: OnceLock<PathBuf> = OnceLock::new();
     TOOLS.get_or_init(|| built("tests/tools/build.sh")).clone()
 }
 
-/// Runs helm without a cluster, or with one that the environment of the command names.
+/// Runs helm without a cluster, unless the environment of the command names one.
 fn command(args: &[&str]) -> Command {
     let home = Path::new(env!("CARGO_TARGET_TMPDIR")).join("helm");
     let mut command = Command::new(tools().join("helm"));
@@ -32,7 +32,7 @@ fn command(args: &[&str]) -> Command {
         command.env(format!("HELM_{part}_HOME"), &home);
     }
     command.env_remove("KUBECONFIG");
-    // It ends too soon to collect garbage.
+    // It exits too soon to need garbage collection.
     command.env("GOGC", "off");
     command
 }
@@ -42,7 +42,7 @@ pub fn helm(args: &[&str]) -> Output {
     run(&mut command(args), "")
 }
 
-/// What the chart renders in the namespace `token-exposure`, or why it does not.
+/// The chart rendered in the namespace `token-exposure`, or the error.
 pub fn render(args: &[&str]) -> Result<String, String> {
     let output = helm(&[&["template", RELEASE, CHART, "-n", RELEASE], args].concat());
     if output.status.success() {
@@ -52,7 +52,7 @@ pub fn render(args: &[&str]) -> Result<String, String> {
     }
 }
 
-/// The objects of a rendering.
+/// The objects of a rendered chart.
 pub fn objects(manifests: &str) -> Vec<Value> {
     serde_yaml::Deserializer::from_str(manifests)
         .map(|document| Value::deserialize(document).unwrap())
@@ -60,7 +60,7 @@ pub fn objects(manifests: &str) -> Vec<Value> {
         .collect()
 }
 
-/// The arguments that a rendering gives the controller, without the subcommand.
+/// The arguments that a rendered chart gives the controller, without the subcommand.
 pub fn controller_args(objects: &[Value]) -> Vec<String> {
     let deployment = objects
         .iter()
@@ -73,7 +73,7 @@ pub fn controller_args(objects: &[Value]) -> Vec<String> {
     args
 }
 
-/// The values files of `deploy/chart/ci`: each sets what another toggle does.
+/// The values files in `deploy/chart/ci`: each sets other options.
 pub fn values_files() -> Vec<PathBuf> {
     let entries = fs::read_dir(Path::new(CHART).join("ci")).unwrap();
     let mut files: Vec<_> = entries.map(|entry| entry.unwrap().path()).collect();
@@ -91,7 +91,7 @@ impl ControlPlane {
         run(&mut helm, "")
     }
 
-    /// Runs helm as an administrator; its output, or a panic with its error.
+    /// Runs helm as an administrator; returns its output, or panics with its error.
     pub fn helm(&self, args: &[&str]) -> String {
         let output = self.try_helm(args);
         let error = String::from_utf8_lossy(&output.stderr);
@@ -99,13 +99,13 @@ impl ControlPlane {
         String::from_utf8(output.stdout).unwrap()
     }
 
-    /// Installs the chart with these values, over what is there.
+    /// Installs or upgrades the chart with these values.
     pub fn release(&self, values: &str) -> String {
         let over = ["--take-ownership", "--force-conflicts", "--set", values];
         self.helm(&[&["upgrade", "--install", RELEASE, CHART], &over[..]].concat())
     }
 
-    /// The namespace that `deploy/` ships, which enforces the `restricted` standard.
+    /// Creates the namespace that `deploy/` ships, which enforces the `restricted` standard.
     pub fn own_namespace(&self) {
         self.kubectl(&["apply", "-f", "deploy/namespace.yaml"]);
     }

@@ -1,4 +1,4 @@
-//! What tests on the real control plane share: start it, speak to it, run our program against it.
+//! Shared by the tests on the real control plane: start it, use it, run the program against it.
 #![allow(
     dead_code,
     unreachable_pub,
@@ -33,10 +33,10 @@ use token_exposure::{files, index::Index, model::LabelSelector};
 
 pub use self::{controller::Controller, plane::ControlPlane};
 
-/// Our program.
+/// The program under test.
 pub const PROGRAM: &str = env!("CARGO_BIN_EXE_token-exposure");
 
-/// Our program, or the one that the environment names: measurements want the release build.
+/// The program under test, or the one in the environment: measurements use the release build.
 pub fn program_path() -> PathBuf {
     std::env::var_os("TOKEN_EXPOSURE").map_or_else(|| PROGRAM.into(), PathBuf::from)
 }
@@ -48,7 +48,7 @@ pub fn kubectl() -> PathBuf {
         .join("kubectl")
 }
 
-/// The folder of what a script builds once, which it prints.
+/// The directory that a build script prints; it builds only once.
 fn built(script: &str) -> PathBuf {
     let built = Command::new(script).output().unwrap();
     let error = String::from_utf8_lossy(&built.stderr);
@@ -56,10 +56,10 @@ fn built(script: &str) -> PathBuf {
     PathBuf::from(String::from_utf8(built.stdout).unwrap().trim())
 }
 
-/// How long anything that has to come may take: these machines are shared.
+/// The timeout for anything that the tests wait for: these machines are shared.
 pub const PATIENCE: Duration = Duration::from_secs(30);
 
-/// Waits until something holds.
+/// Waits until a condition holds.
 pub fn await_that(what: &str, mut holds: impl FnMut() -> bool) {
     let deadline = Instant::now() + PATIENCE;
     while !holds() {
@@ -68,7 +68,7 @@ pub fn await_that(what: &str, mut holds: impl FnMut() -> bool) {
     }
 }
 
-/// Compares a file with what it should be, or writes it where `make generate` asks for that.
+/// Compares a file with its expected content, or writes it for `make generate`.
 pub fn fresh(path: &str, wanted: &str) {
     if std::env::var_os("UPDATE").is_some() {
         fs::write(path, wanted).unwrap();
@@ -77,7 +77,7 @@ pub fn fresh(path: &str, wanted: &str) {
     assert!(fresh, "{path} is stale: run `make generate`");
 }
 
-/// The same of the part of a document that stands between two marks.
+/// The same for the part of a document between two marks.
 pub fn fresh_section(path: &str, name: &str, wanted: &str) {
     let text = fs::read_to_string(path).unwrap();
     let begin = format!("<!-- {name}: written by `make generate` -->\n");
@@ -87,7 +87,7 @@ pub fn fresh_section(path: &str, name: &str, wanted: &str) {
     fresh(path, &[&text[..from], wanted, &text[to..]].concat());
 }
 
-/// Status and body of a path at an address; `None` when nobody answers.
+/// Status and body of a path at an address; `None` without an answer.
 pub fn get(address: &str, path: &str) -> Option<(u16, String)> {
     let mut stream = TcpStream::connect(address).ok()?;
     write!(stream, "GET {path} HTTP/1.0\r\nHost: test\r\n\r\n").ok()?;
@@ -97,7 +97,7 @@ pub fn get(address: &str, path: &str) -> Option<(u16, String)> {
     Some((head.split(' ').nth(1)?.parse().ok()?, body.to_owned()))
 }
 
-/// What tests that speak to the API server by themselves run in.
+/// The runtime for tests that use the API server directly.
 pub fn runtime() -> tokio::runtime::Runtime {
     let mut runtime = tokio::runtime::Builder::new_current_thread();
     runtime.enable_all().build().unwrap()
@@ -112,7 +112,7 @@ pub fn signal(name: &str, pid: u32) {
     assert!(sent.success());
 }
 
-/// Runs our program.
+/// Runs the program.
 pub fn program(args: &[&str], stdin: &str) -> Output {
     run(Command::new(PROGRAM).args(args), stdin)
 }
@@ -128,7 +128,7 @@ pub fn inspect(args: &[&str], stdin: &str) -> (Option<i32>, String, String) {
     )
 }
 
-/// Scans in a folder: exit code, standard output and standard error.
+/// Scans in a directory: exit code, standard output and standard error.
 pub fn scan_in(dir: &Path, args: &[&str]) -> (i32, String, String) {
     let mut scan = Command::new(PROGRAM);
     let output = run(scan.arg("scan").args(args).current_dir(dir), "");
@@ -140,7 +140,7 @@ pub fn scan_in(dir: &Path, args: &[&str]) -> (i32, String, String) {
     )
 }
 
-/// Scans files, all accounts, as JSON: the items and the exit code.
+/// Scans files for all accounts, as JSON: the items, the exit code and standard error.
 pub fn scan_files(paths: &[&Path], args: &[&str]) -> (Vec<Value>, i32, String) {
     let paths: Vec<_> = paths.iter().map(|path| path.to_str().unwrap()).collect();
     let output = program(
@@ -172,7 +172,7 @@ pub fn load(file: &Path, index: &mut Index) -> files::Outcome {
     files::load(&[file.to_owned()], &wanted, index)
 }
 
-/// Runs a program with some standard input.
+/// Runs a program with this standard input.
 pub fn run(command: &mut Command, stdin: &str) -> Output {
     let mut child = command
         .stdin(Stdio::piped())
@@ -180,7 +180,7 @@ pub fn run(command: &mut Command, stdin: &str) -> Output {
         .stderr(Stdio::piped())
         .spawn()
         .expect("it starts");
-    // Who does not read it has closed it.
+    // A program that does not read its standard input has closed it.
     let _ = child.stdin.take().unwrap().write_all(stdin.as_bytes());
     child.wait_with_output().unwrap()
 }

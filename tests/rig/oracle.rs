@@ -1,5 +1,5 @@
-//! What the real API server says, in our words: what a pod carries after admission, and how far the
-//! permissions of an account go.
+//! The answers of the real API server in the types of the program: what a pod carries after admission,
+//! and the level of an account's permissions.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -24,16 +24,16 @@ use token_exposure::{
 
 use super::{ControlPlane, program};
 
-/// A Secret that holds a token of the account, wherever a pod shows it.
+/// A Secret that holds a token of the account.
 pub const TOKEN_SECRET: &str = "legacy";
 
-/// What we say that a pod carries for its own account; predicted where it has no uid yet.
+/// What the program finds that a pod carries for its own account; a prediction if it has no uid yet.
 pub fn carried(pod: &Value, account: &str, automount: Option<bool>) -> Vec<Carrier> {
     let pod: wire::Pod = serde_json::from_value(pod.clone()).unwrap();
     carried_by(&Pods::facts(&pod, &Config::default()), account, automount)
 }
 
-/// What we say that the pods of a Deployment with the spec of this pod will carry.
+/// What the program predicts for the pods of a Deployment with this pod spec.
 pub fn carried_by_template(pod: &Value, account: &str, automount: Option<bool>) -> Vec<Carrier> {
     let deployment = json!({ "spec": { "template": pod } });
     let deployment: wire::Templated = serde_json::from_value(deployment).unwrap();
@@ -59,10 +59,10 @@ fn carried_by(pod: &PodFacts, account: &str, automount: Option<bool>) -> Vec<Car
     carriers(pod, &bearer)
 }
 
-/// What must be equal; of a live pod, nobody can tell whether its account switched the token off
-/// before or after a volume of the injected shape got into it.
+/// What must be equal. In a live pod, a volume with the shape of an auto-mounted token does not show
+/// whether the account disabled automount before or after it was added.
 pub fn comparable(carriers: Vec<Carrier>, told_apart: bool) -> BTreeSet<Carrier> {
-    // One for each container: those of two sources are not folded into one.
+    // One for each container: those of two sources are not merged.
     let single = carriers.into_iter().flat_map(|carrier| {
         let containers = carrier.containers.clone().into_iter();
         containers.map(move |container| Carrier {
@@ -86,7 +86,7 @@ pub fn comparable(carriers: Vec<Carrier>, told_apart: bool) -> BTreeSet<Carrier>
         .collect()
 }
 
-/// The groups that every ServiceAccount of a namespace is in.
+/// The groups of every ServiceAccount in a namespace.
 pub fn groups(namespace: &str) -> Vec<String> {
     vec![
         "system:serviceaccounts".to_owned(),
@@ -95,7 +95,7 @@ pub fn groups(namespace: &str) -> Vec<String> {
     ]
 }
 
-/// Whether RBAC allows one atom to somebody, asked of the API server.
+/// Whether RBAC allows one atom to a user, according to the API server.
 pub async fn allowed(
     client: &Client,
     user: &str,
@@ -123,7 +123,7 @@ pub async fn allowed(
                 group: Some(group.to_owned()),
                 resource: Some(resource.to_owned()),
                 subresource: subresource.map(str::to_owned),
-                // An atom for any name is witnessed by a name that no rule has.
+                // A name that no rule has stands for any name.
                 name: Some(name.unwrap_or("any-other-name").to_owned()),
                 namespace: Some(namespace.to_owned()),
                 ..Default::default()
@@ -147,8 +147,8 @@ pub async fn allowed(
     review.status.unwrap().allowed
 }
 
-/// What the API server says of an account: the highest level at which it allows something of these
-/// rules, anywhere, that it does not allow to everybody.
+/// The level of an account according to the API server: the highest at which it allows something of
+/// these rules, in any namespace, that it does not allow to every user.
 pub async fn level(
     client: &Client,
     account: &ServiceAccountRef,
@@ -173,7 +173,7 @@ pub async fn level(
     });
     let identities = &identities;
     let levels = stream::iter(places).map(|(atom, namespace)| async move {
-        // From wide to narrow: an atom belongs to the widest that has it.
+        // From wide to narrow: an atom counts at the widest level that has it.
         for ((user, groups), level) in identities.iter().zip([
             Level::None,
             Level::Inherited,
@@ -195,7 +195,7 @@ pub async fn level(
         .await
 }
 
-/// What the API server adds to a report, and the time of its condition.
+/// The report without what the API server adds, and without the time of its condition.
 fn without_server_fields(report: &Value) -> Value {
     let mut report = report.clone();
     let (name, namespace) = (
@@ -222,9 +222,9 @@ fn reports(list: &Value) -> Vec<Value> {
         .collect()
 }
 
-/// The live reports of a controller that has settled; a scan of the cluster and scans of its dumps say
-/// the same.
-pub fn one_answer(plane: &ControlPlane, scope: &str) -> Vec<Value> {
+/// The live reports of an idle controller, which equal a scan of the cluster and scans of its dumps.
+/// The controller must have settled.
+pub fn reports_equal_to_scans(plane: &ControlPlane, scope: &str) -> Vec<Value> {
     let live = reports(&plane.get(&["ter", "-A"]));
     let args = ["-o", "json", "--report-scope", scope];
     let scan = plane.scan(&[&["-A"], &args[..]].concat());

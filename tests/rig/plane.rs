@@ -1,4 +1,4 @@
-//! A real control plane: start it, speak to it as an administrator, run our controller against it.
+//! A real control plane: start it, use it as an administrator, run the controller against it.
 
 use std::{
     fs,
@@ -17,11 +17,11 @@ use tokio::runtime::Runtime;
 
 use super::{Controller, PATIENCE, await_that, kubectl, program, run, runtime, signal};
 
-/// How many control planes may start at a time: the start of one keeps both cores of a small machine busy.
+/// How many control planes may start at a time: one start keeps both cores of a small machine busy.
 const STARTS: usize = 2;
 static STARTING: (Mutex<usize>, Condvar) = (Mutex::new(0), Condvar::new());
 
-/// The right to start one, among those who wait for it.
+/// A permit to start one.
 struct Start;
 
 impl Start {
@@ -44,27 +44,27 @@ impl Drop for Start {
     }
 }
 
-/// A control plane; it ends with this value, or with this process, and leaves no file behind.
+/// A control plane; it stops when this value is dropped or this process ends, and leaves no files behind.
 pub struct ControlPlane {
     dir: PathBuf,
     process: Child,
     /// It runs until this closes.
     stdin: Option<ChildStdin>,
-    /// The API server that took the place of the first, if one did.
+    /// The restarted API server, if it was restarted.
     api_server: Mutex<Option<Child>>,
-    /// What asks as an administrator, once something was asked.
+    /// The administrator's client, created on first use.
     asking: Mutex<Option<(Runtime, Client)>>,
 }
 
 impl ControlPlane {
-    /// Starts one with further flags for kube-apiserver, and installs `deploy/install.yaml`.
+    /// Starts one with more flags for kube-apiserver, and installs `deploy/install.yaml`.
     pub fn start(flags: &[&str]) -> Self {
         let plane = Self::bare(flags);
         plane.install();
         plane
     }
 
-    /// Starts one without anything of ours.
+    /// Starts one without our manifests.
     pub fn bare(flags: &[&str]) -> Self {
         Self::bare_in(tempfile::tempdir().unwrap().keep(), flags)
     }
@@ -86,7 +86,7 @@ impl ControlPlane {
             .unwrap();
         assert_eq!(
             said, "ready\n",
-            "the control plane cannot be had: see standard error for the reason"
+            "the control plane did not start: see standard error"
         );
         Self {
             dir,
@@ -99,7 +99,7 @@ impl ControlPlane {
 
     /// Starts one that writes an audit log, with `deploy/install.yaml` installed.
     pub fn audited(flags: &[&str]) -> Self {
-        // Of what is answered to requests for Secrets, all is logged.
+        // Responses to requests for Secrets are logged in full.
         let secrets = "{level: RequestResponse, resources: [{resources: [secrets]}]}";
         let rules =
             format!("omitStages: [RequestReceived]\nrules: [{secrets}, {{level: Metadata}}]\n");
@@ -117,7 +117,7 @@ impl ControlPlane {
         plane
     }
 
-    /// The requests of our own account, as the API server logged them.
+    /// The requests of our account in the audit log.
     pub fn own_requests(&self) -> Vec<Value> {
         let own = "system:serviceaccount:token-exposure:token-exposure";
         let mut requests = self.requests();
@@ -125,10 +125,10 @@ impl ControlPlane {
         requests
     }
 
-    /// All requests, as the API server logged them.
+    /// All requests in the audit log.
     pub fn requests(&self) -> Vec<Value> {
         let log = fs::read_to_string(self.file("audit.log")).unwrap();
-        // The API server still writes: its last line may be half there.
+        // The API server is still writing: the last line may be incomplete.
         let (whole_lines, _) = log.rsplit_once('\n').unwrap();
         let events = whole_lines
             .lines()
@@ -140,7 +140,7 @@ impl ControlPlane {
         self.apply(&fs::read_to_string("deploy/install.yaml").unwrap());
     }
 
-    /// A file of the control plane's folder.
+    /// A file in the control plane's directory.
     pub fn file(&self, name: &str) -> PathBuf {
         self.dir.join(name)
     }
@@ -161,8 +161,8 @@ impl ControlPlane {
             .unwrap()
     }
 
-    /// Kills the API server and starts it again on the same data: its watch cache forgets what came
-    /// before, so that no watch can be resumed.
+    /// Kills the API server and starts it again with the same data: its watch cache is empty, so that no
+    /// watch can be resumed.
     pub fn restart_api_server(&self) {
         let mut running = self.api_server.lock().unwrap();
         let pid = running
@@ -194,7 +194,7 @@ impl ControlPlane {
         await_that("the API server is ready again", ready);
     }
 
-    /// Runs kubectl as an administrator; its output, or a panic with its error.
+    /// Runs kubectl as an administrator; returns its output, or panics with its error.
     pub fn kubectl(&self, args: &[&str]) -> String {
         let output = self.try_kubectl(args, "");
         let error = String::from_utf8_lossy(&output.stderr);
@@ -202,16 +202,16 @@ impl ControlPlane {
         String::from_utf8(output.stdout).unwrap()
     }
 
-    /// Runs kubectl with some standard input.
+    /// Runs kubectl with this standard input.
     pub fn try_kubectl(&self, args: &[&str], stdin: &str) -> Output {
         let mut kubectl = Command::new(kubectl());
         kubectl.args(args).env("KUBECONFIG", self.kubeconfig());
-        // It ends too soon to collect garbage.
+        // It exits too soon to need garbage collection.
         kubectl.env("GOGC", "off");
         run(&mut kubectl, stdin)
     }
 
-    /// Applies manifests. The API server checks them; kubectl would take a second to do so before.
+    /// Applies manifests. The API server validates them; validation by kubectl would take another second.
     pub fn apply(&self, manifests: &str) {
         let unchecked = ["apply", "--server-side", "--validate=false", "-f", "-"];
         let output = self.try_kubectl(&unchecked, manifests);
@@ -222,13 +222,13 @@ impl ControlPlane {
         );
     }
 
-    /// What `kubectl get … -o json` prints.
+    /// The output of `kubectl get … -o json`.
     pub fn get(&self, args: &[&str]) -> Value {
         serde_json::from_str(&self.kubectl(&[&["get", "-o", "json"], args].concat())).unwrap()
     }
 
-    /// What the API server answers an administrator; `None` where there is no such thing. Other than kubectl, it
-    /// costs next to nothing, so that one may ask again and again.
+    /// The API server's answer to an administrator; `None` if there is no such object. Unlike kubectl, it is cheap
+    /// enough for polling.
     fn ask(&self, path: &str) -> Result<Option<Value>, kube::Error> {
         let mut asking = self.asking.lock().unwrap_or_else(PoisonError::into_inner);
         let (runtime, client) = asking.get_or_insert_with(|| {
@@ -243,11 +243,11 @@ impl ControlPlane {
         }
     }
 
-    /// Creates a namespace and waits for its `default` account, without which no pod can be made.
+    /// Creates a namespace and waits for its `default` account, without which no pod can be created.
     pub fn namespace(&self, name: &str) {
         self.kubectl(&["create", "namespace", name]);
         let account = format!("/api/v1/namespaces/{name}/serviceaccounts/default");
-        await_that("the default account is made", || {
+        await_that("the default account is created", || {
             self.ask(&account).is_ok_and(|found| found.is_some())
         });
     }
@@ -265,7 +265,7 @@ impl ControlPlane {
         Some((word("verdict")?, word("reason").unwrap_or_default()))
     }
 
-    /// Waits until an account's report says this; `None` waits until there is none.
+    /// Waits for this verdict and reason of an account's report, or with `None` until there is no report.
     pub fn await_report(&self, namespace: &str, account: &str, expected: Option<(&str, &str)>) {
         let deadline = Instant::now() + PATIENCE;
         loop {
@@ -284,8 +284,8 @@ impl ControlPlane {
         }
     }
 
-    /// A kubeconfig of our own account, with the rights that `deploy/` ships and no others, and in our
-    /// namespace, as a pod is.
+    /// A kubeconfig of our account, with exactly the permissions that `deploy/` ships, and in our namespace,
+    /// as in a pod.
     pub fn own_kubeconfig(&self) -> PathBuf {
         let token = self.kubectl(&["create", "token", "-n", "token-exposure", "token-exposure"]);
         let kubeconfig = fs::read_to_string(self.kubeconfig())
@@ -297,7 +297,7 @@ impl ControlPlane {
         path
     }
 
-    /// Runs the controller as our own account, and waits until it is ready.
+    /// Runs the controller as our account, and waits until it is ready.
     pub fn controller(&self, args: &[&str]) -> Controller {
         let kubeconfig = self.own_kubeconfig();
         let own = ["--kubeconfig", kubeconfig.to_str().unwrap()];
@@ -306,7 +306,7 @@ impl ControlPlane {
         controller
     }
 
-    /// A client with an administrator's rights.
+    /// A client with an administrator's permissions.
     pub async fn client(&self) -> Client {
         let kubeconfig = kube::config::Kubeconfig::read_from(self.kubeconfig()).unwrap();
         let options = kube::config::KubeConfigOptions::default();

@@ -1,4 +1,4 @@
-//! A real Prometheus that scrapes our controller, and promtool.
+//! A real Prometheus that scrapes the controller, and promtool.
 
 use std::{
     fmt::Write,
@@ -12,10 +12,10 @@ use tempfile::TempDir;
 
 use super::{await_that, get, run};
 
-/// The rules that the chart ships.
+/// The alert rules of the chart.
 pub const ALERTS: &str = "deploy/chart/files/alerts.yaml";
 
-/// A running Prometheus; it ends with this value.
+/// A running Prometheus; it is killed when this value is dropped.
 pub struct Prometheus {
     process: Child,
     address: String,
@@ -23,14 +23,14 @@ pub struct Prometheus {
 }
 
 impl Prometheus {
-    /// Starts one that scrapes an address every second, as the chart's monitors say, and evaluates the
-    /// rules of the chart.
+    /// Starts one that scrapes an address every second, as the chart's monitors do, and evaluates the
+    /// chart's rules.
     pub fn scraping(target: &str) -> Self {
         Self::start(&[target], &fs::read_to_string(ALERTS).unwrap(), "")
     }
 
-    /// Starts one that scrapes several replicas, evaluates these rules, and remembers what an OpenMetrics
-    /// text says.
+    /// Starts one that scrapes several replicas, evaluates these rules, and contains the samples of an
+    /// OpenMetrics text.
     pub fn start(replicas: &[&str], rules: &str, history: &str) -> Self {
         let dir = tempfile::tempdir().unwrap();
         let write = |name: &str, text: &str| {
@@ -51,7 +51,7 @@ impl Prometheus {
                 String::from_utf8_lossy(&written.stderr)
             );
         }
-        // The monitors' targets say which namespace and pod they are.
+        // The labels that the monitors' targets have.
         let target = |(number, address)| {
             let labels =
                 json!({ "namespace": "token-exposure", "pod": format!("replica-{number}") });
@@ -88,14 +88,14 @@ impl Prometheus {
         prometheus
     }
 
-    /// What its API answers.
+    /// A response of its API.
     pub fn api(&self, path: &str) -> Value {
         let (code, body) = get(&self.address, &format!("/api/v1/{path}")).unwrap();
         assert_eq!(code, 200, "{path}: {body}");
         serde_json::from_str(&body).unwrap()
     }
 
-    /// The alerts of a name that fire.
+    /// The firing alerts with this name.
     pub fn firing(&self, alert: &str) -> Vec<Value> {
         let alerts = self.api("alerts")["data"]["alerts"].take();
         let mut alerts = alerts.as_array().unwrap().clone();
@@ -103,7 +103,7 @@ impl Prometheus {
         alerts
     }
 
-    /// The values of the samples that an expression comes to.
+    /// The values of the samples that an expression evaluates to.
     pub fn samples(&self, expression: &str) -> Vec<f64> {
         let mut query = String::new();
         for byte in expression.bytes() {

@@ -1,11 +1,11 @@
-# Sourced by the demo and by the scripts that build Go programs: progress, processes, and the cache of what was built.
+# Sourced by the demo and by the scripts that build Go programs: progress, processes, and the cache of builds.
 
-# One live line on a terminal; elsewhere a line for what takes 5 s, then one every 12 s, so that a log stays short.
+# One live line on a terminal; elsewhere a line for what takes 5 s, then one every 12 s, to keep logs short.
 if [ -t 2 ] && [ -z "${CI:-}" ] && [ "${TERM:-dumb}" != dumb ]; then live=1; else live=; fi
 shown=-7
 
 show() { # TEXT
-    # Whoever runs several builds at once shows them in one line: it names a file to read from.
+    # A caller of several builds shows them in one line: it names a file for each to write to.
     if [ -n "${PROGRESS:-}" ]; then
         printf '%s\n' "$1" >"$PROGRESS.new"
         mv "$PROGRESS.new" "$PROGRESS"
@@ -20,7 +20,7 @@ show() { # TEXT
     fi
 }
 
-unshow() { # the live line makes room for what stays
+unshow() { # clears the live line
     shown=$((SECONDS - 7))
     [ -z "$live" ] || [ -n "${PROGRESS:-}" ] || printf '\r\033[K' >&2
 }
@@ -30,7 +30,7 @@ die() { say "$*"; exit 1; }
 
 elapsed() { printf '%d:%02d' $((SECONDS / 60)) $((SECONDS % 60)); }
 
-# A process group of its own, so that `end` reaches the compilers too. Sets `started`.
+# A separate process group, so that `end` reaches the compilers too. Sets `started`.
 start() { # COMMAND…
     set -m
     "$@" </dev/null 8>&- 9>&- &
@@ -46,7 +46,7 @@ end() { # PID…: ends what `start` began, the newest first, and waits for it
     done
 }
 
-watch() { # PID FUNCTION: shows what the function prints until the process ends, and returns as it did
+watch() { # PID FUNCTION: shows what the function prints until the process ends, and returns its exit status
     while kill -0 "$1" 2>/dev/null; do
         show "$("$2")"
         sleep 0.5
@@ -55,10 +55,10 @@ watch() { # PID FUNCTION: shows what the function prints until the process ends,
     wait "$1" 2>/dev/null
 }
 
-# A result is kept in $bin, named after all that decides on it: go.mod, go.sum and build.sh. The functions below print
-# that folder and end the script as soon as it is there. The script defines `complete DIR`, which says whether it is.
+# A build is kept in $bin, named after all it depends on: go.mod, go.sum and build.sh. The functions below print
+# that directory and exit as soon as it exists. The script defines `complete DIR`, which checks it.
 
-given() { # VARIABLE WHAT: the folder that the variable names, if it names one
+given() { # VARIABLE WHAT: the directory that the variable names, if it is set
     local dir=${!1:-}
     [ -n "$dir" ] || return 0
     complete "$dir" || die "$1=$dir lacks $2"
@@ -73,7 +73,7 @@ cached() { # NAME VERSION [--if-cached]
     [ "${3:-}" != --if-cached ] || exit 1
 }
 
-# From here on no other run builds the same; sets `partial`, a folder that vanishes if the build is cut short.
+# From here on no other process builds the same; sets `partial`, a directory that is removed if it is interrupted.
 begin() { # NAME WHAT
     mkdir -p "$cache"
     exec 9>"$cache/lock"
@@ -88,7 +88,7 @@ begin() { # NAME WHAT
     [ -n "${PROGRESS:-}" ] || say "$2"
 }
 
-# `go build -v` names each package that it compiles, `go list -deps` all that there are.
+# `go build -v` prints each package that it compiles, `go list -deps` all packages.
 go_build() { # NAME FLAG… -- PACKAGE…
     local name=$1 log=$partial.log deps=$partial.deps flags=() total
     shift
@@ -116,7 +116,7 @@ go_build() { # NAME FLAG… -- PACKAGE…
     started=
 }
 
-keep() { # makes the finished folder the result
+keep() { # renames the finished directory to the result
     chmod -R u=rwX,go=rX "$partial"
     rm -rf "$bin"
     mv "$partial" "$bin"

@@ -1,6 +1,6 @@
-//! The rules, case by case: manifests, what must be said of an account, and what the real API server
-//! says to the same. The ids are those of the catalogue of rules; `cargo test --test vectors A01` runs
-//! one. A case is read as a file, or as a live object where it has a uid.
+//! The rules, case by case: manifests, the expected answer for an account, and the answer of the real API
+//! server. The ids are those of the catalogue of rules; `cargo test --test vectors A01` runs one. A case
+//! is read as a file, or as a live object where it has a uid.
 #![allow(
     clippy::unwrap_used,
     clippy::panic,
@@ -26,7 +26,7 @@ mod tokens;
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Cases {
-    /// Objects that every case has besides its own.
+    /// Objects that every case has in addition to its own.
     #[serde(default)]
     common: Vec<Value>,
     cases: Vec<Case>,
@@ -41,21 +41,21 @@ struct Case {
     server: Asked,
     #[serde(default)]
     objects: Vec<Value>,
-    /// The rules of a ClusterRole `r` that a binding `b` gives to vb/s.
+    /// The rules of a ClusterRole `r` that a binding `b` grants to vb/s.
     #[serde(default)]
     rules: Vec<Value>,
     /// The kind of that binding.
     #[serde(default)]
     binding: BindingKind,
-    /// The input is the dump of a cluster: what is not in it does not exist.
+    /// The input is the dump of a cluster: an object that is not in it does not exist.
     #[serde(default)]
     dump: bool,
     #[serde(default = "yes")]
     rbac_enforced: bool,
-    /// What the API server accepts; all there is.
+    /// The audiences that the API server accepts.
     #[serde(default)]
     api_audiences: Vec<String>,
-    /// The beginnings of what is said of objects that the API server would reject.
+    /// How the messages about objects that the API server would reject begin.
     #[serde(default)]
     refused: Vec<String>,
     /// Single requests of vb/s.
@@ -69,16 +69,16 @@ const fn yes() -> bool {
     true
 }
 
-/// What the real API server is asked.
+/// What the real API server is asked about.
 #[derive(Clone, Copy, Default, PartialEq, Deserialize)]
 #[serde(rename_all = "lowercase")]
 enum Asked {
-    /// What the pods carry, and what the accounts may do.
+    /// What the pods carry, and what the accounts are allowed.
     #[default]
     All,
-    /// Only what the pods carry: the case is one of another cluster, or of another past.
+    /// Only what the pods carry: the case is of another cluster or an older version.
     Pods,
-    /// It must refuse an object of the case.
+    /// It must reject an object of the case.
     Refuses,
 }
 
@@ -107,7 +107,7 @@ struct Expected {
     level: Option<String>,
     /// `Source from audience seconds path containers…`, one line for each token.
     carriers: Option<Vec<String>>,
-    /// `Effect caveat Kind name Subject`, one line for each binding; those that everybody has are left out.
+    /// `Effect caveat Kind name Subject`, one line for each binding, without the default permissions.
     grants: Option<Vec<String>>,
     /// The same for those that widen the default permissions.
     widened: Option<Vec<String>>,
@@ -148,7 +148,7 @@ impl Case {
         objects
     }
 
-    /// The case as we read it, and what we say of objects that the API server would reject.
+    /// The case as the program reads it, and its messages about objects that the API server would reject.
     fn read(&self, common: &[Value]) -> (Index, Vec<String>) {
         let dir = tempfile::tempdir().unwrap();
         let file = dir.path().join("case.json");
@@ -166,13 +166,13 @@ impl Case {
         (index, warnings.map(|warning| warning.message).collect())
     }
 
-    /// What we say of each account that the case is about.
+    /// The exposure of each account that the case is about.
     fn assess(&self, index: &Index) -> BTreeMap<String, Exposure> {
         let account = |name: &String| (name.clone(), index.assess(&account(name)));
         self.expect.keys().map(account).collect()
     }
 
-    /// Our answers are the expected ones.
+    /// The answers are the expected ones.
     fn check(&self, common: &[Value]) -> Result<(), Failed> {
         let (index, warnings) = self.read(common);
         let exposures = self.assess(&index);
@@ -307,7 +307,7 @@ fn notes(exposure: &Exposure) -> Vec<String> {
 
 fn main() -> ExitCode {
     let mut arguments = Arguments::from_args();
-    // One of them reads files while the others wait for an API server.
+    // One thread reads files while the others wait for an API server.
     arguments.test_threads.get_or_insert(server::SERVERS + 1);
     let server = Arc::new(server::Servers::new());
     let mut trials = vec![

@@ -1,5 +1,5 @@
-//! The same cases, asked of the real API server: what admission makes of their pods, what their
-//! accounts may do, and which objects it refuses. So no case can be wrong unnoticed.
+//! The same cases on the real API server: what admission makes of their pods, what their accounts are
+//! allowed, and which objects it rejects. So a wrong case fails.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -34,16 +34,16 @@ use super::{
     },
 };
 
-/// How many control planes there are: a case has one for itself, and waits more than it works.
+/// How many control planes there are: each case has one to itself, and mostly waits.
 pub(crate) const SERVERS: usize = 3;
 
-/// The control planes that the cases share, those that nobody uses at present; started when they are asked first.
+/// The control planes that the cases share: those that no case uses now, started on demand.
 pub(crate) struct Servers {
     idle: Mutex<Vec<Option<ControlPlane>>>,
     returned: Condvar,
 }
 
-/// A handle of them.
+/// A handle to the control planes.
 pub(crate) type Server = Arc<Servers>;
 
 impl Servers {
@@ -54,13 +54,13 @@ impl Servers {
         }
     }
 
-    /// Ends them all.
+    /// Stops all of them.
     pub(crate) fn end(&self) {
         self.idle.lock().unwrap().clear();
     }
 }
 
-/// One of the control planes, until this value ends.
+/// One of the control planes, until this value is dropped.
 struct Lent<'a> {
     servers: &'a Servers,
     plane: Option<ControlPlane>,
@@ -71,7 +71,7 @@ impl<'a> Lent<'a> {
         let idle = servers.idle.lock().unwrap();
         let none = |idle: &mut Vec<_>| idle.is_empty();
         let mut idle = servers.returned.wait_while(idle, none).unwrap();
-        // One that runs already, if there is one.
+        // Prefers one that is already running.
         let index = idle.iter().position(Option::is_some).unwrap_or_default();
         let plane = idle.swap_remove(index);
         Self { servers, plane }
@@ -87,7 +87,7 @@ impl Drop for Lent<'_> {
 
 const GROUP: &str = "rbac.authorization.k8s.io";
 
-/// The case as a question to the API server; none for objects that have lived already.
+/// The case as a question to the API server; `None` for cases with live objects.
 pub(crate) fn trial(server: &Server, case: &Arc<Case>, common: &Arc<Vec<Value>>) -> Option<Trial> {
     let objects: Vec<_> = case.objects(common);
     let lived = |object: &Value| object["metadata"]["uid"].is_string();
@@ -117,7 +117,7 @@ pub(crate) fn on(
     ask(lent.plane.get_or_insert_with(|| ControlPlane::bare(&[])))
 }
 
-/// The spec of the pods of an object; null where it has none.
+/// The pod spec of an object; null where it has none.
 fn template(object: &Value) -> &Value {
     let paths = [
         "/spec/containers",
@@ -132,7 +132,7 @@ fn template(object: &Value) -> &Value {
     })
 }
 
-/// What one case has put into the API server.
+/// What one case has created in the API server.
 struct World {
     client: Client,
     created: Vec<(Api<DynamicObject>, String)>,
@@ -156,10 +156,10 @@ impl World {
     async fn case(&mut self, case: &Case, common: &[Value]) -> Result<(), Failed> {
         let mut objects = case.objects(common);
         if case.dump {
-            // Every cluster has them.
+            // Every cluster has these.
             objects.retain(|object| object["metadata"]["name"] != "cluster-admin");
         }
-        // Nobody serves the kinds of others here.
+        // The kinds of other API groups are not served here.
         objects.retain(|object| {
             let version = object["apiVersion"].as_str().unwrap_or("v1");
             !version.contains("example.com") && !version.contains("argoproj.io")
@@ -204,7 +204,7 @@ impl World {
         Ok(())
     }
 
-    /// The namespaces and accounts that the objects need.
+    /// Creates the namespaces and accounts that the objects need.
     async fn ground(&mut self, case: &Case, objects: &[Value]) {
         let of_objects = objects.iter().filter_map(|object| {
             let namespace = object["metadata"]["namespace"].as_str();
@@ -217,7 +217,7 @@ impl World {
         self.namespaces = of_objects.chain(of_accounts.map(str::to_owned)).collect();
         for namespace in &self.namespaces.clone() {
             let object = json!({ "apiVersion": "v1", "kind": "Namespace", "metadata": { "name": namespace } });
-            // It stays: a namespace takes long to go.
+            // It stays: deleting a namespace takes long.
             let _ = self
                 .api(&object)
                 .create(&PostParams::default(), &parse(&object))
@@ -231,7 +231,7 @@ impl World {
             let (_, account) = account_of(pod);
             let namespace = pod["metadata"]["namespace"].as_str().unwrap();
             let key = (namespace.to_owned(), account.to_owned());
-            // The one that must be missing is called so.
+            // The account that must be missing has this name.
             if !named.contains(&key) && account != "ghost" {
                 let object = json!({ "apiVersion": "v1", "kind": "ServiceAccount", "metadata": { "name": account, "namespace": namespace } });
                 let _ = self.create(&object).await;
@@ -250,8 +250,8 @@ impl World {
         }
     }
 
-    /// Creates an object, in place of one that another case or the cluster had; whether the API
-    /// server took it.
+    /// Creates an object, replacing one of another case or of the cluster; returns whether the API
+    /// server accepted it.
     async fn create(&mut self, object: &Value) -> Result<bool, Failed> {
         let (api, name) = (self.api(object), name_of(object).1);
         let create = async || api.create(&PostParams::default(), &parse(object)).await;
@@ -261,7 +261,7 @@ impl World {
                 break;
             }
             if object["kind"] == "ServiceAccount" {
-                // A deleted `default` comes back at once.
+                // The `default` account is recreated at once when it is deleted.
                 result = replace(&api, &name, object).await;
             } else {
                 let _ = api.delete(&name, &DeleteParams::default()).await;
@@ -279,7 +279,7 @@ impl World {
         }
     }
 
-    /// Compares what admission makes of a pod with what is predicted; whether it was admitted.
+    /// Compares the pod after admission with the prediction; returns whether it was admitted.
     async fn pod(&self, object: &Value, objects: &[Value]) -> Result<bool, Failed> {
         let (own, account) = account_of(object);
         let namespace = object["metadata"]["namespace"].as_str().unwrap();
@@ -327,7 +327,7 @@ impl World {
         Ok(true)
     }
 
-    /// Compares levels, and single requests, with what reviews say.
+    /// Compares levels and single requests with access reviews.
     async fn permissions(
         &mut self,
         case: &Case,
@@ -342,7 +342,7 @@ impl World {
             let account = account(&name);
             let ours = reviewed(&exposure, &rules);
             let mut theirs = Level::None;
-            // An aggregated role is filled in by a controller.
+            // A controller fills in an aggregated role.
             for _ in 0..50 {
                 theirs = level(&self.client, &account, &rules, &namespaces).await;
                 if theirs == ours {
@@ -378,7 +378,7 @@ impl World {
         Ok(())
     }
 
-    /// The rules of the case: of its own roles, and some of those of the cluster that it binds.
+    /// The rules of the case: of its own roles, and of some cluster roles that it binds.
     async fn rules(&self, objects: &[Value]) -> Vec<Rule> {
         let own = objects.iter().filter(|object| object["rules"].is_array());
         let mut found_roles: Vec<Value> = own.cloned().collect();
@@ -393,7 +393,7 @@ impl World {
             } } });
             let found = self.api(&key).get(role_ref["name"].as_str().unwrap()).await;
             let mut role = found.map_or(Value::Null, |role| role.data);
-            // Two of them tell as much as all.
+            // Two of them are enough.
             role["rules"]
                 .as_array_mut()
                 .into_iter()
@@ -405,14 +405,14 @@ impl World {
             .filter_map(|role| role["rules"].as_array())
             .flatten();
         let rules = rules.map(|rule| rbac::rule(&serde_json::from_value(rule.clone()).unwrap()));
-        // What upstream gives to all accounts is no level of its own.
+        // The default permissions of all accounts are not a level.
         rules
             .filter(|rule| !is_default_account_rule(rule))
             .collect()
     }
 
-    /// Waits until admission has seen the accounts: it hears of them in order, so a change of one more tells, whose
-    /// pull secret a pod gets.
+    /// Waits until admission has seen the accounts. It sees them in order: one more change is enough, the pull secret
+    /// that a pod gets from its account.
     async fn await_accounts(&mut self) -> Result<(), Failed> {
         let metadata = json!({ "name": "sentinel", "namespace": "default" });
         let mark = unique();
@@ -435,7 +435,7 @@ impl World {
     }
 
     /// Waits until the authorizer has seen the objects: it sees those of one kind in order, so one
-    /// more of each kind tells.
+    /// more of each kind is enough.
     async fn await_caches(&mut self) {
         let version = format!("{GROUP}/v1");
         let namespace = "default";
@@ -475,7 +475,7 @@ impl World {
     }
 }
 
-/// Puts an object in the place of one that is there.
+/// Replaces an object that exists.
 async fn replace(
     api: &Api<DynamicObject>,
     name: &str,
@@ -486,7 +486,7 @@ async fn replace(
     api.replace(name, &PostParams::default(), &wanted).await
 }
 
-/// A name that nothing has.
+/// A unique name.
 fn unique() -> String {
     let now = std::time::UNIX_EPOCH.elapsed().unwrap();
     format!("sentinel-{}", now.as_nanos())
@@ -515,8 +515,8 @@ fn account_of(object: &Value) -> (Option<bool>, &str) {
     (automount, name.unwrap_or("default"))
 }
 
-/// The level as reviews tell it: they know nothing of what only admission asks for, and speak of the
-/// rules of the case alone.
+/// The level as reviews see it: they do not know admission-only permissions, and only ask about the
+/// rules of the case.
 fn reviewed(exposure: &Exposure, rules: &[Rule]) -> Level {
     if rules.is_empty() {
         return Level::None;
@@ -533,7 +533,7 @@ fn reviewed(exposure: &Exposure, rules: &[Rule]) -> Level {
     levels.fold(exposure.permissions.level, Ord::max)
 }
 
-/// Every resource that the server has outside of namespaces is known as such.
+/// Every resource of the server that is not namespaced is known as such.
 pub(crate) fn cluster_scoped(server: &Server) -> Trial {
     let server = server.clone();
     Trial::test("server::cluster_scoped", move || {
@@ -554,7 +554,7 @@ pub(crate) fn cluster_scoped(server: &Server) -> Trial {
     })
 }
 
-/// What files are judged with is what the server of this version bootstraps.
+/// The default objects for scans of files are those that this version of the server creates.
 pub(crate) fn bootstrap(server: &Server) -> Trial {
     let server = server.clone();
     Trial::test("server::bootstrap", move || {
@@ -598,7 +598,7 @@ pub(crate) fn reinvocation(server: &Server) -> Trial {
             plane.apply(&account.to_string());
             let pod = json!({ "apiVersion": "v1", "kind": "Pod", "metadata": { "name": "with-sidecar" }, "spec": { "serviceAccountName": "sidecars", "containers": [{ "name": "c", "image": "i" }] } });
             let mut containers = BTreeMap::new();
-            // The policy takes a moment to be known.
+            // The policy takes a moment to take effect.
             for _ in 0..100 {
                 let out = plane.try_kubectl(
                     &["create", "--dry-run=server", "-o", "json", "-f", "-"],

@@ -1,4 +1,4 @@
-//! Tokens that the real API server issues, dissected, and how long it accepts them.
+//! Tokens that the real API server issues: their claims, and how long it accepts them.
 
 use std::{fs, time::Duration};
 
@@ -43,7 +43,7 @@ struct Expected {
     bound_to: Option<String>,
 }
 
-/// One for each kind of token, and those of their ends.
+/// A test for each kind of token, and for when tokens become invalid.
 pub(crate) fn trials(server: &Server) -> Vec<Trial> {
     let text = fs::read_to_string("tests/vectors/tokens/issued.yaml").unwrap();
     let cases: Cases = serde_yaml::from_str(&text).unwrap();
@@ -52,15 +52,15 @@ pub(crate) fn trials(server: &Server) -> Vec<Trial> {
         let name = format!("server::{}", case.id);
         Trial::test(name, move || on(&server, |plane| case.check(plane)))
     });
-    let told = |name: &str, check: fn(&ControlPlane) -> Result<(), Failed>| {
+    let trial = |name: &str, check: fn(&ControlPlane) -> Result<(), Failed>| {
         let server = server.clone();
         Trial::test(format!("server::{name}"), move || on(&server, check))
     };
     issued
         .chain([
-            told("F15", ends),
-            told("F17", foreign),
-            told("legacy", legacy),
+            trial("F15", ends),
+            trial("F17", foreign),
+            trial("legacy", legacy),
         ])
         .collect()
 }
@@ -112,7 +112,7 @@ impl Case {
     }
 }
 
-/// A pod of the account `a` on a node that nobody runs: it waits when it is deleted.
+/// A pod of the account `a` on a node without a kubelet: its deletion does not complete.
 struct Pod {
     name: String,
     uid: String,
@@ -156,7 +156,7 @@ fn accepts(plane: &ControlPlane, token: &str) -> bool {
     review["status"]["authenticated"] == true
 }
 
-/// A token works while its pod is being deleted (F16), and ends with it (F15).
+/// A token is valid while its pod is being deleted (F16), and invalid after that (F15).
 fn ends(plane: &ControlPlane) -> Result<(), Failed> {
     let pod = Pod::new(plane, "pod-f15");
     let token = plane.kubectl(&[&["create", "token", "a"][..], &pod.binding()].concat());
@@ -175,7 +175,7 @@ fn ends(plane: &ControlPlane) -> Result<(), Failed> {
         "a pod that is being deleted",
     )?;
     plane.kubectl(&["delete", "pod", &pod.name, "--force", "--grace-period=0"]);
-    // The API server remembers an accepted token for ten seconds.
+    // The API server caches an accepted token for ten seconds.
     let refused = (0..60).any(|_| {
         std::thread::sleep(Duration::from_millis(500));
         !accepts(plane, &token)
@@ -183,7 +183,7 @@ fn ends(plane: &ControlPlane) -> Result<(), Failed> {
     equal(&refused, &true, "F15", "a pod that is gone")
 }
 
-/// No token of one account is bound to a pod of another.
+/// A token of one account cannot be bound to a pod of another.
 fn foreign(plane: &ControlPlane) -> Result<(), Failed> {
     let pod = Pod::new(plane, "pod-f17");
     let account = json!({ "apiVersion": "v1", "kind": "ServiceAccount", "metadata": { "name": "b", "namespace": "default" } });
@@ -200,7 +200,7 @@ fn foreign(plane: &ControlPlane) -> Result<(), Failed> {
     )
 }
 
-/// What the tokens controller puts into a Secret never ends.
+/// A token that the tokens controller puts into a Secret never expires.
 fn legacy(plane: &ControlPlane) -> Result<(), Failed> {
     let account = json!({ "apiVersion": "v1", "kind": "ServiceAccount", "metadata": { "name": "a", "namespace": "default" } });
     plane.apply(&account.to_string());

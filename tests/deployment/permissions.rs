@@ -1,5 +1,5 @@
-//! The rights that `deploy/` ships are what the program uses: tested against the list of kinds that
-//! it reads, and on the real API server.
+//! The permissions that `deploy/` ships are those that the program uses: compared with the list of kinds
+//! that it reads, and with its requests to the real API server.
 
 use std::{collections::BTreeSet, fs};
 
@@ -12,9 +12,9 @@ use crate::rig::{
     scan_files,
 };
 
-/// A right of our account, as RBAC grants it.
+/// A permission of our account, as RBAC grants it.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-struct Right {
+struct Permission {
     verb: String,
     group: String,
     resource: String,
@@ -24,8 +24,8 @@ struct Right {
     namespace: Option<String>,
 }
 
-impl Right {
-    /// One everywhere.
+impl Permission {
+    /// A permission for all objects in all namespaces.
     fn to(verb: &str, group: &str, resource: &str) -> Self {
         let [verb, group, resource] = [verb, group, resource].map(ToOwned::to_owned);
         let (name, namespace) = (None, None);
@@ -38,7 +38,7 @@ impl Right {
         }
     }
 
-    /// Whether a request of the audit log takes this right.
+    /// Whether a request in the audit log uses this permission.
     fn allows(&self, event: &Value) -> bool {
         let object = &event["objectRef"];
         let text = |field: &str| object[field].as_str().unwrap_or_default();
@@ -57,8 +57,8 @@ impl Right {
     }
 }
 
-/// Every right that some manifests grant to our account.
-fn granted(manifests: &str) -> BTreeSet<Right> {
+/// Every permission that manifests grant to our account.
+fn granted(manifests: &str) -> BTreeSet<Permission> {
     let objects = objects(manifests);
     let of = |kind: &'static str| objects.iter().filter(move |object| object["kind"] == kind);
     let strings = |value: &Value| -> Vec<String> {
@@ -75,7 +75,7 @@ fn granted(manifests: &str) -> BTreeSet<Right> {
                 && role["metadata"]["name"] == reference["name"]
                 && role["metadata"]["namespace"] == *namespace
         });
-        for rule in role.expect("the role is there")["rules"]
+        for rule in role.expect("the manifests have the role")["rules"]
             .as_array()
             .unwrap()
         {
@@ -88,10 +88,10 @@ fn granted(manifests: &str) -> BTreeSet<Right> {
                     for verb in strings(&rule["verbs"]) {
                         for name in names.clone() {
                             let namespace = namespace.as_str().map(ToOwned::to_owned);
-                            granted.insert(Right {
+                            granted.insert(Permission {
                                 name,
                                 namespace,
-                                ..Right::to(&verb, &group, &resource)
+                                ..Permission::to(&verb, &group, &resource)
                             });
                         }
                     }
@@ -104,43 +104,43 @@ fn granted(manifests: &str) -> BTreeSet<Right> {
 
 const REPORTS: (&str, &str) = ("tokenexposure.io", "tokenexposurereports");
 
-/// What our account needs to read the kinds that verdicts are computed from, and to write reports.
-fn needed() -> BTreeSet<Right> {
+/// The permissions to read the kinds that verdicts are computed from, and to write reports.
+fn needed() -> BTreeSet<Permission> {
     let of_kinds = KINDS.iter().flat_map(|kind| {
-        ["list", "watch"].map(|verb| Right::to(verb, kind.group(), kind.plural()))
+        ["list", "watch"].map(|verb| Permission::to(verb, kind.group(), kind.plural()))
     });
     let of_reports = ["list", "watch", "create", "patch", "delete"]
-        .map(|verb| Right::to(verb, REPORTS.0, REPORTS.1));
+        .map(|verb| Permission::to(verb, REPORTS.0, REPORTS.1));
     let others = [
-        Right::to("patch", REPORTS.0, "tokenexposurereports/status"),
-        Right::to("create", "authorization.k8s.io", "subjectaccessreviews"),
+        Permission::to("patch", REPORTS.0, "tokenexposurereports/status"),
+        Permission::to("create", "authorization.k8s.io", "subjectaccessreviews"),
     ];
     of_kinds.chain(of_reports).chain(others).collect()
 }
 
-/// What it needs besides to know which Secrets hold tokens.
-fn needed_for_secrets() -> [Right; 2] {
-    ["list", "watch"].map(|verb| Right::to(verb, "", "secrets"))
+/// Additional permissions to know which Secrets hold tokens.
+fn needed_for_secrets() -> [Permission; 2] {
+    ["list", "watch"].map(|verb| Permission::to(verb, "", "secrets"))
 }
 
-/// What it needs besides to tell each change of a verdict as an event.
-fn needed_for_events() -> Right {
-    Right::to("create", "events.k8s.io", "events")
+/// The additional permission to write each change of a verdict as an event.
+fn needed_for_events() -> Permission {
+    Permission::to("create", "events.k8s.io", "events")
 }
 
-/// What it needs besides to elect a leader: in its own namespace, and of its own Lease as far as RBAC can
-/// say so.
-fn needed_for_leases() -> [Right; 3] {
+/// Additional permissions for leader election: in its own namespace and, as far as RBAC allows, on its
+/// own Lease.
+fn needed_for_leases() -> [Permission; 3] {
     let name = "token-exposure";
-    ["get", "update", "create"].map(|verb| Right {
+    ["get", "update", "create"].map(|verb| Permission {
         name: (verb != "create").then(|| name.to_owned()),
         namespace: Some(name.to_owned()),
-        ..Right::to(verb, "coordination.k8s.io", "leases")
+        ..Permission::to(verb, "coordination.k8s.io", "leases")
     })
 }
 
 #[test]
-fn the_rights_shipped_are_those_of_the_kinds_that_are_read_and_nothing_else() {
+fn the_shipped_permissions_are_exactly_those_needed() {
     let shipped = fs::read_to_string("deploy/install.yaml").unwrap();
     assert_eq!(granted(&shipped), needed());
     for file in values_files() {
@@ -163,9 +163,9 @@ fn the_rights_shipped_are_those_of_the_kinds_that_are_read_and_nothing_else() {
     }
 }
 
-/// Nobody but who may read everything reads reports, until somebody says so.
+/// No user-facing role can read reports, unless the chart's values say so.
 #[test]
-fn reports_are_in_no_role_that_people_have() {
+fn view_edit_and_admin_cannot_read_reports_by_default() {
     let plane = ControlPlane::start(&[]);
     plane.namespace("shop");
     let may = |role: &str| {
@@ -209,7 +209,7 @@ fn reports_are_in_no_role_that_people_have() {
 }
 
 #[test]
-fn our_own_pod_passes_our_own_scan() {
+fn our_pod_has_no_finding() {
     let (reports, code, _) = scan_files(&["deploy/install.yaml".as_ref()], &[]);
     assert_eq!(code, 0);
     let verdicts: Vec<_> = reports
@@ -230,9 +230,9 @@ fn our_own_pod_passes_our_own_scan() {
     );
 }
 
-/// Runs what the chart ships with some values, as many replicas as it says, through all that it does; the
-/// requests of our account meanwhile, as the API server logged them.
-fn run_as_shipped(plane: &ControlPlane, values: &str) -> Vec<Value> {
+/// Runs the controllers of the chart with these values, as many as there are replicas, through a finding
+/// and its end; returns the requests of our account in the audit log.
+fn run_the_chart(plane: &ControlPlane, values: &str) -> Vec<Value> {
     plane.release(values);
     let rendered = objects(&render(&["--set", values]).unwrap());
     let deployment = rendered
@@ -252,7 +252,7 @@ fn run_as_shipped(plane: &ControlPlane, values: &str) -> Vec<Value> {
         assert!(replica.terminate().0.success());
     }
     let mut requests = plane.own_requests();
-    // The watches of an earlier run may have been logged late.
+    // The audit log may contain late watches of an earlier run.
     requests.retain(|event| {
         let received = event["requestReceivedTimestamp"].as_str().unwrap();
         received.parse::<jiff::Timestamp>().unwrap() >= began
@@ -260,12 +260,12 @@ fn run_as_shipped(plane: &ControlPlane, values: &str) -> Vec<Value> {
     requests
 }
 
-/// The API server's audit log names each request of ours: with everything that one may opt in to, none
-/// may be refused or take a right that is not shipped, every right that is shipped must be used, and
-/// nothing may be listed in one piece.
+/// The API server's audit log has each request of our account: with every opt-in, none may be denied or
+/// use a permission that is not shipped, every shipped permission must be used, and every list must be
+/// paged.
 #[test]
-fn the_requests_seen_are_the_rights_shipped_whatever_is_opted_in_to() {
-    // Where the server streams the initial list, nothing but the check for the CRD lists.
+fn the_requests_use_exactly_the_shipped_permissions_with_every_opt_in() {
+    // If the server streams the initial list, only the check for the CRD lists.
     for streamed in [true, false] {
         let gate = format!("--feature-gates=WatchList={streamed}");
         let plane = ControlPlane::audited(&[&gate]);
@@ -279,29 +279,37 @@ fn the_requests_seen_are_the_rights_shipped_whatever_is_opted_in_to() {
         for (values, more) in opt_ins {
             let shipped: BTreeSet<_> = needed().into_iter().chain(more).collect();
             let mut used = BTreeSet::new();
-            for event in run_as_shipped(&plane, values) {
+            for event in run_the_chart(&plane, values) {
                 let uri = event["requestURI"].as_str().unwrap();
-                assert_ne!(event["responseStatus"]["code"], 403, "refused: {uri}");
+                assert_ne!(event["responseStatus"]["code"], 403, "denied: {uri}");
                 let paged = event["verb"] != "list" || uri.contains("limit=");
-                assert!(paged, "listed in one piece: {uri}");
+                assert!(paged, "listed without pages: {uri}");
                 let before = used.len();
-                used.extend(shipped.iter().filter(|right| right.allows(&event)).cloned());
-                let known = used.len() > before || used.iter().any(|right| right.allows(&event));
-                assert!(known, "{values}: no right is shipped for {event}");
+                used.extend(
+                    shipped
+                        .iter()
+                        .filter(|permission| permission.allows(&event))
+                        .cloned(),
+                );
+                let known =
+                    used.len() > before || used.iter().any(|permission| permission.allows(&event));
+                assert!(known, "{values}: no shipped permission allows {event}");
             }
             let mut expected = shipped;
-            // Server-side apply creates: it is asked as a patch, and authorized as a creation besides.
-            expected.remove(&Right::to("create", REPORTS.0, REPORTS.1));
-            let listed = |right: &Right| right.verb == "list" && right.resource != REPORTS.1;
-            expected.retain(|right| !(streamed && listed(right)));
+            // Server-side apply creates: the request is a patch, and is authorized as a create too.
+            expected.remove(&Permission::to("create", REPORTS.0, REPORTS.1));
+            let listed = |permission: &Permission| {
+                permission.verb == "list" && permission.resource != REPORTS.1
+            };
+            expected.retain(|permission| !(streamed && listed(permission)));
             assert_eq!(used, expected, "{values}, streamed: {streamed}");
         }
     }
 }
 
-/// The one right that the audit log cannot show.
+/// The one permission that the audit log cannot show.
 #[test]
-fn without_the_right_to_create_reports_none_can_be_applied() {
+fn without_permission_to_create_reports_none_can_be_applied() {
     let plane = ControlPlane::start(&[]);
     plane.namespace("shop");
     let shipped = fs::read_to_string("deploy/install.yaml").unwrap();
@@ -311,7 +319,7 @@ fn without_the_right_to_create_reports_none_can_be_applied() {
     assert!(applied.status.success());
     let controller = plane.controller(&[]);
     plane.kubectl(&["-n", "shop", "run", "web", "--image=nginx"]);
-    await_that("the missing right is named", || {
+    await_that("the log names the missing permission", || {
         let log = controller.log();
         log.contains("cannot create resource") && log.contains("grant `create`")
     });
@@ -326,7 +334,7 @@ fn the_deployment_meets_the_restricted_pod_security_standard() {
             .unwrap()
             .len()
     };
-    // The namespace enforces it: a pod that does not meet it is not made.
+    // The namespace enforces it: a pod that violates it is not created.
     await_that("the pod is admitted", || pods() == 1);
     let _controller = plane.controller(&["--report-scope", "all"]);
     plane.await_report(

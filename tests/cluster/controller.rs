@@ -457,11 +457,12 @@ fn fields_that_others_add_to_a_report_are_removed() {
         status
     };
     let ours = status();
-    let forge = |status: &str| {
+    let try_forge = |status: &str| {
         let patch = "patch ter default -n shop --subresource=status --field-manager=mallory --type=merge -p";
         let words: Vec<_> = patch.split(' ').chain([status]).collect();
-        plane.kubectl(&words);
+        plane.try_kubectl(&words, "").status.success()
     };
+    let forge = |status: &str| assert!(try_forge(status), "{status}");
     for (replaced, forged) in [
         r#"{"status":{"exemption":{"state":"Active","reason":"none","by":"nobody"}}}"#,
         r#"{"status":{"conditions":[{"type":"Fine","status":"True","reason":"None","message":""}]}}"#,
@@ -480,8 +481,8 @@ fn fields_that_others_add_to_a_report_are_removed() {
 
     plane.apply(STUBBORN);
     await_that("the policy is in force", || {
-        forge(r#"{"status":{"message":"forged"}}"#);
-        status()["truncated"] == 7
+        // Until the API server has resolved the type that the policy changes, it answers 503.
+        try_forge(r#"{"status":{"message":"forged"}}"#) && status()["truncated"] == 7
     });
     await_that("the field of the controller is restored", || {
         status()["message"] == ours["message"]

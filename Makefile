@@ -13,12 +13,12 @@ build: tools ## Build the static release binary
 	cargo build --locked --release --target $(TARGET)
 	@ls -l $(RELEASE)
 
-# Only the image test needs the release binary, and asserts its size; tests compile in a tenth of the time that its
-# optimization and its static target take, so the dependencies are built for each. Both are built at once: the last
-# step of the release keeps one core busy, and for long.
+# Tests run the release binary, which users get. They compile in a tenth of the time that its optimization and its static
+# target take, so the dependencies are built for each. Both are built at once: the last step of the release keeps one
+# core busy, and for long.
 test: tools control-plane helm ## Run all tests: without a cluster, on a real control plane, and of the image
 	@$(MAKE) --no-print-directory build & cargo test --locked --no-run; built=$$?; wait $$! && exit $$built
-	cargo test --locked
+	TOKEN_EXPOSURE=$(CURDIR)/$(RELEASE) cargo test --locked
 
 lint: ## Check format, lints and docs
 	cargo fmt --check

@@ -2,7 +2,7 @@
 
 use std::{fs, path::Path, process::Command};
 
-use crate::rig::{PROGRAM, await_that, inspect, run, shared::watched};
+use crate::rig::{await_that, inspect, program_path, run, shared::watched};
 
 #[test]
 fn inspect_shows_the_claims_of_an_issued_token() {
@@ -55,7 +55,7 @@ fn the_api_server_is_asked_about_a_token() {
         |args: &[&str]| plane.kubectl(&[&["-n", "asked", "create", "token"], args].concat());
     let admin = plane.kubeconfig();
     let ask = |token: &str, kubeconfig: &Path| {
-        let mut inspect = Command::new(PROGRAM);
+        let mut inspect = Command::new(program_path());
         inspect.args(["inspect", "-", "--with-cluster", "--kubeconfig"]);
         inspect.arg(kubeconfig).env("RUST_LOG", "trace");
         let output = run(&mut inspect, token);

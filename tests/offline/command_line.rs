@@ -6,7 +6,7 @@ use std::{
     process::{Command, Output},
 };
 
-use crate::rig::{self, PROGRAM, program};
+use crate::rig::{self, program, program_path};
 
 const COMMANDS: [&str; 7] = [
     "controller",
@@ -52,7 +52,7 @@ fn help_of_scan_reads_well() {
 fn called(name: &str, dir: &Path) -> Command {
     let link = dir.join(name);
     if !link.exists() {
-        symlink(PROGRAM, &link).unwrap();
+        symlink(program_path(), &link).unwrap();
     }
     Command::new(link)
 }

@@ -5,14 +5,17 @@ use std::{fs, path::Path, process::Command};
 
 use serde_json::{Value, json};
 
-use crate::rig::{PROGRAM, program};
+use crate::rig::{program, program_path};
 
 const SAMPLE: &str = "tests/demo/sample.yaml";
 
 /// The output of a scan in a directory, whatever it finds.
 fn printed(dir: &Path, args: &[&str]) -> String {
     let args = [&["scan", "--fail-on", "never"], args].concat();
-    let output = Command::new(PROGRAM).args(args).current_dir(dir).output();
+    let output = Command::new(program_path())
+        .args(args)
+        .current_dir(dir)
+        .output();
     let output = output.unwrap();
     let error = String::from_utf8(output.stderr).unwrap();
     assert!(output.status.success(), "{error}");

@@ -9,7 +9,7 @@ use std::{
 
 use serde_json::Value;
 
-use crate::rig::{PROGRAM, program, scan_files, scan_in};
+use crate::rig::{program, program_path, scan_files, scan_in};
 
 const POD: &str =
     "apiVersion: v1\nkind: Pod\nmetadata: {name: web}\nspec: {containers: [{name: web}]}\n";
@@ -324,7 +324,7 @@ fn a_template_whose_pods_are_in_the_dump_is_not_counted_twice() {
 
 #[test]
 fn a_closed_pipe_is_not_an_error() {
-    let mut scan = Command::new(PROGRAM)
+    let mut scan = Command::new(program_path())
         .args(["scan", "-o", "yaml", "tests/demo/sample.yaml"])
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
@@ -512,7 +512,11 @@ fn one_scan_can_have_several_outputs() {
 
 /// The output to a terminal with 100 columns.
 fn on_a_terminal(environment: &str) -> String {
-    let command = format!("stty cols 100; {environment} {PROGRAM} scan tests/demo/sample.yaml");
+    let program = program_path();
+    let command = format!(
+        "stty cols 100; {environment} {} scan tests/demo/sample.yaml",
+        program.display()
+    );
     let output = Command::new("script")
         .args(["-qec", &command, "/dev/null"])
         .stdin(Stdio::null())

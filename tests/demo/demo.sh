@@ -38,7 +38,7 @@ await() { # WHAT SECONDS COMMAND…
 }
 
 plan() {
-    local rust='2 to 3 minutes' go='about 7 minutes more' all='9 to 10 minutes on 2 cores, seconds the next time'
+    local rust='2 to 3 minutes' go='5 to 6 minutes more' all='about 8 minutes on 2 cores, seconds the next time'
     [ ! -x "$program" ] || rust='seconds: it was built before'
     if [ -n "$bin" ]; then go='nothing to do: it was built before'; fi
     [ ! -x "$program" ] || [ -z "$bin" ] || all='half a minute'

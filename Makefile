@@ -4,7 +4,7 @@ SHELL := /bin/bash
 TARGET := x86_64-unknown-linux-musl
 RELEASE := target/$(TARGET)/release/token-exposure
 
-.PHONY: help build test lint deny sbom demo e2e control-plane helm bench generate bootstrap tools
+.PHONY: help build test lint deny sbom demo faults e2e control-plane helm bench generate bootstrap tools
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  %-15s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -35,6 +35,9 @@ sbom: ## Write the SBOM to target/token-exposure.cdx.json (needs `cargo install 
 
 demo: ## Show the product on a temporary control plane (KEEP=1 leaves it running)
 	@tests/demo/demo.sh
+
+faults: tools control-plane ## Run the long tests of faults of the API server
+	cargo test --locked --test cluster faults:: -- --include-ignored --nocapture
 
 e2e: tools control-plane helm ## Run the end-to-end test, from install to uninstall, with a real Prometheus
 	@cargo test --locked --test deployment e2e:: -- --nocapture

@@ -34,13 +34,14 @@
 //! | `index` | what is known, and which accounts does a watch event touch? | `assess` `facts` `model` `rbac` `token` |
 //! | `text` | which files are there, what is in them, and where is it malformed? | |
 //! | `log` | which failures are logged, and how often? | |
-//! | `cluster` | what does the API server have? | `facts` `index` `log` `model` `rbac` `token` |
+//! | `client` | how is the API server asked, and what does its error mean? | |
+//! | `cluster` | what does the API server have? | `client` `facts` `index` `log` `model` `rbac` `token` |
 //! | `files` | what do manifests and dumps have, and in which line? | `facts` `index` `model` `rbac` `text` |
 //! | `edit` | how is a patch written into a manifest? | `files` `model` |
 //! | `config` | what does the user's configuration add? | `facts` `model` `text` |
-//! | `controller` | which reports are written, and when? | `api` `facts` `index` `log` `model` |
+//! | `controller` | which reports are written, and when? | `api` `client` `facts` `index` `log` `model` |
 //! | `output` | how does a person or a program read the answer? | `api` `model` |
-//! | `cli` | which commands and flags are there? | `api` `cluster` `config` `controller` `edit` `files` `index` `log` `model` `output` `token` |
+//! | `cli` | which commands and flags are there? | `api` `client` `cluster` `config` `controller` `edit` `files` `index` `log` `model` `output` `token` |
 //! | `main` | which process is this? | `cli` |
 //! | `usage` *(planned)* | which tokens were used, for what, and how complete is the evidence? | `model` |
 //! | `audit` *(planned)* | what do audit logs say, in which format? | `model` `text` `usage` |
@@ -147,6 +148,7 @@ pub mod assess;
 
 pub mod index;
 
+pub mod client;
 pub mod log;
 pub mod text;
 

@@ -139,6 +139,7 @@ fn verdict(exposure: &Exposure) -> String {
         | Reason::RbacNotEnforced
         | Reason::UnknownAudience
         | Reason::SuspectedLegacyToken
+        | Reason::LimitExceeded
         | Reason::UnresolvedRole => {
             let missing = exposure
                 .gaps

@@ -83,6 +83,7 @@ pub fn assess(evidence: &Evidence<'_>) -> Exposure {
     let need = need(&permissions, &gaps);
     let workloads = workloads(evidence, need);
     gaps.extend(carrier_gaps(&workloads));
+    gaps.extend(exceeded(evidence).map(|(_, field)| Gap::LimitExceeded(field)));
     let (verdict, reason) = worst(&workloads, &gaps);
     let concerned = workloads
         .iter()
@@ -171,7 +172,7 @@ fn need(permissions: &Permissions, gaps: &BTreeSet<Gap>) -> Need {
     let deciding = |gap: &&Gap| match gap {
         Gap::Forbidden(kind) => kind.decides_need(),
         Gap::RbacNotEnforced | Gap::UnresolvedRole(_) => true,
-        Gap::UnknownAudience(_) | Gap::SuspectedSecret(_) => false,
+        Gap::UnknownAudience(_) | Gap::SuspectedSecret(_) | Gap::LimitExceeded(_) => false,
     };
     let has = |effect| permissions.first(effect).is_some();
     if gaps.contains(&Gap::RbacNotEnforced) {
@@ -193,6 +194,17 @@ fn gaps(evidence: &Evidence<'_>, permissions: &Permissions) -> BTreeSet<Gap> {
     let unresolved = grants.filter(|grant| grant.effect == Effect::Unresolved);
     let unresolved = unresolved.map(|grant| Gap::UnresolvedRole(grant.role_ref.clone()));
     evidence.gaps.iter().cloned().chain(unresolved).collect()
+}
+
+/// The pods of which more has to be known than is kept, with the field that is too large.
+fn exceeded<'a>(evidence: &'a Evidence<'_>) -> impl Iterator<Item = (&'a PodFacts, &'static str)> {
+    const SECRETS: &str = "secrets";
+    let account = evidence.service_account;
+    let is_cut = account.is_some_and(|account| account.has_more_secrets);
+    evidence.pods.iter().filter_map(move |(pod, _)| {
+        let secrets = (is_cut && pod.token_secrets().next().is_some()).then_some(SECRETS);
+        Some((*pod, pod.exceeded.or(secrets)?))
+    })
 }
 
 /// Unknown audiences, and Secrets that are not read.
@@ -276,6 +288,7 @@ fn workloads(evidence: &Evidence<'_>, need: Need) -> Vec<WorkloadExposure> {
         workload.carriers.extend(carriers);
     }
     let forbidden = lists_are_forbidden(&evidence.gaps);
+    let exceeded: BTreeSet<_> = exceeded(evidence).map(|(pod, _)| &pod.workload).collect();
     let exposure = |(workload, merged): (&Workload, Merged)| {
         let carriers: Vec<_> = merged.carriers.into_iter().collect();
         let exemption = exemption::of_all(merged.exemptions);
@@ -283,7 +296,10 @@ fn workloads(evidence: &Evidence<'_>, need: Need) -> Vec<WorkloadExposure> {
         let (verdict, reason) = if forbidden {
             (Verdict::Unknown, Reason::Forbidden)
         } else {
-            match judge(&carriers, need, !merged.consumers.is_empty()) {
+            let judged = judge(&carriers, need, !merged.consumers.is_empty());
+            let limit = exceeded.contains(workload);
+            let limit = limit.then_some((Verdict::Unknown, Reason::LimitExceeded));
+            match limit.map_or(judged, |limit| judged.min(limit)) {
                 (verdict, _) if verdict.is_finding() && is_exempted => {
                     (Verdict::Exempted, Reason::Exemption)
                 }

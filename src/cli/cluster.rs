@@ -4,13 +4,14 @@ use std::{path::PathBuf, time::Duration};
 
 use anyhow::Context;
 use kube::{
-    Client, Config,
+    Config,
     config::{AuthInfo, KubeConfigOptions, Kubeconfig},
 };
 use secrecy::{ExposeSecret, SecretString};
 
 use crate::{
-    cluster::{explain, probe},
+    client::{Connection, within},
+    cluster::probe,
     index::SharedIndex,
     model::ApiAudiences,
 };
@@ -19,8 +20,11 @@ use crate::{
 const USER_AGENT: &str = concat!("token-exposure/", env!("CARGO_PKG_VERSION"));
 /// How long connecting may take.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
-/// How long the API server may be silent: its latency objective for a list of a large cluster is 30 s.
+/// After how long without a byte a connection counts as dead; watches have a shorter limit of their own.
 const READ_TIMEOUT: Duration = Duration::from_secs(90);
+
+/// What stands for no limit.
+const NO_LIMIT: Duration = Duration::from_hours(24 * 365);
 
 /// Which cluster, and as which user.
 #[derive(Debug, clap::Args)]
@@ -37,12 +41,17 @@ pub(super) struct ClusterArgs {
     /// A group to act as; repeatable
     #[arg(long = "as-group", value_name = "GROUP", requires = "impersonate")]
     impersonate_groups: Vec<String>,
+    /// How long the API server may take to answer one request, for example 2m; 0 is no limit
+    #[arg(long, value_name = "DURATION", default_value = "30s", value_parser = duration)]
+    request_timeout: Duration,
 }
 
 /// A connection to a cluster.
 pub(super) struct Cluster {
-    pub(super) client: Client,
+    pub(super) connection: Connection,
     config: Config,
+    /// How long the API server may take to answer one request.
+    pub(super) timeout: Duration,
     /// The namespace of the context.
     pub(super) namespace: String,
     /// Our own bearer token, if we have one.
@@ -55,7 +64,6 @@ impl ClusterArgs {
         let mut config = self.config().await?;
         config.disable_compression = true;
         config.connect_timeout = Some(CONNECT_TIMEOUT);
-        // Against a silent API server; watches have a shorter limit.
         config.read_timeout = Some(READ_TIMEOUT);
         config.reset_reader_on_write = true;
         let name = http::HeaderValue::from_static(USER_AGENT);
@@ -66,10 +74,15 @@ impl ClusterArgs {
         }
         let own_token = own_token(&config);
         let namespace = config.default_namespace.clone();
-        let client = Client::try_from(config.clone()).context("the kubeconfig cannot be used")?;
+        let connection = connection(config.clone())?;
+        let timeout = match self.request_timeout {
+            Duration::ZERO => NO_LIMIT,
+            limit => limit,
+        };
         Ok(Cluster {
-            client,
+            connection,
             config,
+            timeout,
             namespace,
             own_token,
         })
@@ -101,6 +114,23 @@ impl ClusterArgs {
     }
 }
 
+fn connection(config: Config) -> anyhow::Result<Connection> {
+    Connection::new(config).context("the kubeconfig cannot be used")
+}
+
+/// A duration like `30s`, `2m` or `1h30m`; a number alone is in seconds, as in kubectl.
+pub(super) fn duration(text: &str) -> Result<Duration, String> {
+    if let Ok(seconds) = text.parse() {
+        return Ok(Duration::from_secs(seconds));
+    }
+    let parsed: Result<jiff::SignedDuration, _> = text.parse();
+    let positive = parsed
+        .ok()
+        .and_then(|parsed| Duration::try_from(parsed).ok());
+    positive
+        .ok_or_else(|| "use a number of seconds, or a duration like 30s, 2m or 1h30m".to_owned())
+}
+
 fn own_token(config: &Config) -> Option<String> {
     let auth = &config.auth_info;
     let from_file = || std::fs::read_to_string(auth.token_file.as_ref()?).ok();
@@ -119,28 +149,32 @@ impl Cluster {
     }
 
     /// A client that sends this token and no other credential.
-    pub(super) fn client_with(&self, token: &str) -> anyhow::Result<Client> {
+    pub(super) fn connection_with(&self, token: &str) -> anyhow::Result<Connection> {
         let mut config = self.config.clone();
         config.auth_info = AuthInfo {
             token: Some(SecretString::from(token)),
             ..AuthInfo::default()
         };
-        Client::try_from(config).context("the kubeconfig cannot be used")
+        connection(config)
     }
 
     /// Finds out what kind of cluster it is, and notes it in the index; `audiences` are those that the
     /// user names.
     pub(super) async fn learn(&self, index: &SharedIndex, audiences: Option<ApiAudiences>) {
-        let audiences = match audiences {
-            Some(audiences) => audiences,
-            None => probe::api_audiences(&self.client, self.own_token.as_deref()).await,
+        let client = &self.connection.client;
+        let audiences = if let Some(audiences) = audiences {
+            audiences
+        } else {
+            let learned = probe::api_audiences(client, self.own_token.as_deref());
+            let learned = tokio::time::timeout(self.timeout, learned).await;
+            learned.unwrap_or_default()
         };
         tracing::debug!(names = ?audiences.names, complete = audiences.complete, "API audiences");
         index.write().set_audiences(audiences);
-        match probe::rbac_enforced(&self.client).await {
+        match within(self.timeout, probe::rbac_enforced(client)).await {
             Ok(enforced) => index.write().set_rbac_enforced(enforced),
-            Err(error) => tracing::warn!(
-                cause = explain(&error),
+            Err(cause) => tracing::warn!(
+                %cause,
                 fix = "grant `create` on `subjectaccessreviews` (apiGroup authorization.k8s.io)",
                 "cannot check whether RBAC is enforced; assuming that it is"
             ),

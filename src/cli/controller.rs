@@ -6,28 +6,30 @@ use anyhow::{Context, anyhow};
 use futures::FutureExt;
 use kube::{Api, Client, api::ListParams};
 use parking_lot::RwLock;
-use prometheus::Registry;
+use prometheus::{PullingGauge, Registry, core::Collector};
 use tokio::{
     signal::unix::{SignalKind, signal},
     sync::Notify,
 };
 
 use super::{
-    LogFormat,
-    cluster::{Cluster, ClusterArgs},
+    cluster::{Cluster, ClusterArgs, duration},
     config::ConfigArgs,
+    logging::{self, LogFormat, Logs},
     scan::Scope,
     today,
 };
 use crate::{
     api::TokenExposureReport,
-    cluster::{self, explain, probe, watch},
+    client::within,
+    cluster::{self, watch},
     controller::{
         self,
+        budget::{Budget, Rates},
         events::Events,
         lease::{Election, Leadership},
         metrics::{IndexCollector, Instruments},
-        reconcile::{ClientHandle, Context as Reconciling},
+        reconcile::Context as Reconciling,
         server::Server,
     },
     index::{Index, SharedIndex},
@@ -62,6 +64,16 @@ pub(super) struct Args {
     metrics_per_serviceaccount: bool,
     #[command(flatten)]
     config: ConfigArgs,
+    /// How many requests a second may write reports
+    #[arg(long, value_name = "NUMBER", default_value_t = 50, value_parser = clap::value_parser!(u32).range(1..=10_000))]
+    writes_per_second: u32,
+    /// The same until the first reports are complete
+    #[arg(long, value_name = "NUMBER", default_value_t = 200, value_parser = clap::value_parser!(u32).range(1..=10_000))]
+    first_writes_per_second: u32,
+    /// How long the API server must deny reading a kind until verdicts become Unknown: an API server that
+    /// starts denies everything
+    #[arg(long, value_name = "DURATION", default_value = "2m", value_parser = duration)]
+    forbidden_after: Duration,
     /// Elect a leader among several replicas: only the one that holds the Lease writes reports
     #[arg(long)]
     leader_elect: bool,
@@ -75,7 +87,7 @@ pub(super) struct Args {
 
 /// Runs until SIGTERM or SIGINT.
 pub(super) async fn run(args: Args) -> anyhow::Result<ExitCode> {
-    super::start_logging(args.log_format, "info");
+    let logs = logging::keep(args.log_format);
     let stop = asked_to_stop()?.shared();
     let cluster = args.cluster.connect().await?;
     let config = args.config.read()?;
@@ -86,10 +98,15 @@ pub(super) async fn run(args: Args) -> anyhow::Result<ExitCode> {
     let leadership = election
         .as_ref()
         .map_or_else(Leadership::alone, Election::leadership);
-    let (server, instruments) = serve(&args, &index, &leadership, &log).await?;
+    let (server, instruments) = serve(&args, &index, &leadership, &log, &logs).await?;
+    let budget = Budget::new(Rates {
+        first: args.first_writes_per_second.into(),
+        sustained: args.writes_per_second.into(),
+    });
     let context = Arc::new(Reconciling {
         index,
-        client: ClientHandle(cluster.client.clone()),
+        connection: cluster.connection.clone(),
+        budget,
         scope: args.report_scope.into(),
         leadership,
         events: args.events.then(|| events(&cluster, &instruments, &log)),
@@ -114,8 +131,10 @@ async fn serve(
     index: &SharedIndex,
     leadership: &Leadership,
     log: &LogLimiter,
+    logs: &Logs,
 ) -> anyhow::Result<(Server, Instruments)> {
     let registry = Arc::new(Registry::new());
+    registry.register(Box::new(lost_lines(logs)?))?;
     let instruments = Instruments::register(&registry)?;
     registry.register(Box::new(IndexCollector::new(
         index.clone(),
@@ -129,6 +148,17 @@ async fn serve(
     Ok((server, instruments))
 }
 
+/// Counts the lines of logs that were lost.
+fn lost_lines(logs: &Logs) -> prometheus::Result<impl Collector + use<>> {
+    let lost = logs.lost.clone();
+    PullingGauge::new(
+        "token_exposure_log_lines_lost",
+        "Lines of logs that were lost since the start, because nobody read standard error.",
+        #[expect(clippy::cast_precision_loss, reason = "there will not be 2^53 lines")]
+        Box::new(move || lost.dropped_lines() as f64),
+    )
+}
+
 /// Waits for the API server, then watches and reconciles until `stop` resolves.
 async fn operate(
     args: &Args,
@@ -138,23 +168,26 @@ async fn operate(
     election: &mut Option<Election>,
     stop: impl Future<Output = ()> + Clone,
 ) -> anyhow::Result<()> {
-    let (client, index) = (&cluster.client, &context.index);
+    let (client, index) = (&cluster.connection.client, &context.index);
     let prepare = async {
         await_api_server(client, &context.log).await?;
         cluster.learn(index, audiences).await;
-        anyhow::Ok(probe::initial_list(client).await)
+        anyhow::Ok(())
     };
-    let initial_list = tokio::select! {
+    tokio::select! {
         prepared = prepare => prepared?,
         () = stop.clone() => return Ok(()),
     };
-    tracing::debug!(?initial_list, "watching");
+    let options = watch::Options {
+        legacy_tokens: args.config.legacy_tokens,
+        forbidden_after: args.forbidden_after,
+    };
     let feed = watch::Feed::new(index.clone(), context.log.clone());
     let reread = Notify::new();
     let watching = async {
         loop {
             tokio::select! {
-                () = watch::watch_all(client, &feed, initial_list, args.config.legacy_tokens) => {}
+                () = watch::watch_all(&cluster.connection, &feed, options) => {}
                 () = reread.notified() => tracing::info!("reading all objects again: the configuration depends on more of their fields"),
             }
         }
@@ -200,7 +233,7 @@ fn empty_index(legacy_tokens: bool, config: Config) -> SharedIndex {
 fn election(cluster: &Cluster, log: &LogLimiter) -> Election {
     const LEASE: &str = "token-exposure";
     Election::new(
-        cluster.client.clone(),
+        cluster.connection.client.clone(),
         &cluster.namespace,
         LEASE,
         &identity(),
@@ -211,7 +244,12 @@ fn election(cluster: &Cluster, log: &LogLimiter) -> Election {
 /// The publisher of events about changed verdicts.
 fn events(cluster: &Cluster, instruments: &Instruments, log: &LogLimiter) -> Events {
     let written = instruments.events.clone();
-    Events::new(cluster.client.clone(), identity(), written, log.clone())
+    Events::new(
+        cluster.connection.client.clone(),
+        identity(),
+        written,
+        log.clone(),
+    )
 }
 
 /// The name of this replica: its pod and its process.
@@ -228,23 +266,22 @@ async fn await_api_server(client: &Client, log: &LogLimiter) -> anyhow::Result<(
     let mut pause = FIRST_PAUSE;
     loop {
         let one = ListParams::default().limit(1);
-        let cause = match tokio::time::timeout(START_TIMEOUT, reports.list_metadata(&one)).await {
-            Ok(Err(kube::Error::Api(status))) if status.code == 404 => {
+        let cause = match within(START_TIMEOUT, reports.list_metadata(&one)).await {
+            Err(failed) if failed.code() == Some(404) => {
                 return Err(anyhow!(
                     "the CustomResourceDefinition tokenexposurereports.tokenexposure.io is not installed: \
                      `token-exposure crd | kubectl apply --server-side -f -`"
                 ));
             }
             // The watch logs a denied request with the missing rule.
-            Ok(Err(kube::Error::Api(status))) if status.is_forbidden() => return Ok(()),
-            Ok(Ok(_)) => {
+            Err(failed) if failed.code() == Some(403) => return Ok(()),
+            Ok(_) => {
                 if log.recovered(API_SERVER).is_some() {
                     tracing::info!("the API server answers");
                 }
                 return Ok(());
             }
-            Ok(Err(error)) => explain(&error),
-            Err(_) => format!("no answer within {} seconds", START_TIMEOUT.as_secs()),
+            Err(failed) => failed,
         };
         if log.failed(API_SERVER, "") {
             tracing::warn!(%cause, "the API server does not answer; retrying");

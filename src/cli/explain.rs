@@ -8,8 +8,9 @@ use std::{
 use anyhow::{anyhow, bail};
 
 use super::{
-    EXIT_ERROR, LogFormat,
+    EXIT_ERROR,
     input::{InputArgs, Namespaces, Wanted},
+    logging,
 };
 use crate::{
     index::{Account, Index},
@@ -38,7 +39,7 @@ pub(super) struct Args {
 
 /// Explains a verdict; the exit code is 2 when an input could not be read.
 pub(super) async fn run(args: Args) -> anyhow::Result<ExitCode> {
-    super::start_logging(LogFormat::Text, "warn");
+    logging::once();
     let mut out = io::BufWriter::new(io::stdout().lock());
     if let Some(name) = &args.verdict {
         writeln!(out, "{}", meaning(name)?)?;

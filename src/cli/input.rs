@@ -1,6 +1,6 @@
 //! The input of a command: the live cluster, or files.
 
-use std::{path::PathBuf, sync::Arc};
+use std::{cell::Cell, path::PathBuf, sync::Arc, time::Duration};
 
 use parking_lot::RwLock;
 
@@ -48,6 +48,8 @@ pub(super) struct Input {
     messages: Vec<String>,
 }
 
+/// How long the API server may be silent until the user is told who is waited for.
+const SILENCE: Duration = Duration::from_secs(5);
 /// How many messages about the input are printed.
 const MAX_MESSAGES: usize = 1_000;
 
@@ -164,15 +166,31 @@ impl InputArgs {
             kinds,
             namespace,
             pods: wanted.pods,
+            timeout: cluster.timeout,
         };
-        let errors = list::list_all(&cluster.client, index, &wanted, &|read, more| {
+        let has_answered = Cell::new(false);
+        let note = |read, more| {
+            has_answered.set(true);
             progress.advance(read, more);
-        })
-        .await;
+        };
+        let silence = async {
+            tokio::time::sleep(SILENCE).await;
+            if !has_answered.get() {
+                print_message(&format!(
+                    "note: waiting for the API server {}",
+                    cluster.server()
+                ));
+            }
+            std::future::pending().await
+        };
+        let errors = tokio::select! {
+            errors = list::list_all(&cluster.connection, index, &wanted, &note) => errors,
+            never = silence => never,
+        };
         drop(progress);
         // An error that concerns all kinds is reported once.
         if let Some(error) = errors.iter().find(|error| error.is_fatal()) {
-            anyhow::bail!("the cluster cannot be read: {error}");
+            anyhow::bail!("the cluster {} cannot be read: {error}", cluster.server());
         }
         cluster.learn(index, audiences).await;
         let messages = errors.iter().map(|error| format!("error: {error}"));

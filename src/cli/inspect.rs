@@ -8,16 +8,17 @@ use std::{
     sync::Arc,
 };
 
-use anyhow::Context;
+use anyhow::{Context, anyhow, bail};
 use jiff::Timestamp;
 use parking_lot::RwLock;
 
 use super::{
-    LogFormat,
     cluster::{Cluster, ClusterArgs},
+    logging,
 };
 use crate::{
-    cluster::{explain, list, probe},
+    client::{Connection, within},
+    cluster::{list, probe},
     index::Index,
     model::{
         InputKind, LabelSelector, ServiceAccountRef,
@@ -25,7 +26,7 @@ use crate::{
         token::{TokenClaims, TokenPermissions, TokenStatus},
     },
     output::inspect::{self, ClusterAnswer},
-    token::claims::parse_token,
+    token::{claims::parse_token, redact::looks_like_token},
 };
 
 /// How many bytes of the input are read: a token has about 1,000.
@@ -59,12 +60,16 @@ pub(super) struct Args {
 
 /// Prints what a token contains.
 pub(super) async fn run(args: &Args) -> anyhow::Result<ExitCode> {
-    super::start_logging(LogFormat::Text, "warn");
+    logging::once();
     let own = Path::new(TOKEN_MOUNT_PATH).join("token");
     let (place, text) = match &args.file {
         Some(file) if file == Path::new("-") => {
             ("standard input".to_owned(), read(io::stdin().lock()))
         }
+        Some(file) if looks_like_token(&file.to_string_lossy()) => bail!(
+            "FILE is the token itself, which the history of the shell has now: consider it leaked. Pass a token on \
+             standard input: `kubectl create token NAME | token-exposure inspect -`"
+        ),
         Some(file) => (file.display().to_string(), File::open(file).and_then(read)),
         None => (
             format!("{} (use FILE, or - for standard input)", own.display()),
@@ -100,19 +105,20 @@ async fn ask(
     token: &str,
     claims: &TokenClaims,
 ) -> anyhow::Result<ClusterAnswer> {
-    let client = cluster.client_with(token)?;
-    let status = probe::standing(&client).await;
-    let status = status
-        .map_err(|error| anyhow::anyhow!("cannot ask the API server: {}", explain(&error)))?;
+    let bearer = cluster.connection_with(token)?;
+    let status = within(cluster.timeout, probe::token_status(&bearer.client)).await;
+    let status = status.map_err(|failed| anyhow!("cannot ask the API server: {failed}"))?;
     let (status, permissions) = match status {
         TokenStatus::Rejected(_) => {
-            let why = probe::rejection(&cluster.client, token).await;
+            let why = probe::rejection(&cluster.connection.client, token).await;
             (TokenStatus::Rejected(why), None)
         }
         status @ (TokenStatus::Accepted(..) | TokenStatus::Denied(_)) => {
             let permissions = match permissions_by_bindings(cluster, &claims.account).await {
                 Some(permissions) => permissions,
-                None => permissions_by_self_review(&client, &claims.account.namespace).await,
+                None => {
+                    permissions_by_self_review(cluster, &bearer, &claims.account.namespace).await
+                }
             };
             (status, Some(permissions))
         }
@@ -140,8 +146,9 @@ async fn permissions_by_bindings(
         kinds: &KINDS,
         namespace: None,
         pods: &LabelSelector::default(),
+        timeout: cluster.timeout,
     };
-    let errors = list::list_all(&cluster.client, &index, &wanted, &|_, _| {}).await;
+    let errors = list::list_all(&cluster.connection, &index, &wanted, &|_, _| {}).await;
     let explanation = || index.read().explain(account);
     errors
         .is_empty()
@@ -149,9 +156,14 @@ async fn permissions_by_bindings(
 }
 
 /// What the API server answers to a SelfSubjectRulesReview with the token.
-async fn permissions_by_self_review(client: &kube::Client, namespace: &str) -> TokenPermissions {
-    match probe::own_rules(client, namespace).await {
+async fn permissions_by_self_review(
+    cluster: &Cluster,
+    bearer: &Connection,
+    namespace: &str,
+) -> TokenPermissions {
+    let own_rules = probe::own_rules(&bearer.client, namespace);
+    match within(cluster.timeout, own_rules).await {
         Ok(rules) => TokenPermissions::Namespace(namespace.into(), rules),
-        Err(error) => TokenPermissions::Unknown(explain(&error)),
+        Err(failed) => TokenPermissions::Unknown(failed.to_string()),
     }
 }

@@ -8,6 +8,7 @@ mod crd;
 mod explain;
 mod input;
 mod inspect;
+mod logging;
 mod man;
 mod output;
 mod progress;
@@ -16,9 +17,11 @@ mod scan;
 use std::{io, path::Path, process::ExitCode};
 
 use clap::{ArgAction, CommandFactory, FromArgMatches, Parser, Subcommand};
-use tracing_subscriber::EnvFilter;
 
-use crate::output::table::visible;
+use crate::{
+    output::table::visible,
+    token::redact::{looks_like_token, redacted},
+};
 
 /// The exit code when the program could not run, read an input or decide.
 const EXIT_ERROR: u8 = 2;
@@ -67,16 +70,6 @@ Examples:
     Man(man::Args),
 }
 
-/// The format of logs.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
-enum LogFormat {
-    /// Plain text.
-    #[default]
-    Text,
-    /// One JSON object per line.
-    Json,
-}
-
 /// Parses and runs the command line. Returns 0 without findings, 1 with findings, and 2 if the program could
 /// not run, read an input or decide. A closed standard output is not an error.
 #[must_use]
@@ -91,7 +84,12 @@ pub fn main() -> ExitCode {
         Err(error) => {
             // Help and version go to standard output, and are not errors.
             let code = u8::from(error.use_stderr()) * EXIT_ERROR;
-            let _ = error.print();
+            let message = error.render().to_string();
+            if looks_like_token(&message) {
+                print_message(message.trim_end());
+            } else {
+                let _ = error.print();
+            }
             return ExitCode::from(code);
         }
     };
@@ -141,23 +139,6 @@ async fn run(cli: Cli) -> anyhow::Result<ExitCode> {
     }
 }
 
-/// Sends logs to standard error; `RUST_LOG` sets their level. By default the client library's line for each
-/// failed request is not logged: this program logs the failure once, with the fix.
-fn start_logging(format: LogFormat, default: &str) {
-    let default = || EnvFilter::new(format!("{default},kube_client=off,kube_runtime=off"));
-    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| default());
-    let logs = tracing_subscriber::fmt()
-        .with_env_filter(filter)
-        .with_writer(io::stderr)
-        .with_target(false);
-    match format {
-        LogFormat::Text => logs
-            .with_ansi(io::IsTerminal::is_terminal(&io::stderr()))
-            .init(),
-        LogFormat::Json => logs.json().flatten_event(true).init(),
-    }
-}
-
 /// Today's date in UTC.
 fn today() -> jiff::civil::Date {
     jiff::Timestamp::now()
@@ -165,10 +146,11 @@ fn today() -> jiff::civil::Date {
         .date()
 }
 
-/// Prints a message on standard error, made safe for terminals. A closed standard error is ignored.
+/// Prints a message on standard error, made safe for terminals and without tokens. A closed standard error is
+/// ignored.
 fn print_message(message: &str) {
     use io::Write;
-    for line in message.lines() {
+    for line in redacted(message).lines() {
         let _ = writeln!(io::stderr(), "{}", visible(line));
     }
 }

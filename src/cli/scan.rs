@@ -9,8 +9,9 @@ use std::{
 use anyhow::bail;
 
 use super::{
-    EXIT_ERROR, LogFormat,
+    EXIT_ERROR,
     input::{Input, InputArgs, Namespaces, Wanted},
+    logging,
     output::{Found, OutputArgs},
     print_message,
 };
@@ -102,7 +103,7 @@ impl FailOn {
 
 /// Scans, prints the result, and returns the exit code.
 pub(super) async fn run(args: Args) -> anyhow::Result<ExitCode> {
-    super::start_logging(LogFormat::Text, "warn");
+    logging::once();
     let outputs = args.output.destinations()?;
     if args.output.changes_files() && args.input.has_stdin() {
         bail!("standard input cannot be changed: use files, or remove `--write`");

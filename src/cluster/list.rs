@@ -1,12 +1,19 @@
 //! Lists objects once, page by page, into the index.
 
-use kube::{Api, Client, api::ListParams, core::Status};
+use std::time::Duration;
+
+use kube::{
+    Api,
+    api::ListParams,
+    core::{ObjectList, Status},
+};
 
 use super::{
-    Progress, each_kind, explain, missing_rule,
+    Progress, each_kind, missing_rule,
     object::{Object, field_selector},
 };
 use crate::{
+    client::{Backoff, Connection, Failed, within},
     facts::Kind,
     index::{Index, Indexed, SharedIndex},
     model::{InputKind, LabelSelector},
@@ -14,6 +21,13 @@ use crate::{
 
 /// How many objects a page has: while it is parsed, a page is in memory three times.
 const PAGE_SIZE: u32 = 100;
+
+/// How often a page is asked for until its failure is final: by an API server that is busy or restarts.
+const ATTEMPTS: u32 = 4;
+/// The first pause before a page is asked for again; it doubles.
+const FIRST_PAUSE: Duration = Duration::from_secs(1);
+/// The longest one.
+const LONGEST_PAUSE: Duration = Duration::from_secs(10);
 
 /// Why a kind could not be listed.
 #[derive(Debug, thiserror::Error)]
@@ -27,12 +41,12 @@ pub enum Error {
         status: String,
     },
     /// It failed for another reason.
-    #[error("cannot list {}: {}", kind.plural(), explain(source))]
+    #[error("cannot list {}: {source}", kind.plural())]
     Failed {
         /// The kind.
         kind: InputKind,
         /// Why.
-        source: kube::Error,
+        source: Failed,
     },
 }
 
@@ -54,17 +68,19 @@ pub struct Wanted<'a> {
     pub namespace: Option<&'a str>,
     /// Which pods.
     pub pods: &'a LabelSelector,
+    /// How long the API server may take to answer one request.
+    pub timeout: Duration,
 }
 
 /// Lists the wanted kinds that verdicts depend on, side by side, and returns what failed.
 pub async fn list_all(
-    client: &Client,
+    connection: &Connection,
     index: &SharedIndex,
     wanted: &Wanted<'_>,
     progress: Progress<'_>,
 ) -> Vec<Error> {
     let legacy_tokens = wanted.kinds.contains(&InputKind::Secret);
-    each_kind!(legacy_tokens, list(client, index, wanted, progress))
+    each_kind!(legacy_tokens, list(connection, index, wanted, progress))
         .await
         .into_iter()
         .filter_map(Result::err)
@@ -74,7 +90,7 @@ pub async fn list_all(
 /// Lists one kind once. A denied list is noted in the index too; an expired continue token restarts the
 /// list, once.
 async fn list<K: Kind + Clone + std::fmt::Debug>(
-    client: &Client,
+    connection: &Connection,
     index: &SharedIndex,
     wanted: &Wanted<'_>,
     progress: Progress<'_>,
@@ -93,41 +109,60 @@ where
                 InputKind::Pod | InputKind::ServiceAccount | InputKind::Secret
             ) =>
         {
-            Api::namespaced_with(client.clone(), namespace, &())
+            Api::namespaced_with(connection.client.clone(), namespace, &())
         }
-        _ => Api::all(client.clone()),
+        _ => Api::all(connection.client.clone()),
     };
-    let expired =
-        |error: &kube::Error| matches!(error, kube::Error::Api(status) if status.code == 410);
-    let mut params = ListParams::default().limit(PAGE_SIZE);
-    if let Some(fields) = field_selector(kind) {
-        params = params.fields(fields);
-    }
+    let mut params = params(kind);
     if kind == InputKind::Pod && !wanted.pods.selects_all() {
         params = params.labels(&wanted.pods.to_string());
     }
-    let mut result = pages(&api, index, &params, progress).await;
-    if result.as_ref().is_err_and(expired) {
-        result = pages(&api, index, &params, progress).await;
+    let paging = Paging {
+        connection,
+        timeout: wanted.timeout,
+    };
+    let mut result = pages(&api, index, &params, paging, progress).await;
+    if matches!(&result, Err(failed) if failed.code() == Some(410)) {
+        result = pages(&api, index, &params, paging, progress).await;
     }
-    result.map_err(|source| match source {
-        kube::Error::Api(status) if Status::is_forbidden(&status) => {
+    match result {
+        Ok(_) => Ok(()),
+        Err(Failed::Api(kube::Error::Api(status))) if Status::is_forbidden(&status) => {
             index.write().read(kind, |reading| reading.forbidden = true);
-            Error::Forbidden {
+            Err(Error::Forbidden {
                 kind,
                 status: status.message,
-            }
+            })
         }
-        source => Error::Failed { kind, source },
-    })
+        Err(source) => Err(Error::Failed { kind, source }),
+    }
 }
 
-async fn pages<K: Kind + Clone + std::fmt::Debug>(
+/// The parameters of a list of a whole kind.
+pub(super) fn params(kind: InputKind) -> ListParams {
+    let params = ListParams::default().limit(PAGE_SIZE);
+    match field_selector(kind) {
+        Some(fields) => params.fields(fields),
+        None => params,
+    }
+}
+
+/// How pages are asked for.
+#[derive(Clone, Copy)]
+pub(super) struct Paging<'a> {
+    pub(super) connection: &'a Connection,
+    /// How long the API server may take for one page.
+    pub(super) timeout: Duration,
+}
+
+/// Reads all objects of a kind in pages, and returns their resource version.
+pub(super) async fn pages<K: Kind + Clone + std::fmt::Debug>(
     api: &Api<Object<K>>,
     index: &SharedIndex,
     first: &ListParams,
+    paging: Paging<'_>,
     progress: Progress<'_>,
-) -> kube::Result<()>
+) -> Result<Option<String>, Failed>
 where
     Index: Indexed<K>,
 {
@@ -135,7 +170,7 @@ where
     let mut params = first.clone();
     let mut announced = 0;
     loop {
-        let page = api.list(&params).await?;
+        let page = page(api, &params, paging).await?;
         let items = page.items.len() as u64;
         let remaining = page.metadata.remaining_item_count.unwrap_or_default();
         // The remaining count is an estimate, which only grows here.
@@ -148,8 +183,32 @@ where
         }
         let Some(token) = page.metadata.continue_.filter(|token| !token.is_empty()) else {
             index.commit::<K>();
-            return Ok(());
+            return Ok(page.metadata.resource_version);
         };
         params = params.continue_token(&token);
+    }
+}
+
+/// Reads one page; asks again where the API server is busy.
+async fn page<K: Kind + Clone + std::fmt::Debug>(
+    api: &Api<Object<K>>,
+    params: &ListParams,
+    paging: Paging<'_>,
+) -> Result<ObjectList<Object<K>>, Failed> {
+    let mut backoff = Backoff::new(FIRST_PAUSE, LONGEST_PAUSE);
+    let mut attempts = 1;
+    loop {
+        paging.connection.throttle.passed().await;
+        let failed = match within(paging.timeout, api.list(params)).await {
+            Ok(page) => return Ok(page),
+            Err(failed) => failed,
+        };
+        let is_passing = matches!(failed.code(), Some(429 | 500 | 503 | 504));
+        if !is_passing || attempts == ATTEMPTS {
+            return Err(failed);
+        }
+        attempts += 1;
+        tracing::debug!(%failed, "a page is asked for again");
+        tokio::time::sleep(backoff.next_pause()).await;
     }
 }

@@ -6,8 +6,6 @@ mod object;
 pub mod probe;
 pub mod watch;
 
-use kube::core::Status;
-
 use crate::model::InputKind;
 
 /// Reports progress: how many more objects were read, and how many more there are to read.
@@ -49,34 +47,6 @@ macro_rules! each_kind {
     };
 }
 use each_kind;
-
-/// Why a request was denied or failed, in one line.
-#[must_use]
-pub fn explain(error: &kube::Error) -> String {
-    match error {
-        kube::Error::Api(status) if status.is_forbidden() => status.message.clone(),
-        kube::Error::Api(status) => answered(status),
-        // The innermost error says more than its wrappers: "connection refused", "certificate expired".
-        other => innermost(other).to_string(),
-    }
-}
-
-fn answered(status: &Status) -> String {
-    format!(
-        "the API server answered {}: {}",
-        status.code, status.message
-    )
-}
-
-fn innermost<'a>(
-    error: &'a (dyn std::error::Error + 'static),
-) -> &'a (dyn std::error::Error + 'static) {
-    let mut inner = error;
-    while let Some(source) = inner.source() {
-        inner = source;
-    }
-    inner
-}
 
 /// The rule to grant when listing or watching a kind is denied.
 #[must_use]

@@ -48,6 +48,14 @@ where
         index.apply::<K>(K::key(&self.wire), facts);
     }
 
+    /// Its resource version; empty without one.
+    pub(super) fn version(&self) -> &str {
+        self.metadata
+            .resource_version
+            .as_deref()
+            .unwrap_or_default()
+    }
+
     /// Removes its facts from the index.
     pub(super) fn delete_from(&self, index: &mut Index) {
         index.delete::<K>(&K::key(&self.wire));

@@ -10,29 +10,12 @@ use k8s_openapi::api::{
 use kube::{Api, Client, api::PostParams};
 use serde::Deserialize;
 
-use super::watch::InitialList;
 use crate::{
     facts::{rbac::rule, wire},
     model::{ApiAudiences, Rule, token::TokenStatus},
     rbac::defaults::is_default_rule,
     token::claims::parse_token,
 };
-
-/// Whether the API server streams initial lists: a feature gate can disable it in any version.
-pub async fn initial_list(client: &Client) -> InitialList {
-    let request = http::Request::get(
-        "/api/v1/namespaces?watch=true&sendInitialEvents=true&resourceVersionMatch=NotOlderThan\
-         &allowWatchBookmarks=true&timeoutSeconds=1",
-    )
-    .body(kube::client::Body::empty());
-    let Ok(request) = request else {
-        return InitialList::Paged;
-    };
-    match client.send(request).await {
-        Ok(response) if response.status().is_success() => InitialList::Streamed,
-        _ => InitialList::Paged,
-    }
-}
 
 /// Whether RBAC is enforced: a user that no binding can reach must not be allowed anything. The review
 /// names no groups, since a binding may well grant everything to all ServiceAccounts.
@@ -65,7 +48,7 @@ pub async fn rbac_enforced(client: &Client) -> kube::Result<bool> {
 ///
 /// # Errors
 /// When it answers with an error other than 401 or 403.
-pub async fn standing(client: &Client) -> kube::Result<TokenStatus> {
+pub async fn token_status(client: &Client) -> kube::Result<TokenStatus> {
     let reviews: Api<SelfSubjectReview> = Api::all(client.clone());
     let review = SelfSubjectReview::default();
     match reviews.create(&PostParams::default(), &review).await {

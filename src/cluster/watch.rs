@@ -1,54 +1,59 @@
 //! Watches objects into the index, and streams the accounts whose answer may have changed.
+//!
+//! `kube::runtime::watcher` hides bookmarks and resource versions, begins a streamed list with whatever an
+//! API server has in its cache, and waits as long as a watch may last until it notices that one is dead. Here
+//! each watch lasts a minute at most, and before the next one the API server is asked whether its history still
+//! contains what is known.
+
+mod failure;
 
 use std::{
     pin::pin,
-    sync::Arc,
+    sync::{Arc, atomic::AtomicUsize},
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
 use futures::{Stream, StreamExt, stream};
 use kube::{
-    Api, Client,
-    core::Status,
-    runtime::{
-        WatchStreamExt,
-        watcher::{self, Event, watcher},
-    },
+    Api,
+    api::{ListParams, WatchEvent, WatchParams},
 };
-use tokio::sync::Notify;
+use tokio::{
+    sync::Notify,
+    time::{Instant, sleep, timeout, timeout_at},
+};
 
+use self::failure::{Denial, Failure};
 use super::{
-    answered, each_kind, explain, missing_rule,
+    each_kind, list,
     object::{Object, field_selector},
 };
 use crate::{
+    client::{Backoff, Connection, uptime, within},
     facts::{Kind, Namespaces, Reports},
     index::{Index, Indexed, SharedIndex},
     log::LogLimiter,
     model::{InputKind, ServiceAccountRef},
 };
 
-/// How many objects a page has where the API server cannot stream: two pages are in memory at once.
-const PAGE_SIZE: u32 = 100;
-/// How long one watch request lasts, in seconds: by then a connection that died silently is noticed,
-/// and the initial list must have been streamed. 150,000 pods take 40 s.
-const fn watch_seconds(kind: InputKind) -> u32 {
-    match kind {
-        InputKind::Pod => 290,
-        InputKind::ServiceAccount
-        | InputKind::Namespace
-        | InputKind::Role
-        | InputKind::ClusterRole
-        | InputKind::RoleBinding
-        | InputKind::ClusterRoleBinding
-        | InputKind::Secret
-        | InputKind::CsiDriver
-        | InputKind::TokenExposureReport => 60,
-    }
-}
-
-/// How long to wait before a denied request is sent again.
-const DENIED_PAUSE: Duration = Duration::from_secs(10);
+/// How long one watch lasts, in seconds: the API server ends it, and the next one goes on from there.
+const WATCH_SECONDS: u32 = 60;
+/// How much later a watch may end until the API server is taken for silent.
+const GRACE: Duration = Duration::from_secs(5);
+/// How long a streamed list may last, in seconds. 150,000 pods take 40 s.
+const STREAM_SECONDS: u32 = 600;
+/// How long the API server may send nothing within a streamed list.
+const SILENCE: Duration = Duration::from_mins(1);
+/// How long the API server may take to answer.
+const ANSWER: Duration = Duration::from_secs(30);
+/// The first pause after a failure; it doubles with each further one.
+const FIRST_PAUSE: Duration = Duration::from_secs(1);
+/// The longest pause after failures, and the shortest time from one request to the next.
+const LONGEST_PAUSE: Duration = Duration::from_secs(30);
+/// A watch that lasted this long has worked: the next pause is the first.
+const STEADY: Duration = Duration::from_secs(30);
+/// Marks the bookmark that ends a streamed list.
+const INITIAL_EVENTS_END: &str = "k8s.io/initial-events-end";
 
 /// Where watches write: the index, and a notification for the reader of [`dirty`](Self::dirty).
 #[derive(Clone, Debug)]
@@ -56,6 +61,8 @@ pub struct Feed {
     index: SharedIndex,
     changed: Arc<Notify>,
     log: LogLimiter,
+    /// How many kinds cannot be watched now.
+    failing: Arc<AtomicUsize>,
 }
 
 impl Feed {
@@ -66,6 +73,7 @@ impl Feed {
             index,
             changed: Arc::default(),
             log,
+            failing: Arc::default(),
         }
     }
 
@@ -92,145 +100,283 @@ impl Feed {
     }
 }
 
-/// How the API server sends the objects that exist when a watch begins.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum InitialList {
-    /// As a stream of events: WatchList (KEP-3157).
-    Streamed,
-    /// In pages.
-    Paged,
-}
-
-impl InitialList {
-    fn config(self, kind: InputKind) -> watcher::Config {
-        let mut config = watcher::Config::default().timeout(watch_seconds(kind));
-        if let Some(fields) = field_selector(kind) {
-            config = config.fields(fields);
-        }
-        match self {
-            Self::Streamed => config.streaming_lists(),
-            Self::Paged => config.page_size(PAGE_SIZE),
-        }
-    }
+/// How objects are watched.
+#[derive(Clone, Copy, Debug)]
+pub struct Options {
+    /// Whether Secrets are watched too.
+    pub legacy_tokens: bool,
+    /// How long the API server must deny a kind until it counts as denied: an API server that starts denies
+    /// everything until it has read its own RBAC objects.
+    pub forbidden_after: Duration,
 }
 
 /// Watches every kind of [`kinds`](super::kinds), and our own reports, until it is dropped.
-pub async fn watch_all(
-    client: &Client,
-    feed: &Feed,
-    initial_list: InitialList,
-    legacy_tokens: bool,
-) {
-    let client = || client.clone();
-    let feed = || feed.clone();
+pub async fn watch_all(connection: &Connection, feed: &Feed, options: Options) {
     futures::future::join3(
-        each_kind!(legacy_tokens, watch(client(), feed(), initial_list)),
-        watch::<Namespaces>(client(), feed(), initial_list),
-        watch::<Reports>(client(), feed(), initial_list),
+        each_kind!(options.legacy_tokens, watch(connection, feed, options)),
+        watch::<Namespaces>(connection, feed, options),
+        watch::<Reports>(connection, feed, options),
     )
     .await;
 }
 
 async fn watch<K: Kind + Clone + Send + Sync + std::fmt::Debug>(
-    client: Client,
-    feed: Feed,
-    mut initial_list: InitialList,
+    connection: &Connection,
+    feed: &Feed,
+    options: Options,
 ) where
     Index: Indexed<K>,
 {
-    let kind = K::INPUT;
+    let mut watch = Watch::<K> {
+        connection: connection.clone(),
+        api: Api::all(connection.client.clone()),
+        feed: feed.clone(),
+        streams: true,
+        version: None,
+        is_checked: false,
+        received: false,
+        denial: Denial::new(options.forbidden_after),
+    };
+    let mut backoff = Backoff::new(FIRST_PAUSE, LONGEST_PAUSE);
     loop {
-        let mut events = pin!(
-            watcher(
-                Api::<Object<K>>::all(client.clone()),
-                initial_list.config(kind)
-            )
-            .default_backoff()
-        );
-        while let Some(event) = events.next().await {
-            match event {
-                Ok(event) => {
-                    // A list that only begins has not succeeded yet.
-                    if !matches!(event, Event::Init)
-                        && let Some(failures) = feed.log.recovered(kind.plural())
-                    {
-                        tracing::info!(kind = kind.name(), failures, "watching again");
-                    }
-                    feed.write(|index| handle::<K>(index, event));
-                }
-                Err(error) => {
-                    let denied = status(&error).is_some_and(Status::is_forbidden);
-                    feed.write(|index| {
-                        index.read(kind, |reading| {
-                            reading.errors += 1;
-                            // Only a complete list clears it: what was known before is old.
-                            reading.forbidden |= denied;
-                        });
-                    });
-                    log::<K>(&error, &feed.log);
-                    if initial_list == InitialList::Streamed
-                        && status(&error).is_some_and(|status| status.code == 422)
-                    {
-                        initial_list = InitialList::Paged;
-                        break;
-                    }
-                    if denied {
-                        // Starts again: permissions that are back show in a complete list.
-                        tokio::time::sleep(DENIED_PAUSE).await;
-                        break;
-                    }
-                }
-            }
+        connection.throttle.passed().await;
+        let began = Instant::now();
+        watch.received = false;
+        let result = watch.step().await;
+        if watch.received || began.elapsed() >= STEADY {
+            backoff.reset();
         }
+        let pause = match result {
+            // All objects were read: the watch goes on from there.
+            Ok(()) if watch.is_checked => Duration::ZERO,
+            // An API server that ends each watch at once is not asked without a pause.
+            Ok(()) => FIRST_PAUSE.saturating_sub(began.elapsed()),
+            Err(failure) => watch.failed(&failure, backoff.next_pause()),
+        };
+        sleep(pause).await;
     }
 }
 
-fn handle<K: Kind + Clone>(index: &mut Index, event: Event<Object<K>>)
+/// The watch of one kind.
+struct Watch<K: Kind> {
+    connection: Connection,
+    api: Api<Object<K>>,
+    feed: Feed,
+    /// Whether the API server streams lists, as WatchList (KEP-3157) says: a feature gate can disable it in any
+    /// version.
+    streams: bool,
+    /// Up to where its history is known; `None` before all objects were read, and when they must be read again.
+    version: Option<String>,
+    /// Whether `version` is known to be in the history of the API server.
+    is_checked: bool,
+    /// Whether an event arrived.
+    received: bool,
+    denial: Denial,
+}
+
+impl<K: Kind + Clone + Send + Sync + std::fmt::Debug> Watch<K>
 where
     Index: Indexed<K>,
 {
-    let now = SystemTime::now()
-        .duration_since(UNIX_EPOCH)
-        .map_or(0.0, |elapsed| elapsed.as_secs_f64());
-    index.read(K::INPUT, |reading| reading.last_event_seconds = now);
-    match event {
-        Event::Init => index.begin::<K>(),
-        Event::InitApply(object) | Event::Apply(object) => {
-            object.apply_to(index);
+    /// Reads all objects, or goes on from where the last watch ended.
+    async fn step(&mut self) -> Result<(), Failure> {
+        let Some(version) = self.version.clone() else {
+            self.version = Some(self.list().await?);
+            self.is_checked = true;
+            self.confirm();
+            return Ok(());
+        };
+        if !std::mem::take(&mut self.is_checked) {
+            self.check(&version).await?;
         }
-        Event::InitDone => index.commit::<K>(),
-        Event::Delete(object) => object.delete_from(index),
+        self.follow(&version).await
+    }
+
+    /// Reads all objects, and returns their version.
+    async fn list(&mut self) -> Result<String, Failure> {
+        if self.streams {
+            match self.stream().await {
+                Err(failure) if failure.code() == Some(422) => self.streams = false,
+                result => return result,
+            }
+        }
+        self.pages().await
+    }
+
+    /// Asks the API server for its newest version, and fails if that is older than what is known: then it has
+    /// another history, for example because etcd was restored, and a watch would wait for events that never come.
+    /// The versions of one kind are comparable (KEP-5504).
+    async fn check(&mut self, known: &str) -> Result<(), Failure> {
+        let one = ListParams::default().limit(1);
+        let newest = within(ANSWER, self.api.list_metadata(&one)).await?.metadata;
+        let newest = newest.resource_version.unwrap_or_default();
+        if is_older(&newest, known) {
+            return Err(Failure::WentBack {
+                known: known.to_owned(),
+                newest,
+            });
+        }
+        Ok(())
+    }
+
+    /// Watches from a version on, until the API server ends the watch.
+    async fn follow(&mut self, version: &str) -> Result<(), Failure> {
+        let lasts = Duration::from_secs(WATCH_SECONDS.into()) + GRACE;
+        let deadline = Instant::now() + lasts;
+        let params = params(K::INPUT, WATCH_SECONDS, false);
+        let mut events = pin!(within(ANSWER, self.api.watch(&params, version)).await?);
+        self.confirm();
+        loop {
+            let Ok(event) = timeout_at(deadline, events.next()).await else {
+                return Err(Failure::Silent(lasts));
+            };
+            let Some(event) = event else { return Ok(()) };
+            match event? {
+                WatchEvent::Added(object) | WatchEvent::Modified(object) => {
+                    self.advance(object.version())?;
+                    self.receive(|index| object.apply_to(index));
+                }
+                WatchEvent::Deleted(object) => {
+                    self.advance(object.version())?;
+                    self.receive(|index| object.delete_from(index));
+                }
+                WatchEvent::Bookmark(bookmark) => {
+                    self.advance(&bookmark.metadata.resource_version)?;
+                    self.confirm();
+                }
+                WatchEvent::Error(status) => return Err(kube::Error::Api(status.boxed()).into()),
+            }
+        }
+    }
+
+    /// Reads all objects as a stream of events, and returns the version of its end. Without a version in the
+    /// request, the API server sends what etcd has, not an older state of its cache.
+    async fn stream(&mut self) -> Result<String, Failure> {
+        let params = params(K::INPUT, STREAM_SECONDS, true);
+        let mut events = pin!(within(ANSWER, self.api.watch(&params, "")).await?);
+        self.load(Index::begin::<K>);
+        loop {
+            let Ok(event) = timeout(SILENCE, events.next()).await else {
+                return Err(Failure::Silent(SILENCE));
+            };
+            match event.ok_or(Failure::Incomplete)?? {
+                WatchEvent::Added(object) | WatchEvent::Modified(object) => {
+                    self.load(|index| object.apply_to(index));
+                }
+                WatchEvent::Deleted(object) => self.load(|index| object.delete_from(index)),
+                WatchEvent::Bookmark(bookmark) => {
+                    let metadata = bookmark.metadata;
+                    if metadata.annotations.contains_key(INITIAL_EVENTS_END) {
+                        self.load(Index::commit::<K>);
+                        return Ok(metadata.resource_version);
+                    }
+                }
+                WatchEvent::Error(status) => return Err(kube::Error::Api(status.boxed()).into()),
+            }
+        }
+    }
+
+    /// Reads all objects in pages, and returns their version.
+    async fn pages(&mut self) -> Result<String, Failure> {
+        let params = list::params(K::INPUT);
+        let paging = list::Paging {
+            connection: &self.connection,
+            timeout: ANSWER,
+        };
+        let version = list::pages(&self.api, &self.feed.index, &params, paging, &|_, _| {}).await;
+        // Whatever was read may have changed answers.
+        self.load(|_| {});
+        version?.ok_or(Failure::NoVersion)
+    }
+
+    /// Notes a version that the API server sent. Versions of one watch grow; one that does not means that the
+    /// events are out of order.
+    fn advance(&mut self, version: &str) -> Result<(), Failure> {
+        if version.is_empty() {
+            return Err(Failure::NoVersion);
+        }
+        let known = self.version.get_or_insert_default();
+        if is_older(version, known) {
+            return Err(Failure::WentBack {
+                known: known.clone(),
+                newest: version.to_owned(),
+            });
+        }
+        version.clone_into(known);
+        Ok(())
+    }
+
+    /// Changes the index by an event of a watch.
+    fn receive(&mut self, change: impl FnOnce(&mut Index)) {
+        self.note(change, Some(uptime()), Some(SystemTime::now()));
+    }
+
+    /// Changes the index by an object of a list that is not complete yet.
+    fn load(&mut self, change: impl FnOnce(&mut Index)) {
+        self.note(change, None, Some(SystemTime::now()));
+    }
+
+    /// Notes that the API server has just confirmed what is known.
+    fn confirm(&mut self) {
+        self.note(|_| {}, Some(uptime()), None);
+    }
+
+    fn note(
+        &mut self,
+        change: impl FnOnce(&mut Index),
+        confirmed: Option<Duration>,
+        received: Option<SystemTime>,
+    ) {
+        self.received |= received.is_some();
+        if confirmed.is_some() {
+            self.denial.passed(K::INPUT, &self.feed);
+        }
+        let since_1970 = |time: SystemTime| time.duration_since(UNIX_EPOCH).unwrap_or_default();
+        self.feed.write(|index| {
+            index.read(K::INPUT, |reading| {
+                if let Some(confirmed) = confirmed {
+                    reading.confirmed_seconds = Some(confirmed.as_secs_f64());
+                }
+                if let Some(received) = received {
+                    reading.last_event_seconds = since_1970(received).as_secs_f64();
+                }
+            });
+            change(index);
+        });
+    }
+
+    /// Notes a failure, logs it, and returns how long to wait.
+    fn failed(&mut self, failure: &Failure, pause: Duration) -> Duration {
+        if failure.needs_a_list() {
+            self.version = None;
+        }
+        let outcome = self.denial.failed(K::INPUT, failure, &self.feed);
+        if outcome.is_denied {
+            // Only a complete list clears it: what was known before is old.
+            self.version = None;
+        }
+        let went_back = matches!(failure, Failure::WentBack { .. });
+        self.feed.write(|index| {
+            index.read(K::INPUT, |reading| {
+                reading.errors += 1;
+                reading.regressions += u64::from(went_back);
+                reading.forbidden |= outcome.is_denied;
+            });
+        });
+        outcome.wait_at_most.map_or(pause, |most| pause.min(most))
     }
 }
 
-/// The status that the API server answered with.
-fn status(error: &watcher::Error) -> Option<&Status> {
-    match error {
-        watcher::Error::InitialListFailed(kube::Error::Api(status))
-        | watcher::Error::WatchStartFailed(kube::Error::Api(status))
-        | watcher::Error::WatchFailed(kube::Error::Api(status))
-        | watcher::Error::WatchError(status) => Some(status),
-        _ => None,
+fn params(kind: InputKind, seconds: u32, send_initial_events: bool) -> WatchParams {
+    WatchParams {
+        timeout: Some(seconds),
+        field_selector: field_selector(kind).map(ToOwned::to_owned),
+        send_initial_events,
+        ..WatchParams::default()
     }
 }
 
-/// Logs a watch that failed, with the fix where it was denied.
-fn log<K: Kind>(error: &watcher::Error, log: &LogLimiter) {
-    let kind = K::INPUT;
-    let cause = match error {
-        watcher::Error::InitialListFailed(cause)
-        | watcher::Error::WatchStartFailed(cause)
-        | watcher::Error::WatchFailed(cause) => explain(cause),
-        watcher::Error::WatchError(status) => answered(status),
-        watcher::Error::NoResourceVersion => error.to_string(),
-    };
-    // 410: the watch fell behind, and the watcher lists again by itself.
-    let is_expired = status(error).is_some_and(|status| status.code == 410);
-    if is_expired || !log.failed(kind.plural(), "") {
-        tracing::debug!(kind = kind.name(), %cause, "watch failed");
-    } else if status(error).is_some_and(Status::is_forbidden) {
-        tracing::warn!(kind = kind.name(), %cause, fix = missing_rule(kind), "watch denied: verdicts that depend on it are Unknown");
-    } else {
-        tracing::warn!(kind = kind.name(), %cause, "watch failed; retrying");
-    }
+/// Whether a resource version is older than another; those that are no numbers cannot be compared.
+fn is_older(version: &str, than: &str) -> bool {
+    matches!((version.parse::<u128>(), than.parse::<u128>()), (Ok(version), Ok(than)) if version < than)
 }

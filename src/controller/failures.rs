@@ -3,7 +3,7 @@
 use std::{collections::HashMap, time::Duration};
 
 use super::write::Error;
-use crate::{log::LogLimiter, model::ServiceAccountRef};
+use crate::{client::doubled, log::LogLimiter, model::ServiceAccountRef};
 
 /// The pause after the first failed write; it doubles with each further one.
 const FIRST_PAUSE: Duration = Duration::from_millis(500);
@@ -31,7 +31,7 @@ impl Failures {
     /// Notes that a report could not be written, and returns how long to wait before the next attempt.
     pub(super) fn failed(&mut self, account: &ServiceAccountRef, error: &Error) -> Duration {
         let failures = self.in_a_row.entry(account.clone()).or_default();
-        let retry_in = pause_after(*failures);
+        let retry_in = doubled(FIRST_PAUSE, *failures, LONGEST_PAUSE);
         *failures += 1;
         let failing = self.in_a_row.len();
         let (namespace, service_account) = (&account.namespace, &account.name);
@@ -51,23 +51,5 @@ impl Failures {
         {
             tracing::info!(failures, "all reports are written again");
         }
-    }
-}
-
-/// How long to wait after the nth failure in a row, counted from 0.
-fn pause_after(failures: u32) -> Duration {
-    FIRST_PAUSE
-        .saturating_mul(2_u32.saturating_pow(failures))
-        .min(LONGEST_PAUSE)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_pause_doubles_up_to_a_minute() {
-        let pauses = [0, 1, 2, 6, 7, 40].map(|failures| pause_after(failures).as_millis());
-        assert_eq!(pauses, [500, 1_000, 2_000, 32_000, 60_000, 60_000]);
     }
 }

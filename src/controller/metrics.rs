@@ -3,13 +3,14 @@
 use std::{collections::BTreeMap, sync::Arc};
 
 use prometheus::{
-    Encoder, Histogram, HistogramOpts, IntCounterVec, Opts, Registry, TextEncoder,
+    Encoder, Histogram, HistogramOpts, IntCounterVec, IntGauge, Opts, Registry, TextEncoder,
     core::{Collector, Desc},
     proto,
 };
 
 use super::lease::Leadership;
 use crate::{
+    client::uptime,
     index::{Index, SharedIndex},
     model::Verdict,
 };
@@ -27,6 +28,10 @@ pub struct Instruments {
     pub report_errors: IntCounterVec,
     /// Kubernetes events, by result.
     pub events: IntCounterVec,
+    /// Reports that wait to be written.
+    pub pending_writes: IntGauge,
+    /// Writes that were put off, by cause.
+    pub delayed_writes: IntCounterVec,
 }
 
 impl Instruments {
@@ -68,11 +73,25 @@ impl Instruments {
                 "Kubernetes events, by result: written, repeated (the API server already had it), dropped (over the limit), failed.",
                 "result",
             )?,
+            pending_writes: IntGauge::new(
+                "token_exposure_pending_writes",
+                "Reports that wait to be written.",
+            )?,
+            delayed_writes: counter(
+                "delayed_writes_total",
+                "Writes of reports that were put off, by cause: flapping (the report changes all the time), throttled (the API server asked for a pause).",
+                "cause",
+            )?,
         };
         // Series that exist from the start let `rate` see the first increase.
         for operation in ["apply", "apply_status", "replace_status", "delete"] {
             instruments.report_writes.with_label_values(&[operation]);
         }
+        for cause in ["flapping", "throttled"] {
+            instruments.delayed_writes.with_label_values(&[cause]);
+        }
+        registry.register(Box::new(instruments.pending_writes.clone()))?;
+        registry.register(Box::new(instruments.delayed_writes.clone()))?;
         registry.register(Box::new(instruments.reconcile_duration.clone()))?;
         registry.register(Box::new(instruments.event_to_report.clone()))?;
         registry.register(Box::new(instruments.report_writes.clone()))?;
@@ -84,6 +103,11 @@ impl Instruments {
     /// Counts a write of a report that failed.
     pub(super) fn failed(&self, cause: &str) {
         self.report_errors.with_label_values(&[cause]).inc();
+    }
+
+    /// Counts a write of a report that was put off.
+    pub(super) fn delayed(&self, cause: &str) {
+        self.delayed_writes.with_label_values(&[cause]).inc();
     }
 
     /// Counts a write of a report.
@@ -168,6 +192,16 @@ const LAST_EVENT: (&str, &str, &[&str]) = (
     "When the last watch event of a kind arrived, as a Unix timestamp.",
     &["kind"],
 );
+const STALE: (&str, &str, &[&str]) = (
+    "stale_seconds",
+    "Time since the API server last confirmed that everything known of a kind is current; up to 65 while all is well.",
+    &["kind"],
+);
+const REGRESSIONS: (&str, &str, &[&str]) = (
+    "resource_version_regressions_total",
+    "How often the API server went back to an older state of a kind, for example because etcd was restored.",
+    &["kind"],
+);
 const LEADER: (&str, &str, &[&str]) = (
     "leader",
     "Whether this replica writes reports: 1 for the replica that holds the Lease, or for the only replica.",
@@ -178,7 +212,7 @@ const BUILD_INFO: (&str, &str, &[&str]) = (
     "Always 1; the label has the version.",
     &["version"],
 );
-const FAMILIES: [(&str, &str, &[&str]); 9] = [
+const FAMILIES: [(&str, &str, &[&str]); 11] = [
     SERVICE_ACCOUNTS,
     PODS,
     FINDING_PODS,
@@ -186,6 +220,8 @@ const FAMILIES: [(&str, &str, &[&str]); 9] = [
     SYNCED,
     WATCH_ERRORS,
     LAST_EVENT,
+    STALE,
+    REGRESSIONS,
     LEADER,
     BUILD_INFO,
 ];
@@ -218,14 +254,19 @@ impl Collector for IndexCollector {
             LAST_EVENT,
             readings().map(|(kind, reading)| (kind, reading.last_event_seconds)),
         ));
-        let mut errors = gauges(WATCH_ERRORS, std::iter::empty());
-        errors.set_field_type(proto::MetricType::COUNTER);
-        errors.set_metric(
-            readings()
-                .map(|(kind, reading)| counter(WATCH_ERRORS.2, &kind, reading.errors))
-                .collect(),
-        );
-        families.push(errors);
+        let now = uptime().as_secs_f64();
+        families.push(gauges(
+            STALE,
+            readings().map(|(kind, reading)| (kind, reading.stale_seconds(now))),
+        ));
+        families.push(counters(
+            WATCH_ERRORS,
+            readings().map(|(kind, reading)| (kind, reading.errors)),
+        ));
+        families.push(counters(
+            REGRESSIONS,
+            readings().map(|(kind, reading)| (kind, reading.regressions)),
+        ));
         families.push(gauges(BUILD_INFO, [(vec![env!("CARGO_PKG_VERSION")], 1.0)]));
         families.retain(|family| !family.get_metric().is_empty());
         families
@@ -316,13 +357,24 @@ fn gauges<'a>(
     clippy::cast_precision_loss,
     reason = "Prometheus counts in floats; there will not be 2^53 errors"
 )]
-fn counter(labels: &[&str], values: &[&str], count: u64) -> proto::Metric {
-    let mut counter = proto::Counter::default();
-    counter.set_value(count as f64);
-    let mut metric = proto::Metric::default();
-    metric.set_label(pairs(labels, values));
-    metric.set_counter(counter);
-    metric
+fn counters<'a>(
+    (name, help, labels): (&str, &str, &[&str]),
+    series: impl IntoIterator<Item = (Vec<&'a str>, u64)>,
+) -> proto::MetricFamily {
+    let mut family = proto::MetricFamily::default();
+    family.set_name(format!("token_exposure_{name}"));
+    family.set_help(help.to_owned());
+    family.set_field_type(proto::MetricType::COUNTER);
+    let metric = |(values, count): (Vec<&str>, u64)| {
+        let mut counter = proto::Counter::default();
+        counter.set_value(count as f64);
+        let mut metric = proto::Metric::default();
+        metric.set_label(pairs(labels, &values));
+        metric.set_counter(counter);
+        metric
+    };
+    family.set_metric(series.into_iter().map(metric).collect());
+    family
 }
 
 fn pairs(labels: &[&str], values: &[&str]) -> Vec<proto::LabelPair> {

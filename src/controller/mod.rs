@@ -1,14 +1,19 @@
-//! Writes reports: a queue of accounts, a bounded number of reconciles at a time, and metrics.
+//! Writes reports: a queue of accounts, a bounded number of writes at a time and in a second, and metrics.
 //!
 //! The queue is kube-runtime's scheduler, keyed by the account: it holds each account once, runs an
 //! account earlier where asked, and delays it after a failure. The bounded runner around it does what
 //! `kube::runtime::applier` does, without its store of ServiceAccounts: an account that no longer exists
 //! can still be reconciled, and 70,000 keys at once take a tenth of the memory.
+//!
+//! Each account is assessed at once, which is cheap. Where its report differs, it waits until the
+//! [`budget`] allows the next write: what changes again meanwhile is still one write.
 
+pub mod budget;
 pub mod events;
 mod failures;
 pub mod lease;
 pub mod metrics;
+mod pending;
 pub mod reconcile;
 pub mod server;
 pub mod write;
@@ -16,7 +21,7 @@ pub mod write;
 use std::{
     cell::RefCell,
     collections::{HashMap, HashSet},
-    pin::pin,
+    pin::{Pin, pin},
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -26,15 +31,18 @@ use kube::runtime::{scheduler, scheduler::ScheduleRequest};
 
 use self::{
     failures::Failures,
-    reconcile::{Context, reconcile},
+    pending::Pending,
+    reconcile::{Context, assess, reconcile},
     write::Error,
 };
 use crate::model::ServiceAccountRef;
 
-/// How many accounts are reconciled at a time.
+/// How many reports are written at a time.
 const CONCURRENCY: usize = 16;
 /// How long writes may still take after the controller was asked to stop.
 const STOP_TIMEOUT: Duration = Duration::from_secs(3);
+/// How many accounts are assessed until other tasks have their turn.
+const TURN: u32 = 32;
 
 /// Reconciles accounts as the queue names them, until it ends or `stop` resolves; writes under way are
 /// completed then.
@@ -55,25 +63,20 @@ pub async fn run(
     let mut stop = pin!(stop);
     let mut running = FuturesUnordered::new();
     let mut busy = HashSet::new();
-    let mut failures = Failures::new(context.log.clone());
+    // The receiver lives as long as this function.
+    let again = |account, pause| drop(retry.unbounded_send(run_at(account, pause)));
+    let mut queue = Queue::new(context.clone(), &again);
+    let mut turn = 0;
     loop {
+        let may_write = queue.pending.len() > 0 && running.len() < CONCURRENCY;
         tokio::select! {
             () = &mut stop => break,
             Some((account, result)) = running.next(), if !running.is_empty() => {
                 busy.remove(&account);
-                let result: Result<(), Error> = result;
-                match result {
-                    Ok(()) => failures.written(&account),
-                    Err(error) => {
-                        context.instruments.failed(error.cause());
-                        let pause = failures.failed(&account, &error);
-                        // The receiver lives as long as this function.
-                        let _ = retry.unbounded_send(run_at(account, pause));
-                    }
-                }
+                queue.wrote(account, result);
             }
-            next = next(scheduler.as_mut(), &busy), if running.len() < CONCURRENCY => {
-                let Some(account) = next else { break };
+            () = context.may_write(), if may_write => {
+                let Some(account) = queue.pending.pop() else { continue };
                 busy.insert(account.clone());
                 let context = context.clone();
                 let since = queued.borrow_mut().remove(&account).unwrap_or_else(Instant::now);
@@ -82,11 +85,89 @@ pub async fn run(
                     (account, result)
                 });
             }
+            next = next(scheduler.as_mut(), &busy) => {
+                let Some(account) = next else { break };
+                if !queue.assess(&account) {
+                    queued.borrow_mut().remove(&account);
+                }
+                turn += 1;
+                if turn % TURN == 0 {
+                    tokio::task::yield_now().await;
+                }
+            }
         }
+        queue.settle(running.is_empty());
     }
     let finish = async { while running.next().await.is_some() {} };
     if tokio::time::timeout(STOP_TIMEOUT, finish).await.is_err() {
         tracing::warn!("stopped while reports were being written; the next start writes them");
+    }
+}
+
+/// What waits, and what failed.
+struct Queue<'a> {
+    pending: Pending,
+    failures: Failures,
+    context: Arc<Context>,
+    /// Names an account again after a pause.
+    retry: &'a dyn Fn(ServiceAccountRef, Duration),
+}
+
+impl<'a> Queue<'a> {
+    fn new(context: Arc<Context>, retry: &'a dyn Fn(ServiceAccountRef, Duration)) -> Self {
+        Self {
+            pending: Pending::default(),
+            failures: Failures::new(context.log.clone()),
+            context,
+            retry,
+        }
+    }
+
+    /// Assesses an account, and returns whether its report waits to be written.
+    fn assess(&mut self, account: &ServiceAccountRef) -> bool {
+        let Some(verdict) = assess(&self.context, account) else {
+            self.pending.remove(account);
+            self.failures.written(account);
+            return false;
+        };
+        let pause = self.pending.pause(account, tokio::time::Instant::now());
+        if pause.is_zero() {
+            self.pending.add(account, verdict);
+        } else {
+            self.pending.remove(account);
+            self.context.flapping(account, pause);
+            (self.retry)(account.clone(), pause);
+        }
+        true
+    }
+
+    /// Notes the end of a write.
+    fn wrote(&mut self, account: ServiceAccountRef, result: Result<bool, Error>) {
+        match result {
+            Ok(wrote) => {
+                if wrote {
+                    self.pending.wrote(&account, tokio::time::Instant::now());
+                }
+                self.failures.written(&account);
+            }
+            Err(error) => {
+                self.context.instruments.failed(error.cause());
+                let pause = self.failures.failed(&account, &error);
+                (self.retry)(account, pause);
+            }
+        }
+    }
+
+    /// Publishes how much waits; the first sync ends when nothing does.
+    fn settle(&self, is_idle: bool) {
+        let waiting = self.pending.len();
+        let instruments = &self.context.instruments;
+        instruments
+            .pending_writes
+            .set(i64::try_from(waiting).unwrap_or(i64::MAX));
+        if waiting == 0 && is_idle && self.context.index.read().is_settled() {
+            self.context.budget.settle();
+        }
     }
 }
 
@@ -98,7 +179,7 @@ fn run_at(message: ServiceAccountRef, pause: Duration) -> ScheduleRequest<Servic
 
 /// The next account that is due and is not being reconciled.
 async fn next<R: Stream<Item = ScheduleRequest<ServiceAccountRef>>>(
-    scheduler: std::pin::Pin<&mut scheduler::Scheduler<ServiceAccountRef, R>>,
+    scheduler: Pin<&mut scheduler::Scheduler<ServiceAccountRef, R>>,
     busy: &HashSet<ServiceAccountRef>,
 ) -> Option<ServiceAccountRef> {
     scheduler

@@ -1,11 +1,14 @@
 //! Brings the report of one account up to date: assess, compare, write what differs.
 
-use std::{sync::Arc, time::Instant};
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use k8s_openapi::{apimachinery::pkg::apis::meta::v1::OwnerReference, jiff::Timestamp};
-use kube::Client;
 
 use super::{
+    budget::Budget,
     events::{Change, Events},
     lease::Leadership,
     metrics::Instruments,
@@ -13,6 +16,7 @@ use super::{
 };
 use crate::{
     api::{TokenExposureReport, TokenExposureReportStatus},
+    client::Connection,
     facts::{Reports, report::ReportFacts},
     index::{Account, Index, SharedIndex, Summary},
     log::LogLimiter,
@@ -25,7 +29,9 @@ pub struct Context {
     /// The facts of the cluster.
     pub index: SharedIndex,
     /// The client that writes reports.
-    pub client: ClientHandle,
+    pub connection: Connection,
+    /// How many requests may write.
+    pub budget: Budget,
     /// Which accounts get a report.
     pub scope: ReportScope,
     /// Whether this replica writes reports.
@@ -40,16 +46,26 @@ pub struct Context {
 
 impl Context {
     fn writer<'a>(&'a self, account: &'a ServiceAccountRef) -> Writer<'a> {
-        Writer::new(self.client.0.clone(), account, &self.instruments, &self.log)
+        Writer::new(self, account)
     }
-}
 
-/// The client, which has no `Debug`.
-pub struct ClientHandle(pub Client);
+    /// Resolves when a report may be written: the API server asks for no pause, and the budget has room.
+    pub(super) async fn may_write(&self) {
+        let instruments = &self.instruments;
+        if self.connection.throttle.is_closed() {
+            instruments.delayed("throttled");
+        }
+        self.connection.throttle.passed().await;
+        self.budget.ready().await;
+    }
 
-impl std::fmt::Debug for ClientHandle {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("Client")
+    /// Counts and logs a report that changes so often that its next write waits.
+    pub(super) fn flapping(&self, account: &ServiceAccountRef, pause: Duration) {
+        self.instruments.delayed("flapping");
+        let (namespace, service_account) = (&account.namespace, &account.name);
+        if self.log.failed("flapping reports", &account.to_string()) {
+            tracing::warn!(%namespace, %service_account, ?pause, "the report changes all the time: somebody changes or deletes it, or its verdict flaps; it is written ever more rarely");
+        }
     }
 }
 
@@ -61,8 +77,27 @@ enum Plan {
     Write(Box<Write>),
 }
 
-/// Brings the report of one account up to date. A standby only computes the verdict: the next leader
-/// reconciles all accounts.
+/// Computes the verdict on one account, and returns it if its report has to be written or deleted. A standby
+/// writes nothing: the next leader assesses all accounts.
+pub fn assess(context: &Context, account: &ServiceAccountRef) -> Option<Verdict> {
+    let timer = context.instruments.reconcile_duration.start_timer();
+    let Answer { plan, summary, .. } = answer(context, account);
+    let verdict = summary.verdict;
+    let before = remember(&context.index, account, summary);
+    if !context.leadership.is_mine() {
+        timer.stop_and_discard();
+        return None;
+    }
+    log_change(account, before, verdict);
+    if matches!(plan, Plan::Keep) {
+        timer.observe_duration();
+        return None;
+    }
+    timer.stop_and_discard();
+    Some(verdict)
+}
+
+/// Brings the report of one account up to date, and returns whether that took a write.
 ///
 /// # Errors
 /// When the report cannot be written; nothing is lost, since the index still says what is wanted.
@@ -70,22 +105,14 @@ pub async fn reconcile(
     context: &Context,
     account: &ServiceAccountRef,
     queued: Instant,
-) -> Result<(), Error> {
-    let timer = context.instruments.reconcile_duration.start_timer();
-    let Answer {
-        plan,
-        summary,
-        change,
-    } = answer(context, account);
-    let verdict = summary.verdict;
-    let before = remember(&context.index, account, summary);
+) -> Result<bool, Error> {
+    let _timer = context.instruments.reconcile_duration.start_timer();
     if !context.leadership.is_mine() {
-        timer.stop_and_discard();
-        return Ok(());
+        return Ok(false);
     }
-    log_change(account, before, verdict);
+    let Answer { plan, change, .. } = answer(context, account);
     let written = match plan {
-        Plan::Keep => return Ok(()),
+        Plan::Keep => return Ok(false),
         Plan::Delete => delete(context, account).await?,
         Plan::Write(write) => Some(apply(context, account, *write).await?),
     };
@@ -96,7 +123,7 @@ pub async fn reconcile(
     if let (Some(events), Some(change), Some(write)) = (&context.events, change, written) {
         events.publish(account, change, &write).await;
     }
-    Ok(())
+    Ok(true)
 }
 
 /// What is known of an account, and what follows from it.
@@ -157,8 +184,13 @@ async fn apply(
     write: Write,
 ) -> Result<WriteId, Error> {
     let written = context.writer(account).apply(&write).await?;
+    let version = written.version.as_deref();
+    let facts = ReportFacts {
+        version: version.and_then(|version| version.parse().ok()),
+        ..write.facts
+    };
     let mut index = context.index.write();
-    index.apply::<Reports>(account.clone().into(), write.facts);
+    index.apply::<Reports>(account.clone().into(), facts);
     Ok(written)
 }
 

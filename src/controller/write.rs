@@ -4,38 +4,34 @@ use std::time::Duration;
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::{
-    Api, Client,
+    Api,
     api::{DeleteParams, Patch, PatchParams},
+    core::Status,
 };
 use serde_json::json;
 
-use super::metrics::Instruments;
+use super::{budget::Budget, metrics::Instruments, reconcile::Context};
 use crate::{
-    api::TokenExposureReport, facts::report::ReportFacts, log::LogLimiter, model::ServiceAccountRef,
+    api::TokenExposureReport,
+    client::{self, Failed},
+    facts::report::ReportFacts,
+    log::LogLimiter,
+    model::ServiceAccountRef,
 };
 
 /// The field manager of our reports, for server-side apply.
 pub const FIELD_MANAGER: &str = "token-exposure";
-/// How long one write may take, the client's own retries included.
+/// How long one write may take.
 const TIMEOUT: Duration = Duration::from_secs(15);
 
 /// Why something could not be written.
 #[derive(Debug, thiserror::Error)]
-pub enum Error {
-    /// The API server denied or failed it, or could not be reached.
-    #[error("cannot {}: {}", operation.what, explain(*operation, source))]
-    Api {
-        /// What was to be written.
-        operation: Operation,
-        /// What the client said.
-        source: kube::Error,
-    },
-    /// It did not answer in time.
-    #[error("cannot {}: no answer within {} seconds", operation.what, TIMEOUT.as_secs())]
-    Timeout {
-        /// What was to be written.
-        operation: Operation,
-    },
+#[error("cannot {}: {failed}{}", operation.what, fix(*operation, failed))]
+pub struct Error {
+    /// What was to be written.
+    operation: Operation,
+    /// Why that failed.
+    failed: Failed,
 }
 
 /// A request that writes.
@@ -65,19 +61,12 @@ pub(super) const WRITE_EVENT: Operation = Operation {
              --events",
 };
 
-/// What the API server answered, with the missing permission where it denied the request.
-fn explain(operation: Operation, error: &kube::Error) -> String {
-    match error {
-        kube::Error::Api(status) if status.is_forbidden() => {
-            format!("{}: grant {}", status.message, operation.permissions)
-        }
-        kube::Error::Api(status) => {
-            format!(
-                "the API server answered {}: {}",
-                status.code, status.message
-            )
-        }
-        other => other.to_string(),
+/// The missing permission, where the API server denied a request.
+fn fix(operation: Operation, failed: &Failed) -> String {
+    if failed.status().is_some_and(Status::is_forbidden) {
+        format!(": grant {}", operation.permissions)
+    } else {
+        String::new()
     }
 }
 
@@ -94,20 +83,14 @@ impl Error {
             Some(429) => "throttled",
             Some(500..) => "server",
             Some(_) => "other",
-            None if matches!(self, Self::Timeout { .. }) => "timeout",
+            None if matches!(self.failed, Failed::Silent(_)) => "timeout",
             None => "connection",
         }
     }
 
     /// The HTTP status code of the answer.
     pub(super) fn code(&self) -> Option<u16> {
-        match self {
-            Self::Api {
-                source: kube::Error::Api(status),
-                ..
-            } => Some(status.code),
-            _ => None,
-        }
+        self.failed.code()
     }
 }
 
@@ -116,10 +99,8 @@ pub(super) async fn within<T>(
     operation: Operation,
     call: impl Future<Output = kube::Result<T>>,
 ) -> Result<T, Error> {
-    match tokio::time::timeout(TIMEOUT, call).await {
-        Ok(result) => result.map_err(|source| Error::Api { operation, source }),
-        Err(_) => Err(Error::Timeout { operation }),
-    }
+    let answer = client::within(TIMEOUT, call).await;
+    answer.map_err(|failed| Error { operation, failed })
 }
 
 /// A report to write.
@@ -145,22 +126,30 @@ pub(super) struct Writer<'a> {
     account: &'a ServiceAccountRef,
     api: Api<TokenExposureReport>,
     instruments: &'a Instruments,
+    budget: &'a Budget,
     log: &'a LogLimiter,
 }
 
 impl<'a> Writer<'a> {
-    pub(super) fn new(
-        client: Client,
-        account: &'a ServiceAccountRef,
-        instruments: &'a Instruments,
-        log: &'a LogLimiter,
-    ) -> Self {
+    pub(super) fn new(context: &'a Context, account: &'a ServiceAccountRef) -> Self {
+        let client = context.connection.client.clone();
         Self {
             account,
             api: Api::namespaced(client, &account.namespace),
-            instruments,
-            log,
+            instruments: &context.instruments,
+            budget: &context.budget,
+            log: &context.log,
         }
+    }
+
+    /// Sends a request that writes, and counts it in the budget.
+    async fn send<T>(
+        &self,
+        operation: Operation,
+        call: impl Future<Output = kube::Result<T>>,
+    ) -> Result<T, Error> {
+        self.budget.spend();
+        within(operation, call).await
     }
 
     /// Writes a report. Server-side apply keeps fields that other field managers added where we write
@@ -180,11 +169,14 @@ impl<'a> Writer<'a> {
                 status: None,
                 ..report.clone()
             });
-            within(APPLY, self.api.patch(name, &apply, &object)).await?;
+            self.send(APPLY, self.api.patch(name, &apply, &object))
+                .await?;
             self.instruments.wrote("apply");
         }
         let status = Patch::Apply(report);
-        let mut live = within(APPLY_STATUS, self.api.patch_status(name, &apply, &status)).await?;
+        let mut live = self
+            .send(APPLY_STATUS, self.api.patch_status(name, &apply, &status))
+            .await?;
         self.instruments.wrote("apply_status");
         let said = live.status.as_ref();
         let is_kept = said.is_some_and(|said| write.facts.has_status(said));
@@ -193,7 +185,7 @@ impl<'a> Writer<'a> {
                 let patch = replacement(report)?;
                 self.api.patch_status(name, &by_us, &patch).await
             };
-            live = within(APPLY_STATUS, replaced).await?;
+            live = self.send(APPLY_STATUS, replaced).await?;
             self.instruments.wrote("replace_status");
         }
         Ok(WriteId {
@@ -205,7 +197,10 @@ impl<'a> Writer<'a> {
     /// Deletes a report; one that is already gone, with its owner or by hand, is no error and no write.
     pub(super) async fn delete(&self) -> Result<Option<WriteId>, Error> {
         let params = DeleteParams::default();
-        match within(DELETE, self.api.delete(&self.account.name, &params)).await {
+        match self
+            .send(DELETE, self.api.delete(&self.account.name, &params))
+            .await
+        {
             Ok(deleted) => {
                 self.instruments.wrote("delete");
                 let report = deleted.either(

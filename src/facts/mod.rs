@@ -3,6 +3,7 @@
 
 mod consumers;
 pub mod exemption;
+pub mod limit;
 pub mod owner;
 pub mod pod;
 pub mod rbac;

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::{Kind, Pods, consumers, exemption, owner, wire, words};
+use super::{Kind, Pods, consumers, exemption, limit, owner, wire, words};
 use crate::model::{
     Config, InputKind, Workload,
     pod::{
@@ -70,7 +70,7 @@ pub fn template(
         .iter()
         .flat_map(|(kind, list)| list.iter().map(|wire| container(wire, *kind, &volumes)))
         .collect();
-    PodFacts {
+    let facts = PodFacts {
         service_account: Some(service_account_name(spec).into()),
         workload,
         origin: Origin::Template,
@@ -84,7 +84,9 @@ pub fn template(
         delegations: delegations(spec),
         volumes,
         containers,
-    }
+        exceeded: None,
+    };
+    limit::limited(facts, &metadata.name)
 }
 
 fn all_containers(spec: &wire::PodSpec) -> impl Iterator<Item = &wire::Container> {

@@ -10,8 +10,8 @@ use crate::{
     model::{Config, InputKind, Verdict},
 };
 
-/// What is kept of a report.
-#[derive(Clone, Debug, PartialEq, Eq)]
+/// What is kept of a report. Two with the same content are equal, whatever their version.
+#[derive(Clone, Debug, Eq)]
 pub struct ReportFacts {
     /// A hash of the spec and the owner.
     pub object_digest: u64,
@@ -21,6 +21,15 @@ pub struct ReportFacts {
     pub evaluated: Option<(ConditionStatus, String)>,
     /// Its verdict.
     pub verdict: Option<Verdict>,
+    /// Its `resourceVersion`, if that is a number: a watch that lags behind sends older ones than we wrote.
+    pub version: Option<u64>,
+}
+
+impl PartialEq for ReportFacts {
+    fn eq(&self, other: &Self) -> bool {
+        let content = |facts: &Self| (facts.object_digest, facts.status_digest, facts.verdict);
+        content(self) == content(other) && self.evaluated == other.evaluated
+    }
 }
 
 impl ReportFacts {
@@ -46,6 +55,7 @@ impl ReportFacts {
             status_digest: status_digest(status),
             evaluated,
             verdict: status.verdict,
+            version: None,
         }
     }
 
@@ -98,6 +108,9 @@ impl Kind for Reports {
             .owner_references
             .iter()
             .find(|owner| owner.kind == "ServiceAccount");
-        ReportFacts::new(&spec, &status, owner.map_or("", |owner| &owner.uid))
+        ReportFacts {
+            version: wire.metadata.resource_version.parse().ok(),
+            ..ReportFacts::new(&spec, &status, owner.map_or("", |owner| &owner.uid))
+        }
     }
 }

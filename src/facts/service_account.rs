@@ -1,6 +1,10 @@
 //! What is kept of a ServiceAccount, of a Namespace and of a CSIDriver.
 
-use super::{CsiDrivers, Kind, Namespaces, ServiceAccounts, exemption, wire};
+use super::{
+    CsiDrivers, Kind, Namespaces, ServiceAccounts, exemption,
+    limit::{MAX_NAME, MAX_SECRETS},
+    wire,
+};
 use crate::model::{
     Config, CsiDriverFacts, InputKind, NamespaceFacts, ServiceAccountFacts, TokenRequest,
 };
@@ -15,10 +19,12 @@ impl Kind for ServiceAccounts {
             uid: wire.metadata.uid.as_str().into(),
             automount: wire.automount_service_account_token,
             exemption: exemption::claim(&wire.metadata.annotations),
+            has_more_secrets: wire.secrets.len() > MAX_SECRETS,
             secrets: wire
                 .secrets
                 .iter()
-                .map(|secret| secret.name.as_str().into())
+                .take(MAX_SECRETS)
+                .map(|secret| secret.name[..secret.name.floor_char_boundary(MAX_NAME)].into())
                 .collect(),
         }
     }

@@ -43,6 +43,14 @@ pub trait Indexed<K: Kind> {
     /// those that the old facts reached and those that the new facts reach.
     fn changed(&mut self, key: &ObjectKey, old: Option<&K::Facts>, new: Option<&K::Facts>);
 
+    /// Whether facts are older than those that are known: they change nothing.
+    fn is_outdated(&self, _key: &ObjectKey, _facts: &K::Facts) -> bool {
+        false
+    }
+
+    /// A complete reading begins.
+    fn begins(&mut self) {}
+
     /// Replaces facts by an equal value that is already kept, where rows repeat.
     fn shared(&self, _key: &ObjectKey, facts: K::Facts) -> K::Facts {
         facts
@@ -60,6 +68,20 @@ pub struct Reading {
     pub errors: u64,
     /// When the last event arrived, as a Unix timestamp; 0 before the first.
     pub last_event_seconds: f64,
+    /// When the API server last confirmed that everything known of the kind is current, in seconds of the
+    /// reader's own time; `None` before the first complete list.
+    pub confirmed_seconds: Option<f64>,
+    /// How often the history of the kind went back to an older state.
+    pub regressions: u64,
+}
+
+impl Reading {
+    /// How long ago the API server last confirmed what is known, at this time of the reader; before the first
+    /// complete list, how long the reader has been waiting for it.
+    #[must_use]
+    pub fn stale_seconds(&self, now: f64) -> f64 {
+        (now - self.confirmed_seconds.unwrap_or_default()).max(0.0)
+    }
 }
 
 /// The facts of a cluster, or of a set of files.
@@ -132,7 +154,7 @@ impl Index {
     where
         Self: Indexed<K>,
     {
-        if self.table().is_current(&key, &facts) {
+        if self.is_outdated(&key, &facts) || self.table().is_current(&key, &facts) {
             return;
         }
         let key = ObjectKey {
@@ -159,6 +181,7 @@ impl Index {
     where
         Self: Indexed<K>,
     {
+        self.begins();
         self.table().begin();
     }
 

@@ -25,4 +25,15 @@ impl Indexed<Reports> for Index {
         let reported = new.is_some();
         self.touch(&key.clone().into(), |account| account.reported = reported);
     }
+
+    /// An event of a watch that lags behind our own write.
+    fn is_outdated(&self, key: &ObjectKey, facts: &ReportFacts) -> bool {
+        let known = self.reports.get(key).and_then(|known| known.version);
+        matches!((facts.version, known), (Some(version), Some(known)) if version < known)
+    }
+
+    /// A list is the present, even where its versions are older: etcd may have been restored.
+    fn begins(&mut self) {
+        self.reports.for_each(|facts| facts.version = None);
+    }
 }

@@ -67,6 +67,13 @@ impl<F: PartialEq> Table<F> {
         self.rows.remove(key).map(|row| row.facts)
     }
 
+    /// Changes all facts in place.
+    pub(super) fn for_each(&mut self, change: impl Fn(&mut F)) {
+        self.rows
+            .values_mut()
+            .for_each(|row| change(&mut row.facts));
+    }
+
     /// Begins a reading: no row was seen in it yet.
     pub(super) fn begin(&mut self) {
         self.reading = self.reading.wrapping_add(1);

@@ -258,6 +258,30 @@ fn a_secret_makes_the_accounts_dirty_whose_token_it_may_hold_or_whose_pods_expos
 }
 
 #[test]
+fn an_event_older_than_our_own_write_is_ignored_until_all_reports_are_read() {
+    let report = |verdict: Option<Verdict>, version: u64| {
+        let verdict = verdict.map(Verdict::name);
+        let wire = serde_json::json!({
+            "metadata": {"resourceVersion": version.to_string()}, "status": {"verdict": verdict},
+        });
+        Reports::facts(&serde_json::from_value(wire).unwrap(), &Config::default())
+    };
+    let mut index = Index::new(&[]);
+    let account = ServiceAccountRef::new("a", "alice");
+    let verdict = |index: &Index| index.report(&account).unwrap().verdict;
+    index.apply::<Reports>(key("a/alice"), report(Some(Verdict::Review), 20));
+    index.take_dirty();
+    index.apply::<Reports>(key("a/alice"), report(None, 19));
+    assert_eq!(verdict(&index), Some(Verdict::Review));
+    assert!(index.take_dirty().is_empty());
+    index.apply::<Reports>(key("a/alice"), report(Some(Verdict::Unneeded), 21));
+    assert_eq!(verdict(&index), Some(Verdict::Unneeded));
+    index.begin::<Reports>();
+    index.apply::<Reports>(key("a/alice"), report(None, 5));
+    assert_eq!(verdict(&index), None);
+}
+
+#[test]
 fn no_account_is_dirty_until_every_kind_was_read_and_then_all_are() {
     let mut index = Index::new(&[InputKind::Pod, InputKind::ServiceAccount]);
     index.begin::<Pods>();
@@ -488,6 +512,7 @@ impl World {
             } => {
                 let secrets = names.map(|secret| SECRETS[usize::from(secret)].into());
                 let facts = automount.map(|automount| ServiceAccountFacts {
+                    has_more_secrets: false,
                     automount,
                     secrets: secrets.into_iter().collect(),
                     ..Default::default()

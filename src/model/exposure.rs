@@ -294,6 +294,8 @@ pub enum Gap {
     UnknownAudience(Box<str>),
     /// Whether this Secret holds a token of the account is not known.
     SuspectedSecret(Box<str>),
+    /// This field of a pod, or of the ServiceAccount, has more than is read.
+    LimitExceeded(&'static str),
 }
 
 impl Gap {
@@ -306,6 +308,7 @@ impl Gap {
             Self::UnresolvedRole(_) => Reason::UnresolvedRole,
             Self::UnknownAudience(_) => Reason::UnknownAudience,
             Self::SuspectedSecret(_) => Reason::SuspectedLegacyToken,
+            Self::LimitExceeded(_) => Reason::LimitExceeded,
         }
     }
 }
@@ -324,6 +327,7 @@ impl fmt::Display for Gap {
                 f,
                 "Secret {secret} seems to hold a legacy token, which never expires, and Secrets are not read: if it does, replace it with a projected serviceAccountToken"
             ),
+            Self::LimitExceeded(field) => write!(f, "`{field}` is larger than is read: check the tokens of its pods by hand"),
             Self::UnknownAudience(audience) => {
                 write!(f, "it is not known whether the API server accepts audience `{audience}`: name the audiences that it accepts with `--api-audience`")
             }

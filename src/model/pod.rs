@@ -42,6 +42,8 @@ pub struct PodFacts {
     pub volumes: Box<[Volume]>,
     /// All containers, init containers first, in the order of the pod.
     pub containers: Box<[Container]>,
+    /// The field that has more than is kept: then nothing is known of volumes and containers.
+    pub exceeded: Option<&'static str>,
 }
 
 /// How a container can read the tokens of other pods on its node.

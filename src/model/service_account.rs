@@ -13,6 +13,8 @@ pub struct ServiceAccountFacts {
     pub exemption: Option<Box<Claim>>,
     /// The Secrets that it names in `secrets`.
     pub secrets: Box<[Box<str>]>,
+    /// It names more Secrets than are kept.
+    pub has_more_secrets: bool,
 }
 
 /// What is kept of a Namespace.

@@ -105,6 +105,8 @@ pub enum Reason {
     UnresolvedRole,
     /// Unknown: a Secret seems to hold a legacy token of the account, and Secrets are not read.
     SuspectedLegacyToken,
+    /// Unknown: a field of the pod, or of its ServiceAccount, has more than is read.
+    LimitExceeded,
     /// Exempted: an annotation of the ServiceAccount or of the pods, or the configuration, says why the
     /// token stays.
     Exemption,
@@ -112,7 +114,7 @@ pub enum Reason {
 
 impl Reason {
     /// Every reason, those of the worst verdict first.
-    pub const ALL: [Self; 17] = [
+    pub const ALL: [Self; 18] = [
         Self::NoPermissions,
         Self::AdmissionOnly,
         Self::LatentBinding,
@@ -125,6 +127,7 @@ impl Reason {
         Self::UnknownAudience,
         Self::UnresolvedRole,
         Self::SuspectedLegacyToken,
+        Self::LimitExceeded,
         Self::Exemption,
         Self::DirectGrant,
         Self::AutomountDisabled,
@@ -146,7 +149,8 @@ impl Reason {
             | Self::RbacNotEnforced
             | Self::UnknownAudience
             | Self::UnresolvedRole
-            | Self::SuspectedLegacyToken => Verdict::Unknown,
+            | Self::SuspectedLegacyToken
+            | Self::LimitExceeded => Verdict::Unknown,
             Self::Exemption => Verdict::Exempted,
             Self::DirectGrant => Verdict::Needed,
             Self::AutomountDisabled | Self::ExternalAudienceOnly | Self::NoPods => Verdict::NoToken,
@@ -190,6 +194,9 @@ impl Reason {
             Self::SuspectedLegacyToken => {
                 "Check the Secret, or use `--legacy-tokens`, which needs permission to list Secrets."
             }
+            Self::LimitExceeded => {
+                "Make the field that the message names smaller, or check the pod by hand: it is larger than in any pod that people run."
+            }
             Self::Exemption => "Nothing, until the exemption ends.",
             Self::DirectGrant => {
                 "Nothing here: check that the grants are the least that the workload needs."
@@ -218,6 +225,7 @@ impl Reason {
             Self::UnknownAudience => "UnknownAudience",
             Self::UnresolvedRole => "UnresolvedRole",
             Self::SuspectedLegacyToken => "SuspectedLegacyToken",
+            Self::LimitExceeded => "LimitExceeded",
             Self::Exemption => "Exemption",
         }
     }

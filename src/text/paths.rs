@@ -2,7 +2,7 @@
 
 use std::{
     fmt,
-    path::{Path, PathBuf},
+    path::{Component, Path, PathBuf},
 };
 
 use walkdir::WalkDir;
@@ -42,7 +42,41 @@ pub(crate) fn find(path: &Path) -> Vec<Result<PathBuf, Problem>> {
     if matches.is_empty() {
         return problem("matches no file".to_owned());
     }
-    matches.iter().flat_map(|path| walk(path)).collect()
+    let root = real(&fixed_part(path));
+    let inside = matches.iter().filter(|path| is_inside(path, &root));
+    let files: Vec<_> = inside.flat_map(|path| walk(path)).collect();
+    if files.is_empty() {
+        return problem(format!(
+            "matches no file in {}: pipes, devices and links to other folders are not read unless you name them",
+            root.display()
+        ));
+    }
+    files
+}
+
+/// The folders of a pattern before the first one that is matched: what matches must lie in there.
+fn fixed_part(pattern: &Path) -> PathBuf {
+    let is_fixed =
+        |part: &Component<'_>| !part.as_os_str().to_string_lossy().contains(['*', '?', '[']);
+    let fixed: PathBuf = pattern.components().take_while(is_fixed).collect();
+    if fixed.as_os_str().is_empty() {
+        PathBuf::from(".")
+    } else {
+        fixed
+    }
+}
+
+fn real(path: &Path) -> PathBuf {
+    path.canonicalize().unwrap_or_else(|_| path.to_owned())
+}
+
+/// Whether what was found is a file or a folder, and lies in the folder where it was looked for: whoever writes the
+/// scanned files must not choose others.
+fn is_inside(path: &Path, root: &Path) -> bool {
+    path.canonicalize().is_ok_and(|real| real.starts_with(root))
+        && path
+            .metadata()
+            .is_ok_and(|metadata| metadata.is_file() || metadata.is_dir())
 }
 
 /// A file itself, or the manifests in a folder.
@@ -50,7 +84,7 @@ fn walk(path: &Path) -> Vec<Result<PathBuf, Problem>> {
     if !path.is_dir() {
         return vec![Ok(path.to_owned())];
     }
-    let root = path.canonicalize().unwrap_or_else(|_| path.to_owned());
+    let root = real(path);
     let hidden = |name: &std::ffi::OsStr| name.to_string_lossy().starts_with('.');
     let entries = WalkDir::new(path).sort_by_file_name().into_iter();
     let entries = entries.filter_entry(|entry| entry.depth() == 0 || !hidden(entry.file_name()));
@@ -76,7 +110,5 @@ fn is_manifest(path: &Path, root: &Path) -> bool {
         .and_then(|extension| extension.to_str())
         .map(str::to_ascii_lowercase);
     let named = matches!(extension.as_deref(), Some("yaml" | "yml" | "json"));
-    named
-        && path.canonicalize().is_ok_and(|real| real.starts_with(root))
-        && path.metadata().is_ok_and(|metadata| metadata.is_file())
+    named && is_inside(path, root) && path.is_file()
 }

@@ -92,6 +92,7 @@ mod tests {
     #[test]
     fn the_object_decides_and_without_it_the_names_do() {
         let account = ServiceAccountFacts {
+            has_more_secrets: false,
             uid: "1".into(),
             secrets: ["old-token-x7k2p", "robot", "old-dockercfg-x7k2p"]
                 .map(Box::from)

@@ -6,6 +6,7 @@ pub mod carriers;
 pub mod claims;
 pub mod legacy;
 mod notes;
+pub mod redact;
 
 pub use carriers::{Bearer, carriers};
 pub use notes::notes;

@@ -12,6 +12,7 @@ mod controller;
 mod differential;
 mod exemptions;
 mod explain;
+mod faults;
 mod inspect;
 mod kubectl;
 mod legacy_tokens;

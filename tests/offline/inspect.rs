@@ -59,3 +59,32 @@ fn without_a_file_the_token_of_the_pod_is_read() {
         "{error}"
     );
 }
+
+/// Pasted where a file is expected: the shell has it in its history, and no message may repeat it.
+#[test]
+fn a_token_given_as_an_argument_is_never_printed() {
+    let token = "eyJhbGciOiJSUzI1NiIsImtpZCI6IngifQ.eyJzdWIiOiJzeXN0ZW06c2VydmljZWFjY291bnQ6YTpiIn0.c2lnbmF0dXJl";
+    let flag = format!("--kubeconfig={token}");
+    for args in [
+        &["inspect", token][..],
+        &["inspect", &token[..40]],
+        &["inspect", "-", token],
+        &["inspect", &flag, "--with-cluster", "-"],
+        &["scan", token],
+        &["explain", token],
+        &["explain", "--verdict", token],
+        &["scan", "--no-such-flag", token],
+        &[token],
+    ] {
+        let output = crate::rig::program(args, "");
+        let said = [output.stdout, output.stderr].concat();
+        let said = String::from_utf8(said).unwrap();
+        assert_eq!(output.status.code(), Some(2), "{said}");
+        assert!(!said.contains("eyJhbGci"), "{said}");
+    }
+    let (_, _, error) = inspect(&[token], "");
+    assert!(
+        error.contains("the history of the shell has now") && error.contains("inspect -"),
+        "{error}"
+    );
+}

@@ -22,4 +22,5 @@ mod layering;
 mod outputs;
 mod project;
 mod scan;
+mod server;
 mod unreachable;

@@ -427,6 +427,59 @@ fn labels_select_pods_and_templates() {
     );
 }
 
+/// Whoever writes the scanned files chooses neither other files nor what is read for ever.
+#[test]
+fn what_a_pattern_matches_is_held_to_its_folder() {
+    let dir = tempfile::tempdir().unwrap();
+    let (repository, outside) = (dir.path().join("repository"), dir.path().join("outside"));
+    fs::create_dir_all(&repository).unwrap();
+    fs::create_dir_all(&outside).unwrap();
+    let pod = |name: &str| {
+        format!(
+            "apiVersion: v1\nkind: Pod\nmetadata: {{name: {name}}}\nspec: {{containers: [{{name: c}}]}}\n"
+        )
+    };
+    fs::write(repository.join("own.yaml"), pod("own")).unwrap();
+    fs::write(outside.join("foreign.yaml"), pod("foreign")).unwrap();
+    std::os::unix::fs::symlink(outside.join("foreign.yaml"), repository.join("link.yaml")).unwrap();
+    std::os::unix::fs::symlink(&outside, repository.join("folder")).unwrap();
+    std::os::unix::fs::symlink("own.yaml", repository.join("inside.yml")).unwrap();
+    let fifo = std::process::Command::new("mkfifo")
+        .arg(repository.join("pipe.yaml"))
+        .status();
+    assert!(fifo.unwrap().success());
+    for pattern in [
+        "repository/*.yaml",
+        "repository/**/*.yaml",
+        "repository/[!x]*",
+    ] {
+        let (code, json, error) =
+            scan_in(dir.path(), &[pattern, "-o", "json", "--report-scope=all"]);
+        assert_eq!(code, 1, "{error}");
+        assert!(
+            json.contains("own") && !json.contains("foreign"),
+            "{pattern}: {json}"
+        );
+    }
+    let before = fs::read_to_string(outside.join("foreign.yaml")).unwrap();
+    let (_, _, error) = scan_in(dir.path(), &["repository/*", "-o", "patch", "--write"]);
+    assert_eq!(
+        fs::read_to_string(outside.join("foreign.yaml")).unwrap(),
+        before,
+        "{error}"
+    );
+    let (code, _, error) = scan_in(dir.path(), &["repository/link*"]);
+    assert_eq!(code, 2);
+    assert!(
+        error.contains("repository/link*: matches no file in")
+            && error.contains("unless you name them"),
+        "{error}"
+    );
+    // What the user names is the user's word.
+    let (_, json, _) = scan_in(dir.path(), &["repository/link.yaml", "-o", "json"]);
+    assert!(json.contains("foreign"), "{json}");
+}
+
 #[test]
 fn patterns_that_the_shell_does_not_expand_select_files() {
     let dir = folder(&[

@@ -16,6 +16,7 @@ pub mod helm;
 pub mod oracle;
 mod plane;
 pub mod prometheus;
+pub mod proxy;
 pub mod shared;
 
 use std::{

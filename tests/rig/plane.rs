@@ -1,10 +1,10 @@
 //! A real control plane: start it, use it as an administrator, run the controller against it.
 
 use std::{
+    collections::BTreeMap,
     fs,
     io::{BufRead, BufReader},
-    net::TcpListener,
-    path::PathBuf,
+    path::{Path, PathBuf},
     process::{Child, ChildStdin, Command, Output, Stdio},
     sync::{Condvar, Mutex, PoisonError},
     time::{Duration, Instant},
@@ -50,8 +50,8 @@ pub struct ControlPlane {
     process: Child,
     /// It runs until this closes.
     stdin: Option<ChildStdin>,
-    /// The restarted API server, if it was restarted.
-    api_server: Mutex<Option<Child>>,
+    /// The programs that were started again, by name.
+    again: Mutex<BTreeMap<&'static str, Child>>,
     /// The administrator's client, created on first use.
     asking: Mutex<Option<(Runtime, Client)>>,
 }
@@ -92,7 +92,7 @@ impl ControlPlane {
             dir,
             process,
             stdin,
-            api_server: Mutex::default(),
+            again: Mutex::default(),
             asking: Mutex::default(),
         }
     }
@@ -164,34 +164,58 @@ impl ControlPlane {
     /// Kills the API server and starts it again with the same data: its watch cache is empty, so that no
     /// watch can be resumed.
     pub fn restart_api_server(&self) {
-        let mut running = self.api_server.lock().unwrap();
-        let pid = running
-            .as_ref()
-            .map_or_else(|| self.pid("kube-apiserver"), Child::id);
-        let command = fs::read(format!("/proc/{pid}/cmdline")).unwrap();
-        let words = command
-            .split(|byte| *byte == 0)
-            .filter(|word| !word.is_empty());
-        let words: Vec<_> = words
-            .map(|word| String::from_utf8(word.to_vec()).unwrap())
-            .collect();
-        signal("KILL", pid);
-        if let Some(mut old) = running.take() {
-            old.wait().unwrap();
-        }
-        let server = fs::read_to_string(self.file("server")).unwrap();
-        let address = server.trim().trim_start_matches("https://").to_owned();
-        await_that("the port is free", || TcpListener::bind(&address).is_ok());
-        let log = fs::File::create(self.file("kube-apiserver-again.log")).unwrap();
-        let mut again = Command::new(&words[0]);
-        again.args(&words[1..]).stdout(Stdio::null()).stderr(log);
-        *running = Some(again.spawn().unwrap());
+        let words = self.kill("kube-apiserver");
+        self.start_again("kube-apiserver", &words);
+        self.await_api_server();
+    }
+
+    /// Kills the API server and etcd, changes the data of etcd, and starts both again.
+    pub fn change_etcd(&self, change: impl FnOnce(&Path)) {
+        let api_server = self.kill("kube-apiserver");
+        let etcd = self.kill("etcd");
+        change(&self.dir);
+        self.start_again("etcd", &etcd);
+        self.start_again("kube-apiserver", &api_server);
+        self.await_api_server();
+    }
+
+    fn await_api_server(&self) {
         let ready = || {
-            self.try_kubectl(&["get", "--raw", "/readyz"], "")
-                .status
-                .success()
+            let answer = self.try_kubectl(&["get", "--raw", "/readyz"], "");
+            answer.status.success()
         };
         await_that("the API server is ready again", ready);
+    }
+
+    /// Kills a program, and returns its command line.
+    fn kill(&self, program: &'static str) -> Vec<String> {
+        let mut again = self.again.lock().unwrap();
+        let pid = again
+            .get(program)
+            .map_or_else(|| self.pid(program), Child::id);
+        let command = fs::read(format!("/proc/{pid}/cmdline")).unwrap();
+        let words = command.split(|byte| *byte == 0);
+        let words = words.filter(|word| !word.is_empty());
+        let words = words.map(|word| String::from_utf8(word.to_vec()).unwrap());
+        let words = words.collect();
+        signal("KILL", pid);
+        match again.remove(program) {
+            Some(mut old) => drop(old.wait().unwrap()),
+            None => await_that("the program has ended", || {
+                let state = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+                state.is_empty() || state.contains(") Z ")
+            }),
+        }
+        words
+    }
+
+    /// Starts a program again.
+    fn start_again(&self, program: &'static str, words: &[String]) {
+        let log = fs::File::create(self.file(&format!("{program}-again.log"))).unwrap();
+        let mut again = Command::new(&words[0]);
+        again.args(&words[1..]).stdout(Stdio::null()).stderr(log);
+        let child = again.spawn().unwrap();
+        self.again.lock().unwrap().insert(program, child);
     }
 
     /// Runs kubectl as an administrator; returns its output, or panics with its error.
@@ -287,12 +311,20 @@ impl ControlPlane {
     /// A kubeconfig of our account, with exactly the permissions that `deploy/` ships, and in our namespace,
     /// as in a pod.
     pub fn own_kubeconfig(&self) -> PathBuf {
+        let server = fs::read_to_string(self.file("server")).unwrap();
+        self.own_kubeconfig_for(server.trim(), "controller.kubeconfig")
+    }
+
+    /// The same, for another address of the API server.
+    pub fn own_kubeconfig_for(&self, address: &str, name: &str) -> PathBuf {
+        let server = fs::read_to_string(self.file("server")).unwrap();
         let token = self.kubectl(&["create", "token", "-n", "token-exposure", "token-exposure"]);
         let kubeconfig = fs::read_to_string(self.kubeconfig())
             .unwrap()
             .replace("admintoken", token.trim())
+            .replace(server.trim(), address)
             .replace("user: admin}", "user: admin, namespace: token-exposure}");
-        let path = self.file("controller.kubeconfig");
+        let path = self.file(name);
         fs::write(&path, kubeconfig).unwrap();
         path
     }
@@ -333,9 +365,9 @@ impl ControlPlane {
 
 impl Drop for ControlPlane {
     fn drop(&mut self) {
-        if let Some(mut api_server) = self.api_server.get_mut().unwrap().take() {
-            let _ = api_server.kill();
-            let _ = api_server.wait();
+        for program in self.again.get_mut().unwrap().values_mut() {
+            let _ = program.kill();
+            let _ = program.wait();
         }
         drop(self.stdin.take());
         let _ = self.process.wait();

@@ -1,0 +1,452 @@
+//! The controller while the API server fails: what was known stays known, and afterwards the reports equal a scan.
+
+use std::{
+    fs,
+    path::Path,
+    process::Command,
+    time::{Duration, Instant},
+};
+
+use serde_json::{Value, json};
+
+use crate::rig::{
+    ControlPlane, Controller, await_that,
+    oracle::reports_equal_to_scans,
+    proxy::{Answer, Cut, Proxy},
+};
+
+const UNNEEDED: Option<(&str, &str)> = Some(("Unneeded", "NoPermissions"));
+const DENIED: &str = r#"{"kind":"Status","apiVersion":"v1","status":"Failure","message":"forbidden: not yet","reason":"Forbidden","code":403}"#;
+const EXPIRED: &str = "{\"type\":\"ERROR\",\"object\":{\"kind\":\"Status\",\"apiVersion\":\"v1\",\"status\":\"Failure\",\"message\":\"too old resource version\",\"reason\":\"Expired\",\"code\":410}}\n";
+
+/// A control plane with a proxy, and the controller behind it.
+struct World {
+    plane: ControlPlane,
+    proxy: Proxy,
+    controller: Controller,
+    probes: u32,
+}
+
+impl World {
+    /// With an account in namespace `shop` whose token is unneeded.
+    fn start(args: &[&str]) -> Self {
+        let plane = ControlPlane::start(&[]);
+        plane.namespace("shop");
+        plane.kubectl(&["-n", "shop", "run", "web", "--image=nginx"]);
+        let proxy = Proxy::start(&plane);
+        let kubeconfig = plane.own_kubeconfig_for(&proxy.url(), "proxied.kubeconfig");
+        let own = ["--kubeconfig", kubeconfig.to_str().unwrap()];
+        let controller = Controller::start(&[&own, args].concat());
+        controller.await_ready();
+        plane.await_report("shop", "default", UNNEEDED);
+        controller.settle();
+        Self {
+            plane,
+            proxy,
+            controller,
+            probes: 0,
+        }
+    }
+
+    /// Runs the controller through a fault of some seconds: nothing is written, the finding and readiness stay.
+    fn endure(&self, what: &str, seconds: u64) {
+        let writes = self.controller.writes();
+        let until = Instant::now() + Duration::from_secs(seconds);
+        while Instant::now() < until {
+            let found = self.plane.report("shop", "default");
+            assert_eq!(
+                found,
+                UNNEEDED.map(|(verdict, reason)| (verdict.into(), reason.into())),
+                "{what}"
+            );
+            assert_eq!(self.controller.get("/readyz").unwrap().0, 200, "{what}");
+            std::thread::sleep(Duration::from_millis(300));
+        }
+        assert_eq!(
+            self.controller.writes().to_bits(),
+            writes.to_bits(),
+            "{what}: {}",
+            self.controller.log()
+        );
+    }
+
+    /// After a fault: a change is seen, and nothing else was written.
+    fn recovers(&mut self, what: &str) {
+        let writes = self.controller.writes();
+        self.probes += 1;
+        let name = format!("probe-{}", self.probes);
+        self.plane
+            .kubectl(&["-n", "shop", "create", "serviceaccount", &name]);
+        let overrides = format!(
+            "--overrides={}",
+            json!({"spec": {"serviceAccountName": name}})
+        );
+        self.plane
+            .kubectl(&["-n", "shop", "run", &name, "--image=nginx", &overrides]);
+        self.plane.await_report("shop", &name, UNNEEDED);
+        self.controller.settle();
+        let written = self.controller.writes() - writes;
+        assert_eq!(
+            written.to_bits(),
+            2.0_f64.to_bits(),
+            "{what}: {}",
+            self.controller.log()
+        );
+    }
+
+    fn errors(&self) -> f64 {
+        self.controller
+            .metric(r#"token_exposure_watch_errors_total{kind="Pod"}"#)
+    }
+}
+
+/// Each fault lasts longer than a request, and shorter than `--forbidden-after`.
+fn passing_faults(faults: &[(&str, Answer, Cut)]) {
+    let mut world = World::start(&["--forbidden-after=60s"]);
+    for (what, answer, cut) in faults {
+        let errors = world.errors();
+        world.proxy.fail("", *answer);
+        world.proxy.cut(*cut);
+        world.endure(what, 4);
+        await_that("the fault is counted", || world.errors() > errors);
+        world.proxy.pass();
+        world.recovers(what);
+    }
+    let log = world.controller.log();
+    assert!(
+        !log.contains("are Unknown") && !log.contains("service_account=default"),
+        "{log}"
+    );
+    assert!(log.lines().count() < 6 * (faults.len() + 1), "{log}");
+    reports_equal_to_scans(&world.plane, "findings");
+}
+
+/// An API server that starts denies everything until it has read its RBAC objects.
+#[test]
+fn passing_faults_change_no_report() {
+    passing_faults(&[
+        ("403", Answer::Status(403, &[], DENIED), Cut::End),
+        (
+            "reset",
+            Answer::Status(503, &[("Retry-After", "1")], "down"),
+            Cut::Break,
+        ),
+        (
+            "410",
+            Answer::Status(429, &[("Retry-After", "2")], "slow down"),
+            Cut::Line(EXPIRED),
+        ),
+    ]);
+}
+
+#[test]
+#[ignore = "takes minutes: `make faults`"]
+fn faults_of_all_kinds_change_no_report() {
+    passing_faults(&[
+        ("401", Answer::Status(401, &[], "who are you?"), Cut::End),
+        (
+            "500",
+            Answer::Status(500, &[], "etcdserver: leader changed"),
+            Cut::Break,
+        ),
+        ("504", Answer::Status(504, &[], "timeout"), Cut::End),
+        (
+            "a login page",
+            Answer::Status(200, &[("Content-Type", "text/html")], "<html>log in</html>"),
+            Cut::End,
+        ),
+        (
+            "half a line",
+            Answer::Status(502, &[], ""),
+            Cut::Line("{\"type\":\"MODIF"),
+        ),
+        (
+            "garbage",
+            Answer::Status(503, &[], ""),
+            Cut::Line("garbage\n"),
+        ),
+        (
+            "Retry-After garbage",
+            Answer::Status(429, &[("Retry-After", "soon")], ""),
+            Cut::End,
+        ),
+        (
+            "Retry-After negative",
+            Answer::Status(429, &[("Retry-After", "-5")], ""),
+            Cut::End,
+        ),
+        ("no answers", Answer::Nothing, Cut::End),
+    ]);
+}
+
+/// A watch that dies silently is noticed within 65 s, and a pause of years lasts a minute.
+#[test]
+#[ignore = "takes minutes: `make faults`"]
+fn a_silent_watch_and_an_endless_pause_end_within_two_minutes() {
+    let mut world = World::start(&[]);
+    world.proxy.cut(Cut::Silence);
+    std::thread::sleep(Duration::from_secs(70));
+    world.recovers("silence");
+    let pause = Answer::Status(429, &[("Retry-After", "1000000000")], "");
+    world.proxy.fail("", pause);
+    world.proxy.cut(Cut::End);
+    world.endure("an endless pause", 5);
+    world.proxy.pass();
+    world.endure("an endless pause", 60);
+    world.recovers("an endless pause");
+}
+
+/// A right that is taken away is no passing fault: after the time that is set, verdicts are `Unknown`.
+#[test]
+fn a_permission_that_is_taken_away_makes_verdicts_unknown_after_a_while() {
+    let mut world = World::start(&["--forbidden-after=6s"]);
+    world
+        .proxy
+        .fail("/rolebindings", Answer::Status(403, &[], DENIED));
+    world.proxy.cut(Cut::End);
+    world.endure("the first seconds", 4);
+    world
+        .plane
+        .await_report("shop", "default", Some(("Unknown", "Forbidden")));
+    world.proxy.pass();
+    world.plane.await_report("shop", "default", UNNEEDED);
+    world.recovers("granted again");
+}
+
+/// A restarted API server has no history in memory and denies everything for a moment: nothing is written.
+#[test]
+fn an_api_server_that_restarts_changes_no_report() {
+    let plane = ControlPlane::start(&[]);
+    let controller = plane.controller(&[]);
+    let accounts: String = (0..100)
+        .map(|number| unneeded(&format!("account-{number}")))
+        .collect();
+    plane.namespace("many");
+    plane.apply(&accounts);
+    plane.await_report("many", "account-99", UNNEEDED);
+    controller.settle();
+    let writes = controller.writes();
+    plane.restart_api_server();
+    // What is changed now shows that all kinds are watched again.
+    plane.kubectl(&[
+        "-n",
+        "many",
+        "create",
+        "rolebinding",
+        "view",
+        "--clusterrole=view",
+        "--serviceaccount=many:account-0",
+    ]);
+    plane.await_report("many", "account-0", None);
+    controller.settle();
+    let written = controller.writes() - writes;
+    assert_eq!(written.to_bits(), 1.0_f64.to_bits(), "{}", controller.log());
+    assert!(
+        !controller.log().contains("are Unknown"),
+        "{}",
+        controller.log()
+    );
+    reports_equal_to_scans(&plane, "findings");
+}
+
+/// The manifests of an account and its pod in namespace `many`.
+fn unneeded(name: &str) -> String {
+    format!(
+        "---\n{}\n---\n{}\n",
+        json!({"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": name, "namespace": "many"}}),
+        json!({"apiVersion": "v1", "kind": "Pod", "metadata": {"name": name, "namespace": "many"},
+            "spec": {"serviceAccountName": name, "containers": [{"name": "c", "image": "i"}]}}),
+    )
+}
+
+fn copy(from: &Path, to: &Path) {
+    let _ = fs::remove_dir_all(to);
+    let copied = Command::new("cp")
+        .arg("-r")
+        .args([from, to])
+        .status()
+        .unwrap();
+    assert!(copied.success());
+}
+
+/// etcd is restored to an older state: a watch would wait for events that never come.
+#[test]
+fn a_restored_etcd_is_noticed_and_the_reports_follow() {
+    let plane = ControlPlane::start(&[]);
+    let controller = plane.controller(&[]);
+    plane.namespace("many");
+    plane.apply(&unneeded("before"));
+    plane.await_report("many", "before", UNNEEDED);
+    controller.settle();
+    plane.change_etcd(|dir| copy(&dir.join("etcd"), &dir.join("saved")));
+    // The future that will not have been.
+    plane.apply(&unneeded("lost"));
+    plane.await_report("many", "lost", UNNEEDED);
+    plane.kubectl(&[
+        "-n",
+        "many",
+        "create",
+        "rolebinding",
+        "view",
+        "--clusterrole=view",
+        "--serviceaccount=many:before",
+    ]);
+    plane.await_report("many", "before", None);
+    for number in 0..20 {
+        plane.kubectl(&["-n", "many", "create", "configmap", &format!("c{number}")]);
+    }
+    controller.settle();
+    plane.change_etcd(|dir| copy(&dir.join("saved"), &dir.join("etcd")));
+    let began = Instant::now();
+    plane.apply(&unneeded("after"));
+    let noticed = || {
+        let answers = ["after", "before"].map(|name| plane.report("many", name).is_some());
+        assert!(
+            began.elapsed() < Duration::from_secs(90),
+            "{answers:?}: {}",
+            controller.log()
+        );
+        answers == [true, true]
+    };
+    while !noticed() {
+        std::thread::sleep(Duration::from_millis(200));
+    }
+    plane.await_report("many", "after", UNNEEDED);
+    plane.await_report("many", "before", UNNEEDED);
+    controller.settle();
+    let regressions =
+        controller.metric(r#"token_exposure_resource_version_regressions_total{kind="Pod"}"#);
+    assert!(regressions >= 1.0, "{}", controller.log());
+    assert!(
+        controller.log().contains("resourceVersion went back"),
+        "{}",
+        controller.log()
+    );
+    reports_equal_to_scans(&plane, "findings");
+}
+
+/// Somebody, or the garbage collector, deletes a report whenever it is there.
+#[test]
+fn a_report_that_is_deleted_again_and_again_is_written_ever_more_rarely() {
+    let plane = ControlPlane::start(&[]);
+    let controller = plane.controller(&[]);
+    plane.namespace("many");
+    plane.apply(&unneeded("victim"));
+    plane.apply(&unneeded("other"));
+    plane.await_report("many", "victim", UNNEEDED);
+    controller.settle();
+    let writes = controller.writes();
+    let until = Instant::now() + Duration::from_secs(15);
+    while Instant::now() < until {
+        plane.try_kubectl(
+            &[
+                "-n",
+                "many",
+                "delete",
+                "ter",
+                "victim",
+                "--ignore-not-found",
+                "--wait=false",
+            ],
+            "",
+        );
+    }
+    // Two requests for each write: 20 at once, then after 1, 2, 4 and 8 s.
+    let written = controller.writes() - writes;
+    assert!((30.0..=56.0).contains(&written), "{written}");
+    assert!(controller.metric(r#"token_exposure_delayed_writes_total{cause="flapping"}"#) >= 1.0);
+    assert!(
+        controller.log().contains("changes all the time"),
+        "{}",
+        controller.log()
+    );
+    // The others do not wait.
+    plane.apply(&unneeded("third"));
+    plane.await_report("many", "third", UNNEEDED);
+    plane.await_report("many", "victim", UNNEEDED);
+}
+
+/// One person's binding concerns every account: it costs no more than the budget, and the end is right.
+#[test]
+fn a_flapping_binding_costs_at_most_the_budget() {
+    let plane = ControlPlane::start(&[]);
+    let accounts: String = (0..200)
+        .map(|number| unneeded(&format!("account-{number}")))
+        .collect();
+    plane.namespace("many");
+    plane.apply(&accounts);
+    let controller = plane.controller(&["--writes-per-second=20"]);
+    plane.await_report("many", "account-99", UNNEEDED);
+    controller.settle();
+    let (writes, began) = (controller.writes(), Instant::now());
+    let create = [
+        "create",
+        "clusterrolebinding",
+        "all",
+        "--clusterrole=view",
+        "--group=system:serviceaccounts:many",
+    ];
+    while began.elapsed() < Duration::from_secs(12) {
+        plane.kubectl(&create);
+        plane.kubectl(&["delete", "clusterrolebinding", "all"]);
+    }
+    let written = controller.writes() - writes;
+    let budget = 20.0 * (began.elapsed().as_secs_f64() + 1.0) + 16.0;
+    assert!(written <= budget, "{written} > {budget}");
+    assert!(written > 50.0, "{written}");
+    await_that("nothing waits", || {
+        controller.metric("token_exposure_pending_writes") == 0.0
+    });
+    controller.settle();
+    let live = reports_equal_to_scans(&plane, "findings");
+    assert!(
+        live.iter()
+            .filter(|report| report["status"]["verdict"] == "Unneeded")
+            .count()
+            >= 200
+    );
+}
+
+/// What everybody who may create pods can legally put into them does not make us run out of memory.
+#[test]
+#[ignore = "takes minutes: `make faults`"]
+fn pods_with_large_fields_cost_little_and_are_stated_gaps() {
+    let plane = ControlPlane::start(&[]);
+    let controller = plane.controller(&[]);
+    plane.namespace("many");
+    plane.apply(&unneeded("honest"));
+    let long = "x".repeat(60_000);
+    let pod = |number: usize| -> Value {
+        let (mut owner, mut path, mut audience) =
+            ("Odd".to_owned(), "/t".to_owned(), "a".to_owned());
+        match number % 3 {
+            0 => owner = format!("K{number}{long}"),
+            1 => path = format!("/{number}{long}"),
+            _ => audience = format!("{number}{long}"),
+        }
+        json!({"apiVersion": "v1", "kind": "Pod",
+            "metadata": {"name": format!("odd-{number}"), "namespace": "many", "ownerReferences": [
+                {"apiVersion": "v1", "kind": owner, "name": "o", "uid": "u", "controller": true}]},
+            "spec": {"containers": [{"name": "c", "image": "i", "volumeMounts": [{"name": "t", "mountPath": path}]}],
+                "volumes": [{"name": "t", "projected": {"sources": [
+                    {"serviceAccountToken": {"path": "token", "audience": audience}}]}}]}})
+    };
+    for begin in (0..1_200).step_by(50) {
+        let pods: Vec<_> = (begin..begin + 50).map(pod).collect();
+        plane.apply(&json!({"apiVersion": "v1", "kind": "List", "items": pods}).to_string());
+    }
+    plane.await_report("many", "default", Some(("Unknown", "LimitExceeded")));
+    plane.await_report("many", "honest", UNNEEDED);
+    controller.settle();
+    assert_eq!(controller.get("/healthz").unwrap().0, 200);
+    let status = fs::read_to_string(format!("/proc/{}/status", controller.pid())).unwrap();
+    let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
+    let peak: u64 = peak
+        .unwrap()
+        .trim()
+        .trim_end_matches(" kB")
+        .parse()
+        .unwrap();
+    assert!(peak < 64 * 1_024, "{peak} kB");
+    reports_equal_to_scans(&plane, "findings");
+}

@@ -14,7 +14,7 @@ use crate::{
     facts::{exemption::day, rbac, rejected, wire},
     model::{
         Config,
-        config::{ConsumerRule, ExemptionRule},
+        config::{ConsumerRule, ExemptionRule, GrantsElsewhere},
     },
     text::{self, Malformed},
 };
@@ -80,6 +80,8 @@ struct File {
     known_consumers: Entries<ConsumerEntry>,
     #[serde(alias = "baseline")]
     default_permissions: Entries<RuleEntry>,
+    grants_elsewhere: Option<Spanned<String>>,
+    trusted_namespaces: Entries<String>,
 }
 
 #[derive(Default, Deserialize)]
@@ -132,6 +134,11 @@ fn parse(text: &str) -> Result<(Config, Vec<Malformed>), Vec<Malformed>> {
         exemptions: read_each(file.exemptions, &mut faults, exemption),
         known_consumers: read_each(file.known_consumers, &mut faults, consumer),
         default_permissions: read_each(file.default_permissions, &mut faults, rule),
+        grants_elsewhere: grants_elsewhere(
+            file.grants_elsewhere,
+            file.trusted_namespaces,
+            &mut faults,
+        ),
     };
     if faults.is_empty() {
         Ok((config, deprecated))
@@ -178,6 +185,28 @@ fn read_each<T, U>(
         }
     }
     values
+}
+
+/// How permissions of other namespaces are judged.
+fn grants_elsewhere(
+    judged: Option<Spanned<String>>,
+    trusted: Entries<String>,
+    faults: &mut Vec<Malformed>,
+) -> GrantsElsewhere {
+    let mut read = GrantsElsewhere::default();
+    if trusted.is_some() {
+        let namespace = |entry: &Spanned<String>| pattern(Some(entry), "trustedNamespaces");
+        read.trusted = read_each(trusted, faults, namespace);
+    }
+    match judged.as_ref().map(|judged| &*judged.value) {
+        None | Some("needed") => {}
+        Some("review") => read.is_reviewed = true,
+        Some(_) => faults.extend(judged.map(|judged| {
+            let message = "`grantsElsewhere` has an unknown value: use `needed` or `review`";
+            fault(&judged, message)
+        })),
+    }
+    read
 }
 
 fn audience(entry: &Spanned<String>) -> Result<String, Malformed> {

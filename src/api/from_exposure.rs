@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use super::{
-    Carrier, Condition, ConditionStatus, EVALUATED, Exemption, Grant, Patch, Permissions,
+    Carrier, Condition, ConditionStatus, EVALUATED, Exemption, Grant, Note, Patch, Permissions,
     Remediation, TokenExposureReport, TokenExposureReportSpec, TokenExposureReportStatus, Workload,
 };
 use crate::model::{
@@ -67,6 +67,10 @@ fn status(exposure: &Exposure, limit: usize) -> TokenExposureReportStatus {
         permissions: permissions(&exposure.permissions, limit, &mut cut),
         consumers: cut.list(&exposure.consumers, MAX_INNER_ENTRIES, |consumer| {
             name(consumer)
+        }),
+        notes: cut.list(&exposure.notes, MAX_INNER_ENTRIES, |note| Note {
+            type_: note.name().to_owned(),
+            message: clipped(&note.to_string(), MAX_MESSAGE_CHARACTERS),
         }),
         exemption: exposure.exemption.as_ref().map(Exemption::from),
         remediation: exposure
@@ -291,6 +295,7 @@ mod tests {
             notes: Vec::new(),
         };
         Exposure {
+            notes: Vec::new(),
             account: ServiceAccountRef::new("ns", "sa"),
             verdict: Verdict::Review,
             reason: Reason::ExplicitToken,

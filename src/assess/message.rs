@@ -124,6 +124,7 @@ fn verdict(exposure: &Exposure) -> String {
         Reason::LegacyToken => format!(
             "{carry} a token from a Secret, which never expires: replace it with a projected token"
         ),
+        Reason::GrantedElsewhere => elsewhere(exposure, &carry),
         Reason::DirectGrant => format!(
             "{} the token: permissions are granted by {}",
             pods_do(exposure.pods, "may use", "may use"),
@@ -133,6 +134,9 @@ fn verdict(exposure: &Exposure) -> String {
         Reason::ExternalAudienceOnly => {
             format!("{carry} only tokens that the API server does not accept")
         }
+        Reason::ServiceAccountMissing => format!(
+            "{carry} a token that the API server rejects (401 Unauthorized): the ServiceAccount does not exist"
+        ),
         Reason::NoPods => "no pod runs as this account".to_owned(),
         Reason::Exemption => exempted(exposure, &carry),
         Reason::Forbidden
@@ -140,13 +144,21 @@ fn verdict(exposure: &Exposure) -> String {
         | Reason::UnknownAudience
         | Reason::SuspectedLegacyToken
         | Reason::LimitExceeded
-        | Reason::UnresolvedRole => {
-            let missing = exposure
-                .gaps
-                .iter()
-                .filter(|gap| gap.reason() == exposure.reason);
-            let missing: Vec<_> = missing.map(ToString::to_string).collect();
-            missing.join("; ")
-        }
+        | Reason::UnresolvedRole => missing(exposure),
     }
+}
+
+/// What the verdict would depend on.
+fn missing(exposure: &Exposure) -> String {
+    let gaps = exposure.gaps.iter();
+    let missing = gaps.filter(|gap| gap.reason() == exposure.reason);
+    let missing: Vec<_> = missing.map(ToString::to_string).collect();
+    missing.join("; ")
+}
+
+/// Why grants of other namespaces ask for a look.
+fn elsewhere(exposure: &Exposure, carry: &str) -> String {
+    let notes: Vec<_> = exposure.notes.iter().map(ToString::to_string).collect();
+    let notes = notes.join("; ");
+    format!("{carry} a token, and {notes}: check whether the workload works there")
 }

@@ -11,9 +11,11 @@ use jiff::civil::Date;
 use crate::{
     model::{
         ApiAudiences, Carrier, Config, CsiDriverFacts, Exemption, Explanation, Exposure, Gap,
-        InputKind, KnownRoles, Level, Note, Permissions, PodFacts, Reach, Reason,
+        InputKind, KnownRoles, Level, Note, Permissions, PodFacts, Reach, Reason, Scope,
         ServiceAccountFacts, ServiceAccountRef, TokenSource, Verdict, Workload, WorkloadExposure,
-        rbac::Effect,
+        exposure::AccountNote,
+        pod::Origin,
+        rbac::{Effect, Grant},
     },
     rbac::{self, BoundRole},
     token::{self, Bearer, legacy::Holding},
@@ -26,6 +28,8 @@ pub struct Evidence<'a> {
     pub account: &'a ServiceAccountRef,
     /// The account's object; `None` when it was not seen.
     pub service_account: Option<&'a ServiceAccountFacts>,
+    /// Whether it is certain that the account does not exist.
+    pub is_missing: bool,
     /// The shapes of its pods and templates, and of those that refer to its legacy tokens, with the
     /// number of each.
     pub pods: Vec<(&'a PodFacts, u32)>,
@@ -63,6 +67,7 @@ enum Token {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Need {
     Direct,
+    Elsewhere,
     Unknown(Reason),
     Inherited,
     AdmissionOnly,
@@ -80,7 +85,9 @@ pub fn assess(evidence: &Evidence<'_>) -> Exposure {
         &evidence.config.default_permissions,
     );
     let mut gaps = gaps(evidence, &permissions);
-    let need = need(&permissions, &gaps);
+    let notes = notes(evidence, &permissions);
+    let elsewhere = !notes.is_empty() && evidence.config.grants_elsewhere.is_reviewed;
+    let need = need(&permissions, &gaps, elsewhere);
     let workloads = workloads(evidence, need);
     gaps.extend(carrier_gaps(&workloads));
     gaps.extend(exceeded(evidence).map(|(_, field)| Gap::LimitExceeded(field)));
@@ -100,6 +107,7 @@ pub fn assess(evidence: &Evidence<'_>) -> Exposure {
         remediation: remediation::remediation(verdict, reason, evidence, &workloads),
         workloads,
         permissions,
+        notes,
         gaps,
     };
     exposure.message = message::message(&exposure);
@@ -154,6 +162,7 @@ fn decide(token: Token, need: Need, known_consumer: bool) -> (Verdict, Reason) {
         (Token::Legacy, _) => (Verdict::Review, Reason::LegacyToken),
         (_, Need::Direct) => (Verdict::Needed, Reason::DirectGrant),
         (_, Need::Unknown(reason)) => (Verdict::Unknown, reason),
+        (_, Need::Elsewhere) => (Verdict::Review, Reason::GrantedElsewhere),
         (_, Need::Inherited) => (Verdict::Review, Reason::InheritedOnly),
         (_, Need::AdmissionOnly | Need::Latent | Need::None) if known_consumer => {
             (Verdict::Review, Reason::KnownConsumer)
@@ -168,7 +177,7 @@ fn decide(token: Token, need: Need, known_consumer: bool) -> (Verdict, Reason) {
 }
 
 /// Grants only add permissions: a direct one decides, whatever else could not be read.
-fn need(permissions: &Permissions, gaps: &BTreeSet<Gap>) -> Need {
+fn need(permissions: &Permissions, gaps: &BTreeSet<Gap>, elsewhere: bool) -> Need {
     let deciding = |gap: &&Gap| match gap {
         Gap::Forbidden(kind) => kind.decides_need(),
         Gap::RbacNotEnforced | Gap::UnresolvedRole(_) => true,
@@ -179,13 +188,33 @@ fn need(permissions: &Permissions, gaps: &BTreeSet<Gap>) -> Need {
         return Need::Unknown(Reason::RbacNotEnforced);
     }
     match (permissions.level, gaps.iter().find(deciding)) {
-        (Level::Direct, _) => Need::Direct,
+        (Level::Direct, _) if !elsewhere => Need::Direct,
         (_, Some(gap)) => Need::Unknown(gap.reason()),
+        (Level::Direct, None) => Need::Elsewhere,
         (Level::Inherited, None) => Need::Inherited,
         (Level::None, None) if has(Effect::AdmissionOnly) => Need::AdmissionOnly,
         (Level::None, None) if has(Effect::Latent) => Need::Latent,
         (Level::None, None) => Need::None,
     }
+}
+
+/// Whether all that is granted to the account by name is granted in other namespaces, which are not trusted.
+fn notes(evidence: &Evidence<'_>, permissions: &Permissions) -> Vec<AccountNote> {
+    let trusted = &evidence.config.grants_elsewhere.trusted;
+    let is_elsewhere = |grant: &Grant| match &grant.scope {
+        Scope::Cluster => false,
+        Scope::Namespace(namespace) => {
+            *namespace != evidence.account.namespace
+                && !trusted.iter().any(|pattern| pattern.matches(namespace))
+        }
+    };
+    let grants = permissions.grants.iter();
+    let direct = grants.filter(|grant| grant.effect == Effect::Grants && !grant.via.is_group());
+    if permissions.level != Level::Direct || !direct.clone().all(is_elsewhere) {
+        return Vec::new();
+    }
+    let bindings = direct.map(|grant| (grant.binding.clone(), grant.role_ref.clone()));
+    vec![AccountNote::GrantedElsewhereOnly(bindings.collect())]
 }
 
 /// What could not be read, and roles that are not in the input.
@@ -288,6 +317,9 @@ fn workloads(evidence: &Evidence<'_>, need: Need) -> Vec<WorkloadExposure> {
         workload.carriers.extend(carriers);
     }
     let forbidden = lists_are_forbidden(&evidence.gaps);
+    let is_dead = |pod: &PodFacts| evidence.is_missing && pod.origin == Origin::Live;
+    let dead = evidence.pods.iter().filter(|(pod, _)| is_dead(pod));
+    let dead: BTreeSet<_> = dead.map(|(pod, _)| &pod.workload).collect();
     let exceeded: BTreeSet<_> = exceeded(evidence).map(|(pod, _)| &pod.workload).collect();
     let exposure = |(workload, merged): (&Workload, Merged)| {
         let carriers: Vec<_> = merged.carriers.into_iter().collect();
@@ -295,6 +327,8 @@ fn workloads(evidence: &Evidence<'_>, need: Need) -> Vec<WorkloadExposure> {
         let is_exempted = exemption.as_ref().is_some_and(Exemption::is_active);
         let (verdict, reason) = if forbidden {
             (Verdict::Unknown, Reason::Forbidden)
+        } else if dead.contains(workload) {
+            (Verdict::NoToken, Reason::ServiceAccountMissing)
         } else {
             let judged = judge(&carriers, need, !merged.consumers.is_empty());
             let limit = exceeded.contains(workload);

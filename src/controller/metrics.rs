@@ -1,120 +1,22 @@
 //! The metrics: gauges are computed from the index at each scrape, counters and histograms are kept.
 
+mod instruments;
+
 use std::{collections::BTreeMap, sync::Arc};
 
 use prometheus::{
-    Encoder, Histogram, HistogramOpts, IntCounterVec, IntGauge, Opts, Registry, TextEncoder,
+    Encoder, Registry, TextEncoder,
     core::{Collector, Desc},
     proto,
 };
 
+pub use self::instruments::Instruments;
 use super::lease::Leadership;
 use crate::{
     client::uptime,
     index::{Index, SharedIndex},
     model::Verdict,
 };
-
-/// Counters and histograms.
-#[derive(Debug)]
-pub struct Instruments {
-    /// How long one reconcile takes, its writes included.
-    pub reconcile_duration: Histogram,
-    /// From the moment that an account is queued to its written report.
-    pub event_to_report: Histogram,
-    /// Writes that succeeded.
-    pub report_writes: IntCounterVec,
-    /// Writes that failed.
-    pub report_errors: IntCounterVec,
-    /// Kubernetes events, by result.
-    pub events: IntCounterVec,
-    /// Reports that wait to be written.
-    pub pending_writes: IntGauge,
-    /// Writes that were put off, by cause.
-    pub delayed_writes: IntCounterVec,
-}
-
-impl Instruments {
-    /// Creates the instruments and registers them.
-    ///
-    /// # Errors
-    /// When the registry already has a name.
-    pub fn register(registry: &Registry) -> prometheus::Result<Self> {
-        let histogram = |name: &str, help: &str| {
-            let buckets = prometheus::exponential_buckets(0.001, 2.0, 15)?;
-            Histogram::with_opts(
-                HistogramOpts::new(format!("token_exposure_{name}"), help).buckets(buckets),
-            )
-        };
-        let counter = |name: &str, help: &str, label: &str| {
-            IntCounterVec::new(Opts::new(format!("token_exposure_{name}"), help), &[label])
-        };
-        let instruments = Self {
-            reconcile_duration: histogram(
-                "reconcile_duration_seconds",
-                "Duration of the reconcile of one ServiceAccount, its writes included.",
-            )?,
-            event_to_report: histogram(
-                "event_to_report_seconds",
-                "Time from a watch event to the written report.",
-            )?,
-            report_writes: counter(
-                "report_writes_total",
-                "Successful writes of reports, by operation.",
-                "operation",
-            )?,
-            report_errors: counter(
-                "report_errors_total",
-                "Failed writes of reports, by cause.",
-                "cause",
-            )?,
-            events: counter(
-                "events_total",
-                "Kubernetes events, by result: written, repeated (the API server already had it), dropped (over the limit), failed.",
-                "result",
-            )?,
-            pending_writes: IntGauge::new(
-                "token_exposure_pending_writes",
-                "Reports that wait to be written.",
-            )?,
-            delayed_writes: counter(
-                "delayed_writes_total",
-                "Writes of reports that were put off, by cause: flapping (the report changes all the time), throttled (the API server asked for a pause).",
-                "cause",
-            )?,
-        };
-        // Series that exist from the start let `rate` see the first increase.
-        for operation in ["apply", "apply_status", "replace_status", "delete"] {
-            instruments.report_writes.with_label_values(&[operation]);
-        }
-        for cause in ["flapping", "throttled"] {
-            instruments.delayed_writes.with_label_values(&[cause]);
-        }
-        registry.register(Box::new(instruments.pending_writes.clone()))?;
-        registry.register(Box::new(instruments.delayed_writes.clone()))?;
-        registry.register(Box::new(instruments.reconcile_duration.clone()))?;
-        registry.register(Box::new(instruments.event_to_report.clone()))?;
-        registry.register(Box::new(instruments.report_writes.clone()))?;
-        registry.register(Box::new(instruments.report_errors.clone()))?;
-        registry.register(Box::new(instruments.events.clone()))?;
-        Ok(instruments)
-    }
-
-    /// Counts a write of a report that failed.
-    pub(super) fn failed(&self, cause: &str) {
-        self.report_errors.with_label_values(&[cause]).inc();
-    }
-
-    /// Counts a write of a report that was put off.
-    pub(super) fn delayed(&self, cause: &str) {
-        self.delayed_writes.with_label_values(&[cause]).inc();
-    }
-
-    /// Counts a write of a report.
-    pub(super) fn wrote(&self, operation: &str) {
-        self.report_writes.with_label_values(&[operation]).inc();
-    }
-}
 
 /// Computes gauges from the index when scraped.
 #[derive(Debug)]

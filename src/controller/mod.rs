@@ -107,6 +107,8 @@ pub async fn run(
 /// What waits, and what failed.
 struct Queue<'a> {
     pending: Pending,
+    /// Those that wait for the end of a pause.
+    later: HashSet<ServiceAccountRef>,
     failures: Failures,
     context: Arc<Context>,
     /// Names an account again after a pause.
@@ -117,6 +119,7 @@ impl<'a> Queue<'a> {
     fn new(context: Arc<Context>, retry: &'a dyn Fn(ServiceAccountRef, Duration)) -> Self {
         Self {
             pending: Pending::default(),
+            later: HashSet::new(),
             failures: Failures::new(context.log.clone()),
             context,
             retry,
@@ -125,6 +128,7 @@ impl<'a> Queue<'a> {
 
     /// Assesses an account, and returns whether its report waits to be written.
     fn assess(&mut self, account: &ServiceAccountRef) -> bool {
+        self.later.remove(account);
         let Some(verdict) = assess(&self.context, account) else {
             self.pending.remove(account);
             self.failures.written(account);
@@ -136,9 +140,15 @@ impl<'a> Queue<'a> {
         } else {
             self.pending.remove(account);
             self.context.flapping(account, pause);
-            (self.retry)(account.clone(), pause);
+            self.again(account.clone(), pause);
         }
         true
+    }
+
+    /// Assesses an account again after a pause.
+    fn again(&mut self, account: ServiceAccountRef, pause: Duration) {
+        self.later.insert(account.clone());
+        (self.retry)(account, pause);
     }
 
     /// Notes the end of a write.
@@ -153,14 +163,14 @@ impl<'a> Queue<'a> {
             Err(error) => {
                 self.context.instruments.failed(error.cause());
                 let pause = self.failures.failed(&account, &error);
-                (self.retry)(account, pause);
+                self.again(account, pause);
             }
         }
     }
 
     /// Publishes how much waits; the first sync ends when nothing does.
     fn settle(&self, is_idle: bool) {
-        let waiting = self.pending.len();
+        let waiting = self.pending.len() + self.later.len();
         let instruments = &self.context.instruments;
         instruments
             .pending_writes

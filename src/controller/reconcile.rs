@@ -81,14 +81,27 @@ enum Plan {
 /// writes nothing: the next leader assesses all accounts.
 pub fn assess(context: &Context, account: &ServiceAccountRef) -> Option<Verdict> {
     let timer = context.instruments.reconcile_duration.start_timer();
-    let Answer { plan, summary, .. } = answer(context, account);
+    let Answer {
+        plan,
+        summary,
+        elsewhere,
+        reported,
+        ..
+    } = answer(context, account);
     let verdict = summary.verdict;
     let before = remember(&context.index, account, summary);
     if !context.leadership.is_mine() {
         timer.stop_and_discard();
         return None;
     }
+    let was_finding = before.or(reported).is_some_and(Verdict::is_finding);
+    let cleared = elsewhere.filter(|_| was_finding && verdict == Verdict::Needed);
     log_change(account, before, verdict);
+    if let Some(note) = cleared {
+        context.instruments.cleared_elsewhere.inc();
+        let (namespace, service_account) = (&account.namespace, &account.name);
+        tracing::warn!(%namespace, %service_account, "a binding cleared the finding: {note}");
+    }
     if matches!(plan, Plan::Keep) {
         timer.observe_duration();
         return None;
@@ -132,6 +145,10 @@ struct Answer {
     summary: Summary,
     /// The change of the verdict that an event reports.
     change: Option<Change>,
+    /// The verdict of the live report.
+    reported: Option<Verdict>,
+    /// That only other namespaces grant anything.
+    elsewhere: Option<String>,
 }
 
 fn answer(context: &Context, account: &ServiceAccountRef) -> Answer {
@@ -146,6 +163,8 @@ fn answer(context: &Context, account: &ServiceAccountRef) -> Answer {
         plan: plan(&index, account, &exposure, context.scope),
         summary: summary(&exposure),
         change,
+        reported,
+        elsewhere: exposure.notes.first().map(ToString::to_string),
     }
 }
 
@@ -208,7 +227,10 @@ fn plan(
     let owner = index.service_account(account);
     // An account that we may not list may well exist: its report stays, and says what is known.
     let blind = owner.is_none() && index.is_forbidden_to_list_accounts();
-    let wanted = scope.includes(exposure.verdict) && (owner.is_some() || (blind && live.is_some()));
+    // Pods of an account that does not exist: nothing owns their report, which goes with the last of them.
+    let has_pods = !blind && !exposure.workloads.is_empty();
+    let exists = owner.is_some() || has_pods || (blind && live.is_some());
+    let wanted = scope.includes(exposure.verdict) && exists;
     if !wanted {
         return if live.is_some() && !blind {
             Plan::Delete

@@ -6,8 +6,8 @@ use super::{Kind, Pods, consumers, exemption, limit, owner, wire, words};
 use crate::model::{
     Config, InputKind, Workload,
     pod::{
-        Container, ContainerKind, Delegation, HostAccess, INJECTED_VOLUME_PREFIX, Mount, Origin,
-        PodFacts, SecretKeys, SecretToken, SecretVariable, SubPath, TOKEN_MOUNT_PATH,
+        Container, ContainerKind, Delegation, GENERATED, HostAccess, INJECTED_VOLUME_PREFIX, Mount,
+        Origin, PodFacts, SecretKeys, SecretToken, SecretVariable, SubPath, TOKEN_MOUNT_PATH,
         TokenProjection, Volume,
     },
 };
@@ -318,7 +318,7 @@ fn remove_random_names(facts: &mut PodFacts) {
     let (Some(volume), None) = (injected.next(), injected.next()) else {
         return;
     };
-    let placeholder: Box<str> = format!("{INJECTED_VOLUME_PREFIX}*").into();
+    let placeholder: Box<str> = format!("{INJECTED_VOLUME_PREFIX}{GENERATED}").into();
     let name = std::mem::replace(&mut volume.name, placeholder.clone());
     for mount in facts
         .containers

@@ -82,6 +82,7 @@ impl Index {
         Evidence {
             account,
             service_account,
+            is_missing: service_account.is_none() && self.knows_all_accounts(),
             pods,
             secrets,
             drivers,

@@ -322,6 +322,12 @@ impl Index {
             .is_some_and(|reading| reading.forbidden)
     }
 
+    /// Whether every account of the cluster is known: one that is not known does not exist.
+    fn knows_all_accounts(&self) -> bool {
+        let reading = self.readings.get(&InputKind::ServiceAccount);
+        reading.is_some_and(|reading| reading.synced && !reading.forbidden)
+    }
+
     fn gaps(&self) -> BTreeSet<Gap> {
         let forbidden = self
             .readings()

@@ -16,6 +16,28 @@ pub struct Config {
     pub known_consumers: Vec<ConsumerRule>,
     /// What else every account of this cluster is granted: no token is needed for it.
     pub default_permissions: Vec<Rule>,
+    /// How permissions are judged that only other namespaces grant.
+    pub grants_elsewhere: GrantsElsewhere,
+}
+
+/// How permissions are judged that an account has only in namespaces other than its own: whoever administers one of
+/// them can grant them.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct GrantsElsewhere {
+    /// Whether they are a finding, `Review`; else they make a token needed.
+    pub is_reviewed: bool,
+    /// The namespaces whose grants count as those of the account's own.
+    pub trusted: Vec<Pattern>,
+}
+
+impl Default for GrantsElsewhere {
+    fn default() -> Self {
+        let system = Pattern::new("kube-system").unwrap_or_default();
+        Self {
+            is_reviewed: false,
+            trusted: vec![system],
+        }
+    }
 }
 
 /// An exemption for the tokens of all pods that match.

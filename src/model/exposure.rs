@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 
 use super::{
     Exemption, InputKind, Reason, Verdict,
-    identity::ServiceAccountRef,
+    identity::{ObjectKey, ServiceAccountRef},
     pod::HostAccess,
     rbac::{ExplainedGrant, Permissions, RoleRef},
     workload::{PodKind, Workload},
@@ -56,6 +56,8 @@ pub struct Exposure {
     pub consumers: BTreeSet<Box<str>>,
     /// The exemption of its tokens, and whether it is in force.
     pub exemption: Option<Exemption>,
+    /// What else to know about its permissions.
+    pub notes: Vec<AccountNote>,
     /// What to do; `None` when there is nothing to do.
     pub remediation: Option<Remediation>,
     /// The inputs that are missing.
@@ -96,6 +98,48 @@ pub struct WorkloadExposure {
     pub notes: Vec<Note>,
 }
 
+/// Something to know about the permissions of an account.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum AccountNote {
+    /// All that it is granted by name, it is granted in other namespaces, by these bindings; none of them is trusted.
+    GrantedElsewhereOnly(Vec<(ObjectKey, RoleRef)>),
+}
+
+impl AccountNote {
+    /// As the API spells it.
+    #[must_use]
+    pub const fn name(&self) -> &'static str {
+        match self {
+            Self::GrantedElsewhereOnly(_) => "GrantedElsewhereOnly",
+        }
+    }
+}
+
+impl fmt::Display for AccountNote {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        const SHOWN: usize = 3;
+        let Self::GrantedElsewhereOnly(bindings) = self;
+        let shown = bindings.iter().take(SHOWN);
+        let shown: Vec<_> = shown
+            .map(|(binding, role)| {
+                format!(
+                    "RoleBinding {} in namespace {} ({role})",
+                    binding.name, binding.namespace
+                )
+            })
+            .collect();
+        let more = match bindings.len().saturating_sub(SHOWN) {
+            0 => String::new(),
+            more => format!(" and {more} more"),
+        };
+        write!(
+            f,
+            "only other namespaces grant it permissions: {}{more}",
+            shown.join(", ")
+        )
+    }
+}
+
 /// Something to know about a workload that no verdict depends on.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Note {
@@ -109,6 +153,8 @@ pub enum Note {
     Unmounted(Box<str>),
     /// The token of this Secret is marked invalid: the API server rejects it.
     Invalidated(Box<str>),
+    /// The pod disables automount, and has an injected token all the same.
+    DisabledTooLate,
     /// The account's object was not seen: it is assumed not to disable automount.
     AssumedServiceAccount,
 }
@@ -140,6 +186,9 @@ impl fmt::Display for Note {
             Self::Invalidated(secret) => write!(
                 f,
                 "the token of Secret {secret} is marked invalid: the API server rejects it (401 Unauthorized) until the label kubernetes.io/legacy-token-invalid-since is removed"
+            ),
+            Self::DisabledTooLate => f.write_str(
+                "automountServiceAccountToken is false in the pod, and its token is mounted: a policy or webhook sets the field after the token is injected, where it has no effect, or the volume was copied from a running pod",
             ),
             Self::AssumedServiceAccount => f.write_str(
                 "the ServiceAccount is not in the input: assumed not to disable automount",

@@ -8,6 +8,8 @@ use super::{Claim, Workload};
 pub const TOKEN_MOUNT_PATH: &str = "/var/run/secrets/kubernetes.io/serviceaccount";
 /// The prefix of the name of the injected volume: `ServiceAccountVolumeName` of the same plugin.
 pub const INJECTED_VOLUME_PREFIX: &str = "kube-api-access-";
+/// What stands for the random rest of that name in facts.
+pub const GENERATED: &str = "*";
 /// The lifetime that only the injected volume requests, in seconds: `WarnOnlyBoundTokenExpirationSeconds`.
 pub const INJECTED_EXPIRATION_SECONDS: i64 = 3607;
 

@@ -37,6 +37,9 @@ pub enum BoundTo {
     Secret(String, String),
     /// A node, by name and uid.
     Node(String, String),
+    /// An object of another kind, by the name of its claim, its name and its uid: for example the configuration
+    /// of a webhook (KEP-6060).
+    Other(String, String, String),
 }
 
 /// How an API server authenticates a token.

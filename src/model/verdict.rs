@@ -86,6 +86,8 @@ pub enum Reason {
     KnownConsumer,
     /// Review: the token comes from a Secret of the account and never expires.
     LegacyToken,
+    /// Review: only RoleBindings of other namespaces grant anything, and the configuration asks for a look.
+    GrantedElsewhere,
     /// Needed: a binding names the account itself.
     DirectGrant,
     /// No token: automount is disabled, or another volume is mounted at the path of the token.
@@ -94,6 +96,8 @@ pub enum Reason {
     ExternalAudienceOnly,
     /// No token: no pod runs as the account.
     NoPods,
+    /// No token that is valid: the ServiceAccount of the pods does not exist.
+    ServiceAccountMissing,
     /// Unknown: the API server denies listing a kind that the answer depends on.
     Forbidden,
     /// Unknown: the API server allows everything, so RBAC cannot show whether a token is needed.
@@ -114,7 +118,7 @@ pub enum Reason {
 
 impl Reason {
     /// Every reason, those of the worst verdict first.
-    pub const ALL: [Self; 18] = [
+    pub const ALL: [Self; 20] = [
         Self::NoPermissions,
         Self::AdmissionOnly,
         Self::LatentBinding,
@@ -122,6 +126,7 @@ impl Reason {
         Self::ExplicitToken,
         Self::KnownConsumer,
         Self::LegacyToken,
+        Self::GrantedElsewhere,
         Self::Forbidden,
         Self::RbacNotEnforced,
         Self::UnknownAudience,
@@ -133,6 +138,7 @@ impl Reason {
         Self::AutomountDisabled,
         Self::ExternalAudienceOnly,
         Self::NoPods,
+        Self::ServiceAccountMissing,
     ];
 
     /// The verdict that it is a reason of.
@@ -144,7 +150,8 @@ impl Reason {
             | Self::InheritedOnly
             | Self::ExplicitToken
             | Self::KnownConsumer
-            | Self::LegacyToken => Verdict::Review,
+            | Self::LegacyToken
+            | Self::GrantedElsewhere => Verdict::Review,
             Self::Forbidden
             | Self::RbacNotEnforced
             | Self::UnknownAudience
@@ -153,7 +160,10 @@ impl Reason {
             | Self::LimitExceeded => Verdict::Unknown,
             Self::Exemption => Verdict::Exempted,
             Self::DirectGrant => Verdict::Needed,
-            Self::AutomountDisabled | Self::ExternalAudienceOnly | Self::NoPods => Verdict::NoToken,
+            Self::AutomountDisabled
+            | Self::ExternalAudienceOnly
+            | Self::NoPods
+            | Self::ServiceAccountMissing => Verdict::NoToken,
         }
     }
 
@@ -179,6 +189,9 @@ impl Reason {
             Self::LegacyToken => {
                 "Replace the Secret with a projected `serviceAccountToken`, which is renewed and expires with the pod, then delete the Secret."
             }
+            Self::GrantedElsewhere => {
+                "Check with whoever administers the other namespace whether the workload works there. If not, delete the binding and disable automount; if it does, trust the namespace in the configuration (`trustedNamespaces`)."
+            }
             Self::Forbidden => {
                 "Grant the rule that the message names, as the ClusterRole in deploy/install.yaml does."
             }
@@ -202,6 +215,9 @@ impl Reason {
                 "Nothing here: check that the grants are the least that the workload needs."
             }
             Self::AutomountDisabled | Self::ExternalAudienceOnly | Self::NoPods => "Nothing.",
+            Self::ServiceAccountMissing => {
+                "Create the ServiceAccount and recreate the pods, or delete them: the API server rejects their tokens (401 Unauthorized)."
+            }
         }
     }
 
@@ -216,10 +232,12 @@ impl Reason {
             Self::ExplicitToken => "ExplicitToken",
             Self::KnownConsumer => "KnownConsumer",
             Self::LegacyToken => "LegacyToken",
+            Self::GrantedElsewhere => "GrantedElsewhere",
             Self::DirectGrant => "DirectGrant",
             Self::AutomountDisabled => "AutomountDisabled",
             Self::ExternalAudienceOnly => "ExternalAudienceOnly",
             Self::NoPods => "NoPods",
+            Self::ServiceAccountMissing => "ServiceAccountMissing",
             Self::Forbidden => "Forbidden",
             Self::RbacNotEnforced => "RBACNotEnforced",
             Self::UnknownAudience => "UnknownAudience",

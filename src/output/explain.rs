@@ -5,7 +5,7 @@ use std::{collections::BTreeSet, io};
 
 use super::{patch::command, table::visible};
 use crate::model::{
-    Carrier, Exposure, Level, Reach, TokenSource, WorkloadExposure,
+    Carrier, Exposure, Level, Reach, Reason, TokenSource, WorkloadExposure,
     exposure::Explanation,
     rbac::{Caveat, Effect, ExplainedGrant, RuleUse},
 };
@@ -128,12 +128,23 @@ fn automount(explanation: &Explanation, workload: &WorkloadExposure) -> Vec<Stri
         Some(Some(true)) => "not set in the pod; true in the ServiceAccount",
         Some(Some(false)) => "not set in the pod; false in the ServiceAccount",
     };
+    let is_mounted = workload
+        .carriers
+        .iter()
+        .any(|carrier| carrier.source == TokenSource::Automount);
+    let left_out = if workload.reason == Reason::AutomountDisabled && !is_mounted {
+        "; but no auto-mounted token: another volume is mounted there, or a policy or webhook took the token out of the pod"
+    } else {
+        ""
+    };
     let of_pods = explanation.pods.iter();
     let of_pods = of_pods.filter(|(name, _)| *name == workload.workload);
     let sentences: BTreeSet<_> = of_pods
         .map(|(_, automount)| match automount {
-            Some(value) => format!("{value} in the pod"),
-            None => account.to_owned(),
+            Some(true) => format!("true in the pod{left_out}"),
+            Some(false) => "false in the pod".to_owned(),
+            None if explanation.automount == Some(Some(false)) => account.to_owned(),
+            None => format!("{account}{left_out}"),
         })
         .collect();
     let line = |sentence| format!("    automountServiceAccountToken: {sentence}");
@@ -150,6 +161,8 @@ pub(super) fn permissions(explanation: &Explanation) -> Vec<String> {
     };
     let mut lines = vec![format!("PERMISSIONS: {level}")];
     lines.extend(explanation.grants.iter().flat_map(grant));
+    let notes = explanation.exposure.notes.iter();
+    lines.extend(notes.map(|note| format!("  note: {note}")));
     for widened in &permissions.widened_defaults {
         lines.push(format!(
             "  note: {} {} grants {} to every authenticated user: more than the default permissions of Kubernetes",
@@ -163,11 +176,19 @@ pub(super) fn permissions(explanation: &Explanation) -> Vec<String> {
 
 fn grant(explained: &ExplainedGrant) -> Vec<String> {
     let grant = &explained.grant;
+    // A request for a URL has no namespace.
+    let has_no_effect =
+        |used: &RuleUse| !grant.binding.is_cluster() && used.rule.resources.is_empty();
     let effect = match grant.effect {
         Effect::Grants => "grants",
         Effect::AdmissionOnly => "checked only at admission, without the token",
         Effect::Latent => "grants nothing today: the role is missing or empty",
         Effect::Unresolved => "the role is not in the input",
+        Effect::Covered
+            if !explained.rules.is_empty() && explained.rules.iter().all(has_no_effect) =>
+        {
+            "grants nothing: rules for URLs have an effect only in a ClusterRoleBinding"
+        }
         Effect::Covered => "grants nothing beyond what every authenticated user has",
     };
     let head = format!(
@@ -181,14 +202,18 @@ fn grant(explained: &ExplainedGrant) -> Vec<String> {
         return vec![head];
     }
     let via = format!("    through {}", grant.via);
-    let rules = explained.rules.iter().map(rule);
+    let rules = explained
+        .rules
+        .iter()
+        .map(|used| rule(used, has_no_effect(used)));
     [head, via].into_iter().chain(rules).collect()
 }
 
-fn rule(used: &RuleUse) -> String {
+fn rule(used: &RuleUse, has_no_effect: bool) -> String {
     let remark = match (used.effect, used.caveat) {
+        _ if has_no_effect => "  (no effect: a request for a URL has no namespace)",
         (Effect::Covered, _) => {
-            "  (covered by the default permissions of every authenticated user, or has no effect here)"
+            "  (covered by the default permissions of every authenticated user)"
         }
         (Effect::AdmissionOnly, _) => "  (needs no token)",
         (_, Some(Caveat::Unreachable)) => "  (no request can match this rule)",

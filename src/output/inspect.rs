@@ -135,6 +135,14 @@ fn binding(token: &TokenClaims) -> String {
         Some(BoundTo::Node(name, uid)) => {
             format!("node {name} (uid {uid}): invalid once the node is deleted")
         }
+        Some(BoundTo::Other(kind, name, uid)) => {
+            let kind = match &**kind {
+                "validatingwebhookconfiguration" => "ValidatingWebhookConfiguration",
+                "mutatingwebhookconfiguration" => "MutatingWebhookConfiguration",
+                other => other,
+            };
+            format!("{kind} {name} (uid {uid}): invalid once that is deleted")
+        }
         None => "only its ServiceAccount: it cannot be revoked before it expires".to_owned(),
     }
 }

@@ -11,8 +11,8 @@ use super::{
 use crate::model::{
     ApiAudiences, Carrier, CsiDriverFacts, Drift, Reach, TokenRequest, TokenSource,
     pod::{
-        Container, Delegation, INJECTED_EXPIRATION_SECONDS, INJECTED_VOLUME_PREFIX, Mount, Origin,
-        PodFacts, SubPath, TOKEN_MOUNT_PATH, TokenProjection, Volume,
+        Container, Delegation, GENERATED, INJECTED_EXPIRATION_SECONDS, INJECTED_VOLUME_PREFIX,
+        Mount, Origin, PodFacts, SubPath, TOKEN_MOUNT_PATH, TokenProjection, Volume,
     },
 };
 
@@ -230,7 +230,8 @@ fn carrier(
         mount_path: seen.mount_path.into(),
         provider: "".into(),
         containers: Vec::new(),
-        drift: (automounted && !injected).then_some(Drift::RemovedOnRecreate),
+        drift: (automounted && !injected && pod.automount != Some(false))
+            .then_some(Drift::RemovedOnRecreate),
     }
 }
 
@@ -238,14 +239,21 @@ fn carrier(
 /// manifest copied from a live pod has that form too: there it counts only if automount is enabled.
 fn is_injected(pod: &PodFacts, injected: bool, seen: &SeenToken<'_>) -> bool {
     let acted = match pod.origin {
-        // The account may have changed since; the pod itself cannot.
-        Origin::Live => pod.automount != Some(false),
+        // The account may have changed since; the pod itself cannot: it got its volume before a policy or webhook
+        // changed the field.
+        Origin::Live => pod.automount != Some(false) || is_changed_too_late(pod, seen),
         Origin::Template => injected,
     };
     acted
         && seen.volume.starts_with(INJECTED_VOLUME_PREFIX)
         && seen.token.audience.is_empty()
         && seen.token.expiration_seconds == INJECTED_EXPIRATION_SECONDS
+}
+
+/// Whether the volume of a token has the random name that only admission gives, where admission mounts it.
+fn is_changed_too_late(pod: &PodFacts, seen: &SeenToken<'_>) -> bool {
+    let is_generated = seen.volume.strip_prefix(INJECTED_VOLUME_PREFIX) == Some(GENERATED);
+    pod.origin == Origin::Live && is_generated && seen.mount_path == TOKEN_MOUNT_PATH
 }
 
 /// Whether a mount exposes the file at `token_path` in its volume.

@@ -1,8 +1,11 @@
 //! Which claims does a ServiceAccount token have? They are parsed as `pkg/serviceaccount/claims.go` and
 //! `legacy.go` write them. The signature is not checked, and no part of a token gets into an error.
 
+use std::collections::BTreeMap;
+
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use serde::Deserialize;
+use serde_json::Value;
 
 use crate::model::{
     ServiceAccountRef,
@@ -72,6 +75,19 @@ struct Bound {
     secret: Option<Named>,
     node: Option<Named>,
     warnafter: Option<i64>,
+    #[serde(flatten)]
+    others: BTreeMap<String, Value>,
+}
+
+impl Bound {
+    /// The first object that newer API servers bind tokens to.
+    fn other(&self) -> Option<BoundTo> {
+        self.others.iter().find_map(|(kind, object)| {
+            let text = |field: &str| Some(object.get(field)?.as_str()?.to_owned());
+            let uid = text("uid").unwrap_or_default();
+            Some(BoundTo::Other(kind.clone(), text("name")?, uid))
+        })
+    }
 }
 
 #[derive(Default, Deserialize)]
@@ -106,6 +122,7 @@ pub fn parse_token(token: &str) -> Result<TokenClaims, Malformed> {
     let account = ServiceAccountRef::from_username(&claims.sub).ok_or(Malformed::Subject)?;
     let node = claims.bound.node.as_ref().map(|node| node.name.clone());
     let bound = claims.bound;
+    let other = bound.other();
     let bound_to = if let Some(Named { name, uid }) = bound.pod {
         Some(BoundTo::Pod(name, uid))
     } else if let Some(Named { name, uid }) = bound.secret {
@@ -114,7 +131,8 @@ pub fn parse_token(token: &str) -> Result<TokenClaims, Malformed> {
         Some(BoundTo::Node(name, uid))
     } else {
         let legacy = claims.legacy_secret;
-        legacy.map(|secret| BoundTo::Secret(secret, String::new()))
+        let legacy = legacy.map(|secret| BoundTo::Secret(secret, String::new()));
+        legacy.or(other)
     };
     Ok(TokenClaims {
         account,
@@ -163,6 +181,14 @@ mod tests {
         let node = bound(r#""node":{"name":"n","uid":"3"},"#);
         assert_eq!(node.bound_to, Some(BoundTo::Node("n".into(), "3".into())));
         assert_eq!(bound("").bound_to, None);
+        assert_eq!(bound(r#""namespace":"shop","pod-count":3,"#).bound_to, None);
+        let webhook = bound(r#""validatingwebhookconfiguration":{"name":"v","uid":"4"},"#);
+        let expected = ("validatingwebhookconfiguration", "v", "4");
+        let (kind, name, uid) = expected;
+        assert_eq!(
+            webhook.bound_to,
+            Some(BoundTo::Other(kind.into(), name.into(), uid.into()))
+        );
     }
 
     #[test]

@@ -9,7 +9,7 @@ use super::{
     legacy::Holding,
 };
 use crate::model::{
-    Carrier, Note,
+    Carrier, Note, TokenSource,
     pod::{Origin, PodFacts, SubPath},
 };
 
@@ -23,6 +23,11 @@ pub fn notes(pod: &PodFacts, bearer: &Bearer<'_>, carriers: &[Carrier]) -> BTree
     notes.extend(pod.host_access.iter().cloned().map(Note::HostAccess));
     notes.extend(pinned(pod));
     notes.extend(unmounted(pod, bearer));
+    let is_mounted = |carrier: &Carrier| carrier.source == TokenSource::Automount;
+    if pod.origin == Origin::Live && pod.automount == Some(false) && carriers.iter().any(is_mounted)
+    {
+        notes.insert(Note::DisabledTooLate);
+    }
     if pod.shares_processes && sees_less_than_another(pod, carriers) {
         notes.insert(Note::SharedProcesses);
     }

@@ -72,6 +72,7 @@ impl World {
 
     /// After a fault: a change is seen, and nothing else was written.
     fn recovers(&mut self, what: &str) {
+        self.controller.settle();
         let writes = self.controller.writes();
         self.probes += 1;
         let name = format!("probe-{}", self.probes);

@@ -64,7 +64,7 @@ fn secrets_show_which_account_their_token_belongs_to() {
     assert_eq!(verdicts(&plane, &["--legacy-tokens"]), told);
 
     // The installed controller has no permission to: it logs that, and goes by the names of Secrets.
-    let controller = plane.controller(&["--legacy-tokens"]);
+    let controller = plane.controller(&["--legacy-tokens", "--forbidden-after=1s"]);
     plane.await_report("shop", "new", Some(("Unknown", "SuspectedLegacyToken")));
     plane.await_report("shop", "old", None);
     let log = controller.log();

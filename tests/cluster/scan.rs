@@ -199,3 +199,54 @@ fn the_api_server_stores_what_scan_prints() {
         );
     }
 }
+
+/// The tokens of an account that was deleted are dead (401): the controller and `scan` say the same.
+#[test]
+fn pods_of_an_account_that_does_not_exist_carry_no_valid_token() {
+    let plane = watched();
+    plane.namespace("orphans");
+    plane.kubectl(&["-n", "orphans", "create", "serviceaccount", "gone"]);
+    let overrides = r#"--overrides={"spec":{"serviceAccountName":"gone"}}"#;
+    plane.kubectl(&["-n", "orphans", "run", "p", "--image=i", overrides]);
+    plane.await_report("orphans", "gone", Some(("Unneeded", "NoPermissions")));
+    plane.kubectl(&["-n", "orphans", "delete", "serviceaccount", "gone"]);
+    plane.await_report("orphans", "gone", None);
+    let scan = plane.scan(&["-n", "orphans", "-o", "json", "--report-scope=all"]);
+    let list: Value = serde_json::from_slice(&scan.stdout).unwrap();
+    let mut reports = list["items"].as_array().unwrap().iter();
+    let gone = reports.find(|report| report["metadata"]["name"] == "gone");
+    let status = &gone.unwrap()["status"];
+    assert_eq!(status["reason"], "ServiceAccountMissing", "{status}");
+    assert_eq!(status["verdict"], "NoToken");
+    // A new account of the same name has another uid.
+    plane.kubectl(&["-n", "orphans", "create", "serviceaccount", "gone"]);
+    plane.await_report("orphans", "gone", Some(("Unneeded", "NoPermissions")));
+}
+
+/// A namespace admin binds a foreign account in the own namespace: the finding ends, and that is seen.
+#[test]
+fn a_finding_that_another_namespace_clears_is_logged_and_counted() {
+    let plane = watched();
+    plane.namespace("victim");
+    plane.namespace("mallory");
+    plane.kubectl(&["-n", "victim", "run", "p", "--image=i"]);
+    plane.await_report("victim", "default", Some(("Unneeded", "NoPermissions")));
+    let bind = [
+        "create",
+        "rolebinding",
+        "hide",
+        "--clusterrole=view",
+        "--serviceaccount=victim:default",
+    ];
+    plane.kubectl(&[&["-n", "mallory"], &bind[..]].concat());
+    plane.await_report("victim", "default", None);
+    let log = fs::read_to_string(plane.file("controller.log")).unwrap();
+    let line = log
+        .lines()
+        .find(|line| line.contains("cleared the finding"))
+        .unwrap();
+    assert!(
+        line.contains("namespace=victim") && line.contains("RoleBinding hide in namespace mallory"),
+        "{line}"
+    );
+}

@@ -119,3 +119,144 @@ fn verdicts_and_reasons_are_explained_in_both_spellings() {
         "{one}"
     );
 }
+
+/// A pod as an API server sends it, with or without the volume that admission injects.
+fn live_pod(automount: Option<bool>, has_token: bool) -> serde_json::Value {
+    let volume = "kube-api-access-x2k4q";
+    let token = json!({ "serviceAccountToken": { "expirationSeconds": 3607, "path": "token" } });
+    let mounts =
+        json!([{ "name": volume, "mountPath": "/var/run/secrets/kubernetes.io/serviceaccount" }]);
+    let none = json!([]);
+    json!({
+        "apiVersion": "v1", "kind": "Pod", "metadata": { "name": "p", "namespace": "shop", "uid": "1" },
+        "spec": {
+            "automountServiceAccountToken": automount,
+            "containers": [{ "name": "c", "image": "i", "volumeMounts": if has_token { &mounts } else { &none } }],
+            "volumes": if has_token { json!([{ "name": volume, "projected": { "sources": [token] } }]) } else { none.clone() },
+        },
+    })
+}
+
+/// Policies and webhooks act after the ServiceAccount admission plugin: they can take the token out, and what they
+/// set in `automountServiceAccountToken` comes too late.
+#[test]
+fn what_a_policy_did_to_a_pod_is_said() {
+    let account = json!({ "apiVersion": "v1", "kind": "ServiceAccount", "metadata": { "name": "default", "namespace": "shop" } });
+    let explained = |pod: serde_json::Value| {
+        let list = json!({ "apiVersion": "v1", "kind": "List", "items": [account, pod] });
+        explain(&["shop/default", "-"], &list.to_string()).1
+    };
+    let removed = explained(live_pod(None, false));
+    assert!(removed.contains("NoToken (AutomountDisabled)"), "{removed}");
+    assert!(
+        removed.contains("a policy or webhook took the token out of the pod"),
+        "{removed}"
+    );
+    let late = explained(live_pod(Some(false), true));
+    assert!(
+        late.contains("Unneeded (NoPermissions)") && late.contains("auto-mounted token"),
+        "{late}"
+    );
+    assert!(
+        late.contains("sets the field after the token is injected, where it has no effect"),
+        "{late}"
+    );
+    let disabled = explained(live_pod(Some(false), false));
+    assert!(
+        disabled.contains("NoToken (AutomountDisabled)") && !disabled.contains("policy"),
+        "{disabled}"
+    );
+}
+
+/// A request for a URL has no namespace, so that no RoleBinding applies to it.
+#[test]
+fn urls_granted_by_a_rolebinding_are_said_to_have_no_effect() {
+    let manifests = r"
+{apiVersion: v1, kind: ServiceAccount, metadata: {name: web, namespace: shop}}
+---
+{apiVersion: rbac.authorization.k8s.io/v1, kind: ClusterRole, metadata: {name: metrics}, rules: [{nonResourceURLs: [/metrics], verbs: [get]}]}
+---
+{apiVersion: rbac.authorization.k8s.io/v1, kind: RoleBinding, metadata: {name: metrics, namespace: shop}, roleRef: {kind: ClusterRole, name: metrics}, subjects: [{kind: ServiceAccount, name: web}]}
+";
+    let (_, chain, _) = explain(&["shop/web", "-"], manifests);
+    assert!(
+        chain
+            .contains("grants nothing: rules for URLs have an effect only in a ClusterRoleBinding"),
+        "{chain}"
+    );
+    assert!(
+        chain.contains("(no effect: a request for a URL has no namespace)"),
+        "{chain}"
+    );
+}
+
+/// Whoever administers one namespace can bind an account of another there: it is said, and judged as the
+/// configuration asks.
+#[test]
+fn permissions_that_only_other_namespaces_grant_are_noted() {
+    let manifests = r"
+{apiVersion: v1, kind: ServiceAccount, metadata: {name: web, namespace: shop}}
+---
+{apiVersion: v1, kind: Pod, metadata: {name: web, namespace: shop}, spec: {serviceAccountName: web, containers: [{name: c}]}}
+---
+{apiVersion: rbac.authorization.k8s.io/v1, kind: Role, metadata: {name: r, namespace: ci}, rules: [{apiGroups: [''], resources: [pods], verbs: [get]}]}
+---
+{apiVersion: rbac.authorization.k8s.io/v1, kind: RoleBinding, metadata: {name: b, namespace: ci}, roleRef: {kind: Role, name: r}, subjects: [{kind: ServiceAccount, name: web, namespace: shop}]}
+";
+    let note = "only other namespaces grant it permissions: RoleBinding b in namespace ci (Role r)";
+    let dir = tempfile::tempdir().unwrap();
+    let config = dir.path().join("config.yaml");
+    let scanned = |content: &str| {
+        std::fs::write(&config, content).unwrap();
+        let args = [
+            "scan",
+            "-o",
+            "json",
+            "--report-scope=all",
+            "--config",
+            config.to_str().unwrap(),
+            "-",
+        ];
+        let output = program(&args, manifests);
+        let list: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+        list["items"][0]["status"].clone()
+    };
+    let status = scanned("");
+    assert_eq!(
+        (&status["verdict"], &status["reason"]),
+        (&json!("Needed"), &json!("DirectGrant"))
+    );
+    assert_eq!(
+        status["notes"],
+        json!([{ "type": "GrantedElsewhereOnly", "message": note }])
+    );
+    let status = scanned("grantsElsewhere: review\n");
+    assert_eq!(
+        (&status["verdict"], &status["reason"]),
+        (&json!("Review"), &json!("GrantedElsewhere"))
+    );
+    assert!(
+        status["message"].as_str().unwrap().contains(note),
+        "{status}"
+    );
+    let status = scanned("grantsElsewhere: review\ntrustedNamespaces: [c*]\n");
+    assert_eq!(
+        (&status["verdict"], &status["notes"]),
+        (&json!("Needed"), &json!(null))
+    );
+    let (_, chain, _) = explain(&["shop/web", "-"], manifests);
+    assert!(chain.contains(&format!("note: {note}")), "{chain}");
+    std::fs::write(&config, "grantsElsewhere: maybe\n").unwrap();
+    let bad = program(
+        &["scan", "--config", config.to_str().unwrap(), "-"],
+        manifests,
+    );
+    let error = String::from_utf8(bad.stderr).unwrap();
+    assert_eq!(bad.status.code(), Some(2));
+    assert!(
+        error.contains(
+            "config.yaml:1:18: `grantsElsewhere` has an unknown value: use `needed` or `review`"
+        ),
+        "{error}"
+    );
+}

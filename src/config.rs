@@ -48,14 +48,8 @@ pub fn read(path: &Path) -> Result<ConfigFile, Faults> {
     let text = text::open(path)
         .and_then(text::read)
         .map_err(|error| Faults(vec![format!("{}: cannot be read: {error}", path.display())]))?;
-    let located = |found: &Malformed| {
-        let file = path.display();
-        match (found.line, found.column) {
-            (0, _) => format!("{file}: {}", found.message),
-            (line, 0) => format!("{file}:{line}: {}", found.message),
-            (line, column) => format!("{file}:{line}:{column}: {}", found.message),
-        }
-    };
+    let located =
+        |found: &Malformed| format!("{}: {}", found.place(&path.display()), found.message);
     match parse(&text) {
         Ok((config, deprecated)) => Ok(ConfigFile {
             config,

@@ -41,7 +41,7 @@ pub(super) fn of_all(shapes: Vec<Option<Exemption>>) -> Option<Exemption> {
 pub(super) fn shown(workloads: &[WorkloadExposure], verdict: Verdict) -> Option<Exemption> {
     let concerned = workloads
         .iter()
-        .filter(|workload| verdict.is_finding() && workload.verdict == verdict);
+        .filter(|workload| verdict.is_reported() && workload.verdict == verdict);
     let mut exemptions = concerned.filter_map(|workload| workload.exemption.clone());
     exemptions.next()
 }

@@ -6,24 +6,25 @@
 //! contains what is known.
 
 mod failure;
+mod feed;
 
 use std::{
     pin::pin,
-    sync::{Arc, atomic::AtomicUsize},
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
-use futures::{Stream, StreamExt, stream};
+use futures::StreamExt;
 use kube::{
     Api,
     api::{ListParams, WatchEvent, WatchParams},
 };
 use tokio::{
-    sync::Notify,
+    sync::watch,
     time::{Instant, sleep, timeout, timeout_at},
 };
 
 use self::failure::{Denial, Failure};
+pub use self::feed::Feed;
 use super::{
     each_kind, list,
     object::{Object, field_selector},
@@ -31,9 +32,8 @@ use super::{
 use crate::{
     client::{Backoff, Connection, uptime, within},
     facts::{Kind, Namespaces, Reports},
-    index::{Index, Indexed, SharedIndex},
-    log::LogLimiter,
-    model::{InputKind, ServiceAccountRef},
+    index::{Index, Indexed},
+    model::InputKind,
 };
 
 /// How long one watch lasts, in seconds: the API server ends it, and the next one goes on from there.
@@ -54,51 +54,6 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(30);
 const STEADY: Duration = Duration::from_secs(30);
 /// Marks the bookmark that ends a streamed list.
 const INITIAL_EVENTS_END: &str = "k8s.io/initial-events-end";
-
-/// Where watches write: the index, and a notification for the reader of [`dirty`](Self::dirty).
-#[derive(Clone, Debug)]
-pub struct Feed {
-    index: SharedIndex,
-    changed: Arc<Notify>,
-    log: LogLimiter,
-    /// How many kinds cannot be watched now.
-    failing: Arc<AtomicUsize>,
-}
-
-impl Feed {
-    /// A feed into an index.
-    #[must_use]
-    pub fn new(index: SharedIndex, log: LogLimiter) -> Self {
-        Self {
-            index,
-            changed: Arc::default(),
-            log,
-            failing: Arc::default(),
-        }
-    }
-
-    /// The accounts whose answer may have changed, as they change. They wait in the index, each once,
-    /// so that no queue grows.
-    pub fn dirty(&self) -> impl Stream<Item = ServiceAccountRef> + use<> {
-        let feed = self.clone();
-        stream::unfold(feed, |feed| async {
-            loop {
-                let dirty = feed.index.write().take_dirty();
-                if !dirty.is_empty() {
-                    return Some((stream::iter(dirty), feed));
-                }
-                feed.changed.notified().await;
-            }
-        })
-        .flatten()
-    }
-
-    /// Changes the index, and notifies the reader of [`dirty`](Self::dirty).
-    pub fn write(&self, change: impl FnOnce(&mut Index)) {
-        change(&mut self.index.write());
-        self.changed.notify_one();
-    }
-}
 
 /// How objects are watched.
 #[derive(Clone, Copy, Debug)]
@@ -133,6 +88,7 @@ async fn watch<K: Kind + Clone + Send + Sync + std::fmt::Debug>(
         feed: feed.clone(),
         streams: true,
         version: None,
+        history: feed.histories.subscribe(),
         is_checked: false,
         received: false,
         denial: Denial::new(options.forbidden_after),
@@ -167,6 +123,8 @@ struct Watch<K: Kind> {
     streams: bool,
     /// Up to where its history is known; `None` before all objects were read, and when they must be read again.
     version: Option<String>,
+    /// Changes when another kind finds that the history is another one.
+    history: watch::Receiver<u64>,
     /// Whether `version` is known to be in the history of the API server.
     is_checked: bool,
     /// Whether an event arrived.
@@ -180,7 +138,11 @@ where
 {
     /// Reads all objects, or goes on from where the last watch ended.
     async fn step(&mut self) -> Result<(), Failure> {
+        if self.history.has_changed().unwrap_or_default() {
+            self.version = None;
+        }
         let Some(version) = self.version.clone() else {
+            self.history.mark_unchanged();
             self.version = Some(self.list().await?);
             self.is_checked = true;
             self.confirm();
@@ -227,7 +189,15 @@ where
         let mut events = pin!(within(ANSWER, self.api.watch(&params, version)).await?);
         self.confirm();
         loop {
-            let Ok(event) = timeout_at(deadline, events.next()).await else {
+            let event = tokio::select! {
+                event = timeout_at(deadline, events.next()) => event,
+                // All objects are read again.
+                _ = self.history.changed() => {
+                    self.version = None;
+                    return Ok(());
+                }
+            };
+            let Ok(event) = event else {
                 return Err(Failure::Silent(lasts));
             };
             let Some(event) = event else { return Ok(()) };
@@ -356,6 +326,10 @@ where
             self.version = None;
         }
         let went_back = matches!(failure, Failure::WentBack { .. });
+        // Unless another kind has found it already: then this one is to be read again anyway.
+        if went_back && !self.history.has_changed().unwrap_or_default() {
+            self.feed.histories.send_modify(|histories| *histories += 1);
+        }
         self.feed.write(|index| {
             index.read(K::INPUT, |reading| {
                 reading.errors += 1;

@@ -14,6 +14,8 @@ use crate::model::{
 
 /// The key of a legacy token Secret that holds the token (`ServiceAccountTokenKey`).
 const TOKEN_KEY: &str = "token";
+/// The ConfigMap with the CA of the cluster, in each namespace (`RootCACertConfigMapName`).
+const ROOT_CA: &str = "kube-root-ca.crt";
 /// Its other keys.
 const FILE_KEYS: [&str; 2] = ["ca.crt", "namespace"];
 /// What the API fills in for a missing `expirationSeconds` (`SetDefaults_ServiceAccountTokenProjection`).
@@ -194,9 +196,25 @@ fn volume(wire: &wire::Volume) -> Option<Volume> {
     let injected = wire.name.starts_with(INJECTED_VOLUME_PREFIX);
     (injected || !tokens.is_empty() || !secrets.is_empty()).then(|| Volume {
         name: wire.name.as_str().into(),
+        is_complete: is_complete(wire),
         tokens,
         secrets,
     })
+}
+
+/// Whether a volume has the sources of the one that admission injects. Mirrors `TokenVolumeSource`.
+fn is_complete(volume: &wire::Volume) -> bool {
+    let projected = volume.projected.iter();
+    let sources: Vec<_> = projected.flat_map(|projected| &projected.sources).collect();
+    let is_root = |source: &wire::Projection| {
+        let root = source.config_map.as_ref();
+        root.is_some_and(|root| root.name == ROOT_CA)
+    };
+    let has_token = sources
+        .iter()
+        .any(|source| source.service_account_token.is_some());
+    let has_fields = sources.iter().any(|source| source.downward_api.is_some());
+    sources.len() == 3 && has_token && has_fields && sources.iter().any(|source| is_root(source))
 }
 
 /// The key `token` of a Secret, if the volume exposes it; without `items` it exposes all keys.

@@ -98,11 +98,7 @@ impl Loader<'_> {
     }
 
     fn malformed(&mut self, place: &str, malformed: Malformed) {
-        let place = match (malformed.line, malformed.column) {
-            (0, _) => place.to_owned(),
-            (line, column) => format!("{place}:{line}:{column}"),
-        };
-        self.problem(place, malformed.message);
+        self.problem(malformed.place(&place), malformed.message);
     }
 
     /// Whether the selector of the user matches these labels.

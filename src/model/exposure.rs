@@ -29,7 +29,7 @@ impl ReportScope {
     #[must_use]
     pub const fn includes(self, verdict: Verdict) -> bool {
         match self {
-            Self::Findings => verdict.is_finding(),
+            Self::Findings => verdict.is_reported(),
             Self::All => true,
         }
     }

@@ -87,6 +87,8 @@ pub enum Origin {
 pub struct Volume {
     /// Its name; the random suffix of an injected volume's name is replaced by `*`.
     pub name: Box<str>,
+    /// Whether it has all the sources of an injected volume: a token, the CA of the cluster and the namespace.
+    pub is_complete: bool,
     /// The projected tokens in it.
     pub tokens: Box<[TokenProjection]>,
     /// The Secrets in it whose key `token` it exposes.

@@ -50,13 +50,19 @@ impl Verdict {
         }
     }
 
-    /// Whether it asks for work, or an exemption says that it does not: these are reported by default.
+    /// Whether it asks for work.
     #[must_use]
     pub const fn is_finding(self) -> bool {
         match self {
-            Self::Unneeded | Self::Review | Self::Unknown | Self::Exempted => true,
-            Self::Needed | Self::NoToken => false,
+            Self::Unneeded | Self::Review | Self::Unknown => true,
+            Self::Exempted | Self::Needed | Self::NoToken => false,
         }
+    }
+
+    /// Whether it is reported by default: a finding, or an exemption says why it is none.
+    #[must_use]
+    pub const fn is_reported(self) -> bool {
+        self.is_finding() || matches!(self, Self::Exempted)
     }
 }
 

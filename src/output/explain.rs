@@ -154,7 +154,9 @@ fn automount(explanation: &Explanation, workload: &WorkloadExposure) -> Vec<Stri
 /// What the account is granted, by binding and rule.
 pub(super) fn permissions(explanation: &Explanation) -> Vec<String> {
     let permissions = &explanation.exposure.permissions;
+    let is_unresolved = permissions.first(Effect::Unresolved).is_some();
     let level = match permissions.level {
+        Level::None if is_unresolved => "not known: a role is not in the input",
         Level::None => "none beyond the default permissions of every authenticated user",
         Level::Inherited => "only through groups of ServiceAccounts",
         Level::Direct => "granted to the ServiceAccount by name",

@@ -120,7 +120,7 @@ pub fn write<'a>(
 fn reasons() -> impl Iterator<Item = Reason> {
     Reason::ALL
         .into_iter()
-        .filter(|reason| reason.verdict().is_finding())
+        .filter(|reason| reason.verdict().is_reported())
 }
 
 fn rules() -> Vec<Value> {
@@ -156,9 +156,9 @@ fn rules() -> Vec<Value> {
 fn subjects(exposure: &Exposure) -> impl Iterator<Item = Option<&WorkloadExposure>> {
     let workloads = exposure.workloads.iter();
     let mut found = workloads
-        .filter(|workload| workload.verdict.is_finding())
+        .filter(|workload| workload.verdict.is_reported())
         .peekable();
-    let none = found.peek().is_none() && exposure.verdict.is_finding();
+    let none = found.peek().is_none() && exposure.verdict.is_reported();
     found.map(Some).chain(none.then_some(None))
 }
 

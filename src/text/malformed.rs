@@ -1,5 +1,7 @@
 //! An error in a text, with its position.
 
+use std::fmt;
+
 /// The message for a template of a Helm chart.
 pub(crate) const UNRENDERED: &str =
     "looks like a template of a Helm chart: scan the output of `helm template` instead";
@@ -15,6 +17,15 @@ pub(crate) struct Malformed {
 }
 
 impl Malformed {
+    /// The place in a file, as compilers print it, with what is known of the position.
+    pub(crate) fn place(&self, file: &impl fmt::Display) -> String {
+        match (self.line, self.column) {
+            (0, _) => file.to_string(),
+            (line, 0) => format!("{file}:{line}"),
+            (line, column) => format!("{file}:{line}:{column}"),
+        }
+    }
+
     /// The error of a parser, with its position taken out of the message.
     pub(crate) fn from_yaml(error: &serde_saphyr::Error) -> Self {
         let (line, column) = error

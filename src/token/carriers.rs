@@ -176,6 +176,7 @@ fn views<'a>(pod: &'a PodFacts, container: &'a Container, inject: bool) -> Vec<V
 fn injected_volume() -> &'static Volume {
     static VOLUME: LazyLock<Volume> = LazyLock::new(|| Volume {
         name: INJECTED_VOLUME_PREFIX.into(),
+        is_complete: true,
         tokens: [TokenProjection {
             audience: "".into(),
             expiration_seconds: INJECTED_EXPIRATION_SECONDS,
@@ -189,7 +190,7 @@ fn injected_volume() -> &'static Volume {
 
 /// A projected token that one container sees.
 struct SeenToken<'a> {
-    volume: &'a str,
+    volume: &'a Volume,
     token: &'a TokenProjection,
     mount_path: &'a str,
 }
@@ -203,7 +204,7 @@ fn projected<'a>(view: &View<'a>) -> impl Iterator<Item = SeenToken<'a>> + use<'
     let exposed = volume.tokens.iter();
     let exposed = exposed.filter(move |token| exposes(sub_path, &token.path));
     exposed.map(move |token| SeenToken {
-        volume: &volume.name,
+        volume,
         token,
         mount_path,
     })
@@ -245,15 +246,18 @@ fn is_injected(pod: &PodFacts, injected: bool, seen: &SeenToken<'_>) -> bool {
         Origin::Template => injected,
     };
     acted
-        && seen.volume.starts_with(INJECTED_VOLUME_PREFIX)
+        && seen.volume.name.starts_with(INJECTED_VOLUME_PREFIX)
         && seen.token.audience.is_empty()
         && seen.token.expiration_seconds == INJECTED_EXPIRATION_SECONDS
 }
 
-/// Whether the volume of a token has the random name that only admission gives, where admission mounts it.
+/// Whether a token is in a volume with the name and the sources that admission gives it, where admission mounts it.
 fn is_changed_too_late(pod: &PodFacts, seen: &SeenToken<'_>) -> bool {
-    let is_generated = seen.volume.strip_prefix(INJECTED_VOLUME_PREFIX) == Some(GENERATED);
-    pod.origin == Origin::Live && is_generated && seen.mount_path == TOKEN_MOUNT_PATH
+    let is_generated = seen.volume.name.strip_prefix(INJECTED_VOLUME_PREFIX) == Some(GENERATED);
+    pod.origin == Origin::Live
+        && is_generated
+        && seen.volume.is_complete
+        && seen.mount_path == TOKEN_MOUNT_PATH
 }
 
 /// Whether a mount exposes the file at `token_path` in its volume.

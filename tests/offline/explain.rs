@@ -124,6 +124,9 @@ fn verdicts_and_reasons_are_explained_in_both_spellings() {
 fn live_pod(automount: Option<bool>, has_token: bool) -> serde_json::Value {
     let volume = "kube-api-access-x2k4q";
     let token = json!({ "serviceAccountToken": { "expirationSeconds": 3607, "path": "token" } });
+    let root = json!({ "configMap": { "name": "kube-root-ca.crt", "items": [{ "key": "ca.crt", "path": "ca.crt" }] } });
+    let field = json!({ "path": "namespace", "fieldRef": { "fieldPath": "metadata.namespace" } });
+    let namespace = json!({ "downwardAPI": { "items": [field] } });
     let mounts =
         json!([{ "name": volume, "mountPath": "/var/run/secrets/kubernetes.io/serviceaccount" }]);
     let none = json!([]);
@@ -132,7 +135,7 @@ fn live_pod(automount: Option<bool>, has_token: bool) -> serde_json::Value {
         "spec": {
             "automountServiceAccountToken": automount,
             "containers": [{ "name": "c", "image": "i", "volumeMounts": if has_token { &mounts } else { &none } }],
-            "volumes": if has_token { json!([{ "name": volume, "projected": { "sources": [token] } }]) } else { none.clone() },
+            "volumes": if has_token { json!([{ "name": volume, "projected": { "sources": [token, root, namespace] } }]) } else { none.clone() },
         },
     })
 }

@@ -17,6 +17,7 @@ pub mod oracle;
 mod plane;
 pub mod prometheus;
 pub mod proxy;
+pub mod random;
 pub mod shared;
 
 use std::{

@@ -100,6 +100,21 @@ wire! {
         secret: Option<SecretProjection>,
         /// `podCertificate`.
         pod_certificate: Option<PodCertificate>,
+        /// `configMap`.
+        config_map: Option<ConfigMapProjection>,
+        /// `downwardAPI`.
+        #[serde(rename = "downwardAPI")]
+        downward_api: Option<DownwardApi>,
+    }
+
+    /// A projected ConfigMap.
+    ConfigMapProjection {
+        /// `name`.
+        name: String,
+    }
+
+    /// Fields of the pod as files.
+    DownwardApi {
     }
 
     /// A projected certificate.

@@ -1,0 +1,60 @@
+//! Where watches write, and what they know of each other.
+
+use std::sync::{Arc, atomic::AtomicUsize};
+
+use futures::{Stream, StreamExt, stream};
+use tokio::sync::{Notify, watch};
+
+use crate::{
+    index::{Index, SharedIndex},
+    log::LogLimiter,
+    model::ServiceAccountRef,
+};
+
+/// Where watches write: the index, and a notification for the reader of [`dirty`](Self::dirty).
+#[derive(Clone, Debug)]
+pub struct Feed {
+    pub(super) index: SharedIndex,
+    pub(super) changed: Arc<Notify>,
+    pub(super) log: LogLimiter,
+    /// How many kinds cannot be watched now.
+    pub(super) failing: Arc<AtomicUsize>,
+    /// How often the history of the API server was found to be another one: then all kinds are read again.
+    pub(super) histories: watch::Sender<u64>,
+}
+
+impl Feed {
+    /// A feed into an index.
+    #[must_use]
+    pub fn new(index: SharedIndex, log: LogLimiter) -> Self {
+        Self {
+            index,
+            changed: Arc::default(),
+            log,
+            failing: Arc::default(),
+            histories: watch::channel(0).0,
+        }
+    }
+
+    /// The accounts whose answer may have changed, as they change. They wait in the index, each once,
+    /// so that no queue grows.
+    pub fn dirty(&self) -> impl Stream<Item = ServiceAccountRef> + use<> {
+        let feed = self.clone();
+        stream::unfold(feed, |feed| async {
+            loop {
+                let dirty = feed.index.write().take_dirty();
+                if !dirty.is_empty() {
+                    return Some((stream::iter(dirty), feed));
+                }
+                feed.changed.notified().await;
+            }
+        })
+        .flatten()
+    }
+
+    /// Changes the index, and notifies the reader of [`dirty`](Self::dirty).
+    pub fn write(&self, change: impl FnOnce(&mut Index)) {
+        change(&mut self.index.write());
+        self.changed.notify_one();
+    }
+}

@@ -53,7 +53,8 @@
 //! the exposures of its accounts, as a report is from one, and written by [`controller`]; the admission
 //! policies that read it are templates in `deploy/chart`.
 //!
-//! The facts of our own reports come from [`api`]; files ask [`rbac::aggregate`] for the rules that a
+//! [`client`] stands under [`cluster`] and [`controller`], which both ask the API server: time limits, pauses,
+//! errors. The facts of our own reports come from [`api`]; files ask [`rbac::aggregate`] for the rules that a
 //! cluster would have stored, and [`cluster::probe`] asks [`token::claims`] what our own token says.
 //!
 //! # From a watch event to a written report: four hops
@@ -62,10 +63,11 @@
 //!  watch event ─(1) Kind::facts─► facts ─(2) Index::apply─► changed? ─no─► dropped: most events are noise
 //!                                               │ yes: dirty accounts, those that the old facts reached too
 //!                                               ▼
-//!               (3) controller::run: kube-runtime's scheduler, each account once, bounded runs, back-off
+//!               (3) controller::run: kube-runtime's scheduler, each account once, back-off; assess ─► does
+//!                   the report differ? ─► it waits for the budget of writes, the worst finding first
 //!                                               ▼
-//!               (4) reconcile: assess ─► report ─► differs from the live one? ─► server-side apply,
-//!                   and a JSON patch where fields of other field managers remain
+//!               (4) reconcile: assess ─► report ─► server-side apply, and a JSON patch where fields of
+//!                   other field managers remain
 //! ```
 //!
 //! A scan is hops 1 and 2, then [`assess`](mod@assess) and [`output`]: the same code, another rim.
@@ -79,6 +81,8 @@
 //! * Nothing is written before every kind was read once, and then only what differs. Reports have no
 //!   content that changes by itself; two writers write the same bytes.
 //! * Never a silent guess: where we may not read something, the verdict is `Unknown`, never `Unneeded`.
+//! * What was known stays known: a failure that passes changes no report. Only time makes it a gap.
+//! * Everything that others can make us do or keep has a limit; `deploy/sizing.md` lists them.
 //! * The core cannot fail. Odd input becomes a fact, or a [`model::Gap`] that the answer names.
 //! * Order is fixed at every exit: the same input gives the same bytes.
 //! * There is one lock, around the index, and it is never held across an await.
@@ -132,6 +136,8 @@
 //! | a verdict or a reason | [`model::verdict`], a row in [`assess`](mod@assess), a case in `tests/vectors` |
 //! | an output format | a file in [`output`], a variant in `cli/output.rs` |
 //! | a kind with a pod template | a row in [`model::workload`] |
+//! | how often may it write, and what may a pod cost? | `controller/budget.rs`, `controller/pending.rs`; `facts/limit.rs` |
+//! | what does a failure of the API server do? | [`cluster::watch`], `tests/cluster/faults.rs` |
 //! | a watched kind | [`facts`], a file in [`index`], [`cluster::KINDS`], `deploy/chart/templates/rbac.yaml` |
 //! | a metric | `controller/metrics.rs` |
 //! | a report field | [`api`], then `make generate` |

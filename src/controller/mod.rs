@@ -96,7 +96,7 @@ pub async fn run(
                 }
             }
         }
-        queue.settle(running.is_empty());
+        queue.settle(running.is_empty() && queued.borrow().is_empty());
     }
     let finish = async { while running.next().await.is_some() {} };
     if tokio::time::timeout(STOP_TIMEOUT, finish).await.is_err() {
@@ -168,7 +168,8 @@ impl<'a> Queue<'a> {
         }
     }
 
-    /// Publishes how much waits; the first sync ends when nothing does.
+    /// Publishes how much waits. The first sync ends when nothing does, nothing is being written, and no account
+    /// is left to assess.
     fn settle(&self, is_idle: bool) {
         let waiting = self.pending.len() + self.later.len();
         let instruments = &self.context.instruments;

@@ -90,7 +90,11 @@ pub fn assess(evidence: &Evidence<'_>) -> Exposure {
     let need = need(&permissions, &gaps, elsewhere);
     let workloads = workloads(evidence, need);
     gaps.extend(carrier_gaps(&workloads));
-    gaps.extend(exceeded(evidence).map(|(_, field)| Gap::LimitExceeded(field)));
+    let exceeded = evidence
+        .pods
+        .iter()
+        .filter_map(|(pod, _)| exceeded(evidence, pod));
+    gaps.extend(exceeded.map(Gap::LimitExceeded));
     let (verdict, reason) = worst(&workloads, &gaps);
     let concerned = workloads
         .iter()
@@ -225,15 +229,13 @@ fn gaps(evidence: &Evidence<'_>, permissions: &Permissions) -> BTreeSet<Gap> {
     evidence.gaps.iter().cloned().chain(unresolved).collect()
 }
 
-/// The pods of which more has to be known than is kept, with the field that is too large.
-fn exceeded<'a>(evidence: &'a Evidence<'_>) -> impl Iterator<Item = (&'a PodFacts, &'static str)> {
+/// The field that is too large, where more has to be known of a pod than is kept.
+fn exceeded(evidence: &Evidence<'_>, pod: &PodFacts) -> Option<&'static str> {
     const SECRETS: &str = "secrets";
     let account = evidence.service_account;
     let is_cut = account.is_some_and(|account| account.has_more_secrets);
-    evidence.pods.iter().filter_map(move |(pod, _)| {
-        let secrets = (is_cut && pod.token_secrets().next().is_some()).then_some(SECRETS);
-        Some((*pod, pod.exceeded.or(secrets)?))
-    })
+    let secrets = (is_cut && pod.token_secrets().next().is_some()).then_some(SECRETS);
+    pod.exceeded.or(secrets)
 }
 
 /// Unknown audiences, and Secrets that are not read.
@@ -295,6 +297,10 @@ struct Merged {
     notes: BTreeSet<Note>,
     /// The exemption of each shape of its pods.
     exemptions: Vec<Option<Exemption>>,
+    /// The API server rejects the token of one of its pods: the account does not exist.
+    is_dead: bool,
+    /// More has to be known of one of its pods than is kept.
+    is_exceeded: bool,
 }
 
 /// The workloads of the account, worst first: the pods of each merged into one.
@@ -306,6 +312,8 @@ fn workloads(evidence: &Evidence<'_>, need: Need) -> Vec<WorkloadExposure> {
         let workload = merged.entry(&pod.workload).or_default();
         workload.pods += count;
         workload.exemptions.push(exemption::of(evidence, pod));
+        workload.is_dead |= evidence.is_missing && pod.origin == Origin::Live;
+        workload.is_exceeded |= exceeded(evidence, pod).is_some();
         workload.notes.extend(token::notes(pod, &bearer, &carriers));
         workload.consumers.extend(pod.consumers.iter().cloned());
         let drivers = carriers.iter().filter(|carrier| {
@@ -317,22 +325,18 @@ fn workloads(evidence: &Evidence<'_>, need: Need) -> Vec<WorkloadExposure> {
         workload.carriers.extend(carriers);
     }
     let forbidden = lists_are_forbidden(&evidence.gaps);
-    let is_dead = |pod: &PodFacts| evidence.is_missing && pod.origin == Origin::Live;
-    let dead = evidence.pods.iter().filter(|(pod, _)| is_dead(pod));
-    let dead: BTreeSet<_> = dead.map(|(pod, _)| &pod.workload).collect();
-    let exceeded: BTreeSet<_> = exceeded(evidence).map(|(pod, _)| &pod.workload).collect();
     let exposure = |(workload, merged): (&Workload, Merged)| {
         let carriers: Vec<_> = merged.carriers.into_iter().collect();
         let exemption = exemption::of_all(merged.exemptions);
         let is_exempted = exemption.as_ref().is_some_and(Exemption::is_active);
         let (verdict, reason) = if forbidden {
             (Verdict::Unknown, Reason::Forbidden)
-        } else if dead.contains(workload) {
+        } else if merged.is_dead {
             (Verdict::NoToken, Reason::ServiceAccountMissing)
         } else {
             let judged = judge(&carriers, need, !merged.consumers.is_empty());
-            let limit = exceeded.contains(workload);
-            let limit = limit.then_some((Verdict::Unknown, Reason::LimitExceeded));
+            let limit = (Verdict::Unknown, Reason::LimitExceeded);
+            let limit = merged.is_exceeded.then_some(limit);
             match limit.map_or(judged, |limit| judged.min(limit)) {
                 (verdict, _) if verdict.is_finding() && is_exempted => {
                     (Verdict::Exempted, Reason::Exemption)

@@ -21,7 +21,7 @@ use super::{
 };
 use crate::{
     api::TokenExposureReport,
-    client::within,
+    client::{Backoff, within},
     cluster::{self, watch},
     controller::{
         self,
@@ -263,7 +263,7 @@ fn identity() -> String {
 async fn await_api_server(client: &Client, log: &LogLimiter) -> anyhow::Result<()> {
     const API_SERVER: &str = "API server";
     let reports: Api<TokenExposureReport> = Api::all(client.clone());
-    let mut pause = FIRST_PAUSE;
+    let mut backoff = Backoff::new(FIRST_PAUSE, LONGEST_PAUSE);
     loop {
         let one = ListParams::default().limit(1);
         let cause = match within(START_TIMEOUT, reports.list_metadata(&one)).await {
@@ -288,7 +288,6 @@ async fn await_api_server(client: &Client, log: &LogLimiter) -> anyhow::Result<(
         } else {
             tracing::debug!(%cause, "the API server does not answer");
         }
-        tokio::time::sleep(pause).await;
-        pause = (2 * pause).min(LONGEST_PAUSE);
+        tokio::time::sleep(backoff.next_pause()).await;
     }
 }

@@ -1,5 +1,5 @@
-//! How is the API server asked? What an error says, how long to wait before the next request, and when it was
-//! asked last.
+//! How is the API server asked? What an error says, how long to wait for an answer and before the next request,
+//! and the time that this is measured in.
 
 mod backoff;
 mod throttle;

@@ -236,23 +236,19 @@ fn exemption_expiry(index: &Index) -> proto::MetricFamily {
 }
 
 fn gauges<'a>(
-    (name, help, labels): (&str, &str, &[&str]),
+    description: (&str, &str, &[&str]),
     series: impl IntoIterator<Item = (Vec<&'a str>, f64)>,
 ) -> proto::MetricFamily {
-    let mut family = proto::MetricFamily::default();
-    family.set_name(format!("token_exposure_{name}"));
-    family.set_help(help.to_owned());
-    family.set_field_type(proto::MetricType::GAUGE);
-    let metric = |(values, value): (Vec<&str>, f64)| {
-        let mut gauge = proto::Gauge::default();
-        gauge.set_value(value);
-        let mut metric = proto::Metric::default();
-        metric.set_label(pairs(labels, &values));
-        metric.set_gauge(gauge);
-        metric
-    };
-    family.set_metric(series.into_iter().map(metric).collect());
-    family
+    family(
+        proto::MetricType::GAUGE,
+        description,
+        series,
+        |metric, value| {
+            let mut gauge = proto::Gauge::default();
+            gauge.set_value(value);
+            metric.set_gauge(gauge);
+        },
+    )
 }
 
 #[expect(
@@ -260,19 +256,35 @@ fn gauges<'a>(
     reason = "Prometheus counts in floats; there will not be 2^53 errors"
 )]
 fn counters<'a>(
-    (name, help, labels): (&str, &str, &[&str]),
+    description: (&str, &str, &[&str]),
     series: impl IntoIterator<Item = (Vec<&'a str>, u64)>,
+) -> proto::MetricFamily {
+    family(
+        proto::MetricType::COUNTER,
+        description,
+        series,
+        |metric, count| {
+            let mut counter = proto::Counter::default();
+            counter.set_value(count as f64);
+            metric.set_counter(counter);
+        },
+    )
+}
+
+fn family<'a, V>(
+    field_type: proto::MetricType,
+    (name, help, labels): (&str, &str, &[&str]),
+    series: impl IntoIterator<Item = (Vec<&'a str>, V)>,
+    set: impl Fn(&mut proto::Metric, V),
 ) -> proto::MetricFamily {
     let mut family = proto::MetricFamily::default();
     family.set_name(format!("token_exposure_{name}"));
     family.set_help(help.to_owned());
-    family.set_field_type(proto::MetricType::COUNTER);
-    let metric = |(values, count): (Vec<&str>, u64)| {
-        let mut counter = proto::Counter::default();
-        counter.set_value(count as f64);
+    family.set_field_type(field_type);
+    let metric = |(values, value): (Vec<&str>, V)| {
         let mut metric = proto::Metric::default();
         metric.set_label(pairs(labels, &values));
-        metric.set_counter(counter);
+        set(&mut metric, value);
         metric
     };
     family.set_metric(series.into_iter().map(metric).collect());

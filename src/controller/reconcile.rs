@@ -45,10 +45,6 @@ pub struct Context {
 }
 
 impl Context {
-    fn writer<'a>(&'a self, account: &'a ServiceAccountRef) -> Writer<'a> {
-        Writer::new(self, account)
-    }
-
     /// Resolves when a report may be written: the API server asks for no pause, and the budget has room.
     pub(super) async fn may_write(&self) {
         let instruments = &self.instruments;
@@ -191,7 +187,7 @@ fn log_change(account: &ServiceAccountRef, before: Option<Verdict>, verdict: Ver
 
 /// Deletes the report; `None` where it was already gone.
 async fn delete(context: &Context, account: &ServiceAccountRef) -> Result<Option<WriteId>, Error> {
-    let written = context.writer(account).delete().await?;
+    let written = Writer::new(context, account).delete().await?;
     let mut index = context.index.write();
     index.delete::<Reports>(&account.clone().into());
     Ok(written)
@@ -202,7 +198,7 @@ async fn apply(
     account: &ServiceAccountRef,
     write: Write,
 ) -> Result<WriteId, Error> {
-    let written = context.writer(account).apply(&write).await?;
+    let written = Writer::new(context, account).apply(&write).await?;
     let version = written.version.as_deref();
     let facts = ReportFacts {
         version: version.and_then(|version| version.parse().ok()),

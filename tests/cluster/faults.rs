@@ -8,6 +8,7 @@ use std::{
 };
 
 use serde_json::{Value, json};
+use token_exposure::{cluster::KINDS, model::InputKind};
 
 use crate::rig::{
     ControlPlane, Controller, await_that,
@@ -55,11 +56,7 @@ impl World {
         let until = Instant::now() + Duration::from_secs(seconds);
         while Instant::now() < until {
             let found = self.plane.report("shop", "default");
-            assert_eq!(
-                found,
-                UNNEEDED.map(|(verdict, reason)| (verdict.into(), reason.into())),
-                "{what}"
-            );
+            assert_eq!(found, owned(UNNEEDED), "{what}");
             assert_eq!(self.controller.get("/readyz").unwrap().0, 200, "{what}");
             std::thread::sleep(Duration::from_millis(300));
         }
@@ -77,14 +74,7 @@ impl World {
         let writes = self.controller.writes();
         self.probes += 1;
         let name = format!("probe-{}", self.probes);
-        self.plane
-            .kubectl(&["-n", "shop", "create", "serviceaccount", &name]);
-        let overrides = format!(
-            "--overrides={}",
-            json!({"spec": {"serviceAccountName": name}})
-        );
-        self.plane
-            .kubectl(&["-n", "shop", "run", &name, "--image=nginx", &overrides]);
+        self.plane.apply(&unneeded_in("shop", &name));
         self.plane.await_report("shop", &name, UNNEEDED);
         self.controller.settle();
         let written = self.controller.writes() - writes;
@@ -230,15 +220,7 @@ fn an_api_server_that_restarts_changes_no_report() {
     let writes = controller.writes();
     plane.restart_api_server();
     // What is changed now shows that all kinds are watched again.
-    plane.kubectl(&[
-        "-n",
-        "many",
-        "create",
-        "rolebinding",
-        "view",
-        "--clusterrole=view",
-        "--serviceaccount=many:account-0",
-    ]);
+    bind(&plane, "account-0");
     plane.await_report("many", "account-0", None);
     controller.settle();
     let written = controller.writes() - writes;
@@ -251,14 +233,32 @@ fn an_api_server_that_restarts_changes_no_report() {
     reports_equal_to_scans(&plane, "findings");
 }
 
-/// The manifests of an account and its pod in namespace `many`.
-fn unneeded(name: &str) -> String {
+/// Grants something to an account in namespace `many`: its token is needed.
+fn bind(plane: &ControlPlane, account: &str) {
+    let account = format!("--serviceaccount=many:{account}");
+    let binding = [
+        "create",
+        "rolebinding",
+        "view",
+        "--clusterrole=view",
+        &account,
+    ];
+    plane.kubectl(&[&["-n", "many"], &binding[..]].concat());
+}
+
+/// The manifests of an account and its pod.
+fn unneeded_in(namespace: &str, name: &str) -> String {
     format!(
         "---\n{}\n---\n{}\n",
-        json!({"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": name, "namespace": "many"}}),
-        json!({"apiVersion": "v1", "kind": "Pod", "metadata": {"name": name, "namespace": "many"},
+        json!({"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": name, "namespace": namespace}}),
+        json!({"apiVersion": "v1", "kind": "Pod", "metadata": {"name": name, "namespace": namespace},
             "spec": {"serviceAccountName": name, "containers": [{"name": "c", "image": "i"}]}}),
     )
+}
+
+/// The same in namespace `many`.
+fn unneeded(name: &str) -> String {
+    unneeded_in("many", name)
 }
 
 fn copy(from: &Path, to: &Path) {
@@ -284,15 +284,7 @@ fn a_restored_etcd_is_noticed_and_the_reports_follow() {
     // The future that will not have been.
     plane.apply(&unneeded("lost"));
     plane.await_report("many", "lost", UNNEEDED);
-    plane.kubectl(&[
-        "-n",
-        "many",
-        "create",
-        "rolebinding",
-        "view",
-        "--clusterrole=view",
-        "--serviceaccount=many:before",
-    ]);
+    bind(&plane, "before");
     plane.await_report("many", "before", None);
     // An API server that starts writes some objects: the lost future is longer.
     let later: Vec<_> = (0..300)
@@ -318,16 +310,12 @@ fn a_restored_etcd_is_noticed_and_the_reports_follow() {
     plane.await_report("many", "after", UNNEEDED);
     plane.await_report("many", "before", UNNEEDED);
     controller.settle();
-    let regressions = KINDS.map(|kind| {
+    let regressions = kinds().map(|kind| {
         controller.metric(&format!(
             "token_exposure_resource_version_regressions_total{{kind=\"{kind}\"}}"
         ))
     });
-    assert!(
-        regressions.iter().sum::<f64>() >= 1.0,
-        "{}",
-        controller.log()
-    );
+    assert!(regressions.sum::<f64>() >= 1.0, "{}", controller.log());
     assert!(
         controller.log().contains("resourceVersion went back"),
         "{}",
@@ -462,16 +450,11 @@ fn pods_with_large_fields_cost_little_and_are_stated_gaps() {
     reports_equal_to_scans(&plane, "findings");
 }
 
-const KINDS: [&str; 8] = [
-    "Pod",
-    "ServiceAccount",
-    "Namespace",
-    "Role",
-    "ClusterRole",
-    "RoleBinding",
-    "ClusterRoleBinding",
-    "TokenExposureReport",
-];
+/// The kinds that are watched.
+fn kinds() -> impl Iterator<Item = &'static str> {
+    let own = [InputKind::TokenExposureReport];
+    KINDS.into_iter().chain(own).map(InputKind::name)
+}
 
 impl World {
     /// Sleeps; the finding that is true all the time never disappears in between.
@@ -492,9 +475,7 @@ impl World {
         let name = format!("random-{}", random.below(6));
         let account = format!("shop:{name}");
         match random.below(5) {
-            0 | 1 => self
-                .plane
-                .apply(&unneeded(&name).replace("\"many\"", "\"shop\"")),
+            0 | 1 => self.plane.apply(&unneeded_in("shop", &name)),
             2 => drop(self.plane.try_kubectl(
                 &[
                     "-n",
@@ -543,7 +524,7 @@ impl World {
                 .metric(&format!("token_exposure_stale_seconds{{kind=\"{kind}\"}}"));
             stale < since.elapsed().as_secs_f64()
         };
-        while !KINDS.into_iter().all(is_fresh) {
+        while !kinds().all(is_fresh) {
             assert!(
                 since.elapsed() < Duration::from_secs(130),
                 "{}",

@@ -1,7 +1,6 @@
 //! The controller while nothing else works: no API server, clients that are slow on purpose, logs that nobody reads.
 
 use std::{
-    fs,
     io::{Read, Write},
     net::{TcpListener, TcpStream},
     process::{Child, Command, Stdio},
@@ -10,24 +9,13 @@ use std::{
 
 use tempfile::TempDir;
 
-use crate::rig::{await_that, get, program, program_path, signal};
+use crate::rig::{await_that, get, kubeconfig_for, program, program_path, signal};
 
 /// A controller whose API server does not answer; it is killed when this value is dropped.
 struct Alone {
     process: Child,
     address: String,
     _dir: TempDir,
-}
-
-/// A kubeconfig of a server at this address.
-fn kubeconfig(dir: &TempDir, server: &str) -> String {
-    let content = format!(
-        "apiVersion: v1\nkind: Config\ncurrent-context: c\nclusters: [{{name: c, cluster: {{server: \"http://{server}\"}}}}]\n\
-         users: [{{name: u, user: {{token: t}}}}]\ncontexts: [{{name: c, context: {{cluster: c, user: u}}}}]\n"
-    );
-    let path = dir.path().join("kubeconfig");
-    fs::write(&path, content).unwrap();
-    path.to_str().unwrap().to_owned()
 }
 
 /// A port that nobody listens on.
@@ -39,14 +27,17 @@ fn free_address() -> String {
 impl Alone {
     fn start(stderr: Stdio) -> Self {
         let dir = tempfile::tempdir().unwrap();
-        let (address, config) = (free_address(), kubeconfig(&dir, &free_address()));
+        let (address, config) = (
+            free_address(),
+            kubeconfig_for(dir.path(), &format!("http://{}", free_address())),
+        );
         let mut command = Command::new(program_path());
         command.args([
             "controller",
             "--bind-address",
             &address,
             "--kubeconfig",
-            &config,
+            config.to_str().unwrap(),
         ]);
         let process = command
             .env("RUST_LOG", "debug")
@@ -174,13 +165,13 @@ fn a_silent_api_server_is_named_and_then_an_error() {
     let dir = tempfile::tempdir().unwrap();
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let server = listener.local_addr().unwrap().to_string();
-    let config = kubeconfig(&dir, &server);
+    let config = kubeconfig_for(dir.path(), &format!("http://{server}"));
     let scan = program(
         &[
             "scan",
             "-A",
             "--kubeconfig",
-            &config,
+            config.to_str().unwrap(),
             "--request-timeout=6s",
         ],
         "",

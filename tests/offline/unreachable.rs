@@ -1,20 +1,18 @@
 //! An API server that hangs or is down: the controller waits and exits on SIGTERM, a scan prints an error.
 
-use std::{
-    fs,
-    net::TcpListener,
-    path::{Path, PathBuf},
-    time::Duration,
-};
+use std::{net::TcpListener, time::Duration};
 
-use crate::rig::{Controller, await_that, program};
+use crate::rig::{Controller, await_that, kubeconfig_for, program};
 
 /// The API server accepts connections and never answers.
 #[test]
 fn the_controller_exits_while_the_api_server_does_not_answer() {
     let silent = TcpListener::bind("127.0.0.1:0").unwrap();
     let dir = tempfile::tempdir().unwrap();
-    let kubeconfig = kubeconfig_for(dir.path(), &silent.local_addr().unwrap().to_string());
+    let kubeconfig = kubeconfig_for(
+        dir.path(),
+        &format!("https://{}", silent.local_addr().unwrap()),
+    );
     let controller = Controller::start(&["--kubeconfig", kubeconfig.to_str().unwrap()]);
     std::thread::sleep(Duration::from_millis(500));
     assert_eq!(controller.get("/healthz").unwrap().0, 200);
@@ -23,23 +21,10 @@ fn the_controller_exits_while_the_api_server_does_not_answer() {
     assert!(took < Duration::from_secs(5), "{took:?}");
 }
 
-/// A kubeconfig for this address.
-fn kubeconfig_for(dir: &Path, address: &str) -> PathBuf {
-    let kubeconfig = dir.join("kubeconfig");
-    let content = format!(
-        "apiVersion: v1\nkind: Config\ncurrent-context: c\n\
-         clusters: [{{name: c, cluster: {{server: 'https://{address}'}}}}]\n\
-         users: [{{name: u, user: {{token: t}}}}]\n\
-         contexts: [{{name: c, context: {{cluster: c, user: u}}}}]\n"
-    );
-    fs::write(&kubeconfig, content).unwrap();
-    kubeconfig
-}
-
 #[test]
 fn a_scan_without_an_api_server_prints_one_error() {
     let dir = tempfile::tempdir().unwrap();
-    let kubeconfig = kubeconfig_for(dir.path(), "127.0.0.1:1");
+    let kubeconfig = kubeconfig_for(dir.path(), "https://127.0.0.1:1");
     let scan = program(&["scan", "--kubeconfig", kubeconfig.to_str().unwrap()], "");
     let error = String::from_utf8(scan.stderr).unwrap();
     assert_eq!(scan.status.code(), Some(2));
@@ -50,7 +35,7 @@ fn a_scan_without_an_api_server_prints_one_error() {
 #[test]
 fn the_controller_waits_for_an_api_server() {
     let dir = tempfile::tempdir().unwrap();
-    let kubeconfig = kubeconfig_for(dir.path(), "127.0.0.1:1");
+    let kubeconfig = kubeconfig_for(dir.path(), "https://127.0.0.1:1");
     let controller = Controller::start(&["--kubeconfig", kubeconfig.to_str().unwrap()]);
     await_that("the problem is logged", || {
         controller

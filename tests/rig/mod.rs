@@ -98,6 +98,19 @@ pub fn get(address: &str, path: &str) -> Option<(u16, String)> {
     Some((head.split(' ').nth(1)?.parse().ok()?, body.to_owned()))
 }
 
+/// A kubeconfig for a server that is no control plane.
+pub fn kubeconfig_for(dir: &Path, url: &str) -> PathBuf {
+    let kubeconfig = dir.join("kubeconfig");
+    let content = format!(
+        "apiVersion: v1\nkind: Config\ncurrent-context: c\n\
+         clusters: [{{name: c, cluster: {{server: '{url}'}}}}]\n\
+         users: [{{name: u, user: {{token: t}}}}]\n\
+         contexts: [{{name: c, context: {{cluster: c, user: u}}}}]\n"
+    );
+    fs::write(&kubeconfig, content).unwrap();
+    kubeconfig
+}
+
 /// The runtime for tests that use the API server directly.
 pub fn runtime() -> tokio::runtime::Runtime {
     let mut runtime = tokio::runtime::Builder::new_current_thread();

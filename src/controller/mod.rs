@@ -136,7 +136,10 @@ impl<'a> Queue<'a> {
         };
         let pause = self.pending.pause(account, tokio::time::Instant::now());
         if pause.is_zero() {
-            self.pending.add(account, verdict);
+            let is_new = self.pending.add(account, verdict);
+            if is_new && self.context.connection.throttle.is_closed() {
+                self.context.instruments.delayed("throttled");
+            }
         } else {
             self.pending.remove(account);
             self.context.flapping(account, pause);
@@ -153,13 +156,12 @@ impl<'a> Queue<'a> {
 
     /// Notes the end of a write.
     fn wrote(&mut self, account: ServiceAccountRef, result: Result<bool, Error>) {
+        // What failed counts too: somebody who deletes the report between two requests makes us write as often.
+        if !matches!(result, Ok(false)) {
+            self.pending.wrote(&account, tokio::time::Instant::now());
+        }
         match result {
-            Ok(wrote) => {
-                if wrote {
-                    self.pending.wrote(&account, tokio::time::Instant::now());
-                }
-                self.failures.written(&account);
-            }
+            Ok(_) => self.failures.written(&account),
             Err(error) => {
                 self.context.instruments.failed(error.cause());
                 let pause = self.failures.failed(&account, &error);

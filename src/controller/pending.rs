@@ -40,20 +40,19 @@ struct Written {
 }
 
 impl Pending {
-    /// A report waits. One that waits already keeps its place, unless the verdict changed.
-    pub(super) fn add(&mut self, account: &ServiceAccountRef, verdict: Verdict) {
-        if self
-            .places
-            .get(account)
-            .is_some_and(|(known, _)| *known == verdict)
-        {
-            return;
+    /// A report waits. One that waits already keeps its place, unless the verdict changed. Returns whether it
+    /// did not wait before.
+    pub(super) fn add(&mut self, account: &ServiceAccountRef, verdict: Verdict) -> bool {
+        let known = self.places.get(account).map(|(known, _)| *known);
+        if known == Some(verdict) {
+            return false;
         }
         self.remove(account);
         self.arrivals += 1;
         self.places
             .insert(account.clone(), (verdict, self.arrivals));
         self.order.insert((verdict, self.arrivals, account.clone()));
+        known.is_none()
     }
 
     /// Nothing is to be written any more.
@@ -75,7 +74,7 @@ impl Pending {
         self.order.len()
     }
 
-    /// A report was written.
+    /// A report was written, or that was tried.
     pub(super) fn wrote(&mut self, account: &ServiceAccountRef, now: Instant) {
         let known = self.written.get(account);
         let written = Written {

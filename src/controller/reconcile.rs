@@ -47,10 +47,6 @@ pub struct Context {
 impl Context {
     /// Resolves when a report may be written: the API server asks for no pause, and the budget has room.
     pub(super) async fn may_write(&self) {
-        let instruments = &self.instruments;
-        if self.connection.throttle.is_closed() {
-            instruments.delayed("throttled");
-        }
         self.connection.throttle.passed().await;
         self.budget.ready().await;
     }

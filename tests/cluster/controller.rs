@@ -13,7 +13,7 @@ use token_exposure::cluster::KINDS;
 use crate::rig::{
     ControlPlane, await_that,
     oracle::reports_equal_to_scans,
-    program, runtime, scan_files,
+    pool, program, runtime, scan_files,
     shared::{apply_sample, bare, sample},
     signal,
 };
@@ -24,7 +24,7 @@ use crate::rig::{
     reason = "one scenario; a control plane for each step takes 8 s"
 )]
 fn reports_follow_what_changes() {
-    let plane = ControlPlane::start(&[]);
+    let plane = pool::installed();
     let controller = plane.controller(&[]);
     plane.namespace("shop");
     plane.namespace("other");
@@ -161,7 +161,7 @@ fn reports_follow_what_changes() {
 /// The live reports equal a scan of the cluster and a scan of its dump.
 #[test]
 fn reports_equal_scans_of_the_cluster_and_of_its_dump() {
-    let plane = ControlPlane::start(&[]);
+    let plane = pool::installed();
     apply_sample(&plane);
     for scope in ["findings", "all"] {
         let controller = plane.controller(&["--report-scope", scope]);
@@ -219,7 +219,7 @@ fn predictions_for_manifests_match_admission() {
 /// A change of a pod's status changes no facts: nothing is written, nothing is reconciled.
 #[test]
 fn status_noise_writes_nothing() {
-    let plane = ControlPlane::start(&[]);
+    let plane = pool::installed();
     plane.namespace("noise");
     for pod in 0..5 {
         plane.kubectl(&["-n", "noise", "run", &format!("web-{pod}"), "--image=nginx"]);
@@ -284,7 +284,7 @@ fn replace_role(plane: &ControlPlane, role: &Value) {
 /// A kind that cannot be listed makes verdicts `Unknown`, never `Unneeded`, until permission is granted.
 #[test]
 fn a_kind_that_cannot_be_listed_makes_verdicts_unknown() {
-    let plane = ControlPlane::start(&[]);
+    let plane = pool::installed();
     plane.namespace("shop");
     plane.kubectl(&["-n", "shop", "run", "web", "--image=nginx"]);
     let shipped = shipped_role(&plane);
@@ -364,7 +364,7 @@ fn a_kind_that_cannot_be_listed_makes_verdicts_unknown() {
 /// stored state, and does not write reports that are up to date.
 #[test]
 fn changes_during_an_outage_or_a_restart_are_not_missed() {
-    let plane = ControlPlane::start(&[]);
+    let plane = pool::installed();
     plane.namespace("shop");
     plane.kubectl(&["-n", "shop", "run", "web", "--image=nginx"]);
     plane.kubectl(&[
@@ -419,7 +419,7 @@ fn changes_during_an_outage_or_a_restart_are_not_missed() {
 /// metrics continue meanwhile.
 #[test]
 fn a_denied_write_is_logged_with_the_missing_rule_and_retried() {
-    let plane = ControlPlane::start(&[]);
+    let plane = pool::installed();
     plane.namespace("shop");
     plane.kubectl(&["-n", "shop", "run", "web", "--image=nginx"]);
     let shipped = shipped_role(&plane);
@@ -445,7 +445,7 @@ fn a_denied_write_is_logged_with_the_missing_rule_and_retried() {
 /// adds them every time, the controller stops trying.
 #[test]
 fn fields_that_others_add_to_a_report_are_removed() {
-    let plane = ControlPlane::start(&[]);
+    let plane = pool::installed();
     plane.namespace("shop");
     plane.kubectl(&["-n", "shop", "run", "web", "--image=nginx"]);
     let controller = plane.controller(&[]);
@@ -522,7 +522,7 @@ spec: {policyName: stubborn}
 #[test]
 fn a_failing_api_server_does_not_fill_the_log() {
     const ACCOUNTS: u32 = 300;
-    let plane = ControlPlane::start(&[]);
+    let plane = pool::installed();
     plane.namespace("shop");
     let manifests = (0..ACCOUNTS).map(|number| {
         format!(
@@ -565,7 +565,7 @@ fn a_failing_api_server_does_not_fill_the_log() {
 /// A deletion while no API server is reachable is seen when one is.
 #[test]
 fn deletions_while_the_watch_was_down_are_seen() {
-    let plane = ControlPlane::start(&[]);
+    let plane = pool::installed();
     plane.namespace("shop");
     plane.kubectl(&["-n", "shop", "run", "web", "--image=nginx"]);
     plane.kubectl(&["-n", "shop", "run", "gone", "--image=nginx"]);

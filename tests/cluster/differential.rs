@@ -18,10 +18,11 @@ use token_exposure::{
 };
 
 use crate::rig::{
-    ControlPlane, load,
+    load,
     oracle::{
         TOKEN_SECRET, carried, carried_by_template, comparable, level, reports_equal_to_scans,
     },
+    pool,
     random::{Random, cases},
     runtime,
     shared::{bare, unwatched},
@@ -323,7 +324,7 @@ fn computed_permissions_match_access_reviews() {
 
 #[test]
 fn reports_equal_scans_and_scans_of_dumps() {
-    let plane = ControlPlane::start(&[]);
+    let plane = pool::installed();
     let controller = plane.controller(&["--report-scope=all"]);
     for namespace in NAMESPACES {
         plane.namespace(namespace);

@@ -2,11 +2,11 @@
 
 use std::{fs, path::Path};
 
-use crate::rig::{ControlPlane, await_that};
+use crate::rig::{await_that, pool};
 
 #[test]
 fn the_controller_follows_annotations_and_its_configuration() {
-    let plane = ControlPlane::start(&[]);
+    let plane = pool::installed();
     let dir = tempfile::tempdir().unwrap();
     let config = dir.path().join("config.yaml");
     let write = |text: &str| {

@@ -1,6 +1,6 @@
 //! Reports in kubectl, and the events of an account.
 
-use crate::rig::{ControlPlane, await_that, shared::sample};
+use crate::rig::{ControlPlane, await_that, pool, shared::sample};
 
 /// Runs kubectl with a command line; returns its output.
 fn typed(plane: &ControlPlane, line: &str) -> String {
@@ -54,7 +54,7 @@ fn reports_work_with_kubectl_get_wait_describe_and_explain() {
 /// restart nor written for an unchanged verdict.
 #[test]
 fn a_change_of_verdict_is_an_event_of_the_account() {
-    let plane = ControlPlane::start(&[]);
+    let plane = pool::installed();
     plane.release("events.create=true");
     plane.namespace("shop");
     typed(&plane, "-n shop run web --image=nginx");

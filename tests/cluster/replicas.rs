@@ -5,11 +5,15 @@ use std::{collections::BTreeMap, path::Path};
 
 use serde_json::Value;
 
-use crate::rig::{ControlPlane, Controller, await_that, signal};
+use crate::rig::{
+    ControlPlane, Controller, await_that,
+    pool::{self, Lent},
+    signal,
+};
 
 /// A control plane where our account may use a Lease, as with the chart's values for several replicas.
-fn plane() -> ControlPlane {
-    let plane = ControlPlane::bare(&[]);
+fn plane() -> Lent {
+    let plane = pool::bare();
     plane.own_namespace();
     plane.release("replicaCount=2");
     plane.namespace("shop");
@@ -160,7 +164,7 @@ fn a_wrong_clock_changes_nothing() {
 
 #[test]
 fn without_permissions_on_leases_a_replica_logs_that_and_keeps_reading() {
-    let plane = ControlPlane::start(&[]);
+    let plane = pool::installed();
     let kubeconfig = kubeconfig(&plane);
     let replica = replica(&kubeconfig, &[]);
     await_that("the missing rule is named", || {

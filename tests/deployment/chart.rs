@@ -6,9 +6,9 @@ use std::{collections::BTreeSet, fmt::Write, fs, path::Path};
 use serde_json::{Value, json};
 
 use crate::rig::{
-    ControlPlane, fresh, fresh_section,
+    fresh, fresh_section,
     helm::{CHART, controller_args, helm, objects, render, tools, values_files},
-    scan_files,
+    pool, scan_files,
 };
 
 const INSTALL: &str = "deploy/install.yaml";
@@ -250,7 +250,7 @@ fn invalid_values_are_rejected_with_their_path() {
 /// The API server validates every field, and warns about what the `restricted` standard would reject.
 #[test]
 fn the_api_server_accepts_every_values_file_without_a_warning() {
-    let plane = ControlPlane::bare(&[]);
+    let plane = pool::bare();
     plane.own_namespace();
     plane.namespace("monitoring");
     let monitoring = tools().join("monitoring-crds");
@@ -401,7 +401,7 @@ fn no_values_file_weakens_the_security_of_the_pod() {
 /// The program accepts the rendered arguments, and the rendered ConfigMap is a valid configuration.
 #[test]
 fn the_controller_accepts_the_arguments_and_the_configuration_of_every_values_file() {
-    let plane = ControlPlane::bare(&[]);
+    let plane = pool::bare();
     plane.own_namespace();
     // All permissions that any of them needs.
     plane.release("legacyTokens.readSecrets=true,replicaCount=2");

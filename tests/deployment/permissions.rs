@@ -9,7 +9,7 @@ use token_exposure::cluster::KINDS;
 use crate::rig::{
     ControlPlane, await_that,
     helm::{controller_args, objects, render, values_files},
-    scan_files,
+    pool, scan_files,
 };
 
 /// A permission of our account, as RBAC grants it.
@@ -166,7 +166,7 @@ fn the_shipped_permissions_are_exactly_those_needed() {
 /// No user-facing role can read reports, unless the chart's values say so.
 #[test]
 fn view_edit_and_admin_cannot_read_reports_by_default() {
-    let plane = ControlPlane::start(&[]);
+    let plane = pool::installed();
     plane.namespace("shop");
     let may = |role: &str| {
         let binding = format!("--clusterrole={role}");
@@ -310,7 +310,7 @@ fn the_requests_use_exactly_the_shipped_permissions_with_every_opt_in() {
 /// The one permission that the audit log cannot show.
 #[test]
 fn without_permission_to_create_reports_none_can_be_applied() {
-    let plane = ControlPlane::start(&[]);
+    let plane = pool::installed();
     plane.namespace("shop");
     let shipped = fs::read_to_string("deploy/install.yaml").unwrap();
     let less = shipped.replace("watch, create, patch, delete]", "watch, patch, delete]");
@@ -327,7 +327,7 @@ fn without_permission_to_create_reports_none_can_be_applied() {
 
 #[test]
 fn the_deployment_meets_the_restricted_pod_security_standard() {
-    let plane = ControlPlane::start(&[]);
+    let plane = pool::installed();
     let pods = || {
         plane.get(&["-n", "token-exposure", "pods"])["items"]
             .as_array()

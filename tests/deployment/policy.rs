@@ -16,7 +16,7 @@ use kube::{
 use serde_json::{Value, json};
 use token_exposure::api::{TokenExposureReport, TokenExposureReportSpec};
 
-use crate::rig::{ControlPlane, await_that, fresh, runtime, scan_files};
+use crate::rig::{ControlPlane, await_that, fresh, pool, runtime, scan_files};
 
 const PLACE: &str = "/var/run/secrets/kubernetes.io/serviceaccount";
 /// Pods, and the kinds with a pod template.
@@ -330,7 +330,7 @@ fn an_update_warns_only_if_a_user_changes_the_template() {
 
 #[test]
 fn deny_rejects_with_the_same_message() {
-    let plane = ControlPlane::start(&[]);
+    let plane = pool::installed();
     shop(&plane);
     install(&plane, ",policy.actions={Deny}");
     await_policy(&plane, "the policy denies", |admitted, _| !admitted);
@@ -355,7 +355,7 @@ fn deny_rejects_with_the_same_message() {
 /// Verdicts that a scan of the cluster finds, and the manifest alone does not show.
 #[test]
 fn the_policy_respects_reports_and_known_consumers() {
-    let plane = ControlPlane::start(&[]);
+    let plane = pool::installed();
     shop(&plane);
     let sesame = "config.knownConsumers[0]";
     install(
@@ -407,7 +407,7 @@ fn the_policy_respects_reports_and_known_consumers() {
 /// An existing workload is scaled and its pods are recreated; a new image only warns.
 #[test]
 fn deny_does_not_affect_existing_workloads() {
-    let plane = ControlPlane::start(&[]);
+    let plane = pool::installed();
     shop(&plane);
     let running = workload("Deployment", "running", &pod(&json!({})));
     assert!(ask(&plane, &["apply", "--server-side"], &running).0);
@@ -455,7 +455,7 @@ fn deny_does_not_affect_existing_workloads() {
 /// The API server evaluates the policy, with the reports that exist.
 #[test]
 fn without_reports_or_the_crd_everything_is_admitted() {
-    let plane = ControlPlane::start(&[]);
+    let plane = pool::installed();
     // `shop` stops its controller: the reports still count.
     shop(&plane);
     install(&plane, ",policy.actions={Deny}");
@@ -501,7 +501,7 @@ fn without_reports_or_the_crd_everything_is_admitted() {
 #[expect(clippy::print_stdout, reason = "the figure is of interest")]
 fn each_of_three_thousand_reports_counts_within_the_cost_budget() {
     const REPORTS: usize = 3_000;
-    let plane = ControlPlane::start(&[]);
+    let plane = pool::installed();
     plane.namespace("shop");
     install(&plane, "");
     runtime().block_on(async {
@@ -691,7 +691,7 @@ async fn warns(client: &Client, object: &Value, account: &str) -> Option<bool> {
 /// The policy warns if, and only if, a scan of the manifest finds `Unneeded`.
 #[test]
 fn the_policy_warns_if_a_scan_finds_unneeded() {
-    let plane = ControlPlane::start(&[]);
+    let plane = pool::installed();
     shop(&plane);
     install(&plane, "");
     await_warnings(&plane);

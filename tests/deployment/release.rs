@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 use crate::rig::{
     ControlPlane, await_that,
     helm::{CHART, RELEASE},
+    pool,
 };
 
 const CRD: &str = "tokenexposurereports.tokenexposure.io";
@@ -49,7 +50,7 @@ fn of_release(plane: &ControlPlane) -> Vec<String> {
 
 #[test]
 fn an_upgrade_updates_the_crd_and_an_uninstall_keeps_the_reports_unless_configured() {
-    let plane = ControlPlane::bare(&[]);
+    let plane = pool::bare();
     plane.own_namespace();
     let dir = tempfile::tempdir().unwrap();
     older_chart(dir.path());
@@ -115,7 +116,7 @@ fn an_upgrade_updates_the_crd_and_an_uninstall_keeps_the_reports_unless_configur
 
 #[test]
 fn helm_adopts_what_kubectl_installed() {
-    let plane = ControlPlane::start(&[]);
+    let plane = pool::installed();
     plane.namespace("shop");
     plane.kubectl(&["-n", "shop", "run", "web", "--image=nginx"]);
     let controller = plane.controller(&[]);

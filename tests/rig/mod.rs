@@ -15,6 +15,7 @@ mod controller;
 pub mod helm;
 pub mod oracle;
 mod plane;
+pub mod pool;
 pub mod prometheus;
 pub mod proxy;
 pub mod random;
@@ -58,7 +59,7 @@ fn built(script: &str) -> PathBuf {
 }
 
 /// The timeout for anything that the tests wait for: these machines are shared.
-pub const PATIENCE: Duration = Duration::from_secs(30);
+pub const PATIENCE: Duration = Duration::from_mins(1);
 
 /// Waits until a condition holds.
 pub fn await_that(what: &str, mut holds: impl FnMut() -> bool) {

@@ -136,7 +136,8 @@ impl ControlPlane {
         events.collect()
     }
 
-    fn install(&self) {
+    /// Installs `deploy/install.yaml`.
+    pub fn install(&self) {
         self.apply(&fs::read_to_string("deploy/install.yaml").unwrap());
     }
 
@@ -253,14 +254,23 @@ impl ControlPlane {
 
     /// The API server's answer to an administrator; `None` if there is no such object. Unlike kubectl, it is cheap
     /// enough for polling.
-    fn ask(&self, path: &str) -> Result<Option<Value>, kube::Error> {
+    pub fn ask(&self, path: &str) -> Result<Option<Value>, kube::Error> {
+        self.request(http::Request::get(path).body(Vec::new()).unwrap())
+    }
+
+    /// Deletes an object, if it is there.
+    pub fn delete(&self, path: &str) {
+        let request = http::Request::delete(path).body(Vec::new()).unwrap();
+        self.request(request).expect("the API server deletes it");
+    }
+
+    fn request(&self, request: http::Request<Vec<u8>>) -> Result<Option<Value>, kube::Error> {
         let mut asking = self.asking.lock().unwrap_or_else(PoisonError::into_inner);
         let (runtime, client) = asking.get_or_insert_with(|| {
             let runtime = runtime();
             let client = runtime.block_on(self.client());
             (runtime, client)
         });
-        let request = http::Request::get(path).body(Vec::new()).unwrap();
         match runtime.block_on(client.request(request)) {
             Err(kube::Error::Api(status)) if status.code == 404 => Ok(None),
             answer => answer.map(Some),

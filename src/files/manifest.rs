@@ -31,6 +31,9 @@ enum Body<'a> {
     YamlItem(usize, &'a str),
 }
 
+/// How many lists may contain an object, one in the other. Each is read once for each list around it.
+const MOST_LISTS: usize = 8;
+
 /// The kind of an object, and its items if it is a list.
 #[derive(Debug, Default)]
 pub(crate) struct Head<'a> {
@@ -117,8 +120,18 @@ impl<'a> Manifest<'a> {
     /// Reads the kind of the object. Items are moved out, not copied.
     ///
     /// # Errors
-    /// When an item of a large list is not valid YAML.
+    /// When an item of a large list is not valid YAML, or in too many lists.
     pub(crate) fn head(&mut self) -> Result<Head<'a>, Malformed> {
+        if self.items.len() > MOST_LISTS {
+            let message = format!(
+                "is an item of more than {MOST_LISTS} lists, one in the other: write one list of all objects"
+            );
+            return Err(Malformed {
+                line: self.own_line(),
+                column: 0,
+                message,
+            });
+        }
         let json = match self.body {
             Body::Json(text) => json_head(text),
             Body::Yaml(_) | Body::YamlList { .. } | Body::YamlItem(..) => Ok(Opened::default()),

@@ -35,6 +35,8 @@ impl Malformed {
         if message.starts_with("budget breached") || message.contains("replay") {
             "the aliases expand to more than can be read: replace them with their content"
                 .clone_into(&mut message);
+        } else if message.starts_with("recursive references") {
+            "an anchor contains an alias of itself".clone_into(&mut message);
         }
         Self {
             line: usize::try_from(line).unwrap_or_default(),

@@ -8,6 +8,7 @@
 #[path = "../rig/mod.rs"]
 mod rig;
 
+mod bad_input;
 mod browser;
 mod command_line;
 mod corpus;

@@ -44,13 +44,12 @@ type Case = (
 );
 
 #[rustfmt::skip]
-#[expect(clippy::too_many_lines, reason = "a table")]
 fn cases() -> Vec<Case> {
     let times = |n: i32| [0, -1, i64::MAX][usize::try_from(n % 3).unwrap()];
     let odd = |n: i32| if n % 2 == 0 { String::new() } else { "x".repeat(10_000) };
     let long = "x".repeat(1_500_000);
     let yaml = |text: &str| text.as_bytes().to_vec();
-    let objects = |objects: &[Value]| objects.iter().map(|object| format!("---\n{object}\n")).collect::<String>().into_bytes();
+    let objects = |objects: &[Value]| objects.iter().map(Value::to_string).collect::<Vec<_>>().join("\n---\n").into_bytes();
     let role = |rules: Value| json!({"apiVersion": "rbac.authorization.k8s.io/v1", "kind": "ClusterRole", "metadata": {"name": "odd"}, "rules": rules});
     let binding = json!({"apiVersion": "rbac.authorization.k8s.io/v1", "kind": "ClusterRoleBinding", "metadata": {"name": "odd"},
         "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": "odd"},

@@ -63,7 +63,10 @@ pub(super) const WRITE_EVENT: Operation = Operation {
 
 /// The missing permission, where the API server denied a request.
 fn fix(operation: Operation, failed: &Failed) -> String {
-    if failed.status().is_some_and(Status::is_forbidden) {
+    // A quota and admission answer 403 as well.
+    let is_missing =
+        |status: &Status| status.is_forbidden() && status.message.contains("\" cannot ");
+    if failed.status().is_some_and(is_missing) {
         format!(": grant {}", operation.permissions)
     } else {
         String::new()

@@ -1,7 +1,10 @@
 //! A proxy before the API server, for faults that it cannot be brought to show. The controller talks plain HTTP to it;
 //! the administrator of the tests goes past it.
 
-use std::{convert::Infallible, io, net::SocketAddr, pin::Pin, sync::Arc, thread::JoinHandle};
+use std::{
+    convert::Infallible, io, net::SocketAddr, pin::Pin, sync::Arc, thread::JoinHandle,
+    time::Duration,
+};
 
 use futures::{Stream, StreamExt, stream};
 use http::{Request, Response, header};
@@ -24,6 +27,8 @@ pub enum Answer {
     Status(u16, &'static [(&'static str, &'static str)], &'static str),
     /// Never.
     Nothing,
+    /// Rightly, after this time.
+    Late(Duration),
 }
 
 /// What happens to the answers that are being sent.
@@ -35,6 +40,8 @@ pub enum Cut {
     Break,
     /// Nothing more is sent, and the connections stay open.
     Silence,
+    /// The rest is sent byte by byte, ten in a second.
+    Slow,
     /// One more line is sent, then they end.
     Line(&'static str),
 }
@@ -155,6 +162,10 @@ async fn answer(
             let body = Full::new(Bytes::from(body)).map_err(|never| match never {});
             Ok(answer.body(UnsyncBoxBody::new(body)).unwrap())
         }
+        Some(Answer::Late(time)) => {
+            tokio::time::sleep(time).await;
+            Ok(pass(&state, request, target).await)
+        }
         None => Ok(pass(&state, request, target).await),
     }
 }
@@ -184,11 +195,29 @@ fn gone() -> Response<Outgoing> {
     answer.body(UnsyncBoxBody::new(body)).unwrap()
 }
 
+type Data = Pin<Box<dyn Stream<Item = Chunk> + Send>>;
+
+/// The same data, byte by byte.
+fn bytewise(data: Data) -> Data {
+    let bytes = data.flat_map(|chunk| {
+        let data = chunk.map(|frame| frame.into_data().unwrap_or_default());
+        let bytes: Vec<_> = match data {
+            Ok(data) => (0..data.len())
+                .map(|at| Ok(Frame::data(data.slice(at..=at))))
+                .collect(),
+            Err(error) => vec![Err(error)],
+        };
+        stream::iter(bytes)
+    });
+    let slow = bytes.then(|byte| async {
+        tokio::time::sleep(Duration::from_millis(100)).await;
+        byte
+    });
+    Box::pin(slow)
+}
+
 /// An answer until it is cut.
-fn cuttable(
-    data: Pin<Box<dyn Stream<Item = Chunk> + Send>>,
-    cuts: watch::Receiver<Option<Cut>>,
-) -> impl Stream<Item = Chunk> + Send {
+fn cuttable(data: Data, cuts: watch::Receiver<Option<Cut>>) -> impl Stream<Item = Chunk> + Send {
     stream::unfold(Some((data, cuts)), |state| async {
         let (mut data, mut cuts) = state?;
         let cut = tokio::select! {
@@ -197,6 +226,7 @@ fn cuttable(
             chunk = data.next() => return Some((chunk?, Some((data, cuts)))),
         };
         match cut {
+            Cut::Slow => Some((Ok(Frame::data(Bytes::new())), Some((bytewise(data), cuts)))),
             Cut::End => None,
             Cut::Break => Some((Err(io::Error::other("broken")), None)),
             Cut::Silence => std::future::pending().await,

@@ -18,6 +18,11 @@ impl Random {
         Self(seed)
     }
 
+    /// Another one for each number, seeded by this one.
+    pub fn fork(&self, number: usize) -> Self {
+        Self(self.0 ^ (u64::try_from(number).unwrap() << 32))
+    }
+
     /// A number below a limit.
     pub fn below(&mut self, limit: usize) -> usize {
         self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);

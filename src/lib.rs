@@ -137,7 +137,7 @@
 //! | an output format | a file in [`output`], a variant in `cli/output.rs` |
 //! | a kind with a pod template | a row in [`model::workload`] |
 //! | how often may it write, and what may a pod cost? | `controller/budget.rs`, `controller/pending.rs`; `facts/limit.rs` |
-//! | what does a failure of the API server do? | [`cluster::watch`], `tests/cluster/faults.rs` |
+//! | what does a failure of the API server do? | [`cluster::watch`], `tests/cluster/faults` |
 //! | a watched kind | [`facts`], a file in [`index`], [`cluster::KINDS`], `deploy/chart/templates/rbac.yaml` |
 //! | a metric | `controller/metrics.rs` |
 //! | a report field | [`api`], then `make generate` |

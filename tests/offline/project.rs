@@ -275,3 +275,33 @@ fn a_tag_that_differs_from_the_version_is_rejected() {
         "{refused}"
     );
 }
+
+/// The tests that the threat model names exist.
+#[test]
+fn the_threat_model_names_tests_that_exist() {
+    fn code(dir: &Path) -> String {
+        let entries = fs::read_dir(dir).unwrap();
+        let paths = entries.map(|entry| entry.unwrap().path());
+        paths
+            .map(|path| {
+                if path.is_dir() {
+                    code(&path)
+                } else {
+                    fs::read_to_string(path).unwrap_or_default()
+                }
+            })
+            .collect()
+    }
+    let model = fs::read_to_string("deploy/security.md").unwrap();
+    let mut named = 0;
+    for program in ["cluster", "offline"] {
+        let tests = code(&Path::new("tests").join(program));
+        let begin = format!("`{program} ");
+        let names = model.split(&begin).skip(1);
+        for name in names.map(|rest| rest.split('`').next().unwrap()) {
+            assert!(tests.contains(&format!("fn {name}")), "{program} {name}");
+            named += 1;
+        }
+    }
+    assert!(named >= 15, "{named}");
+}

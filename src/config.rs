@@ -1,5 +1,7 @@
 //! Reads the file of `--config`: exemptions, known consumers, default permissions and API audiences.
 
+mod default_permissions;
+
 use std::{
     collections::{BTreeMap, HashMap},
     fmt,
@@ -11,7 +13,7 @@ use serde::{Deserialize, de::IgnoredAny};
 use serde_saphyr::{DuplicateKeyPolicy, Spanned};
 
 use crate::{
-    facts::{exemption::day, rbac, rejected, wire},
+    facts::exemption::day,
     model::{
         Config,
         config::{ConsumerRule, ExemptionRule, GrantsElsewhere},
@@ -20,12 +22,24 @@ use crate::{
 };
 
 /// A configuration file.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ConfigFile {
     /// The configuration that it contains.
     pub config: Config,
     /// Deprecated keys that it uses, each with file, line and fix.
     pub warnings: Vec<String>,
+}
+
+impl Default for ConfigFile {
+    /// What holds without a file.
+    fn default() -> Self {
+        let (config, warnings) = parse("").unwrap_or_default();
+        debug_assert!(warnings.is_empty(), "an empty file has nothing to warn of");
+        Self {
+            config,
+            warnings: Vec::new(),
+        }
+    }
 }
 
 /// The errors in a configuration file, each with file, line and fix.
@@ -73,7 +87,9 @@ struct File {
     exemptions: Entries<ExemptionEntry>,
     known_consumers: Entries<ConsumerEntry>,
     #[serde(alias = "baseline")]
-    default_permissions: Entries<RuleEntry>,
+    default_permissions: Entries<default_permissions::Entry>,
+    /// Names of built-in default permissions.
+    disable: Entries<String>,
     grants_elsewhere: Option<Spanned<String>>,
     trusted_namespaces: Entries<String>,
 }
@@ -96,18 +112,6 @@ struct ConsumerEntry {
     variables: Vec<Box<str>>,
 }
 
-/// A `PolicyRule`, with the fields that it has in a ClusterRole.
-#[derive(Default, Deserialize)]
-#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
-struct RuleEntry {
-    verbs: Vec<Box<str>>,
-    api_groups: Vec<Box<str>>,
-    resources: Vec<Box<str>>,
-    resource_names: Vec<Box<str>>,
-    #[serde(rename = "nonResourceURLs")]
-    non_resource_urls: Vec<Box<str>>,
-}
-
 /// Parses a configuration, and returns it with the deprecated keys that it uses; empty text is an empty
 /// configuration.
 fn parse(text: &str) -> Result<(Config, Vec<Malformed>), Vec<Malformed>> {
@@ -118,7 +122,7 @@ fn parse(text: &str) -> Result<(Config, Vec<Malformed>), Vec<Malformed>> {
         }
     };
     let keys = serde_saphyr::from_str_with_options(text, options()).unwrap_or_default();
-    let deprecated = deprecated(&keys).map_err(|fault| vec![fault])?;
+    let mut deprecated = deprecated(&keys).map_err(|fault| vec![fault])?;
     let file: Option<File> = serde_saphyr::from_str_with_options(text, options())
         .map_err(|error| vec![Malformed::from_yaml(&error)])?;
     let file = file.unwrap_or_default();
@@ -127,7 +131,12 @@ fn parse(text: &str) -> Result<(Config, Vec<Malformed>), Vec<Malformed>> {
         api_audiences: read_each(file.api_audiences, &mut faults, audience),
         exemptions: read_each(file.exemptions, &mut faults, exemption),
         known_consumers: read_each(file.known_consumers, &mut faults, consumer),
-        default_permissions: read_each(file.default_permissions, &mut faults, rule),
+        default_permissions: default_permissions::all(
+            file.default_permissions,
+            file.disable,
+            &mut faults,
+            &mut deprecated,
+        ),
         grants_elsewhere: grants_elsewhere(
             file.grants_elsewhere,
             file.trusted_namespaces,
@@ -275,21 +284,6 @@ fn consumer(entry: &Spanned<ConsumerEntry>) -> Result<ConsumerRule, Malformed> {
     })
 }
 
-fn rule(entry: &Spanned<RuleEntry>) -> Result<crate::model::Rule, Malformed> {
-    let written = &entry.value;
-    let rule = wire::PolicyRule {
-        verbs: written.verbs.clone(),
-        api_groups: written.api_groups.clone(),
-        resources: written.resources.clone(),
-        resource_names: written.resource_names.clone(),
-        non_resource_urls: written.non_resource_urls.clone(),
-    };
-    match rejected::rule(&rule, false) {
-        Some(why) => Err(fault(entry, &format!("the rule {why}"))),
-        None => Ok(rbac::rule(&rule)),
-    }
-}
-
 /// A fault at the position of an entry.
 fn fault<T>(entry: &Spanned<T>, message: &str) -> Malformed {
     let number = |number| usize::try_from(number).unwrap_or_default();
@@ -302,10 +296,14 @@ fn fault<T>(entry: &Spanned<T>, message: &str) -> Malformed {
 
 #[cfg(test)]
 mod tests {
-    #![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+    #![allow(
+        clippy::unwrap_used,
+        clippy::panic,
+        reason = "a test that cannot go on fails"
+    )]
 
     use super::*;
-    use crate::model::ServiceAccountRef;
+    use crate::model::{ServiceAccountRef, config::DefaultGroup};
 
     fn located(found: &[Malformed]) -> Vec<String> {
         let line = |found: &Malformed| format!("{}: {}", found.line, found.message);
@@ -323,7 +321,9 @@ mod tests {
              exemptions:\n\
              - {reason: old, until: 2027-01-31, namespace: 'team-*', name: runner, labels: {app: ci}}\n\
              knownConsumers: [{name: Sesame, annotations: [sesame/inject], variables: [SESAME]}]\n\
-             defaultPermissions: [{apiGroups: [''], resources: [configmaps], verbs: [get]}]\n",
+             defaultPermissions:\n\
+             - {name: us, source: wiki, to: 'system:serviceaccounts:<namespace>', rules: [{apiGroups: [''], resources: [configmaps], verbs: [get]}]}\n\
+             disable: [OpenShift]\n",
         )
         .unwrap();
         let rule = &config.exemptions[0];
@@ -335,7 +335,14 @@ mod tests {
         assert_eq!(rule.until.unwrap().to_string(), "2027-01-31");
         assert_eq!(config.api_audiences, ["api"]);
         assert_eq!(&*config.known_consumers[0].name, "Sesame");
-        assert_eq!(config.default_permissions[0].to_string(), "get configmaps");
+        let [default] = &config.default_permissions[..] else {
+            panic!("{:?}", config.default_permissions);
+        };
+        assert_eq!(
+            (&*default.name, default.to),
+            ("us", DefaultGroup::OwnNamespace)
+        );
+        assert_eq!(default.rules[0].to_string(), "get configmaps");
         assert_eq!(warnings, []);
     }
 
@@ -347,10 +354,17 @@ mod tests {
             (format!("# x\n---\n{{\n  \"baseline\": [{rule}]}}\n"), 4),
         ] {
             let (config, warnings) = parse(&text).unwrap();
-            assert_eq!(config.default_permissions[0].to_string(), "get configmaps");
+            let default = config.default_permissions.last().unwrap();
+            assert_eq!(default.rules[0].to_string(), "get configmaps");
+            assert_eq!(default.to, DefaultGroup::Any);
+            let warnings = located(&warnings);
             let warning =
                 format!("{line}: `baseline` is deprecated: rename it to `defaultPermissions`");
-            assert_eq!(located(&warnings), [warning]);
+            assert_eq!((warnings.len(), &warnings[0]), (2, &warning));
+            assert!(
+                warnings[1].contains("write `{name: WHY, to: "),
+                "{warnings:?}"
+            );
         }
     }
 
@@ -374,7 +388,7 @@ mod tests {
         let faults = read(&path).unwrap_err().to_string();
         std::fs::remove_file(&path).unwrap();
         let warning = "`baseline` is deprecated: rename it to `defaultPermissions`";
-        assert_eq!(read_file.config, Config::default());
+        assert_eq!(read_file.config, ConfigFile::default().config);
         assert_eq!(read_file.warnings, [format!("{file}:1:1: {warning}")]);
         let expected = format!("{file}:4:3: the exemption selects nothing: ");
         assert!(faults.starts_with(&expected), "{faults}");
@@ -385,7 +399,7 @@ mod tests {
         for text in ["", "# none\n", "{}", "exemptions: []\n", "exemptions:\n"] {
             assert_eq!(
                 parse(text).unwrap(),
-                (Config::default(), Vec::new()),
+                (ConfigFile::default().config, Vec::new()),
                 "{text:?}"
             );
         }

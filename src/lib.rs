@@ -132,6 +132,7 @@
 //! |---|---|
 //! | why is this account flagged? | [`assess`](mod@assess): the decision table; then [`rbac::resolve`] for permissions, [`token::carriers`](mod@token::carriers) for tokens |
 //! | what does a watch event touch? | [`index`]: one file for each kind |
+//! | a default permission of a distribution | `config/default_permissions.yaml` |
 //! | a known consumer | `facts/consumers.rs` |
 //! | a verdict or a reason | [`model::verdict`], a row in [`assess`](mod@assess), a case in `tests/vectors` |
 //! | an output format | a file in [`output`], a variant in `cli/output.rs` |

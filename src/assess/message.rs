@@ -96,11 +96,14 @@ fn verdict(exposure: &Exposure) -> String {
     let carry = pods_do(exposure.pods, "carries", "carry");
     let grants = &exposure.permissions;
     match exposure.reason {
-        Reason::NoPermissions => {
-            format!(
+        Reason::NoPermissions => match grants.default_of() {
+            None => format!(
                 "{carry} a token that no permission needs: set automountServiceAccountToken: false"
-            )
-        }
+            ),
+            Some(who) => format!(
+                "{carry} a token that nothing needs beyond what {who} grants to every ServiceAccount: set automountServiceAccountToken: false"
+            ),
+        },
         Reason::AdmissionOnly => format!(
             "{carry} a token that nothing needs: {} is only checked at admission",
             name(grants.first(Effect::AdmissionOnly))

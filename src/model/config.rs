@@ -3,7 +3,7 @@
 use glob::Pattern;
 use jiff::civil::Date;
 
-use super::{Rule, ServiceAccountRef};
+use super::{Rule, Scope, ServiceAccountRef, Subject};
 
 /// What the user's configuration adds to the facts of objects.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -14,10 +14,64 @@ pub struct Config {
     pub exemptions: Vec<ExemptionRule>,
     /// Further systems that accept the token of a pod as an identity.
     pub known_consumers: Vec<ConsumerRule>,
-    /// What else every account of this cluster is granted: no token is needed for it.
-    pub default_permissions: Vec<Rule>,
+    /// What a distribution, an add-on or the user grants to all accounts: no token is needed for it.
+    pub default_permissions: Vec<DefaultPermission>,
     /// How permissions are judged that only other namespaces grant.
     pub grants_elsewhere: GrantsElsewhere,
+}
+
+/// Permissions that all accounts are granted beyond those of Kubernetes, through a group that they are in. A binding
+/// that names the account is never one of them.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DefaultPermission {
+    /// Who grants them.
+    pub name: Box<str>,
+    /// The group that is granted them.
+    pub to: DefaultGroup,
+    /// The namespace of the RoleBindings that grant them; by default that of the account for
+    /// [`DefaultGroup::OwnNamespace`], and else the whole cluster.
+    pub namespace: Option<Box<str>>,
+    /// What is granted.
+    pub rules: Vec<Rule>,
+}
+
+/// A group that all accounts are in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum DefaultGroup {
+    /// `system:authenticated`.
+    Authenticated,
+    /// `system:serviceaccounts`.
+    AllServiceAccounts,
+    /// The group of the accounts of the account's own namespace.
+    OwnNamespace,
+    /// Each of them, in any namespace: the old form of the configuration.
+    Any,
+}
+
+impl DefaultPermission {
+    /// Whether it may be granted to the account through this subject and in this scope.
+    #[must_use]
+    pub fn applies_to(&self, account: &ServiceAccountRef, via: &Subject, scope: &Scope) -> bool {
+        let group = match via {
+            Subject::Authenticated => DefaultGroup::Authenticated,
+            Subject::AllServiceAccounts => DefaultGroup::AllServiceAccounts,
+            Subject::NamespaceServiceAccounts(_) => DefaultGroup::OwnNamespace,
+            Subject::User(_) | Subject::ServiceAccount(_) => return false,
+        };
+        if self.to == DefaultGroup::Any {
+            return true;
+        }
+        let namespace = match (&self.namespace, self.to) {
+            (Some(namespace), _) => Some(&**namespace),
+            (None, DefaultGroup::OwnNamespace) => Some(&*account.namespace),
+            (None, _) => None,
+        };
+        let holds = match scope {
+            Scope::Cluster => None,
+            Scope::Namespace(namespace) => Some(&**namespace),
+        };
+        self.to == group && namespace == holds
+    }
 }
 
 /// How permissions are judged that an account has only in namespaces other than its own: whoever administers one of

@@ -236,6 +236,9 @@ pub struct Grant {
     pub scope: Scope,
     /// The subject that matched; where several do, the widest.
     pub via: Subject,
+    /// Who grants it to all accounts, where that alone makes it a default permission: a distribution, an add-on, or
+    /// the user's configuration.
+    pub default_of: Option<Box<str>>,
 }
 
 impl Grant {
@@ -305,6 +308,14 @@ pub struct Permissions {
 }
 
 impl Permissions {
+    /// Who grants all accounts what was set aside, where more is granted than by Kubernetes itself.
+    #[must_use]
+    pub fn default_of(&self) -> Option<&str> {
+        self.grants
+            .iter()
+            .find_map(|grant| grant.default_of.as_deref())
+    }
+
     /// The first grant with this effect.
     #[must_use]
     pub fn first(&self, effect: Effect) -> Option<&Grant> {

@@ -191,7 +191,10 @@ fn grant(explained: &ExplainedGrant) -> Vec<String> {
         {
             "grants nothing: rules for URLs have an effect only in a ClusterRoleBinding"
         }
-        Effect::Covered => "grants nothing beyond what every authenticated user has",
+        Effect::Covered => match &grant.default_of {
+            Some(who) => &format!("default permission: {who} grants it to every ServiceAccount"),
+            None => "grants nothing beyond what every authenticated user has",
+        },
     };
     let head = format!(
         "  {} {} -> {}: {effect}",

@@ -9,6 +9,7 @@ use super::{
 use crate::model::{
     Binding, Grant, KnownRoles, Level, ObjectKey, Permissions, Role, Rule, Scope,
     ServiceAccountRef, Subject,
+    config::DefaultPermission,
     rbac::{Caveat, Effect, ExplainedGrant, RuleUse},
 };
 
@@ -47,13 +48,14 @@ pub fn applies_to<'a>(account: &ServiceAccountRef, subjects: &'a [Subject]) -> O
 }
 
 /// A rule, with its scope, that may cover others.
+#[derive(Clone)]
 struct Covering<'a> {
     scope: Scope,
     rule: &'a Rule,
 }
 
-/// What RBAC grants an account beyond the default permissions: those of `system:authenticated`, and the
-/// `configured` rules, which every account of this cluster is granted.
+/// What RBAC grants an account beyond the default permissions: those of `system:authenticated`, and those that
+/// `further` says all accounts are granted through a group.
 ///
 /// An atom belongs to the widest group that has it: a binding that grants an account what all
 /// accounts of its namespace already have adds nothing.
@@ -62,15 +64,16 @@ pub fn permissions(
     account: &ServiceAccountRef,
     candidates: &[BoundRole<'_>],
     roles: KnownRoles,
-    configured: &[Rule],
+    further: &[DefaultPermission],
 ) -> Permissions {
     let reaching = reaching(account, candidates);
     let mut permissions = Permissions {
-        widened_defaults: widened_defaults(&reaching),
+        widened_defaults: widened_defaults(account, &reaching, further),
         ..Permissions::default()
     };
-    each_beyond_defaults(&reaching, configured, |via, bound, covering| {
-        let grant = grant(via, bound, covering, roles);
+    each_beyond_defaults(&reaching, |via, bound, covering| {
+        let mut grant = grant(via, bound, covering, roles);
+        set_aside(&mut grant, account, bound, covering, further);
         if grant.effect == Effect::Grants {
             let level = if via.is_group() {
                 Level::Inherited
@@ -91,30 +94,86 @@ pub fn explain(
     account: &ServiceAccountRef,
     candidates: &[BoundRole<'_>],
     roles: KnownRoles,
-    configured: &[Rule],
+    further: &[DefaultPermission],
 ) -> Vec<ExplainedGrant> {
     let mut explained = Vec::new();
-    each_beyond_defaults(
-        &reaching(account, candidates),
-        configured,
-        |via, bound, covering| {
-            let of_rule = |rule: &Rule| {
-                let (effect, caveat) = rules_effect([rule], &bound.scope(), covering);
-                RuleUse {
-                    rule: rule.clone(),
-                    effect,
-                    caveat,
-                }
-            };
-            explained.push(ExplainedGrant {
-                grant: grant(via, bound, covering, roles),
-                rules: bound
-                    .role
-                    .map_or_else(Vec::new, |role| role.rules.iter().map(of_rule).collect()),
-            });
-        },
-    );
+    each_beyond_defaults(&reaching(account, candidates), |via, bound, covering| {
+        let mut grant = grant(via, bound, covering, roles);
+        set_aside(&mut grant, account, bound, covering, further);
+        let covering = with(
+            covering,
+            &applicable(&grant, account, further),
+            &grant.scope,
+        );
+        let of_rule = |rule: &Rule| {
+            let (effect, caveat) = rules_effect([rule], &bound.scope(), &covering);
+            RuleUse {
+                rule: rule.clone(),
+                effect,
+                caveat,
+            }
+        };
+        explained.push(ExplainedGrant {
+            grant,
+            rules: bound
+                .role
+                .map_or_else(Vec::new, |role| role.rules.iter().map(of_rule).collect()),
+        });
+    });
     explained
+}
+
+/// Where a grant is a default permission of a distribution, an add-on or the configuration, says so.
+fn set_aside(
+    grant: &mut Grant,
+    account: &ServiceAccountRef,
+    bound: &BoundRole<'_>,
+    covering: &[Covering<'_>],
+    further: &[DefaultPermission],
+) {
+    if !matches!(grant.effect, Effect::Grants | Effect::AdmissionOnly) {
+        return;
+    }
+    let applicable = applicable(grant, account, further);
+    let gives = |default: &&&DefaultPermission| {
+        let rules = bound.role.iter().flat_map(|role| &role.rules);
+        rules
+            .flat_map(breakdown)
+            .any(|atom| default.rules.iter().any(|rule| covers(rule, &atom)))
+    };
+    let Some(default) = applicable.iter().find(gives) else {
+        return;
+    };
+    let covering = with(covering, &applicable, &grant.scope);
+    (grant.effect, grant.caveat) = effect(bound, &covering, KnownRoles::Complete);
+    if grant.effect == Effect::Covered {
+        grant.default_of = Some(default.name.clone());
+    }
+}
+
+/// The default permissions that may make up a grant.
+fn applicable<'a>(
+    grant: &Grant,
+    account: &ServiceAccountRef,
+    further: &'a [DefaultPermission],
+) -> Vec<&'a DefaultPermission> {
+    let applies =
+        |default: &&DefaultPermission| default.applies_to(account, &grant.via, &grant.scope);
+    further.iter().filter(applies).collect()
+}
+
+/// The covering rules, and those of further default permissions in a scope.
+fn with<'a>(
+    covering: &[Covering<'a>],
+    further: &[&'a DefaultPermission],
+    scope: &Scope,
+) -> Vec<Covering<'a>> {
+    let rules = further.iter().flat_map(|default| &default.rules);
+    let further = rules.map(|rule| Covering {
+        scope: scope.clone(),
+        rule,
+    });
+    covering.iter().cloned().chain(further).collect()
 }
 
 /// A binding with the subject by which it reaches the account.
@@ -136,10 +195,9 @@ fn reaching<'a, 'b>(
 /// Visits every binding except those of `system:authenticated`, with the rules of all wider ones.
 fn each_beyond_defaults<'a>(
     reaching: &[Reaching<'a, '_>],
-    configured: &'a [Rule],
     mut visit: impl FnMut(&Subject, &BoundRole<'a>, &[Covering<'a>]),
 ) {
-    let mut covering = default_permissions(reaching, configured);
+    let mut covering = default_permissions(reaching);
     let beyond: Vec<_> = reaching
         .iter()
         .filter(|(via, _)| **via != Subject::Authenticated)
@@ -166,11 +224,16 @@ fn grant(
         role_ref: bound.binding.role_ref.clone(),
         scope: bound.scope(),
         via: via.clone(),
+        default_of: None,
     }
 }
 
 /// The bindings that grant every authenticated user more than Kubernetes itself does.
-fn widened_defaults(reaching: &[Reaching<'_, '_>]) -> Vec<Grant> {
+fn widened_defaults(
+    account: &ServiceAccountRef,
+    reaching: &[Reaching<'_, '_>],
+    further: &[DefaultPermission],
+) -> Vec<Grant> {
     let defaults: Vec<_> = default_rules()
         .iter()
         .map(|rule| Covering {
@@ -182,7 +245,11 @@ fn widened_defaults(reaching: &[Reaching<'_, '_>]) -> Vec<Grant> {
         .iter()
         .filter(|(via, _)| **via == Subject::Authenticated);
     authenticated
-        .map(|(via, bound)| grant(via, bound, &defaults, KnownRoles::Complete))
+        .map(|(via, bound)| {
+            let mut grant = grant(via, bound, &defaults, KnownRoles::Complete);
+            set_aside(&mut grant, account, bound, &defaults, further);
+            grant
+        })
         .filter(|grant| matches!(grant.effect, Effect::Grants | Effect::AdmissionOnly))
         .collect()
 }
@@ -209,12 +276,8 @@ fn covering_rules<'a>(bound: &BoundRole<'a>) -> impl Iterator<Item = Covering<'a
         })
 }
 
-/// What every authenticated user is granted, what Kubernetes itself grants to every account, and what
-/// the configuration adds.
-fn default_permissions<'a>(
-    reaching: &[Reaching<'a, '_>],
-    configured: &'a [Rule],
-) -> Vec<Covering<'a>> {
+/// What every authenticated user is granted, and what Kubernetes itself grants to every account.
+fn default_permissions<'a>(reaching: &[Reaching<'a, '_>]) -> Vec<Covering<'a>> {
     let of = |subject: Subject| {
         reaching
             .iter()
@@ -224,14 +287,7 @@ fn default_permissions<'a>(
     let of_all_accounts = of(Subject::AllServiceAccounts).filter(|covering| {
         covering.scope == Scope::Cluster && is_default_account_rule(covering.rule)
     });
-    let configured = configured.iter().map(|rule| Covering {
-        scope: Scope::Cluster,
-        rule,
-    });
-    of(Subject::Authenticated)
-        .chain(of_all_accounts)
-        .chain(configured)
-        .collect()
+    of(Subject::Authenticated).chain(of_all_accounts).collect()
 }
 
 /// The effect of a binding beyond the covering rules, and why nothing of it can be used.

@@ -222,10 +222,24 @@ fn the_configuration_adds_known_consumers_default_permissions_and_audiences() {
 ---
 {kind: RoleBinding, apiVersion: rbac.authorization.k8s.io/v1, metadata: {name: b}, roleRef: {kind: Role, name: r}, subjects: [{kind: ServiceAccount, name: default}]}
 ";
-    for (verbs, verdict) in [("[get, list]", "Unneeded"), ("[list]", "Needed")] {
+    // Default permissions are those of groups: a binding that names the account is none.
+    let group = granted.replace(
+        "{kind: ServiceAccount, name: default}",
+        "{kind: Group, apiGroup: rbac.authorization.k8s.io, name: 'system:serviceaccounts:default'}",
+    );
+    for (subject, verbs, verdict) in [
+        (&*group, "[get, list]", "Unneeded"),
+        (&*group, "[list]", "Review"),
+        (granted, "[get, list]", "Needed"),
+    ] {
         let rule = format!("{{apiGroups: [''], resources: [configmaps], verbs: {verbs}}}");
-        let (found, _, error) = scan(granted, Some(&format!("defaultPermissions: [{rule}]")));
-        assert_eq!(status_of(&found, "default").0, verdict, "{error}");
+        let old = format!("defaultPermissions: [{rule}]");
+        let to = "'system:serviceaccounts:<namespace>'";
+        let new = format!("defaultPermissions: [{{name: us, to: {to}, rules: [{rule}]}}]");
+        for config in [old, new] {
+            let (found, _, error) = scan(subject, Some(&config));
+            assert_eq!(status_of(&found, "default").0, verdict, "{config}: {error}");
+        }
     }
 
     let audience = "{kind: Pod, metadata: {name: p}, spec: {automountServiceAccountToken: false, containers: [{name: c, volumeMounts: [{name: v, mountPath: /t}]}], volumes: [{name: v, projected: {sources: [{serviceAccountToken: {audience: mine, path: token}}]}}]}}";
@@ -257,4 +271,63 @@ fn an_invalid_configuration_is_an_error_with_its_place_and_the_fix() {
         error.starts_with("error: missing.yaml: cannot be read: "),
         "{error}"
     );
+}
+
+/// What a distribution grants to all accounts: exactly these rules, by this group, in this scope.
+#[test]
+#[rustfmt::skip]
+fn what_a_distribution_grants_to_every_account_is_a_default_permission() {
+    let world = |role: &str, binding: &str| {
+        format!(
+            "{{kind: Pod, metadata: {{name: p, namespace: shop}}, spec: {{containers: [{{name: c}}]}}}}\n---\n\
+             {{kind: ClusterRole, apiVersion: rbac.authorization.k8s.io/v1, metadata: {{name: 'system:image-puller'}}, rules: [{role}]}}\n---\n\
+             {{apiVersion: rbac.authorization.k8s.io/v1, roleRef: {{apiGroup: rbac.authorization.k8s.io, kind: ClusterRole, name: 'system:image-puller'}}, {binding}}}\n"
+        )
+    };
+    let pull =
+        "{apiGroups: ['', image.openshift.io], resources: [imagestreams/layers], verbs: [get]}";
+    let older = "{apiGroups: [''], resources: [imagestreams/layers], verbs: [get]}";
+    let more = format!("{pull}, {{apiGroups: [''], resources: [secrets], verbs: [get]}}");
+    let to = |kind: &str, namespace: &str, subject: &str| {
+        format!(
+            "kind: {kind}, metadata: {{name: 'system:image-pullers'{namespace}}}, subjects: [{subject}]"
+        )
+    };
+    let group = |name: &str| {
+        format!("{{kind: Group, apiGroup: rbac.authorization.k8s.io, name: '{name}'}}")
+    };
+    let own = to(
+        "RoleBinding",
+        ", namespace: shop",
+        &group("system:serviceaccounts:shop"),
+    );
+    let account = "{kind: ServiceAccount, name: default, namespace: shop}";
+    let all = group("system:serviceaccounts");
+    let of_shop = group("system:serviceaccounts:shop");
+    let (shop, other) = (", namespace: shop", ", namespace: other");
+    for (role, binding, config, verdict) in [
+        (pull, &own, "", "Unneeded"),
+        (older, &own, "", "Unneeded"),
+        (&*more, &own, "", "Review"),
+        (pull, &own, "disable: [OpenShift]", "Review"),
+        (pull, &to("RoleBinding", shop, &all), "", "Review"),
+        (pull, &to("RoleBinding", other, &of_shop), "", "Review"),
+        (pull, &to("ClusterRoleBinding", "", &of_shop), "", "Review"),
+        (pull, &to("RoleBinding", shop, account), "", "Needed"),
+        (pull, &to("RoleBinding", other, account), "", "Needed"),
+    ] {
+        let (found, _, error) = scan(&world(role, binding), Some(config));
+        let all = format!("{role} {binding} {config}: {error}");
+        let (found, message) = status_of(&found, "default");
+        assert_eq!(found, verdict, "{all}");
+        let set_aside = "nothing needs beyond what OpenShift grants to every ServiceAccount";
+        assert_eq!(
+            message.contains(set_aside),
+            verdict == "Unneeded",
+            "{message}"
+        );
+    }
+    let (_, code, error) = scan(WORKLOADS, Some("disable: [Openshift]\n"));
+    assert_eq!(code, 2);
+    assert!(error.contains("`disable` names no built-in default permissions: \"Openshift\": remove it, or use one of: OpenShift"), "{error}");
 }

@@ -297,8 +297,8 @@ fn the_threat_model_names_tests_that_exist() {
     for program in ["cluster", "offline"] {
         let tests = code(&Path::new("tests").join(program));
         let begin = format!("`{program} ");
-        let names = model.split(&begin).skip(1);
-        for name in names.map(|rest| rest.split('`').next().unwrap()) {
+        let rest = model.split(&begin).skip(1);
+        for name in rest.map(|rest| rest.split('`').next().unwrap()) {
             assert!(tests.contains(&format!("fn {name}")), "{program} {name}");
             named += 1;
         }

@@ -124,7 +124,7 @@ fn parse(text: &str) -> Result<(Config, Vec<Malformed>), Vec<Malformed>> {
     let keys = serde_saphyr::from_str_with_options(text, options()).unwrap_or_default();
     let mut deprecated = deprecated(&keys).map_err(|fault| vec![fault])?;
     let file: Option<File> = serde_saphyr::from_str_with_options(text, options())
-        .map_err(|error| vec![Malformed::from_yaml(&error)])?;
+        .map_err(|error| vec![without_deprecated(Malformed::from_yaml(&error))])?;
     let file = file.unwrap_or_default();
     let mut faults = Vec::new();
     let config = Config {
@@ -156,6 +156,12 @@ fn parse(text: &str) -> Result<(Config, Vec<Malformed>), Vec<Malformed>> {
     reason = "a set cannot be read from a mapping"
 )]
 type Keys = Option<HashMap<Spanned<String>, IgnoredAny>>;
+
+/// The error without the deprecated key among those that may be used.
+fn without_deprecated(mut fault: Malformed) -> Malformed {
+    fault.message = fault.message.replace(&format!(", {DEPRECATED}"), "");
+    fault
+}
 
 /// A warning for a deprecated key, or the error that its successor is used too.
 fn deprecated(keys: &Keys) -> Result<Vec<Malformed>, Malformed> {

@@ -8,8 +8,13 @@ use std::{
 use serde_json::{Value, json};
 use token_exposure::api::{TokenExposureReport, TokenExposureReportSpec};
 
-use super::{UNNEEDED, unneeded, unneeded_in};
-use crate::rig::{Controller, await_that, oracle::reports_equal_to_scans, pool};
+use super::{UNNEEDED, World, unneeded, unneeded_in};
+use crate::rig::{
+    Controller, await_that,
+    oracle::reports_equal_to_scans,
+    pool,
+    proxy::{Answer, Cut},
+};
 
 /// Somebody, or the garbage collector, deletes a report whenever it is there.
 #[test]
@@ -252,4 +257,42 @@ fn reports_return_with_their_definition() {
     }
     controller.settle();
     reports_equal_to_scans(&plane, "findings");
+}
+
+/// While the ServiceAccounts cannot be watched, one is deleted and created again: the garbage collector deletes each
+/// report that names the old one as its owner. That costs no more than another report that flaps.
+#[test]
+#[ignore = "takes minutes: `make faults`"]
+fn a_report_of_a_recreated_account_does_not_loop_with_the_garbage_collector() {
+    let mut world = World::start(&[]);
+    world.plane.apply(&unneeded_in("shop", "again"));
+    world.plane.await_report("shop", "again", UNNEEDED);
+    world.controller.settle();
+    let owner = || {
+        let report = world.plane.get(&["-n", "shop", "ter", "again"]);
+        report["metadata"]["ownerReferences"][0]["uid"].clone()
+    };
+    let (old, writes) = (owner(), world.controller.writes());
+    world.proxy.fail("/serviceaccounts", Answer::Nothing);
+    world.proxy.cut(Cut::End);
+    std::thread::sleep(Duration::from_secs(2));
+    let account = ["-n", "shop", "delete", "serviceaccount", "again"];
+    world.plane.kubectl(&account);
+    world
+        .plane
+        .kubectl(&["-n", "shop", "create", "serviceaccount", "again"]);
+    // The garbage collector looks for new kinds each half minute; how often it deletes the report is up to it.
+    std::thread::sleep(Duration::from_mins(1));
+    let written = world.controller.writes() - writes;
+    assert!(
+        (1.0..=60.0).contains(&written),
+        "{written}: {}",
+        world.controller.log()
+    );
+    world.proxy.pass();
+    await_that("the report names the new account as its owner", || {
+        world.plane.report("shop", "again").is_some() && owner() != old
+    });
+    world.recovers("a recreated account");
+    reports_equal_to_scans(&world.plane, "findings");
 }

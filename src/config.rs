@@ -73,7 +73,7 @@ pub fn read(path: &Path) -> Result<ConfigFile, Faults> {
     }
 }
 
-/// The former name of the key `defaultPermissions`.
+/// The former key for default permissions: rules alone.
 const DEPRECATED: &str = "baseline";
 
 /// A list, which may be absent or null.
@@ -86,12 +86,12 @@ struct File {
     api_audiences: Entries<String>,
     exemptions: Entries<ExemptionEntry>,
     known_consumers: Entries<ConsumerEntry>,
-    #[serde(alias = "baseline")]
     default_permissions: Entries<default_permissions::Entry>,
     /// Names of built-in default permissions.
     disable: Entries<String>,
     grants_elsewhere: Option<Spanned<String>>,
     trusted_namespaces: Entries<String>,
+    baseline: Entries<default_permissions::RuleEntry>,
 }
 
 #[derive(Default, Deserialize)]
@@ -122,7 +122,7 @@ fn parse(text: &str) -> Result<(Config, Vec<Malformed>), Vec<Malformed>> {
         }
     };
     let keys = serde_saphyr::from_str_with_options(text, options()).unwrap_or_default();
-    let mut deprecated = deprecated(&keys).map_err(|fault| vec![fault])?;
+    let deprecated = deprecated(&keys).map_err(|fault| vec![fault])?;
     let file: Option<File> = serde_saphyr::from_str_with_options(text, options())
         .map_err(|error| vec![without_deprecated(Malformed::from_yaml(&error))])?;
     let file = file.unwrap_or_default();
@@ -133,9 +133,9 @@ fn parse(text: &str) -> Result<(Config, Vec<Malformed>), Vec<Malformed>> {
         known_consumers: read_each(file.known_consumers, &mut faults, consumer),
         default_permissions: default_permissions::all(
             file.default_permissions,
+            file.baseline,
             file.disable,
             &mut faults,
-            &mut deprecated,
         ),
         grants_elsewhere: grants_elsewhere(
             file.grants_elsewhere,
@@ -173,10 +173,10 @@ fn deprecated(keys: &Keys) -> Result<Vec<Malformed>, Malformed> {
         return Ok(Vec::new());
     };
     if key("defaultPermissions").is_some() {
-        let message = "`baseline` is the deprecated name of `defaultPermissions`, and the file has both: move the rules of `baseline` to `defaultPermissions`";
+        let message = "`baseline` is the deprecated form of `defaultPermissions`, and the file has both: move the rules of `baseline` to `defaultPermissions`";
         return Err(fault(old, message));
     }
-    let message = "`baseline` is deprecated: rename it to `defaultPermissions`";
+    let message = "`baseline` is deprecated: write `defaultPermissions: [{name: WHO, to: system:serviceaccounts, rules: […]}]`, with the rules as they are";
     Ok(vec![fault(old, message)])
 }
 
@@ -363,14 +363,11 @@ mod tests {
             let default = config.default_permissions.last().unwrap();
             assert_eq!(default.rules[0].to_string(), "get configmaps");
             assert_eq!(default.to, DefaultGroup::Any);
-            let warnings = located(&warnings);
-            let warning =
-                format!("{line}: `baseline` is deprecated: rename it to `defaultPermissions`");
-            assert_eq!((warnings.len(), &warnings[0]), (2, &warning));
-            assert!(
-                warnings[1].contains("write `{name: WHY, to: "),
-                "{warnings:?}"
-            );
+            let [warning] = &located(&warnings)[..] else {
+                panic!("{warnings:?}");
+            };
+            let begins = format!("{line}: `baseline` is deprecated: write `defaultPermissions: ");
+            assert!(warning.starts_with(&begins), "{warning}");
         }
     }
 
@@ -379,7 +376,7 @@ mod tests {
         assert_eq!(
             faults("defaultPermissions: []\nbaseline: []\n"),
             [
-                "2: `baseline` is the deprecated name of `defaultPermissions`, and the file has both: move the rules of `baseline` to `defaultPermissions`"
+                "2: `baseline` is the deprecated form of `defaultPermissions`, and the file has both: move the rules of `baseline` to `defaultPermissions`"
             ]
         );
     }
@@ -393,7 +390,7 @@ mod tests {
         std::fs::write(&path, "\n\nexemptions:\n- {reason: r}\n").unwrap();
         let faults = read(&path).unwrap_err().to_string();
         std::fs::remove_file(&path).unwrap();
-        let warning = "`baseline` is deprecated: rename it to `defaultPermissions`";
+        let warning = "`baseline` is deprecated: write `defaultPermissions: [{name: WHO, to: system:serviceaccounts, rules: […]}]`, with the rules as they are";
         assert_eq!(read_file.config, ConfigFile::default().config);
         assert_eq!(read_file.warnings, [format!("{file}:1:1: {warning}")]);
         let expected = format!("{file}:4:3: the exemption selects nothing: ");
@@ -419,7 +416,9 @@ mod tests {
                     - reason: r\n  name: x\n  until: tomorrow\n\
                     - {reason: r, name: 'a[', until: 2027-01-31}\n\
                     knownConsumers:\n- name: x\n- variables: [A]\n\
-                    defaultPermissions:\n- resources: [pods]\n  verbs: [get]\n";
+                    defaultPermissions:\n- {name: x, to: 'system:serviceaccounts', rules: [{resources: [pods], verbs: [get]}]}\n\
+                    - {name: y, to: admins, rules: [{nonResourceURLs: [/x], verbs: [get]}]}\n\
+                    - {name: z, to: 'system:authenticated'}\ndisable: [Nobody]\n";
         assert_eq!(
             faults(text),
             [
@@ -429,7 +428,10 @@ mod tests {
                 "7: `name` is not a valid pattern: invalid range pattern: \"a[\"",
                 "9: the consumer has no `annotations` and no `variables`: add those that its pods are recognised by",
                 "10: the consumer has no `name`: add one",
+                "15: `disable` names no built-in default permissions: \"Nobody\": remove it, or use one of: OpenShift",
                 "12: the rule has no `apiGroups`: the core group is `\"\"`",
+                "13: `to` is not a group that all accounts are in: \"admins\": use system:authenticated, system:serviceaccounts, or system:serviceaccounts:<namespace> for that of each account's own namespace",
+                "14: the default permissions have no `rules`: add those of the role",
             ]
         );
     }

@@ -15,7 +15,7 @@ use crate::{
     text::Malformed,
 };
 
-/// An entry of `defaultPermissions`; the old form has the fields of one rule instead.
+/// An entry of `defaultPermissions`.
 #[derive(Clone, Default, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields, default)]
 pub(super) struct Entry {
@@ -25,19 +25,13 @@ pub(super) struct Entry {
     _source: String,
     to: String,
     namespace: Option<String>,
-    rules: Option<Vec<Spanned<RuleEntry>>>,
-    verbs: Vec<Box<str>>,
-    api_groups: Vec<Box<str>>,
-    resources: Vec<Box<str>>,
-    resource_names: Vec<Box<str>>,
-    #[serde(rename = "nonResourceURLs")]
-    non_resource_urls: Vec<Box<str>>,
+    rules: Vec<Spanned<RuleEntry>>,
 }
 
 /// A `PolicyRule`, with the fields that it has in a ClusterRole.
 #[derive(Clone, Default, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields, default)]
-struct RuleEntry {
+pub(super) struct RuleEntry {
     verbs: Vec<Box<str>>,
     api_groups: Vec<Box<str>>,
     resources: Vec<Box<str>>,
@@ -46,7 +40,7 @@ struct RuleEntry {
     non_resource_urls: Vec<Box<str>>,
 }
 
-/// The name of permissions in the old form, which have none.
+/// The name of what the deprecated key grants.
 const UNNAMED: &str = "the configuration";
 
 /// What distributions and widespread add-ons grant to every ServiceAccount.
@@ -59,26 +53,27 @@ fn built_in() -> &'static [DefaultPermission] {
     &BUILT_IN
 }
 
-/// The default permissions that hold: the built-in ones but for those that are disabled, and those of the file. Adds
-/// errors to `faults`, and old forms to `deprecated`.
+/// The default permissions that hold: the built-in ones but for those that are disabled, those of the file, and
+/// rules under the deprecated key.
 pub(super) fn all(
     written: Entries<Entry>,
+    rules: Entries<RuleEntry>,
     disabled: Entries<String>,
     faults: &mut Vec<Malformed>,
-    deprecated: &mut Vec<Malformed>,
 ) -> Vec<DefaultPermission> {
     let disabled = read_each(disabled, faults, known);
     let is_enabled = |entry: &&DefaultPermission| !disabled.contains(&entry.name);
     let mut all: Vec<_> = built_in().iter().filter(is_enabled).cloned().collect();
-    for entry in written
-        .iter()
-        .flatten()
-        .filter(|entry| entry.value.is_old())
-    {
-        let message = "default permissions without `rules` are deprecated: write `{name: WHY, to: system:serviceaccounts, rules: [THIS]}`";
-        deprecated.push(fault(entry, message));
-    }
     all.extend(read_each(written, faults, read));
+    let rules = read_each(rules, faults, rule);
+    if !rules.is_empty() {
+        all.push(DefaultPermission {
+            name: UNNAMED.into(),
+            to: DefaultGroup::Any,
+            namespace: None,
+            rules,
+        });
+    }
     all
 }
 
@@ -96,39 +91,15 @@ fn known(name: &Spanned<String>) -> Result<Box<str>, Malformed> {
     Err(fault(name, &message))
 }
 
-impl Entry {
-    fn is_old(&self) -> bool {
-        self.rules.is_none() && self.name.is_empty() && self.to.is_empty()
-    }
-}
-
 fn read(entry: &Spanned<Entry>) -> Result<DefaultPermission, Malformed> {
     let written = &entry.value;
-    if written.is_old() {
-        let rule = RuleEntry {
-            verbs: written.verbs.clone(),
-            api_groups: written.api_groups.clone(),
-            resources: written.resources.clone(),
-            resource_names: written.resource_names.clone(),
-            non_resource_urls: written.non_resource_urls.clone(),
-        };
-        return Ok(DefaultPermission {
-            name: UNNAMED.into(),
-            to: DefaultGroup::Any,
-            namespace: None,
-            rules: vec![rule_of(&rule).map_err(|why| fault(entry, &why))?],
-        });
-    }
     if written.name.trim().is_empty() {
         return Err(fault(
             entry,
             "the default permissions have no `name`: say who grants them",
         ));
     }
-    let rules = written.rules.iter().flatten();
-    let rules: Vec<_> = rules
-        .map(|rule| rule_of(&rule.value).map_err(|why| fault(rule, &why)))
-        .collect::<Result<_, _>>()?;
+    let rules: Vec<_> = written.rules.iter().map(rule).collect::<Result<_, _>>()?;
     if rules.is_empty() {
         return Err(fault(
             entry,
@@ -155,16 +126,17 @@ fn read(entry: &Spanned<Entry>) -> Result<DefaultPermission, Malformed> {
     })
 }
 
-fn rule_of(written: &RuleEntry) -> Result<Rule, String> {
+fn rule(entry: &Spanned<RuleEntry>) -> Result<Rule, Malformed> {
+    let written = entry.value.clone();
     let rule = wire::PolicyRule {
-        verbs: written.verbs.clone(),
-        api_groups: written.api_groups.clone(),
-        resources: written.resources.clone(),
-        resource_names: written.resource_names.clone(),
-        non_resource_urls: written.non_resource_urls.clone(),
+        verbs: written.verbs,
+        api_groups: written.api_groups,
+        resources: written.resources,
+        resource_names: written.resource_names,
+        non_resource_urls: written.non_resource_urls,
     };
     match rejected::rule(&rule, false) {
-        Some(why) => Err(format!("the rule {why}")),
+        Some(why) => Err(fault(entry, &format!("the rule {why}"))),
         None => Ok(rbac::rule(&rule)),
     }
 }

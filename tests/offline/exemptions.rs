@@ -233,7 +233,7 @@ fn the_configuration_adds_known_consumers_default_permissions_and_audiences() {
         (granted, "[get, list]", "Needed"),
     ] {
         let rule = format!("{{apiGroups: [''], resources: [configmaps], verbs: {verbs}}}");
-        let old = format!("defaultPermissions: [{rule}]");
+        let old = format!("baseline: [{rule}]");
         let to = "'system:serviceaccounts:<namespace>'";
         let new = format!("defaultPermissions: [{{name: us, to: {to}, rules: [{rule}]}}]");
         for config in [old, new] {

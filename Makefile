@@ -23,10 +23,11 @@ test: tools control-plane helm ## Run all tests: without a cluster, on a real co
 	cargo test --locked --no-fail-fast --lib --bins --test offline --test vectors --test cluster; others=$$?; \
 	wait $$!; deployment=$$?; cat $$log; exit $$((others | deployment))
 
-lint: ## Check format, lints and docs
+lint: ## Check format, lints, docs, and that the program compiles for macOS and Windows
 	cargo fmt --check
 	cargo clippy --locked --all-targets -- -D warnings
 	RUSTDOCFLAGS="-D warnings" cargo doc --locked --no-deps
+	.ci/platforms
 
 deny: ## Check licences, duplicates and sources of the dependencies (needs `cargo install cargo-deny`)
 	cargo deny --locked --config .github/deny.toml check --deny warnings licenses bans sources

@@ -7,10 +7,7 @@ use futures::FutureExt;
 use kube::{Api, Client, api::ListParams};
 use parking_lot::RwLock;
 use prometheus::{PullingGauge, Registry, core::Collector};
-use tokio::{
-    signal::unix::{SignalKind, signal},
-    sync::Notify,
-};
+use tokio::sync::Notify;
 
 use super::{
     cluster::{Cluster, ClusterArgs, duration},
@@ -208,13 +205,25 @@ async fn operate(
 }
 
 /// Resolves on SIGTERM or SIGINT.
+#[cfg(unix)]
 fn asked_to_stop() -> io::Result<impl Future<Output = ()>> {
+    use tokio::signal::unix::{SignalKind, signal};
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
     Ok(async move {
         tokio::select! {
             _ = terminate.recv() => {}
             _ = interrupt.recv() => {}
+        }
+    })
+}
+
+/// Resolves on Ctrl+C.
+#[cfg(not(unix))]
+fn asked_to_stop() -> io::Result<impl Future<Output = ()>> {
+    Ok(async {
+        if tokio::signal::ctrl_c().await.is_err() {
+            std::future::pending::<()>().await;
         }
     })
 }

@@ -6,7 +6,6 @@ mod merge;
 use std::{
     collections::BTreeMap,
     fs, io,
-    os::unix::fs::MetadataExt,
     path::{Path, PathBuf},
 };
 
@@ -110,7 +109,7 @@ fn write(file: &Path, text: &str) -> io::Result<()> {
     beside.push(".token-exposure");
     let beside = PathBuf::from(beside);
     let written = fs::write(&beside, text)
-        .and_then(|()| std::os::unix::fs::chown(&beside, Some(known.uid()), Some(known.gid())))
+        .and_then(|()| give(&beside, &known))
         .and_then(|()| fs::set_permissions(&beside, known.permissions()))
         .and_then(|()| fs::rename(&beside, &real));
     if written.is_err() {
@@ -118,6 +117,19 @@ fn write(file: &Path, text: &str) -> io::Result<()> {
         let _ = fs::remove_file(&beside);
     }
     written
+}
+
+/// Gives a file the owner of another one.
+#[cfg(unix)]
+fn give(file: &Path, like: &fs::Metadata) -> io::Result<()> {
+    use std::os::unix::fs::{MetadataExt, chown};
+    chown(file, Some(like.uid()), Some(like.gid()))
+}
+
+/// Other systems take the owner from the folder.
+#[cfg(not(unix))]
+fn give(_: &Path, _: &fs::Metadata) -> io::Result<()> {
+    Ok(())
 }
 
 /// A text after changes. A change that fails does not prevent the others.

@@ -214,9 +214,15 @@ fn result(exposure: &Exposure, workload: Option<&WorkloadExposure>, lines: &Line
 fn artifact(file: &Path) -> Value {
     let file = file.strip_prefix(".").unwrap_or(file);
     let path = file.to_string_lossy();
+    let path = if cfg!(windows) {
+        path.replace('\\', "/").into()
+    } else {
+        path
+    };
     let path = utf8_percent_encode(&path, NOT_IN_PATHS).to_string();
     if file.is_absolute() {
-        json!({ "uri": format!("file://{path}") })
+        let root = if path.starts_with('/') { "" } else { "/" };
+        json!({ "uri": format!("file://{root}{path}") })
     } else {
         json!({ "uri": path, "uriBaseId": "%SRCROOT%" })
     }

@@ -10,7 +10,6 @@ pub use self::paths::Problem;
 use std::{
     fs::{self, File},
     io::{self, Read},
-    os::unix::fs::FileTypeExt,
     path::Path,
 };
 
@@ -22,10 +21,22 @@ pub(crate) fn open(path: &Path) -> io::Result<File> {
     let kind = fs::metadata(path)?.file_type();
     // A file descriptor from the shell may be the terminal.
     let is_inherited = path.starts_with("/dev/fd") || path == Path::new("/dev/stdin");
-    if (kind.is_char_device() || kind.is_block_device()) && !is_inherited {
+    if is_device(kind) && !is_inherited {
         return Err(io::Error::other("it is a device, not a file"));
     }
     File::open(path)
+}
+
+#[cfg(unix)]
+fn is_device(kind: fs::FileType) -> bool {
+    use std::os::unix::fs::FileTypeExt;
+    kind.is_char_device() || kind.is_block_device()
+}
+
+/// Other systems have no devices among their files.
+#[cfg(not(unix))]
+const fn is_device(_: fs::FileType) -> bool {
+    false
 }
 
 /// Reads text: UTF-8, or UTF-16 with a byte-order mark.

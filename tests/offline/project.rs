@@ -199,8 +199,10 @@ fn text<'a>(value: &'a Value, key: &str) -> &'a str {
 /// The targets that a release builds.
 fn targets() -> BTreeSet<String> {
     let workflow = yaml(WORKFLOWS[1]);
-    let matrix = &workflow["jobs"]["build"]["strategy"]["matrix"]["include"];
-    let builds = matrix.as_array().unwrap().iter();
+    let builds = ["build", "build-for-people"].into_iter().flat_map(|job| {
+        let matrix = &workflow["jobs"][job]["strategy"]["matrix"]["include"];
+        matrix.as_array().unwrap()
+    });
     builds
         .map(|build| text(build, "target").to_owned())
         .collect()
@@ -238,6 +240,14 @@ fn the_krew_manifest_matches_the_archives_of_a_release() {
             other => panic!("{other}"),
         };
         assert!(target.starts_with(architecture), "{target}");
+        let (system, suffix) = match text(&platform["selector"]["matchLabels"], "os") {
+            "linux" => ("-linux-musl", ""),
+            "darwin" => ("-apple-darwin", ""),
+            "windows" => ("-windows-gnu", ".exe"),
+            other => panic!("{other}"),
+        };
+        assert!(target.ends_with(system), "{target}");
+        let packed = format!("token-exposure{suffix}");
 
         let bytes = fs::read(dir.path().join(archive)).unwrap();
         let digest = ring::digest::digest(&ring::digest::SHA256, &bytes);
@@ -257,12 +267,12 @@ fn the_krew_manifest_matches_the_archives_of_a_release() {
         assert!(unpacked.unwrap().success());
         let files = platform["files"].as_array().unwrap();
         let from: BTreeSet<_> = files.iter().map(|file| text(file, "from")).collect();
-        assert_eq!(from, BTreeSet::from(["LICENSE", "token-exposure"]));
+        assert_eq!(from, BTreeSet::from(["LICENSE", &*packed]));
         assert_eq!(read(inside.join("LICENSE")), read("LICENSE"));
-        assert_eq!(read(inside.join("token-exposure")), target);
-        let program = files.iter().find(|file| file["from"] == "token-exposure");
+        assert_eq!(read(inside.join(&packed)), target);
+        let program = files.iter().find(|file| file["from"] == *packed);
         assert_eq!(program.unwrap()["to"], platform["bin"]);
-        assert_eq!(platform["bin"], "kubectl-token_exposure");
+        assert_eq!(platform["bin"], format!("kubectl-token_exposure{suffix}"));
     }
     assert_eq!(seen, targets());
 }

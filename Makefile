@@ -47,7 +47,7 @@ e2e: tools control-plane helm ## Run the end-to-end test, from install to uninst
 	@cargo test --locked --test deployment e2e:: -- --nocapture
 
 control-plane: ## Build and cache etcd, kube-apiserver, kube-controller-manager and kubectl
-	@tests/control-plane/build.sh
+	@tests/control-plane/programs.sh
 
 helm: ## Build and cache helm
 	@tests/tools/build.sh

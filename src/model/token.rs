@@ -24,7 +24,7 @@ pub struct TokenClaims {
     /// When its client should have renewed it: the API server has extended the requested lifetime, and
     /// counts later uses as stale.
     pub refresh_after: Option<i64>,
-    /// `jti`, which audit logs call the credential id; since Kubernetes 1.32.
+    /// `jti`, which audit logs call the credential id; since Kubernetes 1.30.
     pub id: Option<String>,
 }
 

@@ -5,7 +5,12 @@ use std::{fs, process::Command};
 
 use serde_json::{Value, json};
 
-use crate::rig::{await_that, kubectl, program, shared::watched};
+use crate::rig::{
+    await_that,
+    feature::Feature,
+    kubectl, program,
+    shared::{self, watched},
+};
 
 const CA: &str = "/var/run/secrets/kubernetes.io/serviceaccount/ca.crt";
 
@@ -138,8 +143,15 @@ fn kustomize_accepts_the_printed_patches() {
     assert_eq!(scan.status.code(), Some(1));
     write("patches.yaml", &String::from_utf8(scan.stdout).unwrap());
     write("all.json", &manifests);
-    let kustomization =
+    let mut kustomization =
         json!({ "resources": ["all.json"], "patches": [{ "path": "patches.yaml" }] });
+    if shared::bare().lacks(
+        Feature::PatchesInOneFile,
+        "`patches` of kustomize_accepts_the_printed_patches",
+    ) {
+        kustomization =
+            json!({ "resources": ["all.json"], "patchesStrategicMerge": ["patches.yaml"] });
+    }
     write("kustomization.yaml", &kustomization.to_string());
     let built = Command::new(kubectl())
         .args(["kustomize", dir.path().to_str().unwrap()])

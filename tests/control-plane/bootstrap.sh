@@ -2,7 +2,7 @@
 # Prints the RBAC objects that kube-apiserver bootstraps, one a line, from the cluster of the
 # current KUBECONFIG: the content of `src/files/bootstrap.json`, for scans of files.
 set -euo pipefail
-"$("$(dirname "${BASH_SOURCE[0]}")/build.sh")/kubectl" get clusterroles,clusterrolebindings,roles,rolebindings -A \
+"$("$(dirname "${BASH_SOURCE[0]}")/programs.sh")/kubectl" get clusterroles,clusterrolebindings,roles,rolebindings -A \
     -l kubernetes.io/bootstrapping=rbac-defaults -o json | python3 -c '
 import json, sys
 for item in json.load(sys.stdin)["items"]:

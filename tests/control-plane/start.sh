@@ -13,7 +13,7 @@ set -euo pipefail
 dir=${1:?usage: start.sh DIR [kube-apiserver flag…]}
 shift
 command -v openssl >/dev/null || { echo 'control plane: needs `openssl`: install it' >&2; exit 1; }
-bin=$("$(dirname "${BASH_SOURCE[0]}")/build.sh")
+bin=$("$(dirname "${BASH_SOURCE[0]}")/programs.sh")
 mkdir -p "$dir"
 dir=$(cd "$dir" && pwd)
 
@@ -102,7 +102,10 @@ launch kube-controller-manager "$bin/kube-controller-manager" --kubeconfig "$dir
     --service-account-private-key-file "$dir/sa.key" --use-service-account-credentials=true \
     --root-ca-file "$dir/ca.crt" --controllers='*,-nodelifecycle,bootstrapsigner,tokencleaner' \
     --secure-port 0 --leader-elect=false
-healthy kube-controller-manager "${kubectl[@]}" wait --for=create serviceaccount/default --timeout=60s
+account() { # kubectl before 1.31 cannot wait for an object that is not there
+    "${kubectl[@]}" wait --for=create serviceaccount/default --timeout=60s || "${kubectl[@]}" get serviceaccount default
+}
+healthy kube-controller-manager account
 
 printf 'ready\n'
 # A background job has no standard input unless it is handed one.

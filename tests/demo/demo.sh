@@ -57,7 +57,7 @@ PLAN
 # Both builds start at once, so that one downloads while the other compiles; the smaller one
 # has priority where they compete for a core.
 build_rust() { CARGO_TERM_PROGRESS_WHEN=always CARGO_TERM_PROGRESS_WIDTH=80 exec cargo build --locked >"$dir/cargo.log" 2>&1; }
-build_go() { PROGRESS=$dir/progress exec nice -n 10 tests/control-plane/build.sh >"$dir/bin" 2>"$dir/build.log"; }
+build_go() { PROGRESS=$dir/progress exec nice -n 10 tests/control-plane/programs.sh >"$dir/bin" 2>"$dir/build.log"; }
 
 cargo_lines() { tr '\r' '\n' <"$dir/cargo.log" | sed 's/\x1b\[[0-9;]*[mK]//g'; }
 go_status() { [ -n "$bin" ] || printf ' · %s' "$(cat "$dir/progress")"; }
@@ -71,7 +71,7 @@ building() {
 building_go() { printf '(%s) %s' "$(elapsed)" "$(cat "$dir/progress")"; }
 
 .ci/tools --check cargo cc make openssl awk
-bin=$(tests/control-plane/build.sh --if-cached) || { bin=; .ci/tools --check cargo go cc make openssl awk flock; }
+bin=$(tests/control-plane/programs.sh --if-cached) || { bin=; .ci/tools --check cargo go cc make openssl awk flock; }
 plan
 
 step 1 'Build token-exposure'

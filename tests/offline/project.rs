@@ -136,6 +136,39 @@ fn versions_agree() {
     assert_eq!(wrong, "");
 }
 
+/// The versions of Kubernetes that CI tries are those in the README, the oldest that the chart allows among them, and
+/// what is downloaded to build them is pinned.
+#[test]
+fn each_version_of_kubernetes_is_tried_pinned_and_documented() {
+    let workflow = yaml(WORKFLOWS[0]);
+    let tried = workflow["jobs"]["run"]["strategy"]["matrix"]["kubernetes"].clone();
+    let tried: BTreeSet<String> = serde_json::from_value(tried).unwrap();
+    let newest = read("tests/control-plane/go.mod");
+    let newest = newest.split("k8s.io/kubernetes v").nth(1).unwrap();
+    let newest = newest.split(' ').next().unwrap();
+    let named = |version| if version == "" { newest } else { version };
+    let tried: BTreeSet<&str> = tried.iter().map(|version| named(version)).collect();
+
+    let readme = read("README.md");
+    let rows = readme.lines().filter_map(|line| line.strip_prefix("| 1."));
+    let rows = rows.map(|row| format!("1.{}", row.split(' ').next().unwrap()));
+    let rows: BTreeSet<String> = rows.collect();
+    assert_eq!(
+        rows.iter().map(String::as_str).collect::<BTreeSet<_>>(),
+        tried
+    );
+
+    let sums = read("tests/control-plane/versions.sum");
+    for version in tried.iter().filter(|version| **version != newest) {
+        let pin = format!("k8s.io/kubernetes v{version} h1:");
+        assert!(sums.contains(&pin), "versions.sum lacks {version}");
+    }
+    let chart = yaml("deploy/chart/Chart.yaml");
+    let oldest = text(&chart, "kubeVersion").trim_start_matches(">=");
+    let oldest = oldest.split(".0-").next().unwrap();
+    assert!(tried.iter().any(|version| version.starts_with(oldest)));
+}
+
 // === Workflows ===
 
 /// The actions that a workflow uses: the value and its comment.

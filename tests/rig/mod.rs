@@ -12,6 +12,7 @@
 )]
 
 mod controller;
+pub mod feature;
 pub mod helm;
 pub mod oracle;
 mod plane;
@@ -46,7 +47,7 @@ pub fn program_path() -> PathBuf {
 /// The kubectl of the control plane's version.
 pub fn kubectl() -> PathBuf {
     static BIN: OnceLock<PathBuf> = OnceLock::new();
-    BIN.get_or_init(|| built("tests/control-plane/build.sh"))
+    BIN.get_or_init(|| built("tests/control-plane/programs.sh"))
         .join("kubectl")
 }
 

@@ -66,8 +66,10 @@ given() { # VARIABLE WHAT: the directory that the variable names, if it is set
     exit 0
 }
 
+cache_of() { printf '%s' "${XDG_CACHE_HOME:-${HOME:?set HOME or XDG_CACHE_HOME}/.cache}/token-exposure/$1"; } # NAME
+
 cached() { # NAME VERSION [--if-cached]
-    cache=${XDG_CACHE_HOME:-${HOME:?set HOME or XDG_CACHE_HOME}/.cache}/token-exposure/$1
+    cache=$(cache_of "$1")
     bin=$cache/$2-$(cat go.mod go.sum build.sh | sha256sum | cut -c 1-16)
     if complete "$bin"; then printf '%s\n' "$bin"; exit 0; fi
     [ "${3:-}" != --if-cached ] || exit 1

@@ -10,6 +10,7 @@ mod rig;
 
 mod bad_input;
 mod browser;
+mod cases;
 mod command_line;
 mod corpus;
 mod crd;

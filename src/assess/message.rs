@@ -145,6 +145,7 @@ fn verdict(exposure: &Exposure) -> String {
         Reason::Forbidden
         | Reason::RbacNotEnforced
         | Reason::UnknownAudience
+        | Reason::NamespaceUnknown
         | Reason::SuspectedLegacyToken
         | Reason::LimitExceeded
         | Reason::UnresolvedRole => missing(exposure),

@@ -184,7 +184,7 @@ fn decide(token: Token, need: Need, known_consumer: bool) -> (Verdict, Reason) {
 fn need(permissions: &Permissions, gaps: &BTreeSet<Gap>, elsewhere: bool) -> Need {
     let deciding = |gap: &&Gap| match gap {
         Gap::Forbidden(kind) => kind.decides_need(),
-        Gap::RbacNotEnforced | Gap::UnresolvedRole(_) => true,
+        Gap::RbacNotEnforced | Gap::NamespaceUnknown(_) | Gap::UnresolvedRole(_) => true,
         Gap::UnknownAudience(_) | Gap::SuspectedSecret(_) | Gap::LimitExceeded(_) => false,
     };
     let has = |effect| permissions.first(effect).is_some();

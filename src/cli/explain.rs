@@ -58,8 +58,14 @@ pub(super) async fn run(args: Args) -> anyhow::Result<ExitCode> {
             "`{target}` is neither NAMESPACE/NAME nor NAMESPACE/KIND/NAME, as in shop/mail or shop/deployment/web"
         ),
     };
+    // An account in `default` may be one of objects that name no namespace: then that is a guess, as in a scan.
+    let namespaces = if args.input.has_files() && namespace == "default" {
+        Namespaces::All
+    } else {
+        Namespaces::One(namespace)
+    };
     let wanted = Wanted {
-        namespaces: Namespaces::One(namespace),
+        namespaces,
         pods: &LabelSelector::default(),
     };
     let input = args.input.read(wanted).await?;

@@ -93,6 +93,11 @@ impl InputArgs {
         self.paths.iter().any(|path| path.as_os_str() == "-")
     }
 
+    /// Whether files are read.
+    pub(super) fn has_files(&self) -> bool {
+        !self.paths.is_empty()
+    }
+
     /// Reads the input.
     pub(super) async fn read(&self, wanted: Wanted<'_>) -> anyhow::Result<Input> {
         let kinds = cluster::kinds(self.config.legacy_tokens);
@@ -103,7 +108,7 @@ impl InputArgs {
             .map(|warning| format!("warning: {warning}"))
             .collect();
         let index = Arc::new(RwLock::new(Index::new(&[])));
-        if self.paths.is_empty() {
+        if !self.has_files() {
             let errors = self.live(&index, config, audiences, wanted, &kinds).await?;
             let complete = errors.is_empty();
             messages.extend(errors);
@@ -202,8 +207,8 @@ impl InputArgs {
     /// Reads files.
     fn files(&self, index: &mut Index, wanted: Wanted<'_>) -> files::Outcome {
         let default_namespace = match wanted.namespaces {
-            Namespaces::One(namespace) => namespace,
-            Namespaces::Current | Namespaces::All => "default",
+            Namespaces::One(namespace) => Some(namespace),
+            Namespaces::Current | Namespaces::All => None,
         };
         let progress = Progress::of("files");
         let wanted = files::Wanted {

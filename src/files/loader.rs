@@ -1,6 +1,7 @@
 //! Adds the objects of manifests to the index, one by one.
 
 mod finish;
+mod namespaces;
 
 use std::{
     collections::BTreeMap,
@@ -9,6 +10,7 @@ use std::{
     sync::Arc,
 };
 
+use self::namespaces::Guesses;
 use super::{
     Outcome, Wanted,
     cluster_role::ClusterRole,
@@ -33,6 +35,7 @@ pub(super) struct Loader<'a> {
     outcome: Outcome,
     templates: Templates,
     cluster_roles: BTreeMap<String, AggregatedRole>,
+    namespaces: Guesses,
     /// Whether an object that is already known is kept: the bootstrap objects replace none.
     keeps_known: bool,
     /// The file that is being read; `None` for standard input.
@@ -53,6 +56,7 @@ impl<'a> Loader<'a> {
             outcome: Outcome::default(),
             templates: Templates::default(),
             cluster_roles: BTreeMap::new(),
+            namespaces: Guesses::default(),
             keeps_known: false,
             file: None,
             explicit: false,
@@ -215,11 +219,12 @@ impl Loader<'_> {
         Index: Indexed<K>,
     {
         let mut wire: K::Wire = manifest.read()?;
-        self.place(wire.metadata_mut(), K::INPUT.is_namespaced());
+        let is_guessed = self.place(wire.metadata_mut(), K::INPUT.is_namespaced());
         let key = K::key(&wire);
         self.warn_rejected(K::INPUT, &key.name, wire.rejected());
         if !(self.keeps_known && self.index.contains::<K>(&key)) {
             if K::INPUT == InputKind::ServiceAccount {
+                self.namespaces.note(key.clone().into(), is_guessed);
                 self.check_exemption(&wire.metadata().annotations);
                 let account = Workload {
                     kind: K::INPUT.name().into(),
@@ -273,8 +278,8 @@ impl Loader<'_> {
     }
 
     /// Sets the namespace of an object: the default if it has none, none if it is cluster-scoped. An object
-    /// with a generated name gets the pattern of such names.
-    fn place(&mut self, metadata: &mut wire::Metadata, namespaced: bool) {
+    /// with a generated name gets the pattern of such names. Returns whether the namespace is a guess.
+    fn place(&mut self, metadata: &mut wire::Metadata, namespaced: bool) -> bool {
         if metadata.name.is_empty() {
             metadata.name = format!("{}*", metadata.generate_name);
         }
@@ -284,13 +289,16 @@ impl Loader<'_> {
         if !namespaced {
             metadata.namespace.clear();
         } else if metadata.namespace.is_empty() {
-            self.wanted.namespace.clone_into(&mut metadata.namespace);
+            let namespace = self.wanted.namespace.unwrap_or("default");
+            namespace.clone_into(&mut metadata.namespace);
+            return self.wanted.namespace.is_none();
         }
+        false
     }
 
     fn pod(&mut self, manifest: &Manifest<'_>) -> Result<(), String> {
         let mut wire: wire::Pod = manifest.read()?;
-        self.place(&mut wire.metadata, true);
+        let is_guessed = self.place(&mut wire.metadata, true);
         self.check_exemption(&wire.metadata.annotations);
         if !self.selects(&wire.metadata.labels) {
             return Ok(());
@@ -303,6 +311,7 @@ impl Loader<'_> {
             !wire.metadata.owner_references.is_empty() || !wire.metadata.uid.is_empty();
         let lasts = is_manifest && !is_created;
         self.note_place(workload.clone(), manifest, "Pod", lasts);
+        self.namespaces.note_pod(&key.namespace, &facts, is_guessed);
         if !is_manifest {
             self.templates.has_pods(workload);
         }
@@ -312,7 +321,7 @@ impl Loader<'_> {
 
     fn template(&mut self, head: &Head<'_>, manifest: &Manifest<'_>) -> Result<(), String> {
         let mut wire: wire::Templated = manifest.read()?;
-        self.place(&mut wire.metadata, true);
+        let is_guessed = self.place(&mut wire.metadata, true);
         let owner = wire.metadata.owner_references.iter();
         let owner = owner.filter(|_| matches!(head.kind.as_str(), "ReplicaSet" | "Job"));
         let owner = owner.into_iter().find(|owner| owner.controller);
@@ -330,6 +339,7 @@ impl Loader<'_> {
             let key = workload_key(&namespace, &workload);
             let config = self.index.config();
             let facts = facts::pod::template(metadata, spec, workload, config);
+            self.namespaces.note_pod(&namespace, &facts, is_guessed);
             match owner {
                 Some(_) => self.templates.created_by(key.clone(), facts),
                 None => self.templates.written(key.clone(), facts),

@@ -37,8 +37,8 @@ pub struct Outcome {
 
 /// What to read from files, and how.
 pub struct Wanted<'a> {
-    /// The namespace of objects that have none.
-    pub namespace: &'a str,
+    /// The namespace of objects that have none; without it they get `default`, and it is a guess.
+    pub namespace: Option<&'a str>,
     /// The pods and templates to read.
     pub pods: &'a LabelSelector,
     /// Called after each file.

@@ -88,7 +88,11 @@ impl Index {
             drivers,
             bindings,
             roles: self.known_roles,
-            gaps: self.gaps(),
+            gaps: self
+                .gaps()
+                .into_iter()
+                .chain(self.namespace_gap(account))
+                .collect(),
             audiences: &self.audiences,
             config: &self.config,
             today: self.today,

@@ -19,7 +19,7 @@ use std::{
 use jiff::civil::Date;
 
 pub use self::{accounts::Account, reports::ReportFacts};
-use self::{bindings::Subjects, secrets::SecretLinks, table::Table};
+use self::{bindings::Subjects, namespaces::Elsewhere, secrets::SecretLinks, table::Table};
 use crate::{
     facts::{
         ClusterRoleBindings, ClusterRoles, CsiDrivers, Kind, Namespaces, Pods, Reports,
@@ -101,6 +101,7 @@ pub struct Index {
     /// Every account that exists, that a pod names or that has a report.
     accounts: BTreeMap<ServiceAccountRef, Account>,
     namespace_names: HashSet<Arc<str>>,
+    elsewhere: Elsewhere,
     subjects: Subjects,
     bindings_of_role: HashMap<ObjectKey, BTreeSet<ObjectKey>>,
     secret_links: SecretLinks,
@@ -131,6 +132,7 @@ impl Index {
             reports: Table::default(),
             accounts: BTreeMap::new(),
             namespace_names: HashSet::new(),
+            elsewhere: Elsewhere::new(),
             subjects: Subjects::default(),
             bindings_of_role: HashMap::new(),
             secret_links: SecretLinks::default(),

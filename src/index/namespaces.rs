@@ -1,12 +1,59 @@
 //! Namespaces: nothing is written into one that is being deleted.
 
+use std::{
+    collections::{BTreeMap, HashMap},
+    sync::Arc,
+};
+
 use super::{Index, Indexed, Table};
 use crate::{
     facts::{Kind, Namespaces},
-    model::{NamespaceFacts, ObjectKey},
+    model::{Gap, NamespaceFacts, ObjectKey, ServiceAccountRef, Subject},
 };
 
+/// For accounts whose namespace is a guess: the namespaces in which bindings name an account like it.
+pub(super) type Elsewhere = HashMap<ServiceAccountRef, Box<[Arc<str>]>>;
+
 impl Index {
+    /// The accounts of the input, each with whether its namespace is a guess: what a binding grants to an account of
+    /// the same name in a namespace that the input does not have may be meant for it.
+    pub fn set_guessed_namespaces(&mut self, accounts: BTreeMap<ServiceAccountRef, bool>) {
+        let mut bound: HashMap<&Arc<str>, Vec<&ServiceAccountRef>> = HashMap::new();
+        for subject in self.subjects.keys() {
+            if let Subject::User(account) | Subject::ServiceAccount(account) = subject {
+                bound.entry(&account.name).or_default().push(account);
+            }
+        }
+        let elsewhere = |guessed: &ServiceAccountRef| -> Box<[Arc<str>]> {
+            let bound = bound.get(&guessed.name).into_iter().flatten();
+            let others = bound.filter(|bound| {
+                bound.namespace != guessed.namespace
+                    && !(accounts.contains_key(**bound) && self.exists(guessed))
+            });
+            let mut namespaces: Vec<_> = others.map(|bound| bound.namespace.clone()).collect();
+            namespaces.sort_unstable();
+            namespaces.dedup();
+            Box::from(namespaces)
+        };
+        let guessed = accounts.iter().filter(|(_, is_guessed)| **is_guessed);
+        let guessed = guessed.map(|(account, _)| (account.clone(), elsewhere(account)));
+        self.elsewhere = guessed
+            .filter(|(_, elsewhere)| !elsewhere.is_empty())
+            .collect();
+        self.mark_all();
+    }
+
+    /// Whether the input has the object of an account, or every cluster has it.
+    fn exists(&self, account: &ServiceAccountRef) -> bool {
+        *account.name == *"default" || self.service_account(account).is_some()
+    }
+
+    /// That the namespace of an account is a guess, where a binding may mean another one.
+    pub(super) fn namespace_gap(&self, account: &ServiceAccountRef) -> Option<Gap> {
+        let namespaces = self.elsewhere.get(account)?;
+        Some(Gap::NamespaceUnknown(namespaces.clone()))
+    }
+
     /// Whether a namespace is being deleted.
     #[must_use]
     pub fn is_terminating(&self, namespace: &str) -> bool {

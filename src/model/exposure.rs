@@ -1,6 +1,6 @@
 //! The answer: one [`Exposure`] for each ServiceAccount.
 
-use std::{collections::BTreeSet, fmt};
+use std::{collections::BTreeSet, fmt, sync::Arc};
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -337,6 +337,8 @@ pub enum Gap {
     RbacNotEnforced,
     /// Listing this kind is denied.
     Forbidden(InputKind),
+    /// The objects name no namespace, and bindings name an account of this name in these ones; sorted.
+    NamespaceUnknown(Box<[Arc<str>]>),
     /// A binding refers to a role that is not in the input.
     UnresolvedRole(RoleRef),
     /// It is not known whether the API server accepts this audience.
@@ -354,6 +356,7 @@ impl Gap {
         match self {
             Self::RbacNotEnforced => Reason::RbacNotEnforced,
             Self::Forbidden(_) => Reason::Forbidden,
+            Self::NamespaceUnknown(_) => Reason::NamespaceUnknown,
             Self::UnresolvedRole(_) => Reason::UnresolvedRole,
             Self::UnknownAudience(_) => Reason::UnknownAudience,
             Self::SuspectedSecret(_) => Reason::SuspectedLegacyToken,
@@ -370,6 +373,14 @@ impl fmt::Display for Gap {
             }
             Self::Forbidden(kind) => {
                 write!(f, "listing {0} is forbidden: grant `list` and `watch` on `{0}`", kind.plural())
+            }
+            Self::NamespaceUnknown(namespaces) => {
+                let flags: Vec<_> = namespaces.iter().map(|namespace| format!("`-n {namespace}`")).collect();
+                write!(
+                    f,
+                    "the objects name no namespace, and a binding names an account of this name in another one: scan again with {}",
+                    flags.join(" or ")
+                )
             }
             Self::UnresolvedRole(role) => write!(f, "{role} is not in the input: add it, or use `--with-cluster`"),
             Self::SuspectedSecret(secret) => write!(

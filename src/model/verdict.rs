@@ -111,6 +111,8 @@ pub enum Reason {
     RbacNotEnforced,
     /// Unknown: it is not known whether the API server accepts the audience of a token.
     UnknownAudience,
+    /// Unknown: the objects name no namespace, and a binding names an account of this name in another one.
+    NamespaceUnknown,
     /// Unknown: a binding refers to a role that is not in the input.
     UnresolvedRole,
     /// Unknown: a Secret seems to hold a legacy token of the account, and Secrets are not read.
@@ -124,7 +126,7 @@ pub enum Reason {
 
 impl Reason {
     /// Every reason, those of the worst verdict first.
-    pub const ALL: [Self; 20] = [
+    pub const ALL: [Self; 21] = [
         Self::NoPermissions,
         Self::AdmissionOnly,
         Self::LatentBinding,
@@ -136,6 +138,7 @@ impl Reason {
         Self::Forbidden,
         Self::RbacNotEnforced,
         Self::UnknownAudience,
+        Self::NamespaceUnknown,
         Self::UnresolvedRole,
         Self::SuspectedLegacyToken,
         Self::LimitExceeded,
@@ -161,6 +164,7 @@ impl Reason {
             Self::Forbidden
             | Self::RbacNotEnforced
             | Self::UnknownAudience
+            | Self::NamespaceUnknown
             | Self::UnresolvedRole
             | Self::SuspectedLegacyToken
             | Self::LimitExceeded => Verdict::Unknown,
@@ -207,6 +211,9 @@ impl Reason {
             Self::UnknownAudience => {
                 "Name the audiences that the API server accepts with `--api-audience`, or in the configuration: every other audience belongs to another system."
             }
+            Self::NamespaceUnknown => {
+                "Scan again with `-n` and the namespace that the files are applied to, or write it into the manifests."
+            }
             Self::UnresolvedRole => {
                 "Add the file of the role to the input, or use `--with-cluster`, which reads roles from the current cluster."
             }
@@ -247,6 +254,7 @@ impl Reason {
             Self::Forbidden => "Forbidden",
             Self::RbacNotEnforced => "RBACNotEnforced",
             Self::UnknownAudience => "UnknownAudience",
+            Self::NamespaceUnknown => "NamespaceUnknown",
             Self::UnresolvedRole => "UnresolvedRole",
             Self::SuspectedLegacyToken => "SuspectedLegacyToken",
             Self::LimitExceeded => "LimitExceeded",

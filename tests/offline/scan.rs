@@ -757,3 +757,156 @@ fn a_large_list_is_read_item_by_item() {
     let line = 2 + 1_234 * 14 + 15;
     assert!(error.contains(&format!("broken.yaml:{line}:")), "{error}");
 }
+
+/// A ServiceAccount and a Deployment of this name; `of` is added to their metadata.
+fn installed(name: &str, of: &str) -> String {
+    format!(
+        "apiVersion: v1\nkind: ServiceAccount\nmetadata: {{name: {name}{of}}}\n---\n\
+         apiVersion: apps/v1\nkind: Deployment\nmetadata: {{name: {name}{of}}}\n\
+         spec: {{template: {{spec: {{serviceAccountName: {name}, containers: [{{name: c, image: i}}]}}}}}}\n---\n"
+    )
+}
+
+/// A binding of a role with rules to this subject.
+fn bound_to(kind: &str, subject: &str) -> String {
+    format!(
+        "apiVersion: rbac.authorization.k8s.io/v1\nkind: {kind}\nmetadata: {{name: b}}\n\
+         roleRef: {{apiGroup: rbac.authorization.k8s.io, kind: ClusterRole, name: view}}\nsubjects: [{subject}]\n---\n"
+    )
+}
+
+#[test]
+fn a_namespace_that_no_object_names_is_not_guessed_where_a_binding_names_another() {
+    let account = "{kind: ServiceAccount, name: app, namespace: NS}";
+    let of_shop = account.replace("NS", "shop");
+    let of_shop = || bound_to("ClusterRoleBinding", &of_shop);
+    let user =
+        "{kind: User, apiGroup: rbac.authorization.k8s.io, name: 'system:serviceaccount:shop:app'}";
+    let here = installed("app", "");
+    let there = installed("app", ", namespace: shop");
+    let unbound = here.clone()
+        + &bound_to(
+            "ClusterRoleBinding",
+            "{kind: Group, apiGroup: rbac.authorization.k8s.io, name: x}",
+        );
+    let (unknown, unneeded) = ("Unknown/NamespaceUnknown", "Unneeded/NoPermissions");
+    let needed = "Needed/DirectGrant";
+    for (says, objects, args, expected) in [
+        (
+            "the binding means it",
+            here.clone() + &of_shop(),
+            vec![],
+            vec![("default/app", unknown)],
+        ),
+        (
+            "so does a RoleBinding",
+            here.clone() + &bound_to("RoleBinding", &account.replace("NS", "shop")),
+            vec![],
+            vec![("default/app", unknown)],
+        ),
+        (
+            "so does a username",
+            here.clone() + &bound_to("ClusterRoleBinding", user),
+            vec![],
+            vec![("default/app", unknown)],
+        ),
+        (
+            "a workload alone names none",
+            installed("app", "")
+                .split_once("---\n")
+                .unwrap()
+                .1
+                .to_owned()
+                + &of_shop(),
+            vec![],
+            vec![("default/app", unknown)],
+        ),
+        (
+            "the user names the namespace",
+            here.clone() + &of_shop(),
+            vec!["-n", "shop"],
+            vec![("shop/app", needed)],
+        ),
+        (
+            "the user names another",
+            here.clone() + &of_shop(),
+            vec!["-n", "default"],
+            vec![("default/app", unneeded)],
+        ),
+        (
+            "the objects name it",
+            installed("app", ", namespace: default") + &of_shop(),
+            vec![],
+            vec![("default/app", unneeded)],
+        ),
+        (
+            "the input has both",
+            here.clone() + &there + &of_shop(),
+            vec![],
+            vec![("default/app", unneeded), ("shop/app", needed)],
+        ),
+        (
+            "a binding grants here, too",
+            here.clone() + &of_shop() + &bound_to("RoleBinding", &account.replace("NS", "default")),
+            vec![],
+            vec![("default/app", needed)],
+        ),
+        (
+            "no binding names it",
+            unbound,
+            vec![],
+            vec![("default/app", unneeded)],
+        ),
+    ] {
+        let dir = folder(&[("all.yaml", &objects)]);
+        let (reports, _, error) = scan_files(&[dir.path()], &args);
+        let found: Vec<_> = reports
+            .iter()
+            .filter(|report| report["status"]["reason"] != "NoPods")
+            .map(|report| {
+                let word = |part: &str, field: &str| report[part][field].as_str().unwrap();
+                let account = format!(
+                    "{}/{}",
+                    word("metadata", "namespace"),
+                    word("metadata", "name")
+                );
+                (
+                    account,
+                    format!("{}/{}", word("status", "verdict"), word("status", "reason")),
+                )
+            })
+            .collect();
+        let found: Vec<_> = found
+            .iter()
+            .map(|(account, answer)| (&**account, &**answer))
+            .collect();
+        assert_eq!(found, expected, "{says}: {error}");
+        let unknown = reports
+            .iter()
+            .find(|report| report["status"]["verdict"] == "Unknown");
+        if let Some(report) = unknown {
+            let message = report["status"]["message"].as_str().unwrap();
+            assert!(
+                message.ends_with("scan again with `-n shop`"),
+                "{says}: {message}"
+            );
+            assert_eq!(report["status"]["remediation"], Value::Null, "{says}");
+            let (_, explained, _) = scan_explain(dir.path(), "default/app");
+            assert!(
+                explained.contains("NamespaceUnknown"),
+                "{says}: {explained}"
+            );
+        }
+    }
+}
+
+/// `explain` of an account in the files of a directory.
+fn scan_explain(dir: &Path, account: &str) -> (Option<i32>, String, String) {
+    let output = program(&["explain", account, dir.to_str().unwrap()], "");
+    let text = |bytes| String::from_utf8(bytes).unwrap();
+    (
+        output.status.code(),
+        text(output.stdout),
+        text(output.stderr),
+    )
+}

@@ -181,7 +181,7 @@ pub fn scan_files(paths: &[&Path], args: &[&str]) -> (Vec<Value>, i32, String) {
 /// Reads one file into an index, as `scan` does.
 pub fn load(file: &Path, index: &mut Index) -> files::Outcome {
     let wanted = files::Wanted {
-        namespace: "default",
+        namespace: None,
         pods: &LabelSelector::default(),
         progress: &|_, _| {},
     };

@@ -42,6 +42,8 @@ impl Loader<'_> {
         for (key, facts) in std::mem::take(&mut self.templates).without_pods() {
             self.index.apply::<Pods>(key, Arc::new(facts));
         }
+        let guesses = std::mem::take(&mut self.namespaces);
+        guesses.into_index(self.index);
         self.outcome
     }
 

@@ -16,7 +16,8 @@ use crate::{
     facts::exemption::day,
     model::{
         Config,
-        config::{ConsumerRule, ExemptionRule, GrantsElsewhere},
+        config::{ExemptionRule, GrantsElsewhere},
+        consumer::{ConsumerRule, Consumers},
     },
     text::{self, Malformed},
 };
@@ -85,7 +86,7 @@ type Entries<T> = Option<Vec<Spanned<T>>>;
 struct File {
     api_audiences: Entries<String>,
     exemptions: Entries<ExemptionEntry>,
-    known_consumers: Entries<ConsumerEntry>,
+    known_consumers: Entries<ConsumerRule>,
     default_permissions: Entries<default_permissions::Entry>,
     /// Names of built-in default permissions.
     disable: Entries<String>,
@@ -102,14 +103,6 @@ struct ExemptionEntry {
     namespace: Option<Spanned<String>>,
     name: Option<Spanned<String>>,
     labels: BTreeMap<Box<str>, Box<str>>,
-}
-
-#[derive(Default, Deserialize)]
-#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
-struct ConsumerEntry {
-    name: String,
-    annotations: Vec<Box<str>>,
-    variables: Vec<Box<str>>,
 }
 
 /// Parses a configuration, and returns it with the deprecated keys that it uses; empty text is an empty
@@ -130,7 +123,7 @@ fn parse(text: &str) -> Result<(Config, Vec<Malformed>), Vec<Malformed>> {
     let config = Config {
         api_audiences: read_each(file.api_audiences, &mut faults, audience),
         exemptions: read_each(file.exemptions, &mut faults, exemption),
-        known_consumers: read_each(file.known_consumers, &mut faults, consumer),
+        known_consumers: Consumers::new(read_each(file.known_consumers, &mut faults, consumer)),
         default_permissions: default_permissions::all(
             file.default_permissions,
             file.baseline,
@@ -274,19 +267,18 @@ fn pattern(written: Option<&Spanned<String>>, field: &str) -> Result<Pattern, Ma
     })
 }
 
-fn consumer(entry: &Spanned<ConsumerEntry>) -> Result<ConsumerRule, Malformed> {
+fn consumer(entry: &Spanned<ConsumerRule>) -> Result<ConsumerRule, Malformed> {
     let written = &entry.value;
     if written.name.trim().is_empty() {
         return Err(fault(entry, "the consumer has no `name`: add one"));
     }
-    if written.annotations.is_empty() && written.variables.is_empty() {
-        let message = "the consumer has no `annotations` and no `variables`: add those that its pods are recognised by";
+    if !written.recognises_something() {
+        let message = "the consumer has nothing that its pods are recognised by: add `annotations`, `labels`, `namespaceLabels`, `namespaceAnnotations`, `variables`, `words`, `commands` or `drivers`";
         return Err(fault(entry, message));
     }
     Ok(ConsumerRule {
         name: written.name.trim().into(),
-        annotations: written.annotations.clone(),
-        variables: written.variables.clone(),
+        ..written.clone()
     })
 }
 
@@ -340,7 +332,7 @@ mod tests {
         assert!(!rule.applies_to(&ServiceAccountRef::new("team", "runner"), &label));
         assert_eq!(rule.until.unwrap().to_string(), "2027-01-31");
         assert_eq!(config.api_audiences, ["api"]);
-        assert_eq!(&*config.known_consumers[0].name, "Sesame");
+        assert_eq!(&*config.known_consumers.all()[0].name, "Sesame");
         let [default] = &config.default_permissions[..] else {
             panic!("{:?}", config.default_permissions);
         };
@@ -426,7 +418,7 @@ mod tests {
                 "3: the exemption selects nothing: set `namespace`, `name` (of the ServiceAccount) or `labels` (of the pods); `\"*\"` selects all",
                 "6: `until` is not a valid date: use the format 2027-01-31: \"tomorrow\"",
                 "7: `name` is not a valid pattern: invalid range pattern: \"a[\"",
-                "9: the consumer has no `annotations` and no `variables`: add those that its pods are recognised by",
+                "9: the consumer has nothing that its pods are recognised by: add `annotations`, `labels`, `namespaceLabels`, `namespaceAnnotations`, `variables`, `words`, `commands` or `drivers`",
                 "10: the consumer has no `name`: add one",
                 "15: `disable` names no built-in default permissions: \"Nobody\": remove it, or use one of: OpenShift",
                 "12: the rule has no `apiGroups`: the core group is `\"\"`",

@@ -105,7 +105,7 @@
 //! | recreate | delete a pod so that its controller creates a new one, for example with `kubectl rollout restart` |
 //! | drift | automount is already disabled, and the running pod still has its token |
 //! | workload | the outermost owner of pods, for example a Deployment; in files, the object with the pod template |
-//! | consumer | a system that accepts the token as an identity without RBAC, such as Vault; *known* consumers are recognised by annotations and variables |
+//! | consumer | a system that accepts the token as an identity without RBAC, such as Vault; *known* consumers are recognised by labels, annotations, variables, commands and files |
 //! | binding | a RoleBinding or ClusterRoleBinding: it grants a role to its subjects |
 //! | grant | what one binding gives to an account: the rules of its role, and the subject that matched |
 //! | direct, inherited | granted to the account by name, or only through a group that it is in |
@@ -119,7 +119,8 @@
 //! | remediation | what to do about a finding, with ready patches |
 //! | exemption | a written reason why a token stays, which may end on a date |
 //! | gap | an input that the answer depends on and that is missing: it makes a verdict `Unknown` |
-//! | note | something to know about a workload that no verdict depends on |
+//! | note | something to know about an account or a workload that no verdict depends on |
+//! | custom kind | a kind that is not built into Kubernetes; an operator creates its pods |
 //! | manifest, dump | an object as a person wrote it; objects as `kubectl get` printed them |
 //! | facts | what this program keeps of an API object: the fields that an answer depends on |
 //! | dirty | said of an account whose answer may have changed and is computed again |
@@ -133,10 +134,10 @@
 //! | why is this account flagged? | [`assess`](mod@assess): the decision table; then [`rbac::resolve`] for permissions, [`token::carriers`](mod@token::carriers) for tokens |
 //! | what does a watch event touch? | [`index`]: one file for each kind |
 //! | a default permission of a distribution | `config/default_permissions.yaml` |
-//! | a known consumer | `facts/consumers.rs` |
+//! | a known consumer | `model/consumers.yaml`; how it is looked for: [`model::consumer`], `facts/consumers.rs` |
 //! | a verdict or a reason | [`model::verdict`], a row in [`assess`](mod@assess), a case in `tests/vectors` |
 //! | an output format | a file in [`output`], a variant in `cli/output.rs` |
-//! | a kind with a pod template | a row in [`model::workload`] |
+//! | a kind with a pod template | a row in [`model::workload`]; a custom kind: `files/custom/kinds.rs`, and `facts/owner.rs` for its live pods |
 //! | how often may it write, and what may a pod cost? | `controller/budget.rs`, `controller/pending.rs`; `facts/limit.rs` |
 //! | what does a failure of the API server do? | [`cluster::watch`], `tests/cluster/faults` |
 //! | a watched kind | [`facts`], a file in [`index`], [`cluster::KINDS`], `deploy/chart/templates/rbac.yaml` |

@@ -223,7 +223,7 @@ impl From<&model::Exemption> for Exemption {
 impl From<&model::exposure::Patch> for Patch {
     fn from(patch: &model::exposure::Patch) -> Self {
         Self {
-            api_version: patch.api_version.to_owned(),
+            api_version: patch.api_version.to_string(),
             kind: name(&patch.target.kind),
             name: name(&patch.target.name),
             type_: patch.kind().to_owned(),

@@ -357,7 +357,7 @@ pub struct Patch {
     pub kind: String,
     /// The name of the object.
     pub name: String,
-    /// The value for `kubectl patch --type`: merge, or strategic where the patch adds to lists.
+    /// The value for `kubectl patch --type`: merge, strategic where the patch adds to lists, or json for the items of lists in custom kinds.
     #[serde(rename = "type")]
     pub type_: String,
     /// The patch as JSON.

@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use crate::model::{
     Exposure, Reason,
     exemption::ExemptionState,
+    note::AccountNote,
     rbac::{Caveat, Effect, Grant},
 };
 
@@ -140,7 +141,7 @@ fn verdict(exposure: &Exposure) -> String {
         Reason::ServiceAccountMissing => format!(
             "{carry} a token that the API server rejects (401 Unauthorized): the ServiceAccount does not exist"
         ),
-        Reason::NoPods => "no pod runs as this account".to_owned(),
+        Reason::NoPods => no_pods(exposure),
         Reason::Exemption => exempted(exposure, &carry),
         Reason::Forbidden
         | Reason::RbacNotEnforced
@@ -160,9 +161,21 @@ fn missing(exposure: &Exposure) -> String {
     missing.join("; ")
 }
 
+/// That no pod runs as the account, as far as is known.
+fn no_pods(exposure: &Exposure) -> String {
+    let is_named = |note: &&AccountNote| matches!(note, AccountNote::NamedBy(_));
+    let named = exposure.notes.iter().find(is_named);
+    named.map_or_else(
+        || "no pod runs as this account".to_owned(),
+        |note| format!("no pod that was read runs as this account; {note}"),
+    )
+}
+
 /// Why grants of other namespaces ask for a look.
 fn elsewhere(exposure: &Exposure, carry: &str) -> String {
-    let notes: Vec<_> = exposure.notes.iter().map(ToString::to_string).collect();
+    let is_elsewhere = |note: &&AccountNote| matches!(note, AccountNote::GrantedElsewhereOnly(_));
+    let notes = exposure.notes.iter().filter(is_elsewhere);
+    let notes: Vec<_> = notes.map(ToString::to_string).collect();
     let notes = notes.join("; ");
     format!("{carry} a token, and {notes}: check whether the workload works there")
 }

@@ -1,8 +1,10 @@
 //! Why is this account flagged? The decision table: what its pods carry, times what RBAC grants it.
 
+mod configs;
 mod exemption;
 mod message;
 mod remediation;
+mod workloads;
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -10,15 +12,15 @@ use jiff::civil::Date;
 
 use crate::{
     model::{
-        ApiAudiences, Carrier, Config, CsiDriverFacts, Exemption, Explanation, Exposure, Gap,
-        InputKind, KnownRoles, Level, Note, Permissions, PodFacts, Reach, Reason, Scope,
-        ServiceAccountFacts, ServiceAccountRef, TokenSource, Verdict, Workload, WorkloadExposure,
-        exposure::AccountNote,
-        pod::Origin,
+        ApiAudiences, Carrier, Config, CsiDriverFacts, Explanation, Exposure, Gap, InputKind,
+        KnownRoles, Level, Permissions, PodFacts, Reach, Reason, Scope, ServiceAccountFacts,
+        ServiceAccountRef, TokenSource, Verdict, Workload, WorkloadExposure,
+        note::AccountNote,
+        pod::{ConfigFacts, ConfigReference},
         rbac::{Effect, Grant},
     },
     rbac::{self, BoundRole},
-    token::{self, Bearer, legacy::Holding},
+    token::{Bearer, legacy::Holding},
 };
 
 /// Everything that the answer for one account is computed from.
@@ -37,8 +39,14 @@ pub struct Evidence<'a> {
     pub secrets: BTreeMap<&'a str, Holding>,
     /// The CSI drivers of these pods that are known.
     pub drivers: BTreeMap<&'a str, &'a CsiDriverFacts>,
+    /// The ConfigMaps and Secrets of these pods that were read.
+    pub configs: BTreeMap<&'a ConfigReference, &'a ConfigFacts>,
+    /// The systems whose clients are added to the pods of its namespace.
+    pub namespace_consumers: &'a [Box<str>],
     /// The bindings that may reach it, including those of `system:authenticated`.
     pub bindings: Vec<BoundRole<'a>>,
+    /// The objects of custom kinds that name the account, of which it is not known which pods they stand for; in order.
+    pub naming: Vec<&'a Workload>,
     /// Whether all roles are known.
     pub roles: KnownRoles,
     /// What could not be read.
@@ -85,10 +93,14 @@ pub fn assess(evidence: &Evidence<'_>) -> Exposure {
         &evidence.config.default_permissions,
     );
     let mut gaps = gaps(evidence, &permissions);
-    let notes = notes(evidence, &permissions);
-    let elsewhere = !notes.is_empty() && evidence.config.grants_elsewhere.is_reviewed;
+    let notes: Vec<_> = granted_elsewhere(evidence, &permissions)
+        .into_iter()
+        .chain(named_by(evidence))
+        .collect();
+    let is_elsewhere = |note: &AccountNote| matches!(note, AccountNote::GrantedElsewhereOnly(_));
+    let elsewhere = evidence.config.grants_elsewhere.is_reviewed && notes.iter().any(is_elsewhere);
     let need = need(&permissions, &gaps, elsewhere);
-    let workloads = workloads(evidence, need);
+    let workloads = workloads::workloads(evidence, need);
     gaps.extend(carrier_gaps(&workloads));
     let exceeded = evidence
         .pods
@@ -203,7 +215,7 @@ fn need(permissions: &Permissions, gaps: &BTreeSet<Gap>, elsewhere: bool) -> Nee
 }
 
 /// Whether all that is granted to the account by name is granted in other namespaces, which are not trusted.
-fn notes(evidence: &Evidence<'_>, permissions: &Permissions) -> Vec<AccountNote> {
+fn granted_elsewhere(evidence: &Evidence<'_>, permissions: &Permissions) -> Option<AccountNote> {
     let trusted = &evidence.config.grants_elsewhere.trusted;
     let is_elsewhere = |grant: &Grant| match &grant.scope {
         Scope::Cluster => false,
@@ -215,10 +227,20 @@ fn notes(evidence: &Evidence<'_>, permissions: &Permissions) -> Vec<AccountNote>
     let grants = permissions.grants.iter();
     let direct = grants.filter(|grant| grant.effect == Effect::Grants && !grant.via.is_group());
     if permissions.level != Level::Direct || !direct.clone().all(is_elsewhere) {
-        return Vec::new();
+        return None;
     }
     let bindings = direct.map(|grant| (grant.binding.clone(), grant.role_ref.clone()));
-    vec![AccountNote::GrantedElsewhereOnly(bindings.collect())]
+    Some(AccountNote::GrantedElsewhereOnly(bindings.collect()))
+}
+
+/// Which objects of custom kinds name the account.
+fn named_by(evidence: &Evidence<'_>) -> Option<AccountNote> {
+    let naming: Vec<_> = evidence
+        .naming
+        .iter()
+        .map(|object| (*object).clone())
+        .collect();
+    (!naming.is_empty()).then_some(AccountNote::NamedBy(naming))
 }
 
 /// What could not be read, and roles that are not in the input.
@@ -286,78 +308,6 @@ fn judge(carriers: &[Carrier], need: Need, known_consumer: bool) -> (Verdict, Re
         .into_iter()
         .map(decide)
         .fold(decide(strongest), Ord::min)
-}
-
-/// The pods of one workload, merged.
-#[derive(Default)]
-struct Merged {
-    pods: u32,
-    carriers: BTreeSet<Carrier>,
-    consumers: BTreeSet<Box<str>>,
-    notes: BTreeSet<Note>,
-    /// The exemption of each shape of its pods.
-    exemptions: Vec<Option<Exemption>>,
-    /// The API server rejects the token of one of its pods: the account does not exist.
-    is_dead: bool,
-    /// More has to be known of one of its pods than is kept.
-    is_exceeded: bool,
-}
-
-/// The workloads of the account, worst first: the pods of each merged into one.
-fn workloads(evidence: &Evidence<'_>, need: Need) -> Vec<WorkloadExposure> {
-    let bearer = evidence.bearer();
-    let mut merged: BTreeMap<&Workload, Merged> = BTreeMap::new();
-    for (pod, count) in &evidence.pods {
-        let carriers = token::carriers(pod, &bearer);
-        let workload = merged.entry(&pod.workload).or_default();
-        workload.pods += count;
-        workload.exemptions.push(exemption::of(evidence, pod));
-        workload.is_dead |= evidence.is_missing && pod.origin == Origin::Live;
-        workload.is_exceeded |= exceeded(evidence, pod).is_some();
-        workload.notes.extend(token::notes(pod, &bearer, &carriers));
-        workload.consumers.extend(pod.consumers.iter().cloned());
-        let drivers = carriers.iter().filter(|carrier| {
-            carrier.source == TokenSource::CsiDriver && carrier.reach != Reach::External
-        });
-        workload
-            .consumers
-            .extend(drivers.map(|carrier| carrier.provider.clone()));
-        workload.carriers.extend(carriers);
-    }
-    let forbidden = lists_are_forbidden(&evidence.gaps);
-    let exposure = |(workload, merged): (&Workload, Merged)| {
-        let carriers: Vec<_> = merged.carriers.into_iter().collect();
-        let exemption = exemption::of_all(merged.exemptions);
-        let is_exempted = exemption.as_ref().is_some_and(Exemption::is_active);
-        let (verdict, reason) = if forbidden {
-            (Verdict::Unknown, Reason::Forbidden)
-        } else if merged.is_dead {
-            (Verdict::NoToken, Reason::ServiceAccountMissing)
-        } else {
-            let judged = judge(&carriers, need, !merged.consumers.is_empty());
-            let limit = (Verdict::Unknown, Reason::LimitExceeded);
-            let limit = merged.is_exceeded.then_some(limit);
-            match limit.map_or(judged, |limit| judged.min(limit)) {
-                (verdict, _) if verdict.is_finding() && is_exempted => {
-                    (Verdict::Exempted, Reason::Exemption)
-                }
-                judged => judged,
-            }
-        };
-        WorkloadExposure {
-            verdict,
-            reason,
-            workload: workload.clone(),
-            pods: merged.pods,
-            carriers,
-            consumers: merged.consumers.into_iter().collect(),
-            exemption,
-            notes: merged.notes.into_iter().collect(),
-        }
-    };
-    let mut workloads: Vec<_> = merged.into_iter().map(exposure).collect();
-    workloads.sort_unstable();
-    workloads
 }
 
 /// The worst verdict of the workloads; without workloads there is nothing to remove, unless pods could

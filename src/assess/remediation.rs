@@ -1,16 +1,21 @@
 //! What to do about a finding: the smallest change that removes the token.
 
+mod custom;
+
 use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::{Value, json};
 
-use super::Evidence;
+use super::{Evidence, configs};
 use crate::model::{
     Carrier, PodFacts, Reason, Remediation, TokenSource, Verdict, WorkloadExposure,
-    exposure::Patch,
-    pod::{ContainerKind, Origin, TOKEN_MOUNT_PATH},
-    workload::{PodKind, Workload, pod_spec_path},
+    exposure::{Patch, PatchType},
+    pod::{ContainerKind, Origin, TOKEN_MOUNT_PATH, WITHHELD_AUDIENCE},
+    workload::{PodKind, Workload},
 };
+
+/// Where most custom kinds have their pod spec.
+const USUAL: &str = "/spec/template/spec";
 
 /// What to do about a finding; `None` where there is nothing to do, or it is not known.
 pub(super) fn remediation(
@@ -54,12 +59,21 @@ pub(super) fn remediation(
             "automount is already disabled: recreate the pods to remove the token".to_owned(),
         );
     }
+    let patches = patches(evidence, &automounted);
+    let left = custom::left_to_operators(&automounted, &patches);
+    let starts_client = evidence.pods.iter().any(|(pod, _)| pod.starts_client);
+    let client = if starts_client {
+        "; a Kubernetes client opens the token when it starts and may not start without the file: first replace it by \
+         one that the API server rejects, as the patch does, then remove that too"
+    } else {
+        ""
+    };
     Some(Remediation {
         summary: format!(
             "{condition}set automountServiceAccountToken: false and recreate the pods; where a container \
-             reads ca.crt or namespace, mount a projected volume without the token instead"
+             reads ca.crt or namespace, mount a projected volume without the token instead{client}{left}"
         ),
-        patches: patches(evidence, &automounted),
+        patches,
     })
 }
 
@@ -88,27 +102,14 @@ fn patches(evidence: &Evidence<'_>, automounted: &[&WorkloadExposure]) -> Vec<Pa
     let mut patches = Vec::new();
     for workload in free {
         let pods = pods_of.remove(&workload.workload).unwrap_or_default();
-        let reads_files = pods.iter().any(|pod| pod.reads_files);
+        let kept = kept(evidence, &pods);
+        let reads_files = kept != Kept::Nothing;
         let overrides = pods.iter().any(|pod| pod.automount == Some(true));
-        let in_manifest = pods.iter().all(|pod| pod.origin == Origin::Template);
-        let kind = &workload.workload.kind;
-        let api_version = api_version_of(kind, in_manifest);
-        account_is_safe &= !reads_files || api_version.is_some();
+        let patch = own_patch(workload, &pods, kept);
+        account_is_safe &= !reads_files || patch.is_some();
         follow_account |= !overrides && !reads_files;
-        let Some(api_version) = api_version else {
-            continue;
-        };
-        let spec = spec_without_token(workload, &pods, reads_files);
-        let patch = Patch {
-            target: workload.workload.clone(),
-            api_version,
-            strategic: reads_files,
-            patch: pod_spec_path(kind)
-                .iter()
-                .rev()
-                .fold(spec, |inner, field| json!({ *field: inner })),
-        };
-        patches.push((overrides || reads_files, patch));
+        let needs_own = overrides || reads_files;
+        patches.extend(patch.map(|patch| (needs_own, patch)));
     }
     let by_account = account_is_safe && follow_account;
     let needed = patches
@@ -119,8 +120,8 @@ fn patches(evidence: &Evidence<'_>, automounted: &[&WorkloadExposure]) -> Vec<Pa
             kind: "ServiceAccount".into(),
             name: (&*evidence.account.name).into(),
         },
-        api_version: "v1",
-        strategic: false,
+        api_version: "v1".into(),
+        type_: PatchType::Merge,
         patch: json!({ "automountServiceAccountToken": false }),
     });
     let mut patches: Vec<_> = account
@@ -131,18 +132,43 @@ fn patches(evidence: &Evidence<'_>, automounted: &[&WorkloadExposure]) -> Vec<Pa
     patches
 }
 
+/// What takes the place of the token where admission mounts it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Kept {
+    Nothing,
+    /// `ca.crt` and `namespace`, which containers read.
+    Files,
+    /// These, and a token that no API server accepts: clients open it when they start.
+    UselessToken,
+}
+
+fn kept(evidence: &Evidence<'_>, pods: &[&PodFacts]) -> Kept {
+    if pods.iter().any(|pod| pod.starts_client) {
+        Kept::UselessToken
+    } else if pods.iter().any(|pod| configs::reads_files(evidence, pod)) {
+        Kept::Files
+    } else {
+        Kept::Nothing
+    }
+}
+
 /// The part of a pod spec that disables automount. Where files beside the token are read, a volume that
 /// has only those takes its place; a mount at exactly that path keeps admission from adding its own.
-fn spec_without_token(workload: &WorkloadExposure, pods: &[&PodFacts], reads_files: bool) -> Value {
+fn spec_without_token(workload: &WorkloadExposure, pods: &[&PodFacts], kept: Kept) -> Value {
     const VOLUME: &str = "service-account-files";
     let mut spec = json!({ "automountServiceAccountToken": false });
-    if !reads_files {
-        return spec;
+    let useless =
+        json!({ "serviceAccountToken": { "audience": WITHHELD_AUDIENCE, "path": "token" } });
+    let mut sources = vec![
+        json!({ "configMap": { "name": "kube-root-ca.crt", "items": [{ "key": "ca.crt", "path": "ca.crt" }] } }),
+        json!({ "downwardAPI": { "items": [{ "path": "namespace", "fieldRef": { "fieldPath": "metadata.namespace" } }] } }),
+    ];
+    match kept {
+        Kept::Nothing => return spec,
+        Kept::Files => {}
+        Kept::UselessToken => sources.push(useless),
     }
-    spec["volumes"] = json!([{ "name": VOLUME, "projected": { "sources": [
-        { "configMap": { "name": "kube-root-ca.crt", "items": [{ "key": "ca.crt", "path": "ca.crt" }] } },
-        { "downwardAPI": { "items": [{ "path": "namespace", "fieldRef": { "fieldPath": "metadata.namespace" } }] } },
-    ] } }]);
+    spec["volumes"] = json!([{ "name": VOLUME, "projected": { "sources": sources } }]);
     let seeing: BTreeSet<_> = automounts(workload)
         .flat_map(|carrier| &carrier.containers)
         .collect();
@@ -164,12 +190,47 @@ fn spec_without_token(workload: &WorkloadExposure, pods: &[&PodFacts], reads_fil
     spec
 }
 
-/// The `apiVersion` of a kind whose pod template can be changed; `None` where it cannot be changed
-/// in place (a Pod, a Job) or is not known (a custom kind). In a manifest it can always be changed:
-/// custom kinds are only read there if they have a template.
-fn api_version_of(kind: &str, in_manifest: bool) -> Option<&'static str> {
-    match PodKind::named(kind) {
-        Some(kind) => (in_manifest || kind.is_mutable).then_some(kind.api_version),
-        None => in_manifest.then_some(""),
+/// The patch of a workload itself; `None` where it cannot be changed in place (a Pod, a Job), or only its operator
+/// knows how.
+fn own_patch(workload: &WorkloadExposure, pods: &[&PodFacts], kept: Kept) -> Option<Patch> {
+    let reads_files = kept != Kept::Nothing;
+    let target = &workload.workload;
+    let templates: BTreeSet<_> = pods
+        .iter()
+        .filter_map(|pod| pod.template.as_deref())
+        .collect();
+    if let Some(first) = templates.first() {
+        let places: BTreeSet<_> = templates
+            .iter()
+            .map(|template| &*template.automount)
+            .collect();
+        let (type_, patch) = custom::patch(&places, || spec_without_token(workload, pods, kept))?;
+        // Its lists of containers and volumes cannot be merged by name.
+        let is_plain = type_ == PatchType::Merge && *places.first()? == USUAL;
+        let type_ = match (reads_files, is_plain) {
+            (false, _) => type_,
+            (true, true) => PatchType::Strategic,
+            (true, false) => return None,
+        };
+        return Some(Patch {
+            target: target.clone(),
+            api_version: first.api_version.clone(),
+            type_,
+            patch,
+        });
     }
+    let kind = PodKind::named(&target.kind)?;
+    let in_manifest = pods.iter().all(|pod| pod.origin == Origin::Template);
+    let fields = kind.pod_spec.iter().rev();
+    let spec = spec_without_token(workload, pods, kept);
+    (in_manifest || kind.is_mutable).then(|| Patch {
+        target: target.clone(),
+        api_version: kind.api_version.into(),
+        type_: if reads_files {
+            PatchType::Strategic
+        } else {
+            PatchType::Merge
+        },
+        patch: fields.fold(spec, |inner, field| json!({ *field: inner })),
+    })
 }

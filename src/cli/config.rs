@@ -9,7 +9,7 @@ use super::{
     today,
 };
 use crate::{
-    cluster::watch::Feed,
+    cluster::{OptIns, watch::Feed},
     config::{self, ConfigFile, Faults},
     index::SharedIndex,
     model::{ApiAudiences, Config},
@@ -27,13 +27,23 @@ pub(super) struct ConfigArgs {
     /// YAML file: exemptions, consumers, default permissions and audiences
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
-    /// Find Secrets that hold tokens which never expire; needs permission to list Secrets, which also
-    /// allows reading them
+    /// Find tokens that never expire; needs to list Secrets, which also allows reading them
     #[arg(long)]
-    pub(super) legacy_tokens: bool,
+    legacy_tokens: bool,
+    /// Recognise systems that ConfigMaps configure; needs permission to list ConfigMaps
+    #[arg(long)]
+    config_maps: bool,
 }
 
 impl ConfigArgs {
+    /// What is read beside the usual kinds.
+    pub(super) fn opt_ins(&self) -> OptIns {
+        OptIns {
+            legacy_tokens: self.legacy_tokens,
+            config_maps: self.config_maps,
+        }
+    }
+
     /// Reads the file, and logs its warnings; the configuration is empty without a file.
     pub(super) fn read(&self) -> Result<Config, Faults> {
         let file = self.file()?;

@@ -19,7 +19,7 @@ use super::{
 use crate::{
     api::TokenExposureReport,
     client::{Backoff, within},
-    cluster::{self, watch},
+    cluster::{self, OptIns, watch},
     controller::{
         self,
         budget::{Budget, Rates},
@@ -77,7 +77,7 @@ pub(super) struct Args {
     /// Write a Kubernetes event to a ServiceAccount when its verdict changes
     #[arg(long)]
     events: bool,
-    /// The format of logs; RUST_LOG sets their level
+    /// Format of logs; RUST_LOG sets their level
     #[arg(long, value_name = "FORMAT", value_enum, default_value_t)]
     log_format: LogFormat,
 }
@@ -89,7 +89,7 @@ pub(super) async fn run(args: Args) -> anyhow::Result<ExitCode> {
     let cluster = args.cluster.connect().await?;
     let config = args.config.read()?;
     let audiences = args.config.audiences(&config);
-    let index = empty_index(args.config.legacy_tokens, config);
+    let index = empty_index(args.config.opt_ins(), config);
     let log = LogLimiter::default();
     let mut election = args.leader_elect.then(|| election(&cluster, &log));
     let leadership = election
@@ -176,7 +176,7 @@ async fn operate(
         () = stop.clone() => return Ok(()),
     };
     let options = watch::Options {
-        legacy_tokens: args.config.legacy_tokens,
+        opt_ins: args.config.opt_ins(),
         forbidden_after: args.forbidden_after,
     };
     let feed = watch::Feed::new(index.clone(), context.log.clone());
@@ -229,8 +229,8 @@ fn asked_to_stop() -> io::Result<impl Future<Output = ()>> {
 }
 
 /// An index that is settled once every watched kind was read.
-fn empty_index(legacy_tokens: bool, config: Config) -> SharedIndex {
-    let mut kinds = cluster::kinds(legacy_tokens);
+fn empty_index(opt_ins: OptIns, config: Config) -> SharedIndex {
+    let mut kinds = cluster::kinds(opt_ins);
     kinds.push(InputKind::TokenExposureReport);
     let mut index = Index::new(&kinds);
     index.set_config(config);

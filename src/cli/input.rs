@@ -100,7 +100,7 @@ impl InputArgs {
 
     /// Reads the input.
     pub(super) async fn read(&self, wanted: Wanted<'_>) -> anyhow::Result<Input> {
-        let kinds = cluster::kinds(self.config.legacy_tokens);
+        let kinds = cluster::kinds(self.config.opt_ins());
         let ConfigFile { config, warnings } = self.config.file()?;
         let audiences = self.config.audiences(&config);
         let mut messages: Vec<_> = warnings

@@ -9,7 +9,7 @@ use kube::{
 };
 
 use super::{
-    Progress, each_kind, missing_rule,
+    OptIns, Progress, each_kind, missing_rule,
     object::{Object, field_selector},
 };
 use crate::{
@@ -88,7 +88,7 @@ pub fn messages(errors: &[Error]) -> Vec<String> {
 pub struct Wanted<'a> {
     /// Which of the kinds.
     pub kinds: &'a [InputKind],
-    /// The namespace of Pods, ServiceAccounts and Secrets; bindings of every namespace can grant them
+    /// The namespace of Pods, ServiceAccounts, ConfigMaps and Secrets; bindings of every namespace can grant them
     /// something.
     pub namespace: Option<&'a str>,
     /// Which pods.
@@ -104,8 +104,11 @@ pub async fn list_all(
     wanted: &Wanted<'_>,
     progress: Progress<'_>,
 ) -> Vec<Error> {
-    let legacy_tokens = wanted.kinds.contains(&InputKind::Secret);
-    each_kind!(legacy_tokens, list(connection, index, wanted, progress))
+    let opt_ins = OptIns {
+        legacy_tokens: wanted.kinds.contains(&InputKind::Secret),
+        config_maps: wanted.kinds.contains(&InputKind::ConfigMap),
+    };
+    each_kind!(opt_ins, list(connection, index, wanted, progress))
         .await
         .into_iter()
         .filter_map(Result::err)
@@ -131,7 +134,10 @@ where
         Some(namespace)
             if matches!(
                 kind,
-                InputKind::Pod | InputKind::ServiceAccount | InputKind::Secret
+                InputKind::Pod
+                    | InputKind::ServiceAccount
+                    | InputKind::ConfigMap
+                    | InputKind::Secret
             ) =>
         {
             Api::namespaced_with(connection.client.clone(), namespace, &())

@@ -26,12 +26,12 @@ use tokio::{
 use self::failure::{Denial, Failure};
 pub use self::feed::Feed;
 use super::{
-    each_kind, list,
+    OptIns, each_kind, list,
     object::{Object, field_selector},
 };
 use crate::{
     client::{Backoff, Connection, uptime, within},
-    facts::{Kind, Namespaces, Reports},
+    facts::{Kind, Reports},
     index::{Index, Indexed},
     model::InputKind,
 };
@@ -58,8 +58,8 @@ const INITIAL_EVENTS_END: &str = "k8s.io/initial-events-end";
 /// How objects are watched.
 #[derive(Clone, Copy, Debug)]
 pub struct Options {
-    /// Whether Secrets are watched too.
-    pub legacy_tokens: bool,
+    /// What is watched beside [`KINDS`](super::KINDS).
+    pub opt_ins: OptIns,
     /// How long the API server must deny a kind until it counts as denied: an API server that starts denies
     /// everything until it has read its own RBAC objects.
     pub forbidden_after: Duration,
@@ -67,9 +67,8 @@ pub struct Options {
 
 /// Watches every kind of [`kinds`](super::kinds), and our own reports, until it is dropped.
 pub async fn watch_all(connection: &Connection, feed: &Feed, options: Options) {
-    futures::future::join3(
-        each_kind!(options.legacy_tokens, watch(connection, feed, options)),
-        watch::<Namespaces>(connection, feed, options),
+    futures::future::join(
+        each_kind!(options.opt_ins, watch(connection, feed, options)),
         watch::<Reports>(connection, feed, options),
     )
     .await;

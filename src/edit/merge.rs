@@ -2,9 +2,12 @@
 
 use std::ops::Range;
 
-use serde_json::{Map, Value};
+use serde_json::{Map, Value, json};
 
-use crate::files::outline::{Content, Key, Node, Style};
+use crate::files::{
+    outline::{Content, Key, Node, Style},
+    places,
+};
 
 /// A range of a text, and its replacement.
 pub(super) type Edit = (Range<usize>, String);
@@ -26,7 +29,16 @@ pub(super) fn edits(
         newline,
         edits: Vec::new(),
     };
-    editor.change(None, object, patch)?;
+    match operations(patch) {
+        None => editor.change(None, object, patch)?,
+        Some(operations) => {
+            for (place, change) in operations {
+                let part = places::part(object, &place);
+                let part = part.ok_or_else(|| format!("the object has no `{place}`"))?;
+                editor.change(None, part, &change)?;
+            }
+        }
+    }
     let moved = |(range, new): Edit| (range.start + base..range.end + base, new);
     Ok(editor.edits.into_iter().map(moved).collect())
 }
@@ -44,8 +56,32 @@ pub(super) fn apply(text: &str, mut edits: Vec<Edit>) -> String {
     changed + &text[copied..]
 }
 
+/// The operations of a JSON patch, each as the pointer of a part and the merge patch for it; `None` for any other patch.
+fn operations(patch: &Value) -> Option<Vec<(String, Value)>> {
+    let operations = patch.as_array()?.iter();
+    let operation = |operation: &Value| {
+        let (place, field) = operation["path"].as_str()?.rsplit_once('/')?;
+        Some((place.to_owned(), json!({ field: operation["value"] })))
+    };
+    Some(operations.filter_map(operation).collect())
+}
+
 /// Applies a patch to an object; the edits of its text must have the same result.
-pub(super) fn merge(value: &mut Value, patch: &Value, name: &str) {
+pub(super) fn apply_to(object: &mut Value, patch: &Value) {
+    match operations(patch) {
+        None => merge(object, patch, ""),
+        Some(operations) => {
+            for (place, change) in operations {
+                if let Some(part) = object.pointer_mut(&place) {
+                    merge(part, &change, "");
+                }
+            }
+        }
+    }
+}
+
+/// Applies a merge patch to a value.
+fn merge(value: &mut Value, patch: &Value, name: &str) {
     match (value, patch) {
         (Value::Object(fields), Value::Object(changes)) => {
             for (name, change) in changes {

@@ -210,7 +210,7 @@ fn contains_exactly(
     let as_expected = |(line, mut expected): (usize, Value)| {
         for (items, patch) in patches.get(&line).into_iter().flatten() {
             match item(&mut expected, items) {
-                Some(object) => merge::merge(object, patch, ""),
+                Some(object) => merge::apply_to(object, patch),
                 None => return false,
             }
         }

@@ -1,255 +1,225 @@
 //! Who else may use a pod's token? Systems that accept the token of a pod as its identity leave no trace
 //! in RBAC, and neither does a client that only uses the default permissions. They are recognised by
-//! the annotations, variables, commands and CSI volumes of the pod.
+//! labels, annotations, variables, commands, files and CSI volumes, as [`Consumers`] says.
 
-use super::wire::{Annotations, Container, PodSpec, Word};
-use crate::model::{config::ConsumerRule, pod::TOKEN_MOUNT_PATH};
+use std::collections::BTreeSet;
 
-/// Which value an annotation must have to count.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Says {
-    Anything,
-    Yes,
-}
+use super::{
+    pod::all_containers,
+    wire::{Container, Metadata, PodSpec, Word},
+};
+use crate::model::{
+    Config,
+    consumer::{ConsumerRule, Consumers, Named, Says, UsedToken, bare, runs},
+};
 
-/// Annotations that make a webhook add a client, and the system that it logs in to with the pod's
-/// token.
-const ANNOTATIONS: [(&str, Says, &str); 14] = [
-    // hashicorp/vault-k8s: agent-inject/agent/annotations.go
-    ("vault.hashicorp.com/agent-inject", Says::Yes, "Vault"),
-    // openbao/openbao-k8s: agent-inject/agent/annotations.go
-    ("openbao.openbao.org/agent-inject", Says::Yes, "OpenBao"),
-    // bank-vaults/vault-secrets-webhook: pkg/common/common.go
-    (
-        "vault.security.banzaicloud.io/vault-addr",
-        Says::Anything,
-        "Vault",
-    ),
-    (
-        "vault.security.banzaicloud.io/vault-role",
-        Says::Anything,
-        "Vault",
-    ),
-    // bank-vaults/secrets-webhook: pkg/common/common.go
-    (
-        "secrets-webhook.security.bank-vaults.io/vault-addr",
-        Says::Anything,
-        "Vault",
-    ),
-    (
-        "secrets-webhook.security.bank-vaults.io/vault-role",
-        Says::Anything,
-        "Vault",
-    ),
-    (
-        "secrets-webhook.security.bank-vaults.io/bao-addr",
-        Says::Anything,
-        "OpenBao",
-    ),
-    // ot-container-kit/k8s-vault-webhook: guide/annotations
-    ("vault.opstree.secret.manager/enabled", Says::Yes, "Vault"),
-    // hashicorp/consul-k8s: control-plane/connect-inject/constants/annotations_and_labels.go
-    ("consul.hashicorp.com/connect-inject", Says::Yes, "Consul"),
-    (
-        "consul.hashicorp.com/gateway-kind",
-        Says::Anything,
-        "Consul",
-    ),
-    // Infisical/infisical-agent-injector: pkg/util/constants.go
-    ("org.infisical.com/inject", Says::Yes, "Infisical"),
-    // docs.akeyless.io/docs/kubernetes-auth
-    ("akeyless/enabled", Says::Yes, "Akeyless"),
-    // cyberark/secrets-provider-for-k8s
-    ("conjur.org/authn-identity", Says::Anything, "Conjur"),
-    ("conjur.org/inject", Says::Yes, "Conjur"),
+/// Who uses the token where the pod's own commands or variables name its file.
+const ITSELF: &str = "its own command line";
+/// Who uses it where a file of its configuration does.
+const ITS_CONFIGURATION: &str = "its own configuration";
+/// The directory in which admission mounts the token, without the parts that may be spelled otherwise.
+const DIRECTORY: &str = "kubernetes.io/serviceaccount";
+/// Its parent, for texts that put the path together.
+const PARENT: &str = "run/secrets/kubernetes.io";
+/// The files beside the token that a volume without it can have.
+const FILES: [&str; 2] = ["/ca.crt", "/namespace"];
+/// Flags of programs that open the token when they start.
+const CLIENT_FLAGS: [&str; 6] = [
+    "--in-cluster",
+    "--incluster",
+    "--leader-elect",
+    "--enable-leader-election",
+    "--kubeconfig",
+    "--kube-config",
 ];
 
-/// Environment variables of clients, and the system that they log in to.
-const VARIABLES: [(&str, &str); 17] = [
-    // developer.hashicorp.com/vault/docs/commands
-    ("VAULT_ADDR", "Vault"),
-    // openbao.org/docs/commands
-    ("BAO_ADDR", "OpenBao"),
-    // Spring Cloud Vault: spring.cloud.vault.* by relaxed binding
-    ("SPRING_CLOUD_VAULT_URI", "Vault"),
-    ("SPRING_CLOUD_VAULT_HOST", "Vault"),
-    ("SPRING_CLOUD_VAULT_KUBERNETES_ROLE", "Vault"),
-    // Quarkus: quarkus.vault.authentication.kubernetes.role
-    ("QUARKUS_VAULT_AUTHENTICATION_KUBERNETES_ROLE", "Vault"),
-    // argoproj-labs/argocd-vault-plugin: pkg/types/constants.go
-    ("AVP_K8S_ROLE", "Vault"),
-    // hashicorp/consul-k8s and consul-dataplane
-    ("CONSUL_LOGIN_AUTH_METHOD", "Consul"),
-    ("CONSUL_LOGIN_BEARER_TOKEN_FILE", "Consul"),
-    ("DP_CREDENTIAL_LOGIN_AUTH_METHOD", "Consul"),
-    // kumahq/kuma: the injector sets it to the path of the token
-    ("KUMA_DATAPLANE_RUNTIME_TOKEN_PATH", "Kuma"),
-    // cyberark/conjur-authn-k8s-client: pkg/authenticator
-    ("CONJUR_AUTHN_URL", "Conjur"),
-    ("CONJUR_APPLIANCE_URL", "Conjur"),
-    // Infisical's SDK and command line
-    ("INFISICAL_KUBERNETES_IDENTITY_ID", "Infisical"),
-    (
-        "INFISICAL_KUBERNETES_SERVICE_ACCOUNT_TOKEN_PATH",
-        "Infisical",
-    ),
-    // oracle/oci-python-sdk: OKE workload identity reads the token at its usual place
-    ("OCI_RESOURCE_PRINCIPAL_VERSION", "Oracle Cloud"),
-    ("OCI_KUBERNETES_SERVICE_ACCOUNT_CERT_PATH", "Oracle Cloud"),
-];
-
-/// Parts of a command line or of the value of a variable, and who then uses the token.
-const WORDS: [(&str, &str); 7] = [
-    // istio/istio: JWT_POLICY, before tokens of its own audience
-    ("first-party-jwt", "Istio"),
-    // A login without a client: developer.hashicorp.com/vault/docs/auth/kubernetes
-    ("auth/kubernetes/login", "Vault"),
-    // hashicorp/consul-dataplane
-    ("-login-auth-method", "Consul"),
-    // openshift/oauth-proxy: the account is an OAuth client, and its token the client's secret
-    ("-openshift-service-account", "OpenShift OAuth"),
-    // The keys of the API server, which every account may read
-    ("/openid/v1/jwks", "OpenID discovery"),
-    // The token file itself: a command that names it reads it
-    ("kubernetes.io/serviceaccount/token", "its own command line"),
-    // OpenShift mounts one more file beside the token
-    (
-        "kubernetes.io/serviceaccount/service-ca.crt",
-        "its own command line",
-    ),
-];
-
-/// CSI drivers whose charts request tokens of the pod's account (`CSIDriver.spec.tokenRequests`).
-const DRIVERS: [&str; 3] = [
-    // kubernetes-sigs/secrets-store-csi-driver: for Vault and clouds
-    "secrets-store.csi.k8s.io",
-    // cert-manager/csi-driver and csi-driver-spiffe: for the API server
-    "csi.cert-manager.io",
-    "spiffe.csi.cert-manager.io",
-];
-
-/// The program that uses the token whatever its permissions are, as `kubectl proxy` does.
-const KUBECTL: &str = "kubectl";
-
-/// What a word says about the pod's use of the files that admission mounts.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Hint {
-    /// Who uses the token.
-    pub system: Option<&'static str>,
+/// What texts say about the files that admission mounts.
+#[derive(Debug, Default)]
+pub(super) struct Clues {
+    systems: BTreeSet<Box<str>>,
     /// `ca.crt` or `namespace` is read where admission mounts it.
-    pub reads_files: bool,
+    pub(super) reads_files: bool,
+    /// A flag of Kubernetes clients is used.
+    pub(super) starts_client: bool,
 }
 
-/// The keys of the annotations that are read.
-pub(super) fn annotations() -> impl Iterator<Item = &'static str> {
-    ANNOTATIONS.iter().map(|(key, _, _)| *key)
-}
-
-/// The system whose clients have a variable of this name.
-fn system_of_variable(name: &str) -> Option<&'static str> {
-    let found = VARIABLES.iter().find(|(known, _)| *known == name);
-    found.map(|(_, system)| *system)
-}
-
-/// What a word of a command line, or the value of a variable, says.
-pub(super) fn hint_of_word(word: &str) -> Hint {
-    let known = WORDS.iter().find(|(part, _)| word.contains(part));
-    let system = known.map(|(_, system)| *system);
-    let files = ["ca.crt", "namespace"];
-    let mut mentions = word.match_indices(TOKEN_MOUNT_PATH);
-    Hint {
-        system: system.or_else(|| runs_kubectl(word).then_some(KUBECTL)),
-        reads_files: mentions.any(|(place, path)| {
-            let rest = word[place + path.len()..].strip_prefix('/');
-            rest.is_some_and(|rest| files.iter().any(|file| rest.starts_with(file)))
-        }),
+impl Clues {
+    /// Who uses the token, sorted.
+    pub(super) fn systems(&self) -> Box<[Box<str>]> {
+        self.systems.iter().cloned().collect()
     }
-}
 
-/// Whether a word is a call of kubectl, or a script that contains one.
-fn runs_kubectl(word: &str) -> bool {
-    let mut words =
-        word.split(|character: char| character.is_whitespace() || ";|&()`$\"'".contains(character));
-    words.any(|word| word.rsplit('/').next() == Some(KUBECTL))
-}
+    /// Adds what a command line or the value of a variable says.
+    fn read_text(&mut self, text: &str, config: &Config) {
+        self.read_words(text, config, ITSELF);
+        let commands = active(config).flat_map(|rule| {
+            let commands = rule.commands.iter();
+            commands.map(|command| (&rule.name, command))
+        });
+        let run = commands.filter(|(_, command)| runs(text, command));
+        self.systems.extend(run.map(|(name, _)| name.clone()));
+    }
 
-impl Says {
-    fn accepts(self, value: &str) -> bool {
-        match self {
-            Self::Anything => true,
-            Self::Yes => ["true", "yes", "enabled", "1"]
-                .iter()
-                .any(|yes| value.eq_ignore_ascii_case(yes)),
+    /// Adds what a file says.
+    fn read_file(&mut self, text: &str, config: &Config) {
+        if text.starts_with("#!") {
+            self.read_text(text, config);
+        } else {
+            self.read_words(text, config, ITS_CONFIGURATION);
         }
     }
+
+    fn read_words(&mut self, text: &str, config: &Config, reader: &str) {
+        let mut found = BTreeSet::new();
+        let bare = bare(text);
+        Consumers::built_in().find_words(&bare, &mut found);
+        config.known_consumers.find_words(&bare, &mut found);
+        found.retain(|name| !is_switched_off(name, config));
+        self.systems.extend(found.into_iter().map(Box::from));
+        if self.reads_directory(text) {
+            self.systems.insert(reader.into());
+        }
+    }
+
+    /// Whether a text names the token's file, or its directory alone; notes whether it names the files beside it.
+    fn reads_directory(&mut self, text: &str) -> bool {
+        let mut reads_token = false;
+        for (place, directory) in text.match_indices(DIRECTORY) {
+            let rest = &text[place + directory.len()..];
+            let is_file = FILES.iter().any(|file| rest.starts_with(file));
+            let is_token = rest.starts_with("/token") || rest.starts_with("/service-ca.crt");
+            // Another file or variable: any of them may follow.
+            self.reads_files |= !is_token;
+            reads_token |= !is_file;
+        }
+        for (place, parent) in text.match_indices(PARENT) {
+            let rest = &text[place + parent.len()..];
+            let is_whole = rest.starts_with("/serviceaccount");
+            self.reads_files |= !is_whole;
+            reads_token |= !is_whole;
+        }
+        reads_token
+    }
 }
 
-/// The containers that a template may have.
-fn containers(spec: &PodSpec) -> impl Iterator<Item = &Container> {
-    spec.init_containers.iter().chain(&spec.containers)
+/// The systems whose clients use the auto-mounted token: those of the built-in table, and those of the configuration.
+fn active(config: &Config) -> impl Iterator<Item = &ConsumerRule> {
+    let built_in = Consumers::built_in().rules();
+    let built_in = built_in.filter(|rule| !is_switched_off(&rule.name, config));
+    built_in.chain(config.known_consumers.rules())
 }
 
-/// The words of a container's command line, and the values of its variables.
-fn words(container: &Container) -> impl Iterator<Item = &Word> {
-    let values = container.env.iter().map(|variable| &variable.value);
-    container
-        .command
-        .iter()
-        .chain(&container.args)
-        .chain(values)
+/// Whether the configuration says that the clients of a system project their own tokens.
+fn is_switched_off(name: &str, config: &Config) -> bool {
+    let mut rules = config.known_consumers.all().iter();
+    rules.any(|rule| rule.token == UsedToken::Own && *rule.name == *name)
 }
 
-/// The systems that a pod refers to, sorted; `more` are those of the configuration.
-pub(super) fn systems(
-    annotations: &Annotations,
-    spec: &PodSpec,
-    more: &[ConsumerRule],
-) -> Box<[Box<str>]> {
-    let has = |key, says: Says| {
-        annotations
-            .get(key)
-            .is_some_and(|value| says.accepts(value))
+/// The words of a command, as one text.
+fn joined(words: &[Word]) -> String {
+    let words: Vec<_> = words.iter().map(|word| &*word.0).collect();
+    words.join(" ")
+}
+
+/// The command line of a container, and the commands of its probes and hooks.
+fn commands(container: &Container) -> impl Iterator<Item = String> {
+    let own = [joined(&container.command), joined(&container.args)].join(" ");
+    let handlers = [
+        &container.liveness_probe,
+        &container.readiness_probe,
+        &container.startup_probe,
+        &container.lifecycle.post_start,
+        &container.lifecycle.pre_stop,
+    ];
+    let handlers = handlers.map(|handler| joined(&handler.exec.command));
+    [own]
+        .into_iter()
+        .chain(handlers)
+        .filter(|text| !text.trim().is_empty())
+}
+
+/// What a pod or a template says.
+pub(super) fn of_pod(metadata: &Metadata, spec: &PodSpec, config: &Config) -> Clues {
+    let mut clues = Clues::default();
+    for container in all_containers(spec) {
+        for text in commands(container) {
+            clues.read_text(&text, config);
+            clues.starts_client |= CLIENT_FLAGS.iter().any(|flag| text.contains(flag));
+        }
+        for variable in &container.env {
+            clues.read_text(&variable.value.0, config);
+        }
+    }
+    let variables = || all_containers(spec).flat_map(|container| &container.env);
+    let drivers = || spec.volumes.iter().filter_map(|volume| volume.csi.as_ref());
+    let refers = |rule: &&ConsumerRule| {
+        says(&rule.labels, &rule.annotations, metadata) == Some(Says::Yes)
+            || rule.variables.iter().any(|known| {
+                variables().any(|variable| known.is_variable(&variable.name.0, &variable.value.0))
+            })
+            || drivers().any(|csi| rule.drivers.iter().any(|driver| **driver == *csi.driver))
     };
-    let annotated = ANNOTATIONS.iter().filter(|(key, says, _)| has(key, *says));
-    let annotated = annotated.map(|(_, _, system)| *system);
-    let recognised = containers(spec).flat_map(|container| {
-        let variables = container.env.iter();
-        let variables = variables.filter_map(|variable| system_of_variable(&variable.name.0));
-        let words = words(container).filter_map(|word| word.0.system);
-        variables.chain(words)
-    });
-    let volumes = spec.volumes.iter().filter_map(|volume| volume.csi.as_ref());
-    let drivers = volumes.filter_map(|csi| {
-        let mut drivers = DRIVERS.into_iter();
-        drivers.find(|driver| *driver == csi.driver)
-    });
-    let configured = more
-        .iter()
-        .filter(|rule| refers_to(rule, annotations, spec));
-    let mut systems: Vec<Box<str>> = annotated
-        .chain(recognised)
-        .chain(drivers)
-        .map(Box::from)
-        .chain(configured.map(|rule| rule.name.clone()))
-        .collect();
-    systems.sort_unstable();
-    systems.dedup();
-    systems.into()
+    let referred = active(config).filter(refers);
+    clues.systems.extend(referred.map(|rule| rule.name.clone()));
+    clues
 }
 
-/// Whether a pod refers to a system of the configuration.
-fn refers_to(rule: &ConsumerRule, annotations: &Annotations, spec: &PodSpec) -> bool {
-    let variables = || containers(spec).flat_map(|container| &container.env);
-    rule.annotations.iter().any(|key| annotations.enables(key))
-        || rule
-            .variables
-            .iter()
-            .any(|name| variables().any(|variable| variable.name.0 == *name))
+/// What labels and annotations say; one that says no wins.
+fn says(labels: &[Named], annotations: &[Named], metadata: &Metadata) -> Option<Says> {
+    let of_labels = labels.iter().flat_map(|named| {
+        let labels = metadata.labels.iter();
+        labels.filter_map(|(key, value)| named.says(key, value))
+    });
+    let of_annotations = annotations.iter().flat_map(|named| {
+        let annotations = metadata.annotations.iter();
+        annotations.filter_map(|(key, value)| named.says(key, value))
+    });
+    let mut said: Vec<_> = of_labels.chain(of_annotations).collect();
+    said.sort_by_key(|says| *says == Says::Yes);
+    said.first().copied()
 }
 
-/// Whether a pod mentions `ca.crt` or `namespace` where admission mounts them.
-pub(super) fn reads_files(spec: &PodSpec) -> bool {
-    containers(spec)
-        .flat_map(words)
-        .any(|word| word.0.reads_files)
+/// The systems whose clients are added to the pods of a namespace, sorted.
+pub(super) fn of_namespace(namespace: &Metadata, config: &Config) -> Box<[Box<str>]> {
+    let adds = |rule: &&ConsumerRule| {
+        says(
+            &rule.namespace_labels,
+            &rule.namespace_annotations,
+            namespace,
+        ) == Some(Says::Yes)
+    };
+    names(active(config).filter(adds))
+}
+
+/// The systems that a pod keeps away, whatever its namespace says, sorted.
+pub(super) fn refused(pod: &Metadata, config: &Config) -> Box<[Box<str>]> {
+    let refuses = |rule: &&ConsumerRule| {
+        let labels = [&rule.labels[..], &rule.namespace_labels].concat();
+        let annotations = [&rule.annotations[..], &rule.namespace_annotations].concat();
+        says(&labels, &annotations, pod) == Some(Says::No)
+    };
+    let of_namespaces = active(config)
+        .filter(|rule| !rule.namespace_labels.is_empty() || !rule.namespace_annotations.is_empty());
+    names(of_namespaces.filter(refuses))
+}
+
+fn names<'a>(rules: impl Iterator<Item = &'a ConsumerRule>) -> Box<[Box<str>]> {
+    let names: BTreeSet<_> = rules.map(|rule| rule.name.clone()).collect();
+    names.into_iter().collect()
+}
+
+/// What the value of a key of a ConfigMap or Secret says.
+pub(super) fn of_value(value: &str, config: &Config) -> Clues {
+    let mut clues = Clues::default();
+    clues.read_file(value, config);
+    clues
+}
+
+/// The systems whose clients have a variable of this name and value, sorted.
+pub(super) fn of_variable(name: &str, value: &str, config: &Config) -> Box<[Box<str>]> {
+    let is_variable = |rule: &&ConsumerRule| {
+        let mut variables = rule.variables.iter();
+        variables.any(|known| known.is_variable(name, value))
+    };
+    names(active(config).filter(is_variable))
 }

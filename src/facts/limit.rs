@@ -39,11 +39,15 @@ pub(super) fn limited(facts: PodFacts, pod: &str) -> PodFacts {
         service_account: account.map(|name| name[..name.floor_char_boundary(MAX_NAME)].into()),
         workload,
         origin: facts.origin,
+        template: facts.template,
         automount: facts.automount,
         exemption: facts.exemption,
         labels: Box::default(),
         consumers: Box::default(),
+        refuses: Box::default(),
+        configs: Box::default(),
         reads_files: false,
+        starts_client: false,
         shares_processes: false,
         host_access: Box::default(),
         delegations: Box::default(),
@@ -68,7 +72,13 @@ fn parts(facts: &PodFacts) -> [(&'static str, usize); 5] {
             ENTRY + name.len()
         }
     });
-    let consumers = facts.consumers.iter().map(|name| ENTRY + name.len());
+    let consumers = facts.consumers.iter().chain(&facts.refuses);
+    let consumers = consumers.map(|name| ENTRY + name.len());
+    let configs = facts.configs.iter().map(|reference| {
+        let texts = [&reference.key, &reference.prefix];
+        let texts = texts.into_iter().flatten().map(|text| text.len());
+        ENTRY + reference.name.len() + texts.sum::<usize>()
+    });
     let volumes = facts.volumes.iter().map(volume);
     [
         ("spec.serviceAccountName", account),
@@ -80,6 +90,7 @@ fn parts(facts: &PodFacts) -> [(&'static str, usize); 5] {
                 .chain(hosts)
                 .chain(delegations)
                 .chain(consumers)
+                .chain(configs)
                 .sum(),
         ),
         (

@@ -1,6 +1,7 @@
 //! Reduces what the API sends to what is kept: one small fact for each object. Fields that are not
 //! read are never parsed. Invalid input becomes a fact or is left out; nothing here can fail.
 
+mod config_map;
 mod consumers;
 pub mod exemption;
 pub mod limit;
@@ -75,6 +76,7 @@ objects! {
     wire::Pod: |_| Vec::new();
     wire::ServiceAccount: |_| Vec::new();
     wire::Namespace: |_| Vec::new();
+    wire::ConfigMap: |_| Vec::new();
     wire::Secret: |_| Vec::new();
     wire::CsiDriver: |_| Vec::new();
     wire::Role: |role| rejected::in_rules(&role.rules, true);
@@ -103,7 +105,10 @@ pub struct RoleBindings;
 /// ClusterRoleBindings.
 #[derive(Clone, Copy, Debug)]
 pub struct ClusterRoleBindings;
-/// Secrets, without their data.
+/// ConfigMaps.
+#[derive(Clone, Copy, Debug)]
+pub struct ConfigMaps;
+/// Secrets; live, without their data.
 #[derive(Clone, Copy, Debug)]
 pub struct Secrets;
 /// CSIDrivers.

@@ -1,13 +1,47 @@
 //! Which workload owns this pod? The outermost owner, determined from the pod alone, so that no
 //! permissions on ReplicaSets or Jobs are needed.
 
-use super::wire::{Metadata, OwnerReference};
-use crate::model::Workload;
+use super::wire::{Labels, Metadata, OwnerReference};
+use crate::model::{Workload, workload::named};
 
 /// The label with the hash that a Deployment appends to the names of its ReplicaSets.
 const TEMPLATE_HASH: &str = "pod-template-hash";
 /// The label with the hash that an Argo Rollout appends to the names of its ReplicaSets.
 const ROLLOUT_HASH: &str = "rollouts-pod-template-hash";
+
+/// Labels of pods that name an owner further out than their controller: the kind of that controller, the label, and the
+/// kind that it names.
+const OUTER: [(&str, &str, &str); 9] = [
+    // knative/serving: pkg/apis/serving/register.go
+    (
+        "Deployment",
+        "serving.knative.dev/service",
+        "Service.serving.knative.dev",
+    ),
+    // kubernetes-sigs/jobset: api/jobset/v1alpha2
+    ("Job", "jobset.sigs.k8s.io/jobset-name", "JobSet"),
+    // kedacore/keda: pkg/scaling/executor/scale_jobs.go
+    ("Job", "scaledjob.keda.sh/name", "ScaledJob"),
+    // openshift/api: apps/v1, DeploymentConfigLabel
+    (
+        "ReplicationController",
+        "deploymentconfig",
+        "DeploymentConfig",
+    ),
+    // actions/actions-runner-controller: controllers/actions.summerwind.net
+    ("Runner", "runner-deployment-name", "RunnerDeployment"),
+    // elastic/cloud-on-k8s: pkg/controller/{elasticsearch,kibana}/label
+    (
+        "StatefulSet",
+        "elasticsearch.k8s.elastic.co/cluster-name",
+        "Elasticsearch",
+    ),
+    ("Deployment", "kibana.k8s.elastic.co/name", "Kibana"),
+    // tektoncd/pipeline: pkg/apis/pipeline/register.go
+    ("TaskRun", "tekton.dev/pipelineRun", "PipelineRun"),
+    // kubeflow/spark-operator: executors belong to the pod of their driver
+    ("Pod", "sparkoperator.k8s.io/app-name", "SparkApplication"),
+];
 
 /// The outermost owner of a pod, else the pod itself.
 pub(super) fn workload(pod: &Metadata) -> Workload {
@@ -17,7 +51,7 @@ pub(super) fn workload(pod: &Metadata) -> Workload {
         .find(|owner| owner.controller && owner.kind != "Node");
     let (kind, name) = match owner {
         Some(owner) => outermost(owner, pod),
-        None => ("Pod", pod.name.as_str()),
+        None => ("Pod".to_owned(), pod.name.as_str()),
     };
     Workload {
         kind: kind.into(),
@@ -25,20 +59,35 @@ pub(super) fn workload(pod: &Metadata) -> Workload {
     }
 }
 
-fn outermost<'a>(owner: &'a OwnerReference, pod: &Metadata) -> (&'a str, &'a str) {
+fn outermost<'a>(owner: &'a OwnerReference, pod: &'a Metadata) -> (String, &'a str) {
+    let (kind, name) = controller(owner, pod);
+    outer(&kind, &pod.labels).map_or((kind, name), |(kind, name)| (kind.to_owned(), name))
+}
+
+/// The workload that the labels of a pod, or of a pod template, name as the owner of its controller.
+pub(crate) fn outer<'a>(controller: &str, labels: &'a Labels) -> Option<(&'static str, &'a str)> {
+    let mut outer = OUTER.iter().filter(|(inner, ..)| *inner == controller);
+    let named = outer.find_map(|(_, label, outer)| Some((*outer, labels.get(label)?)));
+    named.filter(|(_, name)| !name.is_empty())
+}
+
+/// The controller of a pod, or the Deployment, Rollout or CronJob that created that.
+fn controller<'a>(owner: &'a OwnerReference, pod: &Metadata) -> (String, &'a str) {
     let before_hash = |label| -> Option<&'a str> {
         let hash = pod.labels.get(label).unwrap_or_default();
         let name = owner.name.strip_suffix(hash)?.strip_suffix('-')?;
         (!hash.is_empty() && !name.is_empty()).then_some(name)
     };
-    match owner.kind.as_str() {
+    let kind = named(&owner.api_version, &owner.kind);
+    let (kind, name) = match kind.as_str() {
         "ReplicaSet" => before_hash(TEMPLATE_HASH)
             .map(|name| ("Deployment", name))
             .or_else(|| before_hash(ROLLOUT_HASH).map(|name| ("Rollout", name)))
             .unwrap_or(("ReplicaSet", &owner.name)),
         "Job" => scheduled_by(&owner.name).map_or(("Job", &*owner.name), |name| ("CronJob", name)),
-        kind => (kind, &owner.name),
-    }
+        kind => (kind, &*owner.name),
+    };
+    (kind.to_owned(), name)
 }
 
 /// The CronJob that created a Job of this name: it appends the scheduled time in minutes since 1970
@@ -79,6 +128,70 @@ mod tests {
                 ..Default::default()
             };
             pod.owner_references.push(owner);
+            assert_eq!(workload(&pod).to_string(), expected);
+        }
+    }
+
+    #[test]
+    fn the_owner_is_named_as_users_know_it() {
+        let knative = "serving.knative.dev/service";
+        let elastic = "elasticsearch.k8s.elastic.co/cluster-name";
+        let (job_set, scaled) = ("jobset.sigs.k8s.io/jobset-name", "scaledjob.keda.sh/name");
+        let (runner, tekton) = ("runner-deployment-name", "tekton.dev/pipelineRun");
+        for (owner, label, expected) in [
+            (
+                "apps/v1 ReplicaSet k-1-deployment-5f6d",
+                knative,
+                "Service.serving.knative.dev/x",
+            ),
+            ("batch/v1 Job x-w-0", job_set, "JobSet/x"),
+            ("batch/v1 Job x-abcde", scaled, "ScaledJob/x"),
+            (
+                "batch.volcano.sh/v1alpha1 Job v-29412345",
+                "a",
+                "Job.batch.volcano.sh/v-29412345",
+            ),
+            (
+                "apps.kruise.io/v1beta1 StatefulSet s",
+                "a",
+                "StatefulSet.apps.kruise.io/s",
+            ),
+            (
+                "v1 ReplicationController x-1",
+                "deploymentconfig",
+                "DeploymentConfig/x",
+            ),
+            (
+                "v1 ReplicationController x-1",
+                "a",
+                "ReplicationController/x-1",
+            ),
+            (
+                "actions.summerwind.dev/v1alpha1 Runner x-abc",
+                runner,
+                "RunnerDeployment/x",
+            ),
+            (
+                "apps/v1 StatefulSet x-es-default",
+                elastic,
+                "Elasticsearch/x",
+            ),
+            ("tekton.dev/v1 TaskRun x-build", tekton, "PipelineRun/x"),
+            ("ray.io/v1 RayCluster r", "a", "RayCluster/r"),
+        ] {
+            let words: Vec<_> = owner.split(' ').map(str::to_owned).collect();
+            let mut pod = Metadata {
+                name: "pod".into(),
+                ..Metadata::default()
+            };
+            pod.labels = [(label, "x"), (TEMPLATE_HASH, "5f6d")].into();
+            pod.owner_references.push(OwnerReference {
+                api_version: words[0].clone(),
+                kind: words[1].clone(),
+                name: words[2].clone(),
+                controller: true,
+                ..Default::default()
+            });
             assert_eq!(workload(&pod).to_string(), expected);
         }
     }

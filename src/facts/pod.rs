@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::{Kind, Pods, consumers, exemption, limit, owner, wire, words};
+use super::{Kind, Pods, config_map, consumers, exemption, limit, owner, wire, words};
 use crate::model::{
     Config, InputKind, Workload,
     pod::{
@@ -72,15 +72,20 @@ pub fn template(
         .iter()
         .flat_map(|(kind, list)| list.iter().map(|wire| container(wire, *kind, &volumes)))
         .collect();
+    let clues = consumers::of_pod(metadata, spec, config);
     let facts = PodFacts {
         service_account: Some(service_account_name(spec).into()),
         workload,
         origin: Origin::Template,
+        template: None,
         automount: spec.automount_service_account_token,
         exemption: exemption::claim(&metadata.annotations),
         labels: exemption::labels(&metadata.labels, config),
-        consumers: consumers::systems(&metadata.annotations, spec, &config.known_consumers),
-        reads_files: consumers::reads_files(spec),
+        consumers: clues.systems(),
+        refuses: consumers::refused(metadata, config),
+        configs: config_map::references(spec),
+        reads_files: clues.reads_files,
+        starts_client: clues.starts_client,
         shares_processes: spec.share_process_namespace,
         host_access: host_access(spec),
         delegations: delegations(spec),
@@ -91,7 +96,7 @@ pub fn template(
     limit::limited(facts, &metadata.name)
 }
 
-fn all_containers(spec: &wire::PodSpec) -> impl Iterator<Item = &wire::Container> {
+pub(super) fn all_containers(spec: &wire::PodSpec) -> impl Iterator<Item = &wire::Container> {
     let lists = [
         &spec.init_containers,
         &spec.containers,
@@ -101,7 +106,7 @@ fn all_containers(spec: &wire::PodSpec) -> impl Iterator<Item = &wire::Container
 }
 
 /// The volumes that a container mounts: the kubelet skips all others.
-fn mounted_volumes(spec: &wire::PodSpec) -> impl Iterator<Item = &wire::Volume> {
+pub(super) fn mounted_volumes(spec: &wire::PodSpec) -> impl Iterator<Item = &wire::Volume> {
     spec.volumes.iter().filter(|volume| {
         let mut mounts = all_containers(spec).flat_map(|container| &container.volume_mounts);
         mounts.any(|mount| mount.name == volume.name)

@@ -1,6 +1,6 @@
-//! What is kept of a Secret: whose token it holds, as its metadata says.
+//! What is kept of a Secret: whose token it holds, as its metadata says, and in files which systems its data names.
 
-use super::{Kind, Secrets, wire, words};
+use super::{Kind, Secrets, config_map, wire, words};
 use crate::model::{Config, InputKind, SecretFacts};
 
 /// The type of a Secret that holds the token of a ServiceAccount (`SecretTypeServiceAccountToken`).
@@ -15,16 +15,21 @@ impl Kind for Secrets {
     type Facts = SecretFacts;
     const INPUT: InputKind = InputKind::Secret;
 
-    fn facts(wire: &Self::Wire, _: &Config) -> Self::Facts {
+    fn facts(wire: &Self::Wire, config: &Config) -> Self::Facts {
+        let content = config_map::of_secret(wire, config);
         // Others may have the annotations too, such as the credentials for OpenShift's registry.
         if wire.type_ != TOKEN_TYPE && wire.kind != METADATA_ONLY {
-            return SecretFacts::default();
+            return SecretFacts {
+                content,
+                ..SecretFacts::default()
+            };
         }
         let annotation = |key| wire.metadata.annotations.get(key).unwrap_or_default();
         SecretFacts {
             owner: Some(annotation(words::TOKEN_OWNER).into()),
             owner_uid: annotation(words::TOKEN_OWNER_UID).into(),
             invalidated: wire.metadata.labels.get(INVALID_SINCE).is_some(),
+            content,
         }
     }
 }

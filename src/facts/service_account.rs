@@ -1,7 +1,7 @@
 //! What is kept of a ServiceAccount, of a Namespace and of a CSIDriver.
 
 use super::{
-    CsiDrivers, Kind, Namespaces, ServiceAccounts, exemption,
+    CsiDrivers, Kind, Namespaces, ServiceAccounts, consumers, exemption,
     limit::{MAX_NAME, MAX_SECRETS},
     wire,
 };
@@ -35,9 +35,10 @@ impl Kind for Namespaces {
     type Facts = NamespaceFacts;
     const INPUT: InputKind = InputKind::Namespace;
 
-    fn facts(wire: &Self::Wire, _: &Config) -> Self::Facts {
+    fn facts(wire: &Self::Wire, config: &Config) -> Self::Facts {
         NamespaceFacts {
             terminating: wire.metadata.deletion_timestamp.is_some(),
+            consumers: consumers::of_namespace(&wire.metadata, config),
         }
     }
 }

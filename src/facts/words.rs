@@ -1,4 +1,4 @@
-//! Strings of which only the needed information is kept: most text of a pod is never used.
+//! Strings of an object: those of annotations are cut, since most are never read.
 
 use std::fmt;
 
@@ -7,16 +7,11 @@ use serde::{
     de::{IgnoredAny, MapAccess, SeqAccess, Visitor},
 };
 
-use super::consumers::{self, Hint};
 use crate::model::exemption::{EXEMPT, EXEMPT_UNTIL};
 
-/// The annotations: the known ones with their values, and the keys of all others.
+/// The annotations; long values are cut, but for those that are read as a whole.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Annotations {
-    known: Vec<(&'static str, String)>,
-    /// With whether the value is anything but `false`.
-    others: Vec<(Box<str>, bool)>,
-}
+pub struct Annotations(Vec<(Box<str>, Box<str>)>);
 
 /// The labels.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -29,35 +24,30 @@ pub const TOKEN_OWNER: &str = "kubernetes.io/service-account.name";
 /// Has the uid of that account.
 pub const TOKEN_OWNER_UID: &str = "kubernetes.io/service-account.uid";
 
+/// The annotations that are read as a whole.
+const WHOLE: [&str; 5] = [MIRROR, TOKEN_OWNER, TOKEN_OWNER_UID, EXEMPT, EXEMPT_UNTIL];
+/// How many bytes are kept of the value of any other annotation.
+const MAX_VALUE: usize = 256;
+
 impl Annotations {
-    /// The value of a known annotation.
+    /// The value of an annotation.
     #[must_use]
     pub fn get(&self, key: &str) -> Option<&str> {
-        let found = self.known.iter().find(|(known, _)| *known == key);
-        found.map(|(_, value)| value.as_str())
+        self.iter()
+            .find(|(known, _)| *known == key)
+            .map(|(_, value)| value)
     }
 
-    /// Whether there is an annotation of this key with a value other than `false`.
-    #[must_use]
-    pub fn enables(&self, key: &str) -> bool {
-        let mut others = self.others.iter();
-        others.any(|(other, enables)| *enables && **other == *key)
-            || self.get(key).is_some_and(is_not_false)
-    }
-
-    /// The annotation of this key, if it is known.
-    fn known(key: &str) -> Option<&'static str> {
-        [MIRROR, TOKEN_OWNER, TOKEN_OWNER_UID, EXEMPT, EXEMPT_UNTIL]
-            .into_iter()
-            .chain(consumers::annotations())
-            .find(|known| *known == key)
+    /// All keys with their values.
+    pub(super) fn iter(&self) -> impl Iterator<Item = (&str, &str)> {
+        self.0.iter().map(|(key, value)| (&**key, &**value))
     }
 }
 
 impl<'de> Deserialize<'de> for Annotations {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct Known;
-        impl<'de> Visitor<'de> for Known {
+        struct All;
+        impl<'de> Visitor<'de> for All {
             type Value = Annotations;
 
             fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -65,20 +55,19 @@ impl<'de> Deserialize<'de> for Annotations {
             }
 
             fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Annotations, A::Error> {
-                let mut annotations = Annotations::default();
+                let mut annotations = Vec::new();
                 while let Some(key) = map.next_key::<Box<str>>()? {
-                    if let Some(key) = Annotations::known(&key) {
-                        let value: Option<String> = map.next_value()?;
-                        annotations.known.push((key, value.unwrap_or_default()));
+                    let value = if WHOLE.contains(&&*key) {
+                        map.next_value::<Option<Box<str>>>()?.unwrap_or_default()
                     } else {
-                        let NotFalse(enables) = map.next_value()?;
-                        annotations.others.push((key, enables));
-                    }
+                        map.next_value::<CutValue>()?.0
+                    };
+                    annotations.push((key, value));
                 }
-                Ok(annotations)
+                Ok(Annotations(annotations))
             }
         }
-        deserializer.deserialize_map(Known)
+        deserializer.deserialize_map(All)
     }
 }
 
@@ -88,6 +77,28 @@ impl Labels {
     pub fn get(&self, key: &str) -> Option<&str> {
         let found = self.0.iter().find(|(known, _)| **known == *key);
         found.map(|(_, value)| &**value)
+    }
+
+    /// All keys with their values.
+    pub(super) fn iter(&self) -> impl Iterator<Item = (&str, &str)> {
+        self.0.iter().map(|(key, value)| (&**key, &**value))
+    }
+}
+
+/// Texts by their keys; what is no text is left out.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Texts(Vec<(Box<str>, Box<str>)>);
+
+impl Texts {
+    /// All keys with their texts.
+    pub(super) fn iter(&self) -> impl Iterator<Item = (&str, &str)> {
+        self.0.iter().map(|(key, value)| (&**key, &**value))
+    }
+}
+
+impl<'de> Deserialize<'de> for Texts {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        Labels::deserialize(deserializer).map(|Labels(texts)| Self(texts))
     }
 }
 
@@ -120,8 +131,9 @@ impl<'de> Deserialize<'de> for Labels {
     }
 }
 
-fn is_not_false(value: &str) -> bool {
-    !value.eq_ignore_ascii_case("false")
+/// The beginning of a text.
+fn cut(text: &str) -> Box<str> {
+    text[..text.floor_char_boundary(MAX_VALUE)].into()
 }
 
 /// Declares a string of which only the result of a function is kept.
@@ -145,11 +157,11 @@ hinting! {
     /// The name of an environment variable.
     VariableName(Box<str>) = |text| text.into();
     /// A word of a command line, or the value of an environment variable.
-    Word(Hint) = consumers::hint_of_word;
+    Word(Box<str>) = |text| text.into();
     /// The value of a label.
     LabelValue(Box<str>) = |text| text.into();
-    /// Whether the value of an annotation is anything but `false`.
-    NotFalse(bool) = is_not_false;
+    /// The value of an annotation.
+    CutValue(Box<str>) = cut;
 }
 
 /// Reads a string with a function; anything else becomes the default.

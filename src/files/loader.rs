@@ -2,6 +2,7 @@
 
 mod finish;
 mod namespaces;
+mod template;
 
 use std::{
     collections::BTreeMap,
@@ -20,14 +21,17 @@ use super::{
 };
 use crate::{
     facts::{
-        self, ClusterRoleBindings, CsiDrivers, Kind, Namespaces, Pods, RoleBindings, Roles,
-        Secrets, ServiceAccounts, Wire, rejected, wire,
+        self, ClusterRoleBindings, ConfigMaps, CsiDrivers, Kind, Namespaces, Pods, RoleBindings,
+        Roles, Secrets, ServiceAccounts, Wire, rejected, wire,
     },
     index::{Index, Indexed},
-    model::{InputKind, ObjectKey, PodKind, Workload, exemption::EXEMPT, pod::Origin},
+    model::{InputKind, ObjectKey, PodKind, Workload, pod::Origin},
     rbac::aggregate::AggregatedRole,
     text::{self, Malformed, Problem, UNRENDERED},
 };
+
+/// The namespace of objects that name none, where the user names none either.
+const DEFAULT_NAMESPACE: &str = "default";
 
 pub(super) struct Loader<'a> {
     index: &'a mut Index,
@@ -172,6 +176,10 @@ impl Loader<'_> {
             ("", "ServiceAccount") => self.apply::<ServiceAccounts>(manifest)?,
             ("", "Namespace") => self.apply::<Namespaces>(manifest)?,
             ("", "Secret") => self.apply::<Secrets>(manifest)?,
+            ("", "ConfigMap") => {
+                self.config_map(manifest);
+                return Ok(());
+            }
             ("storage.k8s.io", "CSIDriver") => self.apply::<CsiDrivers>(manifest)?,
             ("rbac.authorization.k8s.io", "Role") => self.rbac::<Roles>(manifest)?,
             ("rbac.authorization.k8s.io", "RoleBinding") => self.rbac::<RoleBindings>(manifest)?,
@@ -179,7 +187,7 @@ impl Loader<'_> {
                 self.rbac::<ClusterRoleBindings>(manifest)?;
             }
             ("rbac.authorization.k8s.io", "ClusterRole") => self.cluster_role(manifest)?,
-            ("" | "apps" | "extensions" | "batch", kind) if PodKind::embeds_template(kind) => {
+            (group, kind) if PodKind::has_group(group) && PodKind::embeds_template(kind) => {
                 self.template(head, manifest)?;
             }
             ("", "Status") => {
@@ -191,10 +199,8 @@ impl Loader<'_> {
                 );
             }
             (_, "") => return self.without_kind(head, manifest),
-            // A custom kind may embed a pod template in the usual field, for example a Rollout of Argo.
-            // One with something else in that field is ignored.
             _ => {
-                let _ = self.template(head, manifest);
+                self.custom(head, manifest);
                 return Ok(());
             }
         }
@@ -232,7 +238,7 @@ impl Loader<'_> {
                 };
                 let key = workload_key(&key.namespace, &account);
                 let lasts = wire.metadata().uid.is_empty();
-                self.note_place(key, manifest, &account.kind, lasts);
+                self.note_place(key, manifest, "", lasts);
             }
             let facts = K::facts(&wire, self.index.config());
             self.index.apply::<K>(key, facts);
@@ -249,14 +255,14 @@ impl Loader<'_> {
         self.warnings.extend(warnings);
     }
 
-    /// Records the position of an object, and whether a change to it would last.
-    fn note_place(&mut self, key: ObjectKey, manifest: &Manifest<'_>, kind: &str, lasts: bool) {
+    /// Records the position of an object with its pod spec, and whether a change to it would last.
+    fn note_place(&mut self, key: ObjectKey, manifest: &Manifest<'_>, pod_spec: &str, lasts: bool) {
         if let Some(file) = &self.file {
             let place = Place {
                 file: file.clone(),
                 line: manifest.line,
                 items: manifest.items.clone(),
-                kind: kind.into(),
+                pod_spec: pod_spec.into(),
                 lasts,
             };
             self.outcome.places.note(key, place);
@@ -289,7 +295,7 @@ impl Loader<'_> {
         if !namespaced {
             metadata.namespace.clear();
         } else if metadata.namespace.is_empty() {
-            let namespace = self.wanted.namespace.unwrap_or("default");
+            let namespace = self.wanted.namespace.unwrap_or(DEFAULT_NAMESPACE);
             namespace.clone_into(&mut metadata.namespace);
             return self.wanted.namespace.is_none();
         }
@@ -310,7 +316,7 @@ impl Loader<'_> {
         let is_created =
             !wire.metadata.owner_references.is_empty() || !wire.metadata.uid.is_empty();
         let lasts = is_manifest && !is_created;
-        self.note_place(workload.clone(), manifest, "Pod", lasts);
+        self.note_place(workload.clone(), manifest, "/spec", lasts);
         self.namespaces.note_pod(&key.namespace, &facts, is_guessed);
         if !is_manifest {
             self.templates.has_pods(workload);
@@ -319,49 +325,18 @@ impl Loader<'_> {
         Ok(())
     }
 
-    fn template(&mut self, head: &Head<'_>, manifest: &Manifest<'_>) -> Result<(), String> {
-        let mut wire: wire::Templated = manifest.read()?;
-        let is_guessed = self.place(&mut wire.metadata, true);
-        let owner = wire.metadata.owner_references.iter();
-        let owner = owner.filter(|_| matches!(head.kind.as_str(), "ReplicaSet" | "Job"));
-        let owner = owner.into_iter().find(|owner| owner.controller);
-        let (kind, name) = owner.map_or((&head.kind, &wire.metadata.name), |owner| {
-            (&owner.kind, &owner.name)
-        });
-        let workload = Workload {
-            kind: kind.as_str().into(),
-            name: name.as_str().into(),
+    /// Reads a ConfigMap for what it says about pods; one that cannot be read says nothing.
+    fn config_map(&mut self, manifest: &Manifest<'_>) {
+        let Ok(mut wire) = manifest.read::<wire::ConfigMap>() else {
+            return;
         };
-        let namespace: Arc<str> = wire.metadata.namespace.as_str().into();
-        if let Some((metadata, spec)) = wire.template()
-            && self.selects(&metadata.labels)
-        {
-            let key = workload_key(&namespace, &workload);
-            let config = self.index.config();
-            let facts = facts::pod::template(metadata, spec, workload, config);
-            self.namespaces.note_pod(&namespace, &facts, is_guessed);
-            match owner {
-                Some(_) => self.templates.created_by(key.clone(), facts),
-                None => self.templates.written(key.clone(), facts),
-            }
-            let lasts = owner.is_none() && wire.metadata.uid.is_empty();
-            self.note_place(key, manifest, &head.kind, lasts);
-            self.check_exemption(&metadata.annotations);
-            if facts::exemption::claim(&wire.metadata.annotations).is_some() {
-                self.faults.push(format!(
-                    "annotation {EXEMPT} is not on the pod template and is ignored: move it to the metadata of the template"
-                ));
-            }
-            if !PodKind::embeds_template(&head.kind) {
-                self.outcome.objects += 1;
-            }
-        } else if wire.template().is_none() && PodKind::embeds_template(&head.kind) {
-            self.warnings.push(format!(
-                "{} {} has no pod template with containers: it is skipped",
-                head.kind, wire.metadata.name
-            ));
+        if wire.metadata.namespace.is_empty() {
+            let namespace = self.wanted.namespace.unwrap_or(DEFAULT_NAMESPACE);
+            namespace.clone_into(&mut wire.metadata.namespace);
         }
-        Ok(())
+        let facts = ConfigMaps::facts(&wire, self.index.config());
+        self.index
+            .apply::<ConfigMaps>(ConfigMaps::key(&wire), facts);
     }
 
     fn cluster_role(&mut self, manifest: &Manifest<'_>) -> Result<(), String> {

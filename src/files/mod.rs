@@ -2,10 +2,12 @@
 //! them, and dumps of a cluster.
 
 mod cluster_role;
+mod custom;
 mod loader;
 pub(crate) mod manifest;
 pub(crate) mod outline;
 pub mod places;
+pub(crate) mod pointer;
 mod templates;
 
 use std::path::PathBuf;

@@ -1,19 +1,10 @@
 //! Where are the nodes of a document? The outline of one YAML or JSON document: its mappings and lists with
-//! their positions in the text. Nodes that no patch can change are left out.
+//! their positions in the text. Scalars that no patch compares or changes are left out.
 
 use granit_parser::{Event, Parser, Span, StructureStyle};
 
-/// The keys on the way to pod specs, and those that a patch changes in one; the values of all others are
-/// left out.
-const KEPT: [&str; 12] = [
-    "items",
-    "spec",
-    "template",
-    "jobTemplate",
-    "containers",
-    "initContainers",
-    "volumes",
-    "volumeMounts",
+/// The fields whose scalars a patch compares or changes.
+const KEPT: [&str; 4] = [
     "name",
     "mountPath",
     "automountServiceAccountToken",
@@ -40,7 +31,7 @@ pub(crate) enum Content {
     List(Style, Vec<Node>),
     /// An alias of another node.
     Alias,
-    /// A node that is not needed.
+    /// A scalar that is not needed.
     LeftOut,
 }
 
@@ -117,7 +108,7 @@ impl<'a> Events<'a> {
         self.parser.next_event()?.ok()
     }
 
-    /// The node that begins with an event; its parts only if it is `wanted`.
+    /// The node that begins with an event; the text of a scalar only if it is `wanted`.
     fn node(&mut self, (event, span): (Event<'a>, Span), wanted: bool) -> Option<Node> {
         let start = span.start.byte_offset()?;
         let mut end = span.end.byte_offset()?;
@@ -132,11 +123,9 @@ impl<'a> Events<'a> {
                         end = closing(style, &span, end)?;
                         break;
                     }
-                    let (key, value) = self.entry((event, span), wanted)?;
+                    let (key, value) = self.entry((event, span))?;
                     end = value.end.max(key.end);
-                    if wanted {
-                        entries.push((key, value));
-                    }
+                    entries.push((key, value));
                 }
                 Content::Mapping(style.into(), entries)
             }
@@ -150,9 +139,7 @@ impl<'a> Events<'a> {
                     }
                     let item = self.node((event, span), wanted)?;
                     end = item.end;
-                    if wanted {
-                        items.push(item);
-                    }
+                    items.push(item);
                 }
                 Content::List(style.into(), items)
             }
@@ -162,17 +149,17 @@ impl<'a> Events<'a> {
         Some(Node {
             start,
             end,
-            content: if wanted { content } else { Content::LeftOut },
+            content,
         })
     }
 
-    fn entry(&mut self, (event, span): (Event<'a>, Span), wanted: bool) -> Option<(Key, Node)> {
+    fn entry(&mut self, (event, span): (Event<'a>, Span)) -> Option<(Key, Node)> {
         let name = match &event {
             Event::Scalar(name, ..) => name.clone().into_owned(),
             _ => String::new(),
         };
         let key = self.node((event, span), false)?;
-        let wanted = wanted && KEPT.contains(&name.as_str());
+        let wanted = KEPT.contains(&name.as_str());
         let first = self.next()?;
         let value = self.node(first, wanted)?;
         let key = Key {

@@ -7,11 +7,11 @@ use std::{
     sync::Arc,
 };
 
-use super::outline::{Node, outline};
-use crate::model::{
-    ObjectKey,
-    workload::{Workload, pod_spec_path},
+use super::{
+    outline::{Content, Node, outline},
+    pointer,
 };
+use crate::model::{ObjectKey, workload::Workload};
 
 /// The positions of the input's objects.
 #[derive(Debug, Default)]
@@ -25,7 +25,8 @@ pub(crate) struct Place {
     pub(crate) line: usize,
     /// Its index in each list that contains it, outermost first.
     pub(crate) items: Box<[usize]>,
-    pub(crate) kind: Box<str>,
+    /// The JSON pointer of its pod spec; empty for a ServiceAccount.
+    pub(crate) pod_spec: Box<str>,
     /// Whether a change to it would last: not for an object that a workload created, nor for the dump of a
     /// live pod.
     pub(crate) lasts: bool,
@@ -93,18 +94,25 @@ impl Places {
 
 /// The offset of an object's pod spec in its document.
 fn spec(root: &Node, place: &Place) -> Option<usize> {
-    let mut node = root.item(&place.items)?;
-    let mut start = node.start;
-    let path = if *place.kind == *"ServiceAccount" {
-        &[]
-    } else {
-        pod_spec_path(&place.kind)
-    };
-    for name in path {
-        let (key, value) = node.entry(name)?;
-        (start, node) = (key.start, value);
+    let object = root.item(&place.items)?;
+    let mut steps = pointer::steps(&place.pod_spec);
+    let found = steps.try_fold((object.start, object), |(_, node), step| child(node, &step))?;
+    Some(found.0)
+}
+
+/// The part of an object at a JSON pointer.
+pub(crate) fn part<'a>(object: &'a Node, pointer: &str) -> Option<&'a Node> {
+    pointer::steps(pointer).try_fold(object, |node, step| Some(child(node, &step)?.1))
+}
+
+/// A part of a node by its field or index, and its offset: that of the key of a field.
+fn child<'a>(node: &'a Node, step: &str) -> Option<(usize, &'a Node)> {
+    if let Content::List(_, items) = &node.content {
+        let item = items.get(step.parse::<usize>().ok()?)?;
+        return Some((item.start, item));
     }
-    Some(start)
+    let (key, value) = node.entry(step)?;
+    Some((key.start, value))
 }
 
 /// The documents of a text by their first lines. The last parsed one is kept: callers that ask in order have

@@ -4,26 +4,26 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use crate::model::{ObjectKey, PodFacts};
 
-/// The pod templates of the input, by namespace and workload.
+/// The pod templates of the input, by namespace and workload; an object of a custom kind may have several.
 #[derive(Default)]
 pub(super) struct Templates {
-    written: BTreeMap<ObjectKey, PodFacts>,
+    written: BTreeMap<ObjectKey, Vec<PodFacts>>,
     /// The templates of ReplicaSets and Jobs, by the workload that created them.
-    created: BTreeMap<ObjectKey, PodFacts>,
+    created: BTreeMap<ObjectKey, Vec<PodFacts>>,
     /// The workloads that have pods in the input.
     live: BTreeSet<ObjectKey>,
 }
 
 impl Templates {
-    /// Adds the template of a workload.
-    pub(super) fn written(&mut self, workload: ObjectKey, template: PodFacts) {
-        self.written.insert(workload, template);
+    /// Adds the templates of a workload.
+    pub(super) fn written(&mut self, workload: ObjectKey, templates: Vec<PodFacts>) {
+        self.written.insert(workload, templates);
     }
 
     /// Adds the template of a ReplicaSet or Job that a workload created: it is used only if that workload is
     /// not in the input.
-    pub(super) fn created_by(&mut self, workload: ObjectKey, template: PodFacts) {
-        self.created.insert(workload, template);
+    pub(super) fn created_by(&mut self, workload: ObjectKey, templates: Vec<PodFacts>) {
+        self.created.insert(workload, templates);
     }
 
     /// Records that the input has pods of a workload: its template is not used.
@@ -31,11 +31,24 @@ impl Templates {
         self.live.insert(workload);
     }
 
-    /// The templates of workloads without pods in the input.
+    /// The templates of workloads without pods in the input, each with a key of its own.
     pub(super) fn without_pods(mut self) -> impl Iterator<Item = (ObjectKey, PodFacts)> {
         self.created.append(&mut self.written);
         let live = self.live;
         let templates = self.created.into_iter();
-        templates.filter(move |(workload, _)| !live.contains(workload))
+        let templates = templates.filter(move |(workload, _)| !live.contains(workload));
+        templates.flat_map(|(workload, templates)| {
+            let templates = templates.into_iter().enumerate();
+            templates.map(move |(number, facts)| match number {
+                0 => (workload.clone(), facts),
+                _ => (numbered(&workload, number), facts),
+            })
+        })
     }
+}
+
+/// The key of a further template of a workload.
+fn numbered(workload: &ObjectKey, number: usize) -> ObjectKey {
+    let name = format!("{}#{number}", workload.name);
+    ObjectKey::new(workload.namespace.clone(), name)
 }

@@ -1,15 +1,21 @@
 //! ServiceAccounts, and what is known about each: its pods by shape, its report, its last verdict.
 
-use std::{collections::HashMap, sync::Arc};
+use std::{
+    collections::{BTreeSet, HashMap},
+    sync::Arc,
+};
 
 use super::{Index, Indexed, Summary, Table};
 use crate::{
     facts::{Kind, ServiceAccounts},
-    model::{ObjectKey, PodFacts, ServiceAccountRef},
+    model::{ObjectKey, PodFacts, ServiceAccountRef, Workload},
 };
 
 /// Distinct shapes of pods, and how many pods have each.
 pub(super) type Shapes = HashMap<Arc<PodFacts>, u32>;
+
+/// The objects of custom kinds that name an account, while it is not known which pods they stand for.
+pub(super) type NamedBy = HashMap<ServiceAccountRef, BTreeSet<Workload>>;
 
 /// What is known about one account.
 #[derive(Debug, Default)]
@@ -53,6 +59,24 @@ impl Index {
         } else {
             self.mark(account);
         }
+    }
+
+    /// An object of a custom kind names accounts, and it is not known which pods it stands for.
+    pub fn name_accounts(
+        &mut self,
+        object: &Workload,
+        accounts: impl IntoIterator<Item = ServiceAccountRef>,
+    ) {
+        for account in accounts {
+            self.mark(&account);
+            let named_by = self.named_by.entry(account).or_default();
+            named_by.insert(object.clone());
+        }
+    }
+
+    /// The objects of custom kinds that name an account.
+    pub(super) fn naming(&self, account: &ServiceAccountRef) -> impl Iterator<Item = &Workload> {
+        self.named_by.get(account).into_iter().flatten()
     }
 
     /// The accounts of a namespace.

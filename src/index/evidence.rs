@@ -5,7 +5,10 @@ use std::sync::Arc;
 use super::Index;
 use crate::{
     assess::{Evidence, assess, explain},
-    model::{Explanation, Exposure, ObjectKey, PodFacts, ServiceAccountFacts, ServiceAccountRef},
+    model::{
+        Explanation, Exposure, InputKind, ObjectKey, PodFacts, ServiceAccountFacts,
+        ServiceAccountRef,
+    },
     rbac::BoundRole,
 };
 
@@ -71,6 +74,14 @@ impl Index {
         let drivers = shapes().flat_map(PodFacts::csi_drivers);
         let drivers = drivers.filter_map(|driver| Some((driver, self.csi_driver(driver)?)));
         let drivers = drivers.collect();
+        let configs = shapes().flat_map(|facts| &facts.configs);
+        let configs = configs.filter_map(|reference| {
+            Some((
+                reference,
+                self.configuration(&account.namespace, reference)?,
+            ))
+        });
+        let configs = configs.collect();
         let bindings = self
             .bindings_of(account)
             .map(|(key, binding)| BoundRole {
@@ -82,12 +93,15 @@ impl Index {
         Evidence {
             account,
             service_account,
-            is_missing: service_account.is_none() && self.knows_all_accounts(),
+            is_missing: service_account.is_none() && self.knows_all(InputKind::ServiceAccount),
             pods,
             secrets,
             drivers,
             bindings,
             roles: self.known_roles,
+            configs,
+            namespace_consumers: self.consumers_of_namespace(&account.namespace),
+            naming: self.naming(account).collect(),
             gaps: self
                 .gaps()
                 .into_iter()

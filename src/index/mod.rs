@@ -3,6 +3,7 @@
 
 mod accounts;
 mod bindings;
+mod configs;
 mod evidence;
 mod namespaces;
 mod pods;
@@ -19,10 +20,13 @@ use std::{
 use jiff::civil::Date;
 
 pub use self::{accounts::Account, reports::ReportFacts};
-use self::{bindings::Subjects, namespaces::Elsewhere, secrets::SecretLinks, table::Table};
+use self::{
+    accounts::NamedBy, bindings::Subjects, namespaces::Elsewhere, secrets::SecretLinks,
+    table::Table,
+};
 use crate::{
     facts::{
-        ClusterRoleBindings, ClusterRoles, CsiDrivers, Kind, Namespaces, Pods, Reports,
+        ClusterRoleBindings, ClusterRoles, ConfigMaps, CsiDrivers, Kind, Namespaces, Pods, Reports,
         RoleBindings, Roles, Secrets, ServiceAccounts,
     },
     model::{
@@ -96,12 +100,16 @@ pub struct Index {
     cluster_role_bindings: Table<<ClusterRoleBindings as Kind>::Facts>,
     secrets: Table<<Secrets as Kind>::Facts>,
     csi_drivers: Table<<CsiDrivers as Kind>::Facts>,
+    config_maps: Table<<ConfigMaps as Kind>::Facts>,
+    /// What a ConfigMap says that does not exist.
+    says_nothing: <ConfigMaps as Kind>::Facts,
     reports: Table<<Reports as Kind>::Facts>,
 
     /// Every account that exists, that a pod names or that has a report.
     accounts: BTreeMap<ServiceAccountRef, Account>,
     namespace_names: HashSet<Arc<str>>,
     elsewhere: Elsewhere,
+    named_by: NamedBy,
     subjects: Subjects,
     bindings_of_role: HashMap<ObjectKey, BTreeSet<ObjectKey>>,
     secret_links: SecretLinks,
@@ -129,10 +137,13 @@ impl Index {
             cluster_role_bindings: Table::default(),
             secrets: Table::default(),
             csi_drivers: Table::default(),
+            config_maps: Table::default(),
+            says_nothing: <ConfigMaps as Kind>::Facts::default(),
             reports: Table::default(),
             accounts: BTreeMap::new(),
             namespace_names: HashSet::new(),
             elsewhere: Elsewhere::new(),
+            named_by: NamedBy::new(),
             subjects: Subjects::default(),
             bindings_of_role: HashMap::new(),
             secret_links: SecretLinks::default(),
@@ -324,9 +335,9 @@ impl Index {
             .is_some_and(|reading| reading.forbidden)
     }
 
-    /// Whether every account of the cluster is known: one that is not known does not exist.
-    fn knows_all_accounts(&self) -> bool {
-        let reading = self.readings.get(&InputKind::ServiceAccount);
+    /// Whether every object of a kind in the cluster is known: one that is not known does not exist.
+    fn knows_all(&self, kind: InputKind) -> bool {
+        let reading = self.readings.get(&kind);
         reading.is_some_and(|reading| reading.synced && !reading.forbidden)
     }
 

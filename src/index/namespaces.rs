@@ -17,7 +17,7 @@ pub(super) type Elsewhere = HashMap<ServiceAccountRef, Box<[Arc<str>]>>;
 impl Index {
     /// The accounts of the input, each with whether its namespace is a guess: what a binding grants to an account of
     /// the same name in a namespace that the input does not have may be meant for it.
-    pub fn set_guessed_namespaces(&mut self, accounts: BTreeMap<ServiceAccountRef, bool>) {
+    pub fn set_guessed_namespaces(&mut self, accounts: &BTreeMap<ServiceAccountRef, bool>) {
         let mut bound: HashMap<&Arc<str>, Vec<&ServiceAccountRef>> = HashMap::new();
         for subject in self.subjects.keys() {
             if let Subject::User(account) | Subject::ServiceAccount(account) = subject {
@@ -52,6 +52,12 @@ impl Index {
     pub(super) fn namespace_gap(&self, account: &ServiceAccountRef) -> Option<Gap> {
         let namespaces = self.elsewhere.get(account)?;
         Some(Gap::NamespaceUnknown(namespaces.clone()))
+    }
+
+    /// The systems whose clients are added to the pods of a namespace.
+    pub(super) fn consumers_of_namespace(&self, namespace: &str) -> &[Box<str>] {
+        let facts = self.namespaces.get(&ObjectKey::cluster(namespace));
+        facts.map_or(&[], |facts| &facts.consumers)
     }
 
     /// Whether a namespace is being deleted.

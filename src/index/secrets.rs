@@ -11,7 +11,7 @@ use crate::{
     facts::{CsiDrivers, Secrets},
     model::{
         CsiDriverFacts, InputKind, ObjectKey, PodFacts, SecretFacts, ServiceAccountFacts,
-        ServiceAccountRef, secret::generated_for,
+        ServiceAccountRef, pod::ConfigKind, secret::generated_for,
     },
     token::legacy::{Clues, Holding, holding},
 };
@@ -196,6 +196,9 @@ impl Indexed<Secrets> for Index {
         }
         self.mark_claimants(key);
         self.mark_holders(key);
+        if old.map(|facts| &facts.content) != new.map(|facts| &facts.content) {
+            self.mark_configured(ConfigKind::Secret, key);
+        }
     }
 }
 

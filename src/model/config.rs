@@ -3,7 +3,7 @@
 use glob::Pattern;
 use jiff::civil::Date;
 
-use super::{Rule, Scope, ServiceAccountRef, Subject};
+use super::{Rule, Scope, ServiceAccountRef, Subject, consumer::Consumers};
 
 /// What the user's configuration adds to the facts of objects.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -13,7 +13,7 @@ pub struct Config {
     /// Which tokens are exempted, and why.
     pub exemptions: Vec<ExemptionRule>,
     /// Further systems that accept the token of a pod as an identity.
-    pub known_consumers: Vec<ConsumerRule>,
+    pub known_consumers: Consumers,
     /// What a distribution, an add-on or the user grants to all accounts: no token is needed for it.
     pub default_permissions: Vec<DefaultPermission>,
     /// How permissions are judged that only other namespaces grant.
@@ -117,17 +117,6 @@ impl ExemptionRule {
             && self.name.matches(&account.name)
             && self.labels.iter().all(|label| labels.contains(label))
     }
-}
-
-/// A system that accepts the token of a pod as an identity, and how such a pod is recognised.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct ConsumerRule {
-    /// The name of the system.
-    pub name: Box<str>,
-    /// Annotations of a pod: one with a value other than `false` is enough.
-    pub annotations: Vec<Box<str>>,
-    /// Environment variables of containers: one is enough.
-    pub variables: Vec<Box<str>>,
 }
 
 impl Config {

@@ -8,8 +8,8 @@ use serde_json::{Value, json};
 
 use super::{
     Exemption, InputKind, Reason, Verdict,
-    identity::{ObjectKey, ServiceAccountRef},
-    pod::HostAccess,
+    identity::ServiceAccountRef,
+    note::{AccountNote, Note},
     rbac::{ExplainedGrant, Permissions, RoleRef},
     workload::{PodKind, Workload},
 };
@@ -96,105 +96,6 @@ pub struct WorkloadExposure {
     pub exemption: Option<Exemption>,
     /// What else to know about it, sorted; no verdict depends on it.
     pub notes: Vec<Note>,
-}
-
-/// Something to know about the permissions of an account.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum AccountNote {
-    /// All that it is granted by name, it is granted in other namespaces, by these bindings; none of them is trusted.
-    GrantedElsewhereOnly(Vec<(ObjectKey, RoleRef)>),
-}
-
-impl AccountNote {
-    /// As the API spells it.
-    #[must_use]
-    pub const fn name(&self) -> &'static str {
-        match self {
-            Self::GrantedElsewhereOnly(_) => "GrantedElsewhereOnly",
-        }
-    }
-}
-
-impl fmt::Display for AccountNote {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        const SHOWN: usize = 3;
-        let Self::GrantedElsewhereOnly(bindings) = self;
-        let shown = bindings.iter().take(SHOWN);
-        let shown: Vec<_> = shown
-            .map(|(binding, role)| {
-                format!(
-                    "RoleBinding {} in namespace {} ({role})",
-                    binding.name, binding.namespace
-                )
-            })
-            .collect();
-        let more = match bindings.len().saturating_sub(SHOWN) {
-            0 => String::new(),
-            more => format!(" and {more} more"),
-        };
-        write!(
-            f,
-            "only other namespaces grant it permissions: {}{more}",
-            shown.join(", ")
-        )
-    }
-}
-
-/// Something to know about a workload that no verdict depends on.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Note {
-    /// A container sees tokens of other pods on its node.
-    HostAccess(HostAccess),
-    /// A container that mounts no token can read those that others mount.
-    SharedProcesses,
-    /// A token is mounted by `subPath` and is never renewed there.
-    Pinned(Box<str>),
-    /// A volume projects a token, and no container mounts it.
-    Unmounted(Box<str>),
-    /// The token of this Secret is marked invalid: the API server rejects it.
-    Invalidated(Box<str>),
-    /// The pod disables automount, and has an injected token all the same.
-    DisabledTooLate,
-    /// The account's object was not seen: it is assumed not to disable automount.
-    AssumedServiceAccount,
-}
-
-impl fmt::Display for Note {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::HostAccess(HostAccess::Path(path)) => write!(
-                f,
-                "mounts {path} of the host, where tokens of every pod on the node can be read"
-            ),
-            Self::HostAccess(HostAccess::Processes) => f.write_str(
-                "hostPID: tokens of every pod on the node can be read through /proc",
-            ),
-            Self::HostAccess(HostAccess::Privileged) => {
-                f.write_str("a privileged container can read tokens of every pod on the node")
-            }
-            Self::SharedProcesses => f.write_str(
-                "shareProcessNamespace: containers without the token can read it from those that mount it, through /proc",
-            ),
-            Self::Pinned(path) => write!(
-                f,
-                "the token at {path} is mounted by subPath: it is never renewed and stops working when it expires"
-            ),
-            Self::Unmounted(volume) => write!(
-                f,
-                "volume {volume} projects a token that no container mounts; an ephemeral container could"
-            ),
-            Self::Invalidated(secret) => write!(
-                f,
-                "the token of Secret {secret} is marked invalid: the API server rejects it (401 Unauthorized) until the label kubernetes.io/legacy-token-invalid-since is removed"
-            ),
-            Self::DisabledTooLate => f.write_str(
-                "automountServiceAccountToken is false in the pod, and its token is mounted: a policy or webhook sets the field after the token is injected, where it has no effect, or the volume was copied from a running pod",
-            ),
-            Self::AssumedServiceAccount => f.write_str(
-                "the ServiceAccount is not in the input: assumed not to disable automount",
-            ),
-        }
-    }
 }
 
 /// One token as containers see it.
@@ -287,25 +188,39 @@ pub struct Remediation {
     pub patches: Vec<Patch>,
 }
 
+/// The kinds of patches, as `kubectl patch --type` has them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PatchType {
+    /// A JSON merge patch.
+    Merge,
+    /// A strategic merge patch, which adds to lists.
+    Strategic,
+    /// A JSON patch (RFC 6902), which changes items of lists in custom kinds.
+    Json,
+}
+
 /// A patch for one object in the namespace of the account.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Patch {
     /// The object to patch.
     pub target: Workload,
-    /// Its `apiVersion`; empty for a custom kind, of which only the pod template is known.
-    pub api_version: &'static str,
-    /// Whether it is for `kubectl patch --type=strategic`, since it adds to lists; otherwise it is a
-    /// JSON merge patch.
-    pub strategic: bool,
+    /// Its `apiVersion`.
+    pub api_version: Box<str>,
+    /// What kind of patch it is.
+    pub type_: PatchType,
     /// The patch.
     pub patch: Value,
 }
 
 impl Patch {
-    /// `merge` or `strategic`, as `kubectl patch --type` expects it.
+    /// As `kubectl patch --type` expects it.
     #[must_use]
     pub const fn kind(&self) -> &'static str {
-        if self.strategic { "strategic" } else { "merge" }
+        match self.type_ {
+            PatchType::Merge => "merge",
+            PatchType::Strategic => "strategic",
+            PatchType::Json => "json",
+        }
     }
 
     /// Whether the API server accepts the patch for a live object: a Pod or a Job can only be patched
@@ -315,16 +230,21 @@ impl Patch {
         PodKind::named(&self.target.kind).is_none_or(|kind| kind.is_mutable)
     }
 
-    /// The patch with the name of its object, as kustomize expects it; `None` where its
-    /// `apiVersion` is not known.
+    /// The patch with the name of its object, as kustomize expects it; `None` for a JSON patch, which has no place for
+    /// a name.
     #[must_use]
     pub fn for_kustomize(&self, namespace: &str) -> Option<Value> {
-        if self.api_version.is_empty() {
+        if self.type_ == PatchType::Json {
             return None;
         }
+        let (kind, _) = self
+            .target
+            .kind
+            .split_once('.')
+            .unwrap_or((&self.target.kind, ""));
         let mut patch = self.patch.clone();
-        patch["apiVersion"] = self.api_version.into();
-        patch["kind"] = (*self.target.kind).into();
+        patch["apiVersion"] = (*self.api_version).into();
+        patch["kind"] = kind.into();
         patch["metadata"] = json!({ "name": *self.target.name, "namespace": namespace });
         Some(patch)
     }

@@ -1,9 +1,11 @@
 //! Plain data that all other rooms use.
 
 pub mod config;
+pub mod consumer;
 pub mod exemption;
 pub mod exposure;
 pub mod identity;
+pub mod note;
 pub mod pod;
 pub mod rbac;
 pub mod secret;
@@ -16,10 +18,11 @@ pub mod workload;
 pub use config::Config;
 pub use exemption::{Claim, Exemption};
 pub use exposure::{
-    ApiAudiences, Carrier, Drift, Explanation, Exposure, Gap, Note, Reach, Remediation,
-    ReportScope, TokenSource, WorkloadExposure,
+    ApiAudiences, Carrier, Drift, Explanation, Exposure, Gap, Reach, Remediation, ReportScope,
+    TokenSource, WorkloadExposure,
 };
 pub use identity::{ObjectKey, ServiceAccountRef};
+pub use note::Note;
 pub use pod::PodFacts;
 pub use rbac::{
     Binding, Grant, KnownRoles, Level, Permissions, Role, RoleRef, Rule, Scope, Subject,
@@ -47,6 +50,8 @@ pub enum InputKind {
     RoleBinding,
     /// `ClusterRoleBinding`, rbac.authorization.k8s.io/v1.
     ClusterRoleBinding,
+    /// `ConfigMap`, core/v1: only read from files.
+    ConfigMap,
     /// `Secret`, core/v1: only its metadata, and only on request.
     Secret,
     /// `CSIDriver`, storage.k8s.io/v1: only read from files.
@@ -67,6 +72,7 @@ impl InputKind {
             Self::ClusterRole => "ClusterRole",
             Self::RoleBinding => "RoleBinding",
             Self::ClusterRoleBinding => "ClusterRoleBinding",
+            Self::ConfigMap => "ConfigMap",
             Self::Secret => "Secret",
             Self::CsiDriver => "CSIDriver",
             Self::TokenExposureReport => "TokenExposureReport",
@@ -84,6 +90,7 @@ impl InputKind {
             Self::ClusterRole => "clusterroles",
             Self::RoleBinding => "rolebindings",
             Self::ClusterRoleBinding => "clusterrolebindings",
+            Self::ConfigMap => "configmaps",
             Self::Secret => "secrets",
             Self::CsiDriver => "csidrivers",
             Self::TokenExposureReport => "tokenexposurereports",
@@ -94,7 +101,9 @@ impl InputKind {
     #[must_use]
     pub const fn group(self) -> &'static str {
         match self {
-            Self::Pod | Self::ServiceAccount | Self::Namespace | Self::Secret => "",
+            Self::Pod | Self::ServiceAccount | Self::Namespace | Self::ConfigMap | Self::Secret => {
+                ""
+            }
             Self::CsiDriver => "storage.k8s.io",
             Self::Role | Self::ClusterRole | Self::RoleBinding | Self::ClusterRoleBinding => {
                 "rbac.authorization.k8s.io"

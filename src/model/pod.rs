@@ -1,8 +1,8 @@
 //! What is kept of a pod, or of a pod template: enough to say which tokens it carries.
 
-use std::sync::Arc;
+use std::{fmt, sync::Arc};
 
-use super::{Claim, Workload};
+use super::{Claim, Workload, workload::CustomTemplate};
 
 /// Where admission mounts the token: `DefaultAPITokenMountPath` of the ServiceAccount admission plugin.
 pub const TOKEN_MOUNT_PATH: &str = "/var/run/secrets/kubernetes.io/serviceaccount";
@@ -12,6 +12,9 @@ pub const INJECTED_VOLUME_PREFIX: &str = "kube-api-access-";
 pub const GENERATED: &str = "*";
 /// The lifetime that only the injected volume requests, in seconds: `WarnOnlyBoundTokenExpirationSeconds`.
 pub const INJECTED_EXPIRATION_SECONDS: i64 = 3607;
+
+/// The audience of a token that takes the place of an unneeded one: no API server accepts it.
+pub const WITHHELD_AUDIENCE: &str = "tokenexposure.io/withheld";
 
 /// The facts of a pod or of a pod template. Equal pods of one workload have equal facts: the
 /// random parts of names are left out, so that the index keeps each shape once.
@@ -24,6 +27,8 @@ pub struct PodFacts {
     pub workload: Workload,
     /// Whether admission has already changed it.
     pub origin: Origin,
+    /// Where it is in an object of a custom kind; `None` for a pod and for built-in kinds.
+    pub template: Option<Box<CustomTemplate>>,
     /// `spec.automountServiceAccountToken`; `None` when unset or null.
     pub automount: Option<bool>,
     /// The exemption that its annotations state.
@@ -32,8 +37,14 @@ pub struct PodFacts {
     pub labels: Box<[(Box<str>, Box<str>)]>,
     /// Systems that may accept the token as the pod's identity, without RBAC; sorted.
     pub consumers: Box<[Box<str>]>,
+    /// Systems that its labels or annotations keep away, whatever its namespace says; sorted.
+    pub refuses: Box<[Box<str>]>,
+    /// ConfigMaps and Secrets from which it takes variables or files; sorted.
+    pub configs: Box<[ConfigReference]>,
     /// Its commands or variables mention `ca.crt` or `namespace` where admission mounts them.
     pub reads_files: bool,
+    /// Its commands have a flag of Kubernetes clients, which open the token when they start.
+    pub starts_client: bool,
     /// `spec.shareProcessNamespace`: a container can read what another one has mounted.
     pub shares_processes: bool,
     /// How its containers can read tokens of other pods on the node; sorted.
@@ -46,6 +57,54 @@ pub struct PodFacts {
     pub containers: Box<[Container]>,
     /// The field that has more than is kept: then nothing is known of volumes and containers.
     pub exceeded: Option<&'static str>,
+}
+
+/// A ConfigMap or a Secret.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum ConfigKind {
+    /// A ConfigMap.
+    ConfigMap,
+    /// A Secret.
+    Secret,
+}
+
+impl fmt::Display for ConfigKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::ConfigMap => "ConfigMap",
+            Self::Secret => "Secret",
+        })
+    }
+}
+
+/// Variables or files that a pod takes from a ConfigMap or a Secret.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct ConfigReference {
+    /// What it refers to.
+    pub kind: ConfigKind,
+    /// Its name.
+    pub name: Box<str>,
+    /// The key; `None` for all.
+    pub key: Option<Box<str>>,
+    /// The beginning of the names of the variables that all its keys become; `None` for files and single keys.
+    pub prefix: Option<Box<str>>,
+}
+
+/// What a ConfigMap or a Secret says about the systems that its pods log in to, key by key; no value is kept.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ConfigFacts(pub Box<[KeyFacts]>);
+
+/// What one key of a ConfigMap or a Secret says.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct KeyFacts {
+    /// The key.
+    pub key: Box<str>,
+    /// Systems that its value names; sorted.
+    pub consumers: Box<[Box<str>]>,
+    /// Its value mentions `ca.crt` or `namespace` where admission mounts them.
+    pub reads_files: bool,
+    /// Systems whose variable has the name of the key and its value; sorted.
+    pub as_variable: Box<[Box<str>]>,
 }
 
 /// How a container can read the tokens of other pods on its node.

@@ -1,4 +1,6 @@
-//! What is kept of a Secret: whose token it holds. Its data is never read.
+//! What is kept of a Secret: whose token it holds, and what its data says in files. No value of it is kept.
+
+use super::pod::ConfigFacts;
 
 /// How many characters of a base `SimpleNameGenerator` (apiserver: pkg/storage/names/generate.go) keeps,
 /// and how many random ones it appends.
@@ -15,6 +17,8 @@ pub struct SecretFacts {
     pub owner_uid: Box<str>,
     /// It has the label `kubernetes.io/legacy-token-invalid-since`: the API server rejects it (401).
     pub invalidated: bool,
+    /// What its data says; `None` where it was not read.
+    pub content: Option<ConfigFacts>,
 }
 
 /// The account whose token a Secret holds, by its name: before Kubernetes 1.24 every account got a Secret

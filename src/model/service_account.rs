@@ -18,10 +18,12 @@ pub struct ServiceAccountFacts {
 }
 
 /// What is kept of a Namespace.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct NamespaceFacts {
     /// It is being deleted: nothing new can be created in it.
     pub terminating: bool,
+    /// Systems whose clients are added to the pods in it; sorted.
+    pub consumers: Box<[Box<str>]>,
 }
 
 /// What is kept of a CSIDriver.

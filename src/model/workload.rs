@@ -17,6 +17,33 @@ impl fmt::Display for Workload {
     }
 }
 
+/// Where the template of a custom kind is.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct CustomTemplate {
+    /// The `apiVersion` of its object.
+    pub api_version: Box<str>,
+    /// The JSON pointer of the part that has `automountServiceAccountToken`; empty where only the operator of the kind
+    /// decides.
+    pub automount: Box<str>,
+    /// It was recognised by its shape, in a kind that is not known.
+    pub is_guess: bool,
+}
+
+/// The API groups of the built-in kinds with a pod spec, former ones included.
+const BUILT_IN_GROUPS: [&str; 4] = ["", "apps", "extensions", "batch"];
+
+/// How people name a kind: a custom one that has the name of a built-in kind is followed by its group, as in kubectl.
+#[must_use]
+pub fn named(api_version: &str, kind: &str) -> String {
+    let group = api_version.rsplit_once('/').map_or("", |(group, _)| group);
+    let is_taken = PodKind::named(kind).is_some() || kind == "Service";
+    if is_taken && !BUILT_IN_GROUPS.contains(&group) {
+        format!("{kind}.{group}")
+    } else {
+        kind.to_owned()
+    }
+}
+
 /// A built-in kind whose objects have a pod spec.
 #[derive(Debug)]
 pub struct PodKind {
@@ -87,6 +114,12 @@ impl PodKind {
     pub fn embeds_template(name: &str) -> bool {
         name != "Pod" && Self::named(name).is_some()
     }
+
+    /// Whether an API group is one of those that built-in kinds with a pod template have.
+    #[must_use]
+    pub fn has_group(group: &str) -> bool {
+        BUILT_IN_GROUPS.contains(&group)
+    }
 }
 
 /// The fields that lead to the pod spec of a kind; of a custom kind, those of most kinds.
@@ -113,6 +146,12 @@ mod tests {
         ] {
             assert_eq!(typed(word), Some(name), "{word}");
         }
+        assert_eq!(named("apps/v1", "Deployment"), "Deployment");
+        assert_eq!(
+            named("batch.volcano.sh/v1alpha1", "Job"),
+            "Job.batch.volcano.sh"
+        );
+        assert_eq!(named("argoproj.io/v1alpha1", "Rollout"), "Rollout");
         assert_eq!(typed("rollouts"), None);
         assert_eq!(typed(""), None);
     }

@@ -25,7 +25,7 @@ pub fn write(out: &mut impl io::Write, exposures: &[&Exposure]) -> io::Result<()
             let Some(document) = patch.for_kustomize(&account.namespace) else {
                 writeln!(
                     out,
-                    "# kustomize needs the apiVersion of this object, which is not known\n"
+                    "# in a kustomization: an entry of `patches` with this object as its `target`\n"
                 )?;
                 continue;
             };

@@ -1,13 +1,13 @@
 //! Who accepts a token: this API server, another system, or is that not known?
 
-use crate::model::{ApiAudiences, Reach};
+use crate::model::{ApiAudiences, Reach, pod::WITHHELD_AUDIENCE};
 
 /// Who accepts a token with this audience.
 #[must_use]
 pub fn reach(audience: &str, known: &ApiAudiences) -> Reach {
     if audience.is_empty() || known.names.contains(audience) {
         Reach::Api
-    } else if known.complete || product(audience).is_some() {
+    } else if known.complete || audience == WITHHELD_AUDIENCE || product(audience).is_some() {
         Reach::External
     } else {
         Reach::Unknown

@@ -102,7 +102,7 @@ mod tests {
         let object = |owner: Option<&str>, uid: &str| SecretFacts {
             owner: owner.map(Box::from),
             owner_uid: uid.into(),
-            invalidated: false,
+            ..SecretFacts::default()
         };
         let token = Some(Holding::Token { invalidated: false });
         for (secret, object, complete, elsewhere, expected) in [

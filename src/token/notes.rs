@@ -31,6 +31,8 @@ pub fn notes(pod: &PodFacts, bearer: &Bearer<'_>, carriers: &[Carrier]) -> BTree
     if pod.shares_processes && sees_less_than_another(pod, carriers) {
         notes.insert(Note::SharedProcesses);
     }
+    let template = pod.template.as_ref().filter(|template| template.is_guess);
+    notes.extend(template.map(|template| Note::FoundByShape(template.automount.clone())));
     // Every namespace has a ServiceAccount of this name.
     if !bearer.is_known && pod.origin == Origin::Template && bearer.name != "default" {
         notes.insert(Note::AssumedServiceAccount);

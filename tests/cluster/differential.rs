@@ -20,7 +20,8 @@ use token_exposure::{
 use crate::rig::{
     load,
     oracle::{
-        TOKEN_SECRET, carried, carried_by_template, comparable, level, reports_equal_to_scans,
+        CUSTOM, TOKEN_SECRET, carried, carried_by_custom, carried_by_template, comparable, level,
+        reports_equal_to_scans,
     },
     pool,
     random::{Random, cases},
@@ -92,6 +93,7 @@ fn container(random: &mut Random, name: &str, volumes: &[&str]) -> Value {
         }
     }
     let mut container = json!({ "name": name, "image": "i", "volumeMounts": mounts });
+    settings(random, &mut container);
     match random.below(8) {
         0 => container["envFrom"] = json!([{ "secretRef": { "name": TOKEN_SECRET } }]),
         1 => {
@@ -102,6 +104,62 @@ fn container(random: &mut Random, name: &str, volumes: &[&str]) -> Value {
         _ => {}
     }
     container
+}
+
+/// What a client may be recognised by: arguments, probes, hooks and configuration.
+fn settings(random: &mut Random, container: &mut Value) {
+    let text = *random.pick(&[
+        "run --in-cluster",
+        "kubectl get pods",
+        "vault login -method=kubernetes",
+        "cat /var/run/secrets/kubernetes.io/serviceaccount/ca.crt",
+        "DIR=/var/run/secrets/kubernetes.io/serviceaccount",
+    ]);
+    let exec = json!({ "exec": { "command": ["sh", "-c", text] } });
+    match random.below(14) {
+        0 => container["args"] = json!(["sh", "-c", text]),
+        1 => container["readinessProbe"] = exec,
+        2 => container["lifecycle"] = json!({ "preStop": exec }),
+        3 => {
+            container["envFrom"] =
+                json!([{ "configMapRef": { "name": "settings", "optional": true } }]);
+        }
+        4 => {
+            let from = json!({ "configMapKeyRef": { "name": "settings", "key": "uri" } });
+            container["env"] = json!([{ "name": "URI", "valueFrom": from }]);
+        }
+        _ => {}
+    }
+}
+
+/// Labels of a pod, and an owner of a custom kind, which says what users call the workload.
+fn owned(random: &mut Random, pod: &mut Value) {
+    const OWNERS: [(&str, &str, &str); 5] = [
+        ("ray.io/v1", "RayCluster", "ray.io/cluster"),
+        ("batch.volcano.sh/v1alpha1", "Job", "volcano.sh/job-name"),
+        (
+            "actions.summerwind.dev/v1alpha1",
+            "Runner",
+            "runner-deployment-name",
+        ),
+        ("tekton.dev/v1", "TaskRun", "tekton.dev/pipelineRun"),
+        (
+            "argoproj.io/v1alpha1",
+            "Workflow",
+            "workflows.argoproj.io/workflow",
+        ),
+    ];
+    if random.below(4) == 0 {
+        let value = random.pick(&["enabled", "disabled"]);
+        pod["metadata"]["labels"] = json!({ "kuma.io/sidecar-injection": value });
+    }
+    if random.below(3) == 0 {
+        let (api_version, kind, label) = random.pick(&OWNERS);
+        pod["metadata"]["labels"][label] = json!("outer");
+        pod["metadata"]["ownerReferences"] = json!([{
+            "apiVersion": api_version, "kind": kind, "name": "inner", "controller": true,
+            "uid": "8f2bb0f6-5f0c-4a7e-9d0e-0123456789ab" }]);
+    }
 }
 
 fn pod(random: &mut Random, n: usize, namespace: &str, account: &str) -> Value {
@@ -163,6 +221,14 @@ fn predictions_for_pods_match_admission() {
             let predicted = comparable(carried(&pod, name, automount), told_apart);
             let of_template = carried_by_template(&pod, name, automount);
             assert_eq!(predicted, comparable(of_template, told_apart), "{pod:#}");
+            for kind in CUSTOM {
+                let of_custom = carried_by_custom(kind, &pod, name, automount);
+                assert_eq!(
+                    predicted,
+                    comparable(of_custom, told_apart),
+                    "{kind:?}: {pod:#}"
+                );
+            }
             let found = comparable(carried(&stored, name, automount), told_apart);
             assert_eq!(
                 predicted, found,
@@ -346,10 +412,23 @@ fn reports_equal_scans_and_scans_of_dumps() {
             json!({ "apiVersion": "v1", "kind": "List", "items": objects }).to_string()
         };
         plane.apply(&list(&objects));
+        let injection = format!(
+            "kuma.io/sidecar-injection={}",
+            random.pick(&["enabled", "disabled"])
+        );
+        plane.kubectl(&[
+            "label",
+            "--overwrite",
+            "namespace",
+            NAMESPACES[0],
+            &injection,
+        ]);
         let pods: Vec<_> = (0..12)
             .map(|p| {
                 let (namespace, name) = (*random.pick(&NAMESPACES), *random.pick(&ACCOUNTS));
-                pod(&mut random, 100 * n + p, namespace, name)
+                let mut pod = pod(&mut random, 100 * n + p, namespace, name);
+                owned(&mut random, &mut pod);
+                pod
             })
             .collect();
         // The API server rejects some of them.

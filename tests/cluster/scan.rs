@@ -145,7 +145,7 @@ fn scan_can_impersonate_another_user() {
         .filter(|line| line.starts_with("error: "))
         .collect();
     assert_eq!(errors.len(), 1, "{said}");
-    let begins = "error: cannot list pods, serviceaccounts, roles, clusterroles, rolebindings, clusterrolebindings: ";
+    let begins = "error: cannot list pods, serviceaccounts, namespaces, roles, clusterroles, rolebindings, clusterrolebindings: ";
     assert!(errors[0].starts_with(begins), "{said}");
     let master = plane.scan(&["-A", "--as", "somebody", "--as-group", "system:masters"]);
     assert_eq!(master.status.code(), Some(0));

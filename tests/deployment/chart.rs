@@ -404,7 +404,7 @@ fn the_controller_accepts_the_arguments_and_the_configuration_of_every_values_fi
     let plane = pool::bare();
     plane.own_namespace();
     // All permissions that any of them needs.
-    plane.release("legacyTokens.readSecrets=true,replicaCount=2");
+    plane.release("legacyTokens.readSecrets=true,configMaps.read=true,replicaCount=2");
     for file in values_files() {
         let rendered = objects(&render(&["-f", file.to_str().unwrap()]).unwrap());
         let of = |kind: &str| rendered.iter().find(|object| object["kind"] == kind);

@@ -123,6 +123,11 @@ fn needed_for_secrets() -> [Permission; 2] {
     ["list", "watch"].map(|verb| Permission::to(verb, "", "secrets"))
 }
 
+/// Additional permissions to read ConfigMaps.
+fn needed_for_config_maps() -> [Permission; 2] {
+    ["list", "watch"].map(|verb| Permission::to(verb, "", "configmaps"))
+}
+
 /// The additional permission to write each change of a verdict as an event.
 fn needed_for_events() -> Permission {
     Permission::to("create", "events.k8s.io", "events")
@@ -148,6 +153,9 @@ fn the_shipped_permissions_are_exactly_those_needed() {
         let mut expected = needed();
         if values["legacyTokens"]["readSecrets"] == true {
             expected.extend(needed_for_secrets());
+        }
+        if values["configMaps"]["read"] == true {
+            expected.extend(needed_for_config_maps());
         }
         if values["events"]["create"] == true {
             expected.insert(needed_for_events());
@@ -273,6 +281,7 @@ fn the_requests_use_exactly_the_shipped_permissions_with_every_opt_in() {
         let opt_ins = [
             ("replicaCount=1", vec![]),
             ("legacyTokens.readSecrets=true", needed_for_secrets().into()),
+            ("configMaps.read=true", needed_for_config_maps().into()),
             ("events.create=true", vec![needed_for_events()]),
             ("replicaCount=2", needed_for_leases().to_vec()),
         ];

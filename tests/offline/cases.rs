@@ -7,17 +7,6 @@ use serde_json::Value;
 
 use crate::rig::scan_files;
 
-/// The cases of which not every answer is right yet.
-const NOT_YET: [&str; 7] = [
-    "05-kuma-label",
-    "21-airflow-vault-backend",
-    "23-curl-of-the-docs",
-    "28-arc-summerwind",
-    "38-knative-and-custom-templates",
-    "49-token-path-split",
-    "50-probe-script",
-];
-
 #[test]
 fn every_reported_case_has_its_right_answer() {
     let cases = PathBuf::from("../shared/cases");
@@ -45,12 +34,7 @@ fn every_reported_case_has_its_right_answer() {
             let found = found.get(*account).map_or("no report", String::as_str);
             (found != *answer).then(|| format!("{case}: {account} {found}, not {answer}"))
         };
-        let differing: Vec<_> = expected.iter().filter_map(differs).collect();
-        if NOT_YET.contains(&case) {
-            assert_ne!(differing, Vec::<String>::new(), "{case} is right now");
-        } else {
-            wrong.extend(differing);
-        }
+        wrong.extend(expected.iter().filter_map(differs));
     }
     assert_eq!(wrong, Vec::<String>::new());
     assert!(!folders.is_empty());

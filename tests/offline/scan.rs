@@ -776,6 +776,7 @@ fn bound_to(kind: &str, subject: &str) -> String {
 }
 
 #[test]
+#[expect(clippy::too_many_lines, reason = "a table of cases")]
 fn a_namespace_that_no_object_names_is_not_guessed_where_a_binding_names_another() {
     let account = "{kind: ServiceAccount, name: app, namespace: NS}";
     let of_shop = account.replace("NS", "shop");

@@ -14,6 +14,7 @@ use kube::{Api, Client, api::PostParams};
 use serde_json::{Value, json};
 use token_exposure::{
     facts::{Kind, Pods, pod::template, wire},
+    index::Index,
     model::{
         ApiAudiences, Carrier, Config, Level, PodFacts, Rule, ServiceAccountRef, TokenSource,
         Workload,
@@ -22,7 +23,7 @@ use token_exposure::{
     token::{Bearer, carriers, legacy::Holding},
 };
 
-use super::{ControlPlane, program};
+use super::{ControlPlane, load, program};
 
 /// A Secret that holds a token of the account.
 pub const TOKEN_SECRET: &str = "legacy";
@@ -44,6 +45,71 @@ pub fn carried_by_template(pod: &Value, account: &str, automount: Option<bool>) 
     };
     let facts = template(metadata, spec, workload, &Config::default());
     carried_by(&facts, account, automount)
+}
+
+/// Custom kinds with pod templates: the kind, and the path to a pod spec in it; a number is an index of a list.
+pub const CUSTOM: [(&str, &str, &str); 9] = [
+    ("argoproj.io/v1alpha1", "Rollout", "spec/template/spec"),
+    (
+        "apps.openshift.io/v1",
+        "DeploymentConfig",
+        "spec/template/spec",
+    ),
+    ("serving.knative.dev/v1", "Service", "spec/template/spec"),
+    (
+        "keda.sh/v1alpha1",
+        "ScaledJob",
+        "spec/jobTargetRef/template/spec",
+    ),
+    (
+        "jobset.x-k8s.io/v1alpha2",
+        "JobSet",
+        "spec/replicatedJobs/0/template/spec/template/spec",
+    ),
+    (
+        "batch.volcano.sh/v1alpha1",
+        "Job",
+        "spec/tasks/0/template/spec",
+    ),
+    (
+        "ray.io/v1",
+        "RayCluster",
+        "spec/headGroupSpec/template/spec",
+    ),
+    (
+        "kubeflow.org/v1",
+        "PyTorchJob",
+        "spec/pytorchReplicaSpecs/Master/template/spec",
+    ),
+    ("own.example/v1", "Machinery", "spec/parts/0/deep/1/pods"),
+];
+
+/// What the program predicts for the pods of an object of a custom kind with this pod spec.
+pub fn carried_by_custom(
+    (api_version, kind, path): (&str, &str, &str),
+    pod: &Value,
+    account: &str,
+    automount: Option<bool>,
+) -> Vec<Carrier> {
+    let wrapped = path.rsplit('/').fold(pod["spec"].clone(), |inner, step| {
+        match step.parse::<usize>() {
+            Ok(index) => [vec![Value::Null; index], vec![inner]].concat().into(),
+            Err(_) => json!({ step: inner }),
+        }
+    });
+    let mut object = json!({ "apiVersion": api_version, "kind": kind, "metadata": { "name": "w", "namespace": "n" } });
+    object["spec"] = wrapped["spec"].clone();
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("custom.json");
+    fs::write(&file, object.to_string()).unwrap();
+    let mut index = Index::new(&[]);
+    assert_eq!(load(&file, &mut index).problems, []);
+    let account_in = ServiceAccountRef::new("n", account);
+    let evidence = index.evidence(&account_in);
+    let [(facts, 1)] = evidence.pods[..] else {
+        panic!("{object}: {:?}", evidence.pods);
+    };
+    carried_by(facts, account, automount)
 }
 
 fn carried_by(pod: &PodFacts, account: &str, automount: Option<bool>) -> Vec<Carrier> {

@@ -66,3 +66,16 @@ metricRelabelings:
   {{- toYaml . | nindent 2 }}
 {{- end }}
 {{- end }}
+
+{{- /* Whether a label or an annotation in `map` says that a system is used: `names` as in `knownConsumers`. */}}
+{{- define "token-exposure.says" -}}
+{{- $map := .map }}
+{{- $off := toJson (list "" "false" "no" "off" "disabled" "none" "0" "f") }}
+{{- range .names }}
+{{- $parts := splitn "=" 2 . }}
+{{- if hasSuffix "*" $parts._0 -}}
+{{ $map }}.exists(key, key.startsWith({{ toJson (trimSuffix "*" $parts._0) }}) && !({{ $map }}[key].trim().lowerAscii() in {{ $off }})) || {{ else if $parts._1 -}}
+{{ $map }}[?{{ toJson $parts._0 }}].orValue("").trim().lowerAscii() in {{ toJson (splitList "|" (lower $parts._1)) }} || {{ else -}}
+!({{ $map }}[?{{ toJson $parts._0 }}].orValue("").trim().lowerAscii() in {{ $off }}) || {{ end -}}
+{{- end }}false
+{{- end }}

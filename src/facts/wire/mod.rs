@@ -4,7 +4,7 @@
 use serde::{Deserialize, Deserializer};
 
 pub use self::{pod::*, rbac::*};
-pub use super::words::{Annotations, Labels, VariableName, Word};
+pub use super::words::{Annotations, Labels, Texts, VariableName, Word};
 
 /// Reads `null` as the default value.
 fn lenient<'de, D: Deserializer<'de>, T: Deserialize<'de> + Default>(
@@ -59,6 +59,8 @@ wire! {
 
     /// One owner reference.
     OwnerReference {
+        /// `apiVersion`.
+        api_version: String,
         /// `kind`.
         kind: String,
         /// `name`.
@@ -79,7 +81,15 @@ wire! {
         automount_service_account_token: Option<bool>,
     }
 
-    /// A Secret, without its data.
+    /// A ConfigMap.
+    ConfigMap {
+        /// `metadata`.
+        metadata: Metadata,
+        /// `data`.
+        data: Texts,
+    }
+
+    /// A Secret; its data is in files alone.
     Secret {
         /// `kind`, which says whether only metadata was requested.
         kind: String,
@@ -88,6 +98,10 @@ wire! {
         /// `type`.
         #[serde(rename = "type")]
         type_: String,
+        /// `data`, in base64.
+        data: Option<Texts>,
+        /// `stringData`.
+        string_data: Option<Texts>,
     }
 
     /// A CSIDriver.

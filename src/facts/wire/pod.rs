@@ -44,6 +44,8 @@ wire! {
         projected: Option<Projected>,
         /// `secret`.
         secret: Option<SecretVolume>,
+        /// `configMap`.
+        config_map: Option<ConfigMapProjection>,
         /// `csi`.
         csi: Option<CsiVolume>,
         /// `hostPath`.
@@ -107,10 +109,12 @@ wire! {
         downward_api: Option<DownwardApi>,
     }
 
-    /// A projected ConfigMap.
+    /// A ConfigMap as a volume, or as a source of one.
     ConfigMapProjection {
         /// `name`.
         name: String,
+        /// `items`.
+        items: Vec<KeyToPath>,
     }
 
     /// Fields of the pod as files.
@@ -151,6 +155,34 @@ wire! {
         args: Vec<Word>,
         /// `securityContext`.
         security_context: SecurityContext,
+        /// `livenessProbe`.
+        liveness_probe: Handler,
+        /// `readinessProbe`.
+        readiness_probe: Handler,
+        /// `startupProbe`.
+        startup_probe: Handler,
+        /// `lifecycle`.
+        lifecycle: Lifecycle,
+    }
+
+    /// The hooks of a container.
+    Lifecycle {
+        /// `postStart`.
+        post_start: Handler,
+        /// `preStop`.
+        pre_stop: Handler,
+    }
+
+    /// A probe or a hook.
+    Handler {
+        /// `exec`.
+        exec: Exec,
+    }
+
+    /// A command that a probe or a hook runs in the container.
+    Exec {
+        /// `command`.
+        command: Vec<Word>,
     }
 
     /// The `securityContext` of a container.
@@ -161,11 +193,15 @@ wire! {
 
     /// A source of many environment variables.
     VariableSource {
+        /// `prefix` of the names of the variables.
+        prefix: String,
+        /// `configMapRef`.
+        config_map_ref: Option<SecretReference>,
         /// `secretRef`.
         secret_ref: Option<SecretReference>,
     }
 
-    /// A Secret, or one key of it.
+    /// A Secret or ConfigMap, or one key of it.
     SecretReference {
         /// `name`.
         name: String,
@@ -175,6 +211,8 @@ wire! {
 
     /// Where the value of an environment variable comes from.
     ValueFrom {
+        /// `configMapKeyRef`.
+        config_map_key_ref: Option<SecretReference>,
         /// `secretKeyRef`.
         secret_key_ref: Option<SecretReference>,
     }

@@ -28,7 +28,7 @@ impl Guesses {
     /// Tells the index which accounts may be those that a binding names in another namespace.
     pub(super) fn into_index(self, index: &mut Index) {
         if self.0.values().any(|is_guessed| *is_guessed) {
-            index.set_guessed_namespaces(self.0);
+            index.set_guessed_namespaces(&self.0);
         }
     }
 }

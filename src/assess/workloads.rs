@@ -1,0 +1,91 @@
+//! What does each workload of an account carry, and what is the verdict on it?
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::{Evidence, Need, configs, exceeded, exemption, judge, lists_are_forbidden};
+use crate::{
+    model::{
+        Carrier, Exemption, Note, Reach, Reason, TokenSource, Verdict, Workload, WorkloadExposure,
+        pod::{ConfigKind, Origin},
+    },
+    token,
+};
+
+/// The pods of one workload, merged.
+#[derive(Default)]
+struct Merged {
+    pods: u32,
+    carriers: BTreeSet<Carrier>,
+    consumers: BTreeSet<Box<str>>,
+    notes: BTreeSet<Note>,
+    /// The ConfigMaps and Secrets of its pods that were not read.
+    not_read: BTreeSet<(ConfigKind, Box<str>)>,
+    /// The exemption of each shape of its pods.
+    exemptions: Vec<Option<Exemption>>,
+    /// The API server rejects the token of one of its pods: the account does not exist.
+    is_dead: bool,
+    /// More has to be known of one of its pods than is kept.
+    is_exceeded: bool,
+}
+
+/// The workloads of the account, worst first: the pods of each merged into one.
+pub(super) fn workloads(evidence: &Evidence<'_>, need: Need) -> Vec<WorkloadExposure> {
+    let bearer = evidence.bearer();
+    let mut merged: BTreeMap<&Workload, Merged> = BTreeMap::new();
+    for (pod, count) in &evidence.pods {
+        let carriers = token::carriers(pod, &bearer);
+        let workload = merged.entry(&pod.workload).or_default();
+        workload.pods += count;
+        workload.exemptions.push(exemption::of(evidence, pod));
+        workload.is_dead |= evidence.is_missing && pod.origin == Origin::Live;
+        workload.is_exceeded |= exceeded(evidence, pod).is_some();
+        workload.notes.extend(token::notes(pod, &bearer, &carriers));
+        workload.consumers.extend(configs::consumers(evidence, pod));
+        workload.not_read.extend(configs::not_read(evidence, pod));
+        let drivers = carriers.iter().filter(|carrier| {
+            carrier.source == TokenSource::CsiDriver && carrier.reach != Reach::External
+        });
+        workload
+            .consumers
+            .extend(drivers.map(|carrier| carrier.provider.clone()));
+        workload.carriers.extend(carriers);
+    }
+    let forbidden = lists_are_forbidden(&evidence.gaps);
+    let exposure = |(workload, merged): (&Workload, Merged)| {
+        let carriers: Vec<_> = merged.carriers.into_iter().collect();
+        let mut notes = merged.notes;
+        if !carriers.is_empty() && !merged.not_read.is_empty() {
+            notes.insert(Note::NotRead(merged.not_read.into_iter().collect()));
+        }
+        let exemption = exemption::of_all(merged.exemptions);
+        let is_exempted = exemption.as_ref().is_some_and(Exemption::is_active);
+        let (verdict, reason) = if forbidden {
+            (Verdict::Unknown, Reason::Forbidden)
+        } else if merged.is_dead {
+            (Verdict::NoToken, Reason::ServiceAccountMissing)
+        } else {
+            let judged = judge(&carriers, need, !merged.consumers.is_empty());
+            let limit = (Verdict::Unknown, Reason::LimitExceeded);
+            let limit = merged.is_exceeded.then_some(limit);
+            match limit.map_or(judged, |limit| judged.min(limit)) {
+                (verdict, _) if verdict.is_finding() && is_exempted => {
+                    (Verdict::Exempted, Reason::Exemption)
+                }
+                judged => judged,
+            }
+        };
+        WorkloadExposure {
+            verdict,
+            reason,
+            workload: workload.clone(),
+            pods: merged.pods,
+            carriers,
+            consumers: merged.consumers.into_iter().collect(),
+            exemption,
+            notes: notes.into_iter().collect(),
+        }
+    };
+    let mut workloads: Vec<_> = merged.into_iter().map(exposure).collect();
+    workloads.sort_unstable();
+    workloads
+}

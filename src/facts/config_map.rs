@@ -1,0 +1,168 @@
+//! What is kept of ConfigMaps, and of the data of Secrets in files: which systems they name. No value is kept.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use base64::{Engine, prelude::BASE64_STANDARD};
+
+use super::{ConfigMaps, Kind, consumers, pod, wire};
+use crate::model::{
+    Config, InputKind,
+    pod::{ConfigFacts, ConfigKind, ConfigReference, KeyFacts},
+};
+
+/// ConfigMaps that every namespace has, with the certificates of the cluster.
+const OF_THE_CLUSTER: [&str; 2] = ["kube-root-ca.crt", "openshift-service-ca.crt"];
+/// How many keys with a clue are kept of one object.
+const MAX_KEYS: usize = 64;
+/// How many keys of one object are kept of a pod: more count as all keys.
+const MAX_REFERENCES: usize = 8;
+
+impl Kind for ConfigMaps {
+    type Wire = wire::ConfigMap;
+    type Facts = ConfigFacts;
+    const INPUT: InputKind = InputKind::ConfigMap;
+
+    fn facts(wire: &Self::Wire, config: &Config) -> Self::Facts {
+        facts(wire.data.iter(), config)
+    }
+}
+
+/// What the data of a Secret says; `None` where it was not read.
+pub(super) fn of_secret(secret: &wire::Secret, config: &Config) -> Option<ConfigFacts> {
+    let decoded = secret
+        .data
+        .iter()
+        .flat_map(wire::Texts::iter)
+        .filter_map(|(key, value)| {
+            let value = BASE64_STANDARD.decode(value.trim()).ok()?;
+            Some((key, String::from_utf8(value).ok()?))
+        });
+    let decoded: Vec<_> = decoded.collect();
+    let decoded = decoded.iter().map(|(key, value)| (*key, value.as_str()));
+    let written = secret.string_data.iter().flat_map(wire::Texts::iter);
+    let is_read = secret.data.is_some() || secret.string_data.is_some();
+    is_read.then(|| facts(decoded.chain(written), config))
+}
+
+fn facts<'a>(data: impl Iterator<Item = (&'a str, &'a str)>, config: &Config) -> ConfigFacts {
+    let key = |(key, value): (&str, &str)| {
+        let clues = consumers::of_value(value, config);
+        KeyFacts {
+            key: key.into(),
+            consumers: clues.systems(),
+            reads_files: clues.reads_files,
+            as_variable: consumers::of_variable(key, value, config),
+        }
+    };
+    let says = |key: &KeyFacts| {
+        key.reads_files || !key.consumers.is_empty() || !key.as_variable.is_empty()
+    };
+    let keys = data.map(key).filter(says).take(MAX_KEYS);
+    ConfigFacts(keys.collect())
+}
+
+/// The ConfigMaps and Secrets from which a pod takes variables or files; sorted.
+pub(super) fn references(spec: &wire::PodSpec) -> Box<[ConfigReference]> {
+    let mut references = BTreeSet::new();
+    for container in pod::all_containers(spec) {
+        references.extend(of_variables(container));
+    }
+    for volume in pod::mounted_volumes(spec) {
+        references.extend(of_volume(volume));
+    }
+    references.retain(|reference| {
+        !reference.name.is_empty() && !OF_THE_CLUSTER.contains(&&*reference.name)
+    });
+    shortened(references)
+}
+
+fn of_variables(container: &wire::Container) -> Vec<ConfigReference> {
+    let from = container
+        .env
+        .iter()
+        .filter_map(|variable| variable.value_from.as_ref());
+    let keys = from.flat_map(|from| {
+        [
+            (ConfigKind::ConfigMap, &from.config_map_key_ref),
+            (ConfigKind::Secret, &from.secret_key_ref),
+        ]
+    });
+    let keys = keys.filter_map(|(kind, reference)| {
+        let reference = reference.as_ref()?;
+        Some(ConfigReference {
+            kind,
+            name: reference.name.as_str().into(),
+            key: Some(reference.key.as_str().into()),
+            prefix: None,
+        })
+    });
+    let all = container.env_from.iter().flat_map(|from| {
+        [
+            (ConfigKind::ConfigMap, &from.config_map_ref, &from.prefix),
+            (ConfigKind::Secret, &from.secret_ref, &from.prefix),
+        ]
+    });
+    let all = all.filter_map(|(kind, reference, prefix)| {
+        Some(ConfigReference {
+            kind,
+            name: reference.as_ref()?.name.as_str().into(),
+            key: None,
+            prefix: Some(prefix.as_str().into()),
+        })
+    });
+    keys.chain(all).collect()
+}
+
+fn of_volume(volume: &wire::Volume) -> Vec<ConfigReference> {
+    let sources = || {
+        volume
+            .projected
+            .iter()
+            .flat_map(|projected| &projected.sources)
+    };
+    let config_maps = sources().filter_map(|source| source.config_map.as_ref());
+    let config_maps = volume.config_map.iter().chain(config_maps);
+    let config_maps =
+        config_maps.map(|source| (ConfigKind::ConfigMap, &source.name, &source.items));
+    let secret = volume.secret.iter();
+    let secret = secret.map(|secret| (ConfigKind::Secret, &secret.secret_name, &secret.items));
+    let secrets = sources().filter_map(|source| source.secret.as_ref());
+    let secrets = secrets.map(|source| (ConfigKind::Secret, &source.name, &source.items));
+    let references = config_maps
+        .chain(secret)
+        .chain(secrets)
+        .flat_map(|(kind, name, items)| {
+            let keys: Vec<Option<&str>> = if items.is_empty() {
+                vec![None]
+            } else {
+                items.iter().map(|item| Some(item.key.as_str())).collect()
+            };
+            keys.into_iter().map(move |key| ConfigReference {
+                kind,
+                name: name.as_str().into(),
+                key: key.map(Box::from),
+                prefix: None,
+            })
+        });
+    references.collect()
+}
+
+/// References of which many keys of one object became one to all of them.
+fn shortened(references: BTreeSet<ConfigReference>) -> Box<[ConfigReference]> {
+    let mut keys: BTreeMap<_, usize> = BTreeMap::new();
+    for reference in &references {
+        let object = (reference.kind, reference.name.clone());
+        *keys.entry(object).or_default() += usize::from(reference.key.is_some());
+    }
+    let shortened = references.into_iter().map(|reference| {
+        let keys = keys.get(&(reference.kind, reference.name.clone()));
+        ConfigReference {
+            key: reference
+                .key
+                .filter(|_| keys.is_none_or(|keys| *keys <= MAX_REFERENCES)),
+            ..reference
+        }
+    });
+    let shortened: BTreeSet<_> = shortened.collect();
+    shortened.into_iter().collect()
+}

@@ -1,0 +1,262 @@
+//! Custom kinds: where those are known to have their pod specs that do not spell them as Kubernetes does, and which
+//! others have theirs in plain sight.
+
+/// A custom kind that spells its pod specs in its own way.
+pub(super) struct CustomKind {
+    /// Its API group.
+    pub(super) group: &'static str,
+    pub(super) kind: &'static str,
+    pub(super) specs: &'static [Spec],
+}
+
+/// How a custom kind spells a pod spec. Paths have `/` between fields, and `*` for each entry of a list or mapping.
+pub(super) struct Spec {
+    /// What stands for the pod spec.
+    pub(super) at: &'static str,
+    /// Where in it the name of the ServiceAccount is; the first that is set counts.
+    pub(super) accounts: &'static [&'static str],
+    /// Where in it the object is that has `automountServiceAccountToken`; `None` where its operator decides.
+    pub(super) automount: Option<&'static str>,
+    /// What its operator fills in where `automountServiceAccountToken` is not set.
+    pub(super) default_automount: Option<bool>,
+    /// Where in it containers are.
+    pub(super) containers: &'static [&'static str],
+    /// The container that its operator adds where there is none; empty where it adds none.
+    pub(super) added: &'static str,
+}
+
+/// A pod spec as Kubernetes spells it.
+const PLAIN: Spec = Spec {
+    at: "spec/template/spec",
+    accounts: &["serviceAccountName", "serviceAccount"],
+    automount: Some(""),
+    default_automount: None,
+    containers: &["containers/*"],
+    added: "",
+};
+
+/// Runners of actions/actions-runner-controller, summerwind's: the controller adds the container `runner`.
+const RUNNER: Spec = Spec {
+    added: "runner",
+    ..PLAIN
+};
+
+/// elastic/cloud-on-k8s, `PodTemplateBuilder.setDefaults`: the operator adds its container, and disables automount.
+const fn elastic(at: &'static str, added: &'static str) -> Spec {
+    Spec {
+        at,
+        default_automount: Some(false),
+        added,
+        ..PLAIN
+    }
+}
+
+/// A spec of an Argo Workflow: one pod for each of its templates that runs a container.
+const fn workflow(at: &'static str) -> Spec {
+    Spec {
+        at,
+        containers: &[
+            "templates/*/container",
+            "templates/*/script",
+            "templates/*/containerSet/containers/*",
+            "templates/*/initContainers/*",
+            "templates/*/sidecars/*",
+        ],
+        ..PLAIN
+    }
+}
+
+/// kubeflow/spark-operator: driver and executors are configured field by field.
+const fn spark(at: &'static str, added: &'static str) -> Spec {
+    Spec {
+        at,
+        accounts: &["serviceAccount", "template/spec/serviceAccountName"],
+        automount: None,
+        containers: &["sidecars/*"],
+        added,
+        ..PLAIN
+    }
+}
+
+const ELASTIC: &str = "spec/podTemplate/spec";
+
+/// The custom kinds that spell their pod specs in their own way.
+pub(super) const SPELLED: &[CustomKind] = &[
+    custom("actions.summerwind.dev", "RunnerDeployment", &[RUNNER]),
+    custom("actions.summerwind.dev", "RunnerReplicaSet", &[RUNNER]),
+    custom("actions.summerwind.dev", "RunnerSet", &[RUNNER]),
+    custom(
+        "actions.summerwind.dev",
+        "Runner",
+        &[Spec {
+            at: "spec",
+            ..RUNNER
+        }],
+    ),
+    custom("argoproj.io", "Workflow", &[workflow("spec")]),
+    custom("argoproj.io", "WorkflowTemplate", &[workflow("spec")]),
+    custom(
+        "argoproj.io",
+        "ClusterWorkflowTemplate",
+        &[workflow("spec")],
+    ),
+    custom(
+        "argoproj.io",
+        "CronWorkflow",
+        &[workflow("spec/workflowSpec")],
+    ),
+    // tektoncd/pipeline: pkg/pod
+    custom(
+        "tekton.dev",
+        "TaskRun",
+        &[Spec {
+            at: "spec",
+            automount: Some("podTemplate"),
+            containers: &["taskSpec/steps/*", "taskSpec/sidecars/*"],
+            added: "step",
+            ..PLAIN
+        }],
+    ),
+    custom(
+        "tekton.dev",
+        "PipelineRun",
+        &[
+            Spec {
+                at: "spec",
+                accounts: &["taskRunTemplate/serviceAccountName", "serviceAccountName"],
+                automount: Some("taskRunTemplate/podTemplate"),
+                containers: &["pipelineSpec/tasks/*/taskSpec/steps/*"],
+                added: "step",
+                ..PLAIN
+            },
+            Spec {
+                at: "spec/taskRunSpecs/*",
+                accounts: &["serviceAccountName", "taskServiceAccountName"],
+                automount: Some("podTemplate"),
+                containers: &[],
+                added: "step",
+                ..PLAIN
+            },
+        ],
+    ),
+    custom(
+        "elasticsearch.k8s.elastic.co",
+        "Elasticsearch",
+        &[elastic("spec/nodeSets/*/podTemplate/spec", "elasticsearch")],
+    ),
+    custom(
+        "kibana.k8s.elastic.co",
+        "Kibana",
+        &[elastic(ELASTIC, "kibana")],
+    ),
+    custom(
+        "apm.k8s.elastic.co",
+        "ApmServer",
+        &[elastic(ELASTIC, "apm-server")],
+    ),
+    custom(
+        "enterprisesearch.k8s.elastic.co",
+        "EnterpriseSearch",
+        &[elastic(ELASTIC, "enterprise-search")],
+    ),
+    custom(
+        "maps.k8s.elastic.co",
+        "ElasticMapsServer",
+        &[elastic(ELASTIC, "maps")],
+    ),
+    custom(
+        "logstash.k8s.elastic.co",
+        "Logstash",
+        &[elastic(ELASTIC, "logstash")],
+    ),
+    custom(
+        "beat.k8s.elastic.co",
+        "Beat",
+        &[
+            elastic("spec/daemonSet/podTemplate/spec", "beat"),
+            elastic("spec/deployment/podTemplate/spec", "beat"),
+        ],
+    ),
+    custom(
+        "agent.k8s.elastic.co",
+        "Agent",
+        &[
+            elastic("spec/daemonSet/podTemplate/spec", "agent"),
+            elastic("spec/deployment/podTemplate/spec", "agent"),
+            elastic("spec/statefulSet/podTemplate/spec", "agent"),
+        ],
+    ),
+    custom(
+        "sparkoperator.k8s.io",
+        "SparkApplication",
+        &[
+            spark("spec/driver", "spark-kubernetes-driver"),
+            spark("spec/executor", "executor"),
+        ],
+    ),
+    custom(
+        "sparkoperator.k8s.io",
+        "ScheduledSparkApplication",
+        &[
+            spark("spec/template/driver", "spark-kubernetes-driver"),
+            spark("spec/template/executor", "executor"),
+        ],
+    ),
+    // apache/flink-kubernetes-operator: the account is beside the template
+    custom(
+        "flink.apache.org",
+        "FlinkDeployment",
+        &[Spec {
+            at: "spec",
+            accounts: &["serviceAccount", "podTemplate/spec/serviceAccountName"],
+            automount: Some("podTemplate/spec"),
+            containers: &["podTemplate/spec/containers/*"],
+            added: "flink-main-container",
+            ..PLAIN
+        }],
+    ),
+];
+
+const fn custom(group: &'static str, kind: &'static str, specs: &'static [Spec]) -> CustomKind {
+    CustomKind { group, kind, specs }
+}
+
+/// Groups and kinds that create pods from the pod templates in them as those are written.
+pub(super) const PLAIN_KINDS: &[(&str, &str)] = &[
+    ("argoproj.io", "Rollout"),
+    ("apps.openshift.io", "DeploymentConfig"),
+    ("serving.knative.dev", "Service"),
+    ("serving.knative.dev", "Configuration"),
+    ("serving.knative.dev", "Revision"),
+    ("keda.sh", "ScaledJob"),
+    ("jobset.x-k8s.io", "JobSet"),
+    ("leaderworkerset.x-k8s.io", "LeaderWorkerSet"),
+    ("batch.volcano.sh", "Job"),
+    ("ray.io", "RayCluster"),
+    ("ray.io", "RayJob"),
+    ("ray.io", "RayService"),
+    ("kubeflow.org", "MPIJob"),
+    ("kubeflow.org", "PyTorchJob"),
+    ("kubeflow.org", "TFJob"),
+    ("kubeflow.org", "XGBoostJob"),
+    ("kubeflow.org", "Notebook"),
+    ("actions.github.com", "AutoscalingRunnerSet"),
+    ("actions.github.com", "EphemeralRunnerSet"),
+    ("actions.github.com", "EphemeralRunner"),
+    ("apps.kruise.io", "CloneSet"),
+    ("apps.kruise.io", "StatefulSet"),
+    ("apps.kruise.io", "DaemonSet"),
+];
+
+/// Groups whose objects have patterns of pod specs, or schemas, and never run a pod.
+pub(super) const WITHOUT_PODS: &[&str] = &[
+    "apiextensions.k8s.io",
+    "admissionregistration.k8s.io",
+    "kyverno.io",
+    "policies.kyverno.io",
+    "cli.kyverno.io",
+    "constraints.gatekeeper.sh",
+    "expansion.gatekeeper.sh",
+    "mutations.gatekeeper.sh",
+    "templates.gatekeeper.sh",
+];

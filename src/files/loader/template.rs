@@ -1,0 +1,141 @@
+//! Reads the objects that embed pod templates: those of the built-in kinds, and those of any other kind.
+
+use std::sync::Arc;
+
+use serde::Deserialize;
+use serde_json::Value;
+
+use super::Loader;
+use crate::{
+    facts::{self, wire},
+    files::{
+        custom,
+        manifest::{Head, Manifest},
+        places::workload_key,
+    },
+    model::{
+        PodFacts, ServiceAccountRef, Workload,
+        exemption::EXEMPT,
+        workload::{named, pod_spec_path},
+    },
+};
+
+/// An object of which only the metadata is read.
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct Bare {
+    metadata: wire::Metadata,
+}
+
+impl Loader<'_> {
+    /// Reads an object of a built-in kind with a pod template.
+    pub(super) fn template(
+        &mut self,
+        head: &Head<'_>,
+        manifest: &Manifest<'_>,
+    ) -> Result<(), String> {
+        let mut wire: wire::Templated = manifest.read()?;
+        let is_guessed = self.place(&mut wire.metadata, true);
+        let owner = wire.metadata.owner_references.iter();
+        let owner = owner.filter(|_| matches!(head.kind.as_str(), "ReplicaSet" | "Job"));
+        let owner = owner.into_iter().find(|owner| owner.controller);
+        let Some((metadata, spec)) = wire.template() else {
+            self.warnings.push(format!(
+                "{} {} has no pod template with containers: it is skipped",
+                head.kind, wire.metadata.name
+            ));
+            return Ok(());
+        };
+        if !self.selects(&metadata.labels) {
+            return Ok(());
+        }
+        let (kind, name) = match owner {
+            Some(owner) => (named(&owner.api_version, &owner.kind), &*owner.name),
+            None => (head.kind.clone(), &*wire.metadata.name),
+        };
+        let outer = facts::owner::outer(&kind, &metadata.labels);
+        let (kind, name) = outer.map_or((kind, name), |(kind, name)| (kind.to_owned(), name));
+        let is_created = owner.is_some() || outer.is_some();
+        let workload = Workload {
+            kind: kind.into(),
+            name: name.into(),
+        };
+        let namespace: Arc<str> = wire.metadata.namespace.as_str().into();
+        let key = workload_key(&namespace, &workload);
+        let config = self.index.config();
+        let facts = facts::pod::template(metadata, spec, workload, config);
+        self.namespaces.note_pod(&namespace, &facts, is_guessed);
+        if is_created {
+            self.templates.created_by(key.clone(), vec![facts]);
+        } else {
+            self.templates.written(key.clone(), vec![facts]);
+        }
+        let lasts = !is_created && wire.metadata.uid.is_empty();
+        let pod_spec = format!("/{}", pod_spec_path(&head.kind).join("/"));
+        self.note_place(key, manifest, &pod_spec, lasts);
+        self.check_template(&wire.metadata, metadata);
+        Ok(())
+    }
+
+    /// Records the errors in the exemption annotations of an object and of its pod template.
+    fn check_template(&mut self, object: &wire::Metadata, template: &wire::Metadata) {
+        self.check_exemption(&template.annotations);
+        if facts::exemption::claim(&object.annotations).is_some() {
+            self.faults.push(format!(
+                "annotation {EXEMPT} is not on the pod template and is ignored: move it to the metadata of the template"
+            ));
+        }
+    }
+
+    /// Reads an object of any other kind, which may have pod templates anywhere; what cannot be read as one is none.
+    pub(super) fn custom(&mut self, head: &Head<'_>, manifest: &Manifest<'_>) {
+        let Ok(object) = manifest.read::<Value>() else {
+            return;
+        };
+        let Ok(Bare { mut metadata }) = manifest.read() else {
+            return;
+        };
+        let mut found = custom::templates(&head.api_version, &head.kind, &object);
+        found.retain(|found| self.selects(&found.metadata.labels));
+        let mut accounts = custom::accounts(&object);
+        if found.is_empty() && accounts.is_empty() {
+            return;
+        }
+        let is_guessed = self.place(&mut metadata, true);
+        let workload = Workload {
+            kind: named(&head.api_version, &head.kind).into(),
+            name: metadata.name.as_str().into(),
+        };
+        let namespace: Arc<str> = metadata.namespace.as_str().into();
+        accounts.retain(|name| {
+            let mut specs = found.iter().map(|found| &found.spec);
+            !specs.any(|spec| [&spec.service_account_name, &spec.service_account].contains(&name))
+        });
+        let accounts = accounts.into_iter();
+        let accounts = accounts.map(|name| ServiceAccountRef::new(namespace.clone(), name));
+        self.index.name_accounts(&workload, accounts);
+        let Some(first) = found.first() else {
+            return;
+        };
+        self.outcome.objects += 1;
+        let key = workload_key(&namespace, &workload);
+        self.note_place(key.clone(), manifest, &first.at, metadata.uid.is_empty());
+        for found in &found {
+            self.check_template(&metadata, &found.metadata);
+        }
+        let config = self.index.config();
+        let facts = found.into_iter().map(|found| {
+            let workload = workload.clone();
+            let facts = facts::pod::template(&found.metadata, &found.spec, workload, config);
+            PodFacts {
+                template: Some(Box::new(found.template)),
+                ..facts
+            }
+        });
+        let facts: Vec<_> = facts.collect();
+        for facts in &facts {
+            self.namespaces.note_pod(&namespace, facts, is_guessed);
+        }
+        self.templates.written(key, facts);
+    }
+}

@@ -1,0 +1,374 @@
+//! Which systems accept the token of a pod as an identity, and how are their clients recognised? The built-in table is
+//! data in the format of the configuration's `knownConsumers`.
+
+use std::{borrow::Cow, collections::BTreeSet, sync::LazyLock};
+
+use aho_corasick::AhoCorasick;
+use serde::{Deserialize, Deserializer};
+
+/// The systems that are known, one entry each.
+const BUILT_IN: &str = include_str!("consumers.yaml");
+
+/// A system that accepts the token of a pod as an identity, and how such a pod is recognised: one match is enough.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+pub struct ConsumerRule {
+    /// The name of the system.
+    pub name: Box<str>,
+    /// Where its own source or documentation says so.
+    pub source: Box<str>,
+    /// The version since which it is so.
+    pub since: Box<str>,
+    /// Which token its clients use.
+    pub token: UsedToken,
+    /// Labels of a pod.
+    pub labels: Vec<Named>,
+    /// Annotations of a pod.
+    pub annotations: Vec<Named>,
+    /// Labels of the pod's namespace; the same label or annotation of the pod itself takes precedence.
+    pub namespace_labels: Vec<Named>,
+    /// Annotations of the pod's namespace; the same label or annotation of the pod itself takes precedence.
+    pub namespace_annotations: Vec<Named>,
+    /// Environment variables of containers.
+    pub variables: Vec<Named>,
+    /// Parts of commands, of the values of variables, and of mounted files; compared without white space, quotes and
+    /// backslashes. A `*` stands for up to 100 characters, a `^` for the beginning of the text.
+    pub words: Vec<Box<str>>,
+    /// What the text that an entry of `words` matches must not contain.
+    pub not_words: Vec<Box<str>>,
+    /// Programs that containers run.
+    pub commands: Vec<Box<str>>,
+    /// CSI drivers of volumes.
+    pub drivers: Vec<Box<str>>,
+}
+
+impl ConsumerRule {
+    /// Whether it says by what pods are recognised; one that only says `token: own` switches off the built-in entry of
+    /// its name.
+    #[must_use]
+    pub fn recognises_something(&self) -> bool {
+        let named = [
+            &self.labels,
+            &self.annotations,
+            &self.namespace_labels,
+            &self.namespace_annotations,
+            &self.variables,
+        ];
+        let texts = [&self.words, &self.commands, &self.drivers];
+        named.iter().any(|list| !list.is_empty())
+            || texts.iter().any(|list| !list.is_empty())
+            || self.token == UsedToken::Own
+    }
+}
+
+/// Which token the clients of a system use.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum UsedToken {
+    /// The auto-mounted one: the pod needs it.
+    #[default]
+    AutoMounted,
+    /// One that they project themselves: no reason to keep the auto-mounted one.
+    Own,
+}
+
+/// The name of a label, an annotation or a variable, written as `name`, `prefix*`, `name=value` or `name=value|value`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Named {
+    name: Box<str>,
+    is_prefix: bool,
+    values: Box<[Box<str>]>,
+}
+
+/// What the value of a label or an annotation says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Says {
+    /// The system is used.
+    Yes,
+    /// The system is not used.
+    No,
+}
+
+/// Values that switch something off.
+const OFF: [&str; 8] = ["", "false", "no", "off", "disabled", "none", "0", "f"];
+/// How many characters a `*` in a word stands for at most.
+const MAX_GAP: usize = 100;
+
+impl Named {
+    /// What a label or an annotation says; `None` for another name.
+    #[must_use]
+    pub fn says(&self, name: &str, value: &str) -> Option<Says> {
+        let is = |known: &str| value.trim().eq_ignore_ascii_case(known);
+        let is_yes = if self.values.is_empty() {
+            !OFF.iter().any(|off| is(off))
+        } else {
+            self.values.iter().any(|known| is(known))
+        };
+        let says = if is_yes { Says::Yes } else { Says::No };
+        self.is_named(name).then_some(says)
+    }
+
+    /// Whether it is a variable of this name and value.
+    #[must_use]
+    pub fn is_variable(&self, name: &str, value: &str) -> bool {
+        let mut values = self.values.iter();
+        self.is_named(name)
+            && (self.values.is_empty()
+                || values.any(|known| value.trim().eq_ignore_ascii_case(known)))
+    }
+
+    fn is_named(&self, name: &str) -> bool {
+        if self.is_prefix {
+            name.starts_with(&*self.name)
+        } else {
+            *self.name == *name
+        }
+    }
+}
+
+impl<'de> Deserialize<'de> for Named {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        let (name, values) = match text.split_once('=') {
+            Some((name, values)) => (name, values.split('|').map(Box::from).collect()),
+            None => (&*text, Box::default()),
+        };
+        let name = name.trim();
+        let prefix = name.strip_suffix('*');
+        if prefix.unwrap_or(name).is_empty() {
+            return Err(serde::de::Error::custom(
+                "a name is empty: write `name` or `name=value`",
+            ));
+        }
+        Ok(Self {
+            name: prefix.unwrap_or(name).into(),
+            is_prefix: prefix.is_some(),
+            values,
+        })
+    }
+}
+
+/// Systems, ready to be looked for.
+#[derive(Clone, Debug, Default)]
+pub struct Consumers {
+    rules: Vec<ConsumerRule>,
+    /// The first parts of all words.
+    first_parts: Option<AhoCorasick>,
+    /// For each of these, what else there is to it.
+    words: Vec<Word>,
+}
+
+/// A word of a rule, after its first part.
+#[derive(Clone, Debug)]
+struct Word {
+    rule: usize,
+    is_at_beginning: bool,
+    following: Vec<Box<str>>,
+}
+
+impl PartialEq for Consumers {
+    fn eq(&self, other: &Self) -> bool {
+        self.rules == other.rules
+    }
+}
+
+impl Eq for Consumers {}
+
+impl Consumers {
+    /// Systems, of which those that project their own tokens are no consumers.
+    #[must_use]
+    pub fn new(rules: Vec<ConsumerRule>) -> Self {
+        let (mut first_parts, mut words) = (Vec::new(), Vec::new());
+        let using = rules.iter().enumerate();
+        let using = using.filter(|(_, rule)| rule.token == UsedToken::AutoMounted);
+        for (rule, word) in
+            using.flat_map(|(number, rule)| rule.words.iter().map(move |word| (number, word)))
+        {
+            let word = bare(word);
+            let at_beginning = word.strip_prefix('^');
+            let mut parts = at_beginning
+                .unwrap_or(&word)
+                .split('*')
+                .map(Box::<str>::from);
+            first_parts.extend(parts.next().map(String::from));
+            words.push(Word {
+                rule,
+                is_at_beginning: at_beginning.is_some(),
+                following: parts.collect(),
+            });
+        }
+        Self {
+            first_parts: AhoCorasick::new(first_parts).ok(),
+            words,
+            rules,
+        }
+    }
+
+    /// The built-in table.
+    #[must_use]
+    pub fn built_in() -> &'static Self {
+        static BUILT_IN_CONSUMERS: LazyLock<Consumers> = LazyLock::new(|| {
+            let rules = serde_saphyr::from_str(BUILT_IN);
+            Consumers::new(rules.unwrap_or_default())
+        });
+        &BUILT_IN_CONSUMERS
+    }
+
+    /// All systems, those that project their own tokens included.
+    #[must_use]
+    pub fn all(&self) -> &[ConsumerRule] {
+        &self.rules
+    }
+
+    /// The systems whose clients use the auto-mounted token.
+    pub fn rules(&self) -> impl Iterator<Item = &ConsumerRule> {
+        let rules = self.rules.iter();
+        rules.filter(|rule| rule.token == UsedToken::AutoMounted)
+    }
+
+    /// Adds the names of the systems whose words are in a text, which is [`bare`].
+    pub fn find_words<'a>(&'a self, text: &str, found: &mut BTreeSet<&'a str>) {
+        let Some(first_parts) = &self.first_parts else {
+            return;
+        };
+        for place in first_parts.find_overlapping_iter(text) {
+            let word = &self.words[place.pattern()];
+            let rule = &self.rules[word.rule];
+            let Some(end) = end(text, place.end(), &word.following) else {
+                continue;
+            };
+            let matched = &text[place.start()..end];
+            let is_excluded = rule.not_words.iter().any(|word| matched.contains(&**word));
+            if !is_excluded && (!word.is_at_beginning || place.start() == 0) {
+                found.insert(&*rule.name);
+            }
+        }
+    }
+}
+
+/// Where the last of these parts ends; `None` if not all follow in this order, each at most [`MAX_GAP`] characters after
+/// the one before.
+fn end(text: &str, begin: usize, parts: &[Box<str>]) -> Option<usize> {
+    parts.iter().try_fold(begin, |begin, part| {
+        let limit = text.floor_char_boundary(begin + MAX_GAP + part.len());
+        let place = text[begin..limit].find(&**part)?;
+        Some(begin + place + part.len())
+    })
+}
+
+/// A text without white space, quotes and backslashes.
+#[must_use]
+pub fn bare(text: &str) -> Cow<'_, str> {
+    let is_left_out =
+        |character: char| character.is_whitespace() || matches!(character, '"' | '\'' | '\\');
+    if text.contains(is_left_out) {
+        Cow::Owned(text.replace(is_left_out, ""))
+    } else {
+        Cow::Borrowed(text)
+    }
+}
+
+/// Whether a text is a call of a program, or a script that contains one.
+#[must_use]
+pub fn runs(text: &str, program: &str) -> bool {
+    let ends_word = |character: char| character.is_whitespace() || ";|&()`$\"'".contains(character);
+    let mut words = text.split(ends_word);
+    text.contains(program) && words.any(|word| word.rsplit('/').next() == Some(program))
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+
+    use super::*;
+
+    fn systems(text: &str) -> Vec<&'static str> {
+        let mut found = BTreeSet::new();
+        Consumers::built_in().find_words(&bare(text), &mut found);
+        found.into_iter().collect()
+    }
+
+    #[test]
+    fn the_built_in_table_is_complete_and_has_one_entry_for_each_system() {
+        let rules: Vec<ConsumerRule> = serde_saphyr::from_str(BUILT_IN).unwrap();
+        let mut names = BTreeSet::new();
+        for rule in &rules {
+            assert!(names.insert(&rule.name), "{} twice", rule.name);
+            assert!(
+                rule.source.starts_with("https://"),
+                "{}: no source",
+                rule.name
+            );
+            assert!(rule.recognises_something(), "{}", rule.name);
+        }
+        for name in ["Linkerd", "Dapr"] {
+            assert!(
+                !Consumers::built_in()
+                    .rules()
+                    .any(|rule| &*rule.name == name),
+                "{name} needs no token"
+            );
+        }
+        assert_eq!(Consumers::built_in().all(), rules);
+    }
+
+    #[test]
+    fn words_are_found_however_they_are_written() {
+        for (text, expected) in [
+            (
+                r#"{"url":"https://v","auth_type": "kubernetes"}"#,
+                &["Vault"][..],
+            ),
+            ("{'auth_type':'kubernetes'}", &["Vault"]),
+            ("auth_type = token", &[]),
+            (
+                "curl https://v/v1/auth/prod-eu/login -d '{\"jwt\": \"$T\"}'",
+                &["Vault"],
+            ),
+            ("auth/kubernetes/prod/fss/login", &["Vault"]),
+            ("vault write auth/approle/login role_id=x", &[]),
+            ("vault write auth/userpass/login/bob password=jwt", &[]),
+            ("vault login -method=kubernetes role=x", &["Vault"]),
+            ("vault login -method kubernetes role=x", &["Vault"]),
+            ("auto_auth {\n  method \"kubernetes\" {", &["Vault"]),
+            (
+                "auto_auth {\n  method {\n    type = \"kubernetes\"",
+                &["Vault"],
+            ),
+            ("auto_auth {\n  method \"approle\" {", &[]),
+            (
+                "mongodb://h/?authMechanism=MONGODB-OIDC&authMechanismProperties=ENVIRONMENT:k8s",
+                &["MongoDB"],
+            ),
+            ("authMechanismProperties=ENVIRONMENT%3Ak8s", &["MongoDB"]),
+            ("ENVIRONMENT:azure", &[]),
+            ("NodeAttestor \"k8s_sat\" {", &["SPIRE"]),
+            ("NodeAttestor \"k8s_psat\" {", &[]),
+            (
+                "join_params:\n  token_name: t\n  method: kubernetes",
+                &["Teleport"],
+            ),
+        ] {
+            assert_eq!(systems(text), expected, "{text}");
+        }
+    }
+
+    #[test]
+    fn a_name_may_have_values_or_be_a_prefix() {
+        let named = |text: &str| serde_saphyr::from_str::<Named>(text).unwrap();
+        for (named, name, value, says) in [
+            (named("a/b"), "a/b", "Enabled", Some(Says::Yes)),
+            (named("a/b"), "a/b", "false", Some(Says::No)),
+            (named("a/b"), "a/b", "Disabled", Some(Says::No)),
+            (named("a/b"), "a/bc", "true", None),
+            (named("a/b=on|1"), "a/b", "ON", Some(Says::Yes)),
+            (named("a/b=on|1"), "a/b", "true", Some(Says::No)),
+            (named("A_*"), "A_B", "x", Some(Says::Yes)),
+        ] {
+            assert_eq!(named.says(name, value), says, "{named:?} {value}");
+        }
+        assert!(named("V").is_variable("V", ""));
+        assert!(!named("V=kubernetes").is_variable("V", "approle"));
+        assert!(serde_saphyr::from_str::<Named>("\"=x\"").is_err());
+    }
+}

@@ -1,0 +1,368 @@
+//! Objects of custom kinds that stand for pods: which account each runs as, and how its token is switched off.
+
+use std::{collections::BTreeMap, fs};
+
+use serde_json::{Value, json};
+
+use crate::rig::{scan_files, scan_in};
+
+const SPEC: &str = "{serviceAccountName: app, containers: [{name: c, image: i}]}";
+
+/// An object of a custom kind.
+fn object(api_version: &str, kind: &str, spec: &str) -> String {
+    let spec = spec.replace("SPEC", SPEC);
+    format!(
+        "apiVersion: {api_version}\nkind: {kind}\nmetadata: {{name: x, namespace: ct}}\nspec: {spec}\n---\n"
+    )
+}
+
+/// The reports about an input, by account.
+fn reports(input: &str) -> BTreeMap<String, Value> {
+    let dir = tempfile::tempdir().unwrap();
+    fs::write(dir.path().join("in.yaml"), input).unwrap();
+    let (reports, _, error) = scan_files(&[dir.path()], &[]);
+    assert!(!error.contains("error"), "{error}");
+    let name = |report: &Value| report["metadata"]["name"].as_str().unwrap().to_owned();
+    reports
+        .into_iter()
+        .map(|report| (name(&report), report["status"].clone()))
+        .collect()
+}
+
+/// The patches of a report: type, and the patch.
+fn patches(status: &Value) -> Vec<(String, Value)> {
+    let patches = status["remediation"]["patches"]
+        .as_array()
+        .into_iter()
+        .flatten();
+    let patch = |patch: &Value| {
+        let content = patch["patch"].as_str().unwrap();
+        (
+            patch["type"].as_str().unwrap().to_owned(),
+            serde_json::from_str(content).unwrap(),
+        )
+    };
+    patches.map(patch).collect()
+}
+
+/// A JSON patch that disables automount at these places.
+fn disables(places: &[&str]) -> (String, Value) {
+    let operations = places.iter().map(|place| {
+        json!({ "op": "add", "path": format!("{place}/automountServiceAccountToken"), "value": false })
+    });
+    ("json".to_owned(), operations.collect())
+}
+
+/// A merge patch that does so for one place.
+fn merges(place: &str) -> (String, Value) {
+    let off = json!({ "automountServiceAccountToken": false });
+    let patch = place
+        .split('/')
+        .skip(1)
+        .collect::<Vec<_>>()
+        .into_iter()
+        .rev();
+    (
+        "merge".to_owned(),
+        patch.fold(off, |inner, field| json!({ field: inner })),
+    )
+}
+
+#[test]
+#[expect(clippy::too_many_lines, reason = "a table of cases")]
+fn a_pod_template_is_found_anywhere_in_any_kind() {
+    let two = "{headGroupSpec: {template: {spec: SPEC}}, workerGroupSpecs: [{groupName: w, template: {spec: SPEC}}]}";
+    for (api_version, kind, spec, named, patch) in [
+        (
+            "argoproj.io/v1alpha1",
+            "Rollout",
+            "{template: {spec: SPEC}}",
+            "Rollout/x",
+            merges("/spec/template/spec"),
+        ),
+        (
+            "apps.openshift.io/v1",
+            "DeploymentConfig",
+            "{template: {spec: SPEC}}",
+            "DeploymentConfig/x",
+            merges("/spec/template/spec"),
+        ),
+        (
+            "serving.knative.dev/v1",
+            "Service",
+            "{template: {spec: {containerConcurrency: 1, serviceAccountName: app, containers: [{image: i}]}}}",
+            "Service.serving.knative.dev/x",
+            merges("/spec/template/spec"),
+        ),
+        (
+            "keda.sh/v1alpha1",
+            "ScaledJob",
+            "{jobTargetRef: {template: {spec: SPEC}}}",
+            "ScaledJob/x",
+            merges("/spec/jobTargetRef/template/spec"),
+        ),
+        (
+            "ray.io/v1",
+            "RayCluster",
+            two,
+            "RayCluster/x",
+            disables(&[
+                "/spec/headGroupSpec/template/spec",
+                "/spec/workerGroupSpecs/0/template/spec",
+            ]),
+        ),
+        (
+            "batch.volcano.sh/v1alpha1",
+            "Job",
+            "{tasks: [{name: t, template: {spec: SPEC}}]}",
+            "Job.batch.volcano.sh/x",
+            disables(&["/spec/tasks/0/template/spec"]),
+        ),
+        (
+            "kubeflow.org/v1",
+            "PyTorchJob",
+            "{pytorchReplicaSpecs: {Master: {template: {spec: SPEC}}}}",
+            "PyTorchJob/x",
+            merges("/spec/pytorchReplicaSpecs/Master/template/spec"),
+        ),
+        (
+            "actions.summerwind.dev/v1alpha1",
+            "RunnerDeployment",
+            "{template: {spec: {serviceAccountName: app, repository: o/r}}}",
+            "RunnerDeployment/x",
+            merges("/spec/template/spec"),
+        ),
+        (
+            "argoproj.io/v1alpha1",
+            "Workflow",
+            "{serviceAccountName: app, templates: [{name: m, container: {image: i}}]}",
+            "Workflow/x",
+            merges("/spec"),
+        ),
+        (
+            "argoproj.io/v1alpha1",
+            "CronWorkflow",
+            "{workflowSpec: {serviceAccountName: app, templates: [{name: m, script: {image: i}}]}}",
+            "CronWorkflow/x",
+            merges("/spec/workflowSpec"),
+        ),
+        (
+            "tekton.dev/v1",
+            "TaskRun",
+            "{serviceAccountName: app, taskSpec: {steps: [{name: s, image: i}]}}",
+            "TaskRun/x",
+            merges("/spec/podTemplate"),
+        ),
+        (
+            "tekton.dev/v1",
+            "PipelineRun",
+            "{taskRunTemplate: {serviceAccountName: app}, pipelineRef: {name: p}}",
+            "PipelineRun/x",
+            merges("/spec/taskRunTemplate/podTemplate"),
+        ),
+        (
+            "kibana.k8s.elastic.co/v1",
+            "Kibana",
+            "{podTemplate: {spec: {serviceAccountName: app, automountServiceAccountToken: true}}}",
+            "Kibana/x",
+            merges("/spec/podTemplate/spec"),
+        ),
+        (
+            "flink.apache.org/v1beta1",
+            "FlinkDeployment",
+            "{serviceAccount: app, podTemplate: {spec: {containers: []}}}",
+            "FlinkDeployment/x",
+            merges("/spec/podTemplate/spec"),
+        ),
+        (
+            "own.example/v1",
+            "Machinery",
+            "{parts: [{pods: {deep: SPEC}}]}",
+            "Machinery/x",
+            disables(&["/spec/parts/0/pods/deep"]),
+        ),
+    ] {
+        let found = reports(&object(api_version, kind, spec));
+        let status = &found["app"];
+        assert_eq!(status["reason"], "NoPermissions", "{kind}: {status}");
+        assert_eq!(status["workloadNames"], named, "{kind}");
+        assert_eq!(patches(status), [patch], "{kind}");
+        let notes = status["workloads"][0]["notes"].to_string();
+        assert_eq!(
+            notes.contains("by its shape"),
+            kind == "Machinery",
+            "{kind}: {notes}"
+        );
+    }
+}
+
+#[test]
+fn an_operator_decides_where_the_kind_has_no_field_for_it() {
+    let spark = object(
+        "sparkoperator.k8s.io/v1beta2",
+        "SparkApplication",
+        "{driver: {serviceAccount: app}, executor: {serviceAccount: worker}}",
+    );
+    let found = reports(&spark);
+    for account in ["app", "worker"] {
+        let remediation = &found[account]["remediation"];
+        assert_eq!(remediation["patches"], Value::Null);
+        let summary = remediation["summary"].as_str().unwrap();
+        assert!(
+            summary.ends_with("; what the pods of SparkApplication/x mount, its operator decides"),
+            "{summary}"
+        );
+    }
+    // Elastic's operator disables automount where nothing is said.
+    let kibana = object(
+        "kibana.k8s.elastic.co/v1",
+        "Kibana",
+        "{podTemplate: {spec: {serviceAccountName: app}}}",
+    );
+    assert_eq!(reports(&kibana)["app"]["reason"], "AutomountDisabled");
+}
+
+#[test]
+fn templates_of_one_object_may_run_as_different_accounts() {
+    let other = SPEC.replace("app", "other");
+    let spec = format!(
+        "{{replicatedJobs: [{{template: {{spec: {{template: {{spec: SPEC}}}}}}}}, {{template: {{spec: {{template: {{spec: {other}}}}}}}}}]}}"
+    );
+    let found = reports(&object("jobset.x-k8s.io/v1alpha2", "JobSet", &spec));
+    let path = |index: usize| format!("/spec/replicatedJobs/{index}/template/spec/template/spec");
+    for (index, account) in ["app", "other"].into_iter().enumerate() {
+        assert_eq!(patches(&found[account]), [disables(&[&path(index)])]);
+    }
+}
+
+#[test]
+fn what_only_looks_like_a_pod_template_is_none() {
+    let account =
+        "apiVersion: v1\nkind: ServiceAccount\nmetadata: {name: default, namespace: ct}\n---\n";
+    for (api_version, kind, spec) in [
+        (
+            "kyverno.io/v1",
+            "Policy",
+            "{rules: [{validate: {pattern: {spec: {containers: [{image: x}]}}}}]}",
+        ),
+        (
+            "own.example/v1",
+            "Pattern",
+            "{match: {containers: [{image: '*:*'}]}}",
+        ),
+        (
+            "own.example/v1",
+            "Images",
+            "{list: {names: [a], containers: [{image: a}]}}",
+        ),
+        (
+            "own.example/v1",
+            "Image",
+            "{containers: {image: a}, serviceAccountName: ''}",
+        ),
+        (
+            "kubevirt.io/v1",
+            "VirtualMachine",
+            "{template: {spec: {domain: {}, volumes: []}}}",
+        ),
+        (
+            "cluster.x-k8s.io/v1beta1",
+            "MachineDeployment",
+            "{template: {spec: {clusterName: c, bootstrap: {}}}}",
+        ),
+    ] {
+        let found = reports(&(account.to_owned() + &object(api_version, kind, spec)));
+        let answers: Vec<_> = found
+            .values()
+            .map(|status| status["message"].as_str().unwrap())
+            .collect();
+        assert_eq!(answers, ["no pod runs as this account"], "{kind}");
+    }
+}
+
+#[test]
+fn an_account_that_an_object_names_is_not_said_to_run_no_pod() {
+    let account =
+        "apiVersion: v1\nkind: ServiceAccount\nmetadata: {name: app, namespace: ct}\n---\n";
+    for (kind, spec) in [
+        ("Prometheus", "{serviceAccountName: app, replicas: 2}"),
+        (
+            "Store",
+            "{provider: {vault: {auth: {serviceAccountRef: {name: app}}}}}",
+        ),
+        ("Collector", "{serviceAccount: app, mode: daemonset}"),
+        (
+            "Half",
+            "{pods: {serviceAccountName: other, containers: [{name: c, image: i}]}, rest: {serviceAccountName: app}}",
+        ),
+    ] {
+        let found = reports(&(account.to_owned() + &object("own.example/v1", kind, spec)));
+        let status = &found["app"];
+        assert_eq!(
+            (&status["verdict"], &status["reason"]),
+            (&json!("NoToken"), &json!("NoPods"))
+        );
+        let named = format!("named by {kind}/x: which pods the operator creates is not known");
+        assert_eq!(
+            status["message"],
+            format!("no pod that was read runs as this account; {named}")
+        );
+        assert_eq!(
+            status["notes"],
+            json!([{ "type": "NamedBy", "message": named }])
+        );
+    }
+}
+
+#[test]
+fn a_patch_is_written_to_its_place_and_findings_point_there() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("in.yaml");
+    let text = "apiVersion: batch.volcano.sh/v1alpha1\n\
+                kind: Job\n\
+                metadata: {name: x}\n\
+                spec:\n\
+                \x20 tasks:\n\
+                \x20 - name: t\n\
+                \x20   template:\n\
+                \x20     spec:\n\
+                \x20       serviceAccountName: app # mine\n\
+                \x20       containers: [{name: c, image: i}]\n";
+    fs::write(&path, text).unwrap();
+    let (_, sarif, _) = scan_in(dir.path(), &["in.yaml", "-o", "sarif"]);
+    let sarif: Value = serde_json::from_str(&sarif).unwrap();
+    let place = &sarif["runs"][0]["results"][0]["locations"][0]["physicalLocation"];
+    assert_eq!(place["region"]["startLine"], 8);
+    let (code, said, error) = scan_in(dir.path(), &["in.yaml", "-o", "patch", "--write"]);
+    assert!(!error.contains("error"), "{code} {said} {error}");
+    let changed = text.replace(
+        "app # mine\n",
+        "app # mine\n        automountServiceAccountToken: false\n",
+    );
+    assert_eq!(fs::read_to_string(&path).unwrap(), changed);
+    let (code, ..) = scan_in(dir.path(), &["in.yaml"]);
+    assert_eq!(code, 0);
+}
+
+#[test]
+fn what_an_operator_created_is_one_workload_with_its_pods() {
+    let labels = json!({ "elasticsearch.k8s.elastic.co/cluster-name": "logs" });
+    let spec =
+        json!({ "serviceAccountName": "app", "containers": [{ "name": "c", "image": "i" }] });
+    let owner = json!([{ "apiVersion": "apps/v1", "kind": "StatefulSet", "name": "logs-es-a", "controller": true, "uid": "1" }]);
+    let objects = json!([
+        { "apiVersion": "apps/v1", "kind": "StatefulSet", "metadata": { "name": "logs-es-a", "namespace": "ct", "uid": "1" },
+          "spec": { "template": { "metadata": { "labels": labels }, "spec": spec } } },
+        { "apiVersion": "v1", "kind": "Pod", "spec": spec,
+          "metadata": { "name": "logs-es-a-0", "namespace": "ct", "uid": "2", "labels": labels, "ownerReferences": owner } },
+    ]);
+    for (count, objects) in [(2, objects.clone()), (1, json!([objects[0]]))] {
+        let list = json!({ "apiVersion": "v1", "kind": "List", "items": objects });
+        let found = reports(&list.to_string());
+        assert_eq!(
+            found["app"]["workloadNames"], "Elasticsearch/logs",
+            "{count}"
+        );
+        assert_eq!(found["app"]["pods"], 1, "{count}");
+    }
+}

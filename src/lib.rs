@@ -12,14 +12,14 @@
 //!           watch · list    manifests         queue · reconcile       table · objects
 //!           probe              │ config       write · lease           html · sarif · …
 //!               │              │  │           events · metrics           │
-//!               │            text/ ▼              │    └──► api ◄────────┘
+//!               │     audit · text/ ▼             │    └──► api ◄────────┘
 //!  ═════════════╪══════════════╪══════════════════╪══════════│══════════════ below: no IO, no await,
 //!  STATE        └───► index/ ◄─┘                  │          │               no logging, no clock
 //!                       ▲  │ └────────────────────┘          │     object in → dirty accounts out
 //!  ANSWER               │  assess/                           │     the decision table
 //!                       │  │   │                             │
-//!  RULES     facts/ ────┘ rbac/ token/                       │     object → facts │ who is granted
-//!               │          │     │                           │     what │ which tokens are carried
+//!  RULES     facts/ ────┘ rbac/ token/ usage/                │     object → facts │ who is granted what │
+//!               │          │     │     │                     │     which tokens are carried │ and used
 //!  NOUNS        └────────► model/ ◄──────────────────────────┘     plain data
 //! ```
 //!
@@ -28,28 +28,29 @@
 //! | `model` | which words do the other rooms share? | |
 //! | `rbac` | who is granted what, and is it more than the default permissions? | `model` |
 //! | `token` | which tokens does a pod carry? | `model` |
+//! | `usage` | which tokens were used, for what, and how complete is the evidence? | `model` `rbac` |
 //! | `api` | what does a report look like? | `model` |
 //! | `facts` | what of an API object do answers depend on? | `api` `model` |
-//! | `assess` | why is this account flagged, and what is the remediation? | `model` `rbac` `token` |
-//! | `index` | what is known, and which accounts does a watch event touch? | `assess` `facts` `model` `rbac` `token` |
+//! | `assess` | why is this account flagged, and what is the remediation? | `model` `rbac` `token` `usage` |
+//! | `index` | what is known, and which accounts does a watch event touch? | `assess` `facts` `model` `rbac` `token` `usage` |
 //! | `text` | which files are there, what is in them, and where is it malformed? | |
 //! | `log` | which failures are logged, and how often? | |
 //! | `client` | how is the API server asked, and what does its error mean? | |
-//! | `cluster` | what does the API server have? | `client` `facts` `index` `log` `model` `rbac` `token` |
+//! | `cluster` | what does the API server have? | `client` `facts` `index` `log` `model` `rbac` `token` `usage` |
+//! | `audit` | what do audit logs say, in which format? | `model` `text` `usage` |
 //! | `files` | what do manifests and dumps have, and in which line? | `facts` `index` `model` `rbac` `text` |
 //! | `edit` | how is a patch written into a manifest? | `files` `model` |
 //! | `config` | what does the user's configuration add? | `facts` `model` `text` |
 //! | `controller` | which reports are written, and when? | `api` `client` `facts` `index` `log` `model` |
 //! | `output` | how does a person or a program read the answer? | `api` `model` |
-//! | `cli` | which commands and flags are there? | `api` `client` `cluster` `config` `controller` `edit` `files` `index` `log` `model` `output` `token` |
+//! | `cli` | which commands and flags are there? | `api` `audit` `client` `cluster` `config` `controller` `edit` `files` `index` `log` `model` `output` `token` `usage` |
 //! | `main` | which process is this? | `cli` |
-//! | `usage` *(planned)* | which tokens were used, for what, and how complete is the evidence? | `model` |
-//! | `audit` *(planned)* | what do audit logs say, in which format? | `model` `text` `usage` |
 //!
 //! `tests/offline/layering.rs` reads this table: each room imports what its row says, no more and no less, and a
 //! planned room does not exist yet. No room imports one that stands below it in the table, so there is
-//! no circle. [`usage`](self#the-house) will stand beside [`index`]: `assess` joins both, and `audit` is a
-//! supplier like [`cluster`] and [`files`]. The summary of a namespace will be computed in [`api`] from
+//! no circle. [`audit`] is a supplier like [`cluster`] and [`files`]: what it reads becomes a [`usage::Record`], which
+//! [`index`] joins with the pods and [`assess`](mod@assess) with what they are granted; a listener of the controller
+//! would fill the same record. The summary of a namespace will be computed in [`api`] from
 //! the exposures of its accounts, as a report is from one, and written by [`controller`]; the admission
 //! policies that read it are templates in `deploy/chart`.
 //!
@@ -118,6 +119,11 @@
 //! | baseline | a file of earlier findings, which a later scan is compared with |
 //! | remediation | what to do about a finding, with ready patches |
 //! | exemption | a written reason why a token stays, which may end on a date |
+//! | use | a request to the API server with a token, denied ones included |
+//! | window, hole | the time that audit logs cover; what they lack of it |
+//! | grade | whether every request of the window would have been recorded: `Complete`, `Partial`, `Unproven` |
+//! | heartbeat | an event that shows that an API server runs and its audit log is kept: it renews its Lease |
+//! | doubt | why a token may be in use although the audit logs show none |
 //! | gap | an input that the answer depends on and that is missing: it makes a verdict `Unknown` |
 //! | note | something to know about an account or a workload that no verdict depends on |
 //! | custom kind | a kind that is not built into Kubernetes; an operator creates its pods |
@@ -141,6 +147,8 @@
 //! | how often may it write, and what may a pod cost? | `controller/budget.rs`, `controller/pending.rs`; `facts/limit.rs` |
 //! | what does a failure of the API server do? | [`cluster::watch`], `tests/cluster/faults` |
 //! | a watched kind | [`facts`], a file in [`index`], [`cluster::KINDS`], `deploy/chart/templates/rbac.yaml` |
+//! | may a token count as never used? | [`usage`]: the rules; `assess/usage.rs`: the verdict |
+//! | a format of audit logs | `audit/envelope.rs`, a case in `audit/tests.rs` |
 //! | a metric | `controller/metrics.rs` |
 //! | a report field | [`api`], then `make generate` |
 
@@ -148,6 +156,7 @@ pub mod model;
 
 pub mod rbac;
 pub mod token;
+pub mod usage;
 
 pub mod api;
 pub mod facts;
@@ -159,6 +168,8 @@ pub mod index;
 pub mod client;
 pub mod log;
 pub mod text;
+
+pub mod audit;
 
 pub mod cluster;
 pub mod config;

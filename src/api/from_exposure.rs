@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use super::{
     Carrier, Condition, ConditionStatus, EVALUATED, Exemption, Grant, Note, Patch, Permissions,
     Remediation, TokenExposureReport, TokenExposureReportSpec, TokenExposureReportStatus, Workload,
+    usage,
 };
 use crate::model::{
     self, Exposure, Scope, Verdict,
@@ -64,7 +65,7 @@ fn status(exposure: &Exposure, limit: usize) -> TokenExposureReportStatus {
         // The spec never changes, so there is only the first generation.
         observed_generation: Some(1),
         workload_names: workload_names(&exposure.workloads),
-        permissions: permissions(&exposure.permissions, limit, &mut cut),
+        permissions: permissions(exposure, limit, &mut cut),
         consumers: cut.list(&exposure.consumers, MAX_INNER_ENTRIES, |consumer| {
             name(consumer)
         }),
@@ -72,6 +73,10 @@ fn status(exposure: &Exposure, limit: usize) -> TokenExposureReportStatus {
             type_: note.name().to_owned(),
             message: clipped(&note.to_string(), MAX_MESSAGE_CHARACTERS),
         }),
+        usage: exposure
+            .usage
+            .as_ref()
+            .map(|used| usage::coarse(&exposure.account, used)),
         exemption: exposure.exemption.as_ref().map(Exemption::from),
         remediation: exposure
             .remediation
@@ -85,7 +90,7 @@ fn status(exposure: &Exposure, limit: usize) -> TokenExposureReportStatus {
     };
     let mut inner = Cut::default();
     status.workloads = cut.list(&exposure.workloads, limit, |found| {
-        workload(found, &mut inner)
+        workload(&exposure.account, found, &mut inner)
     });
     let truncated = u32::try_from(cut.left_out + inner.left_out).ok();
     status.truncated = truncated.filter(|count| *count > 0);
@@ -112,15 +117,22 @@ impl Cut {
     }
 }
 
-fn permissions(permissions: &model::Permissions, limit: usize, cut: &mut Cut) -> Permissions {
+fn permissions(exposure: &Exposure, limit: usize, cut: &mut Cut) -> Permissions {
+    let permissions = &exposure.permissions;
+    let grant = |grant: &model::Grant| Grant {
+        last_used: grant
+            .last_used
+            .map(|last| usage::coarse_time(&exposure.account, last)),
+        ..Grant::from(grant)
+    };
     // Left out: what a group grants and the default permissions cover. Every cluster has two such bindings.
     let shown = |grant: &&model::Grant| !(grant.via.is_group() && grant.effect == Effect::Covered);
     let grants = permissions.grants.iter().filter(shown);
     let (inherited, direct): (Vec<_>, Vec<_>) = grants.partition(|grant| grant.via.is_group());
     Permissions {
         level: permissions.level,
-        direct: cut.list(&direct, limit, |grant| Grant::from(*grant)),
-        inherited: cut.list(&inherited, limit, |grant| Grant::from(*grant)),
+        direct: cut.list(&direct, limit, |direct| grant(direct)),
+        inherited: cut.list(&inherited, limit, |inherited| grant(inherited)),
         widened_defaults: cut.list(
             &permissions.widened_defaults,
             MAX_DEFAULT_ENTRIES,
@@ -156,7 +168,11 @@ fn containers(workload: &model::WorkloadExposure) -> BTreeSet<&str> {
         .collect()
 }
 
-fn workload(exposure: &model::WorkloadExposure, cut: &mut Cut) -> Workload {
+fn workload(
+    account: &model::ServiceAccountRef,
+    exposure: &model::WorkloadExposure,
+    cut: &mut Cut,
+) -> Workload {
     Workload {
         kind: name(&exposure.workload.kind),
         name: name(&exposure.workload.name),
@@ -169,6 +185,10 @@ fn workload(exposure: &model::WorkloadExposure, cut: &mut Cut) -> Workload {
         notes: cut.list(&exposure.notes, MAX_INNER_ENTRIES, |note| {
             clipped(&note.to_string(), MAX_CHARACTERS)
         }),
+        usage: exposure
+            .usage
+            .as_deref()
+            .map(|used| usage::coarse(account, used)),
     }
 }
 
@@ -204,6 +224,7 @@ impl From<&model::Grant> for Grant {
             subject: name(&grant.via.to_string()),
             effect: grant.effect,
             caveat: grant.caveat,
+            last_used: None,
         }
     }
 }
@@ -254,7 +275,7 @@ fn name(text: &str) -> String {
 }
 
 /// A string of at most `limit` characters.
-fn clipped(text: &str, limit: usize) -> String {
+pub(super) fn clipped(text: &str, limit: usize) -> String {
     if text.chars().nth(limit).is_none() {
         return text.to_owned();
     }
@@ -293,8 +314,10 @@ mod tests {
             consumers: Vec::new(),
             exemption: None,
             notes: Vec::new(),
+            usage: None,
         };
         Exposure {
+            usage: None,
             notes: Vec::new(),
             account: ServiceAccountRef::new("ns", "sa"),
             verdict: Verdict::Review,

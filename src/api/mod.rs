@@ -9,11 +9,13 @@
 )]
 
 mod from_exposure;
+mod usage;
 
 use kube::{CustomResource, KubeSchema};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+pub use self::usage::{Use, UseWindow};
 use crate::model::{
     Drift, Level, Reason, TokenSource, Verdict,
     exemption::ExemptionState,
@@ -139,6 +141,9 @@ pub struct TokenExposureReportStatus {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 20), extend("x-kubernetes-list-type" = "atomic"))]
     pub notes: Vec<Note>,
+    /// The use of the ServiceAccount's tokens, as audit logs show it; absent where none were given.
+    #[serde(default, rename = "use", skip_serializing_if = "Option::is_none")]
+    pub usage: Option<Use>,
     /// The exemption: why the token stays, and whether the exemption is in force.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub exemption: Option<Exemption>,
@@ -251,6 +256,9 @@ pub struct Workload {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 20), extend("x-kubernetes-list-type" = "atomic"))]
     pub notes: Vec<String>,
+    /// The use of the tokens of this workload, as audit logs show it; absent where none were given.
+    #[serde(default, rename = "use", skip_serializing_if = "Option::is_none")]
+    pub usage: Option<Use>,
 }
 
 /// One token as containers see it.
@@ -333,6 +341,11 @@ pub struct Grant {
     /// ThirdParty: other components check its verbs, not the API server. It does not change the verdict.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub caveat: Option<Caveat>,
+    /// When audit logs last show that the grant allowed a request beyond the default permissions; in a report the
+    /// week of it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(extend("format" = "date-time"))]
+    pub last_used: Option<String>,
 }
 
 /// What to do about a finding.

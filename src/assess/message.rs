@@ -134,6 +134,16 @@ fn verdict(exposure: &Exposure) -> String {
             pods_do(exposure.pods, "may use", "may use"),
             direct_grant(exposure)
         ),
+        Reason::InUse => format!(
+            "{}: audit logs show requests that the default permissions do not allow",
+            pods_do(exposure.pods, "uses the token", "use the token")
+        ),
+        Reason::NeverUsed => format!(
+            "{carry} a token that has permissions and was not used at the API server during the whole evidence window: check whether another system accepts it, then disable automount or delete the bindings"
+        ),
+        Reason::UsedWithoutPermission => format!(
+            "{carry} a token that no permission needs, but audit logs show requests that need one: grant what it asks for, or disable automount"
+        ),
         Reason::AutomountDisabled => format!("{carry} no token"),
         Reason::ExternalAudienceOnly => {
             format!("{carry} only tokens that the API server does not accept")

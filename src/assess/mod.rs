@@ -3,7 +3,9 @@
 mod configs;
 mod exemption;
 mod message;
+mod proposal;
 mod remediation;
+mod usage;
 mod workloads;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -17,10 +19,11 @@ use crate::{
         ServiceAccountRef, TokenSource, Verdict, Workload, WorkloadExposure,
         note::AccountNote,
         pod::{ConfigFacts, ConfigReference},
-        rbac::{Effect, Grant},
+        rbac::{Effect, ExplainedGrant, Grant},
     },
     rbac::{self, BoundRole},
     token::{Bearer, legacy::Holding},
+    usage::AccountUsage,
 };
 
 /// Everything that the answer for one account is computed from.
@@ -57,6 +60,8 @@ pub struct Evidence<'a> {
     pub config: &'a Config,
     /// Today, in UTC; `None` when it is not known.
     pub today: Option<Date>,
+    /// What audit logs say; `None` where none were given.
+    pub usage: Option<AccountUsage>,
 }
 
 /// What kind of token a workload carries: the rows of the decision table.
@@ -86,12 +91,13 @@ enum Need {
 /// The answer for one account.
 #[must_use]
 pub fn assess(evidence: &Evidence<'_>) -> Exposure {
-    let permissions = rbac::permissions(
+    let mut permissions = rbac::permissions(
         evidence.account,
         &evidence.bindings,
         evidence.roles,
         &evidence.config.default_permissions,
     );
+    usage::note_last_use(evidence, &mut permissions);
     let mut gaps = gaps(evidence, &permissions);
     let notes: Vec<_> = granted_elsewhere(evidence, &permissions)
         .into_iter()
@@ -125,6 +131,7 @@ pub fn assess(evidence: &Evidence<'_>) -> Exposure {
         permissions,
         notes,
         gaps,
+        usage: usage::of_account(evidence),
     };
     exposure.message = message::message(&exposure);
     exposure
@@ -142,17 +149,24 @@ pub fn explain(evidence: &Evidence<'_>) -> Explanation {
         .collect();
     pods.sort_unstable();
     pods.dedup();
+    let grants = grants(evidence);
     Explanation {
         exposure: assess(evidence),
         automount: evidence.service_account.map(|facts| facts.automount),
         pods,
-        grants: rbac::explain(
-            evidence.account,
-            &evidence.bindings,
-            evidence.roles,
-            &evidence.config.default_permissions,
-        ),
+        usage: proposal::detail(evidence, &grants),
+        grants,
     }
+}
+
+/// What each binding grants, rule by rule.
+fn grants(evidence: &Evidence<'_>) -> Vec<ExplainedGrant> {
+    rbac::explain(
+        evidence.account,
+        &evidence.bindings,
+        evidence.roles,
+        &evidence.config.default_permissions,
+    )
 }
 
 /// Who may accept a token of the account as an identity: systems that the pods refer to, and those that

@@ -95,7 +95,8 @@ fn patches(evidence: &Evidence<'_>, automounted: &[&WorkloadExposure]) -> Vec<Pa
     }
     let (free, known): (Vec<&WorkloadExposure>, Vec<_>) =
         automounted.iter().copied().partition(|workload| {
-            workload.consumers.is_empty() && workload.verdict != Verdict::Exempted
+            let keeps = matches!(workload.verdict, Verdict::Exempted | Verdict::Needed);
+            workload.consumers.is_empty() && !keeps
         });
     let mut account_is_safe = known.is_empty() && evidence.service_account.is_some();
     let mut follow_account = false;

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::{Evidence, Need, configs, exceeded, exemption, judge, lists_are_forbidden};
+use super::{Evidence, Need, configs, exceeded, exemption, judge, lists_are_forbidden, usage};
 use crate::{
     model::{
         Carrier, Exemption, Note, Reach, Reason, TokenSource, Verdict, Workload, WorkloadExposure,
@@ -51,12 +51,14 @@ pub(super) fn workloads(evidence: &Evidence<'_>, need: Need) -> Vec<WorkloadExpo
         workload.carriers.extend(carriers);
     }
     let forbidden = lists_are_forbidden(&evidence.gaps);
+    let granted = usage::Granted::of(evidence);
     let exposure = |(workload, merged): (&Workload, Merged)| {
         let carriers: Vec<_> = merged.carriers.into_iter().collect();
         let mut notes = merged.notes;
         if !carriers.is_empty() && !merged.not_read.is_empty() {
             notes.insert(Note::NotRead(merged.not_read.into_iter().collect()));
         }
+        let used = usage::of_workload(evidence, &granted, workload, &merged.consumers, &carriers);
         let exemption = exemption::of_all(merged.exemptions);
         let is_exempted = exemption.as_ref().is_some_and(Exemption::is_active);
         let (verdict, reason) = if forbidden {
@@ -65,6 +67,9 @@ pub(super) fn workloads(evidence: &Evidence<'_>, need: Need) -> Vec<WorkloadExpo
             (Verdict::NoToken, Reason::ServiceAccountMissing)
         } else {
             let judged = judge(&carriers, need, !merged.consumers.is_empty());
+            let judged = used.as_ref().map_or(judged, |used| {
+                usage::judge(evidence, &granted, judged, used)
+            });
             let limit = (Verdict::Unknown, Reason::LimitExceeded);
             let limit = merged.is_exceeded.then_some(limit);
             match limit.map_or(judged, |limit| judged.min(limit)) {
@@ -74,6 +79,10 @@ pub(super) fn workloads(evidence: &Evidence<'_>, need: Need) -> Vec<WorkloadExpo
                 judged => judged,
             }
         };
+        let of_use = used
+            .as_ref()
+            .map(|used| usage::notes(evidence, workload, reason, used));
+        notes.extend(of_use.into_iter().flatten());
         WorkloadExposure {
             verdict,
             reason,
@@ -83,6 +92,7 @@ pub(super) fn workloads(evidence: &Evidence<'_>, need: Need) -> Vec<WorkloadExpo
             consumers: merged.consumers.into_iter().collect(),
             exemption,
             notes: notes.into_iter().collect(),
+            usage: used.map(Box::new),
         }
     };
     let mut workloads: Vec<_> = merged.into_iter().map(exposure).collect();

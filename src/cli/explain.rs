@@ -15,7 +15,7 @@ use super::{
 use crate::{
     index::{Account, Index},
     model::{LabelSelector, PodKind, Reason, ServiceAccountRef, Verdict, verdict::meanings},
-    output::{explain, table::visible},
+    output::{explain, role, table::visible},
 };
 
 /// The arguments of `explain`.
@@ -32,9 +32,29 @@ pub(super) struct Args {
     target: Option<String>,
     #[command(flatten)]
     input: InputArgs,
+    /// Output format: text, or role for the smallest Roles that cover what audit logs show
+    #[arg(
+        short,
+        long,
+        value_name = "FORMAT",
+        value_enum,
+        default_value_t,
+        hide_default_value = true
+    )]
+    output: Format,
     /// Print the meaning of a verdict or reason, and what to do
     #[arg(long, value_name = "NAME", conflicts_with = "target")]
     verdict: Option<String>,
+}
+
+/// The formats of `explain`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
+enum Format {
+    /// The chain behind the verdict.
+    #[default]
+    Text,
+    /// Roles and RoleBindings, ready to apply.
+    Role,
 }
 
 /// Explains a verdict; the exit code is 2 when an input could not be read.
@@ -45,6 +65,9 @@ pub(super) async fn run(args: Args) -> anyhow::Result<ExitCode> {
         writeln!(out, "{}", meaning(name)?)?;
         out.flush()?;
         return Ok(ExitCode::SUCCESS);
+    }
+    if args.output == Format::Role && !args.input.evidence.is_given() {
+        bail!("`-o role` needs to know what was used: add `--audit-log`");
     }
     let target = args.target.as_deref().unwrap_or_default();
     let words: Vec<&str> = target.split('/').collect();
@@ -85,7 +108,11 @@ pub(super) async fn run(args: Args) -> anyhow::Result<ExitCode> {
     {
         bail!("{}", not_found(&index, &account));
     }
-    explain::write(&mut out, &index.explain(&account))?;
+    let explanation = index.explain(&account);
+    match args.output {
+        Format::Text => explain::write(&mut out, &explanation)?,
+        Format::Role => role::write(&mut out, &explanation)?,
+    }
     out.flush()?;
     Ok(if input.complete {
         ExitCode::SUCCESS

@@ -4,14 +4,19 @@ use std::{cell::Cell, path::PathBuf, sync::Arc, time::Duration};
 
 use parking_lot::RwLock;
 
-use super::{cluster::ClusterArgs, config::ConfigArgs, print_message, progress::Progress, today};
+use super::{
+    cluster::ClusterArgs, config::ConfigArgs, evidence::EvidenceArgs, print_message,
+    progress::Progress, today,
+};
 use crate::{
-    cluster::{self, list},
+    client::within,
+    cluster::{self, list, servers},
     config::ConfigFile,
     files::{self, places::Places},
     index::{Index, SharedIndex},
     model::{ApiAudiences, Config, InputKind, LabelSelector},
     output::table::visible,
+    usage::Lease,
 };
 
 /// The flags that select the input.
@@ -27,6 +32,8 @@ pub(super) struct InputArgs {
     cluster: ClusterArgs,
     #[command(flatten)]
     config: ConfigArgs,
+    #[command(flatten)]
+    pub(super) evidence: EvidenceArgs,
 }
 
 /// What to read.
@@ -46,6 +53,17 @@ pub(super) struct Input {
     pub(super) places: Places,
     /// Errors, warnings and notes about the input, each with its prefix.
     messages: Vec<String>,
+    /// The Leases of the cluster's API servers, if it was asked for them.
+    leases: Option<Vec<Lease>>,
+}
+
+/// What was read of a cluster.
+#[derive(Default)]
+struct Live {
+    /// The errors of kinds that could not be listed.
+    errors: Vec<String>,
+    /// The Leases of its API servers, where evidence of use depends on them.
+    leases: Option<Vec<Lease>>,
 }
 
 /// How long the API server may be silent until the user is told who is waited for.
@@ -98,8 +116,24 @@ impl InputArgs {
         !self.paths.is_empty()
     }
 
-    /// Reads the input.
+    /// Reads the input, and the evidence of use after it: the logs then reach the present.
     pub(super) async fn read(&self, wanted: Wanted<'_>) -> anyhow::Result<Input> {
+        if self.has_stdin() && self.evidence.has_stdin() {
+            anyhow::bail!(
+                "standard input cannot have both manifests and audit logs: put one of them into a file"
+            );
+        }
+        let mut input = self.objects(wanted).await?;
+        if let Some(evidence) = self.evidence.read(input.leases.take())? {
+            evidence.join(&input.index);
+            input.complete &= evidence.complete;
+            input.messages.extend(evidence.messages);
+        }
+        Ok(input)
+    }
+
+    /// Reads the objects.
+    async fn objects(&self, wanted: Wanted<'_>) -> anyhow::Result<Input> {
         let kinds = cluster::kinds(self.config.opt_ins());
         let ConfigFile { config, warnings } = self.config.file()?;
         let audiences = self.config.audiences(&config);
@@ -109,17 +143,18 @@ impl InputArgs {
             .collect();
         let index = Arc::new(RwLock::new(Index::new(&[])));
         if !self.has_files() {
-            let errors = self.live(&index, config, audiences, wanted, &kinds).await?;
-            let complete = errors.is_empty();
-            messages.extend(errors);
+            let live = self.live(&index, config, audiences, wanted, &kinds).await?;
+            let complete = live.errors.is_empty();
+            messages.extend(live.errors);
             return Ok(Input {
                 index,
                 complete,
                 places: Places::default(),
                 messages,
+                leases: live.leases,
             });
         }
-        let errors = if self.with_cluster {
+        let live = if self.with_cluster {
             let mut kinds = kinds;
             kinds.retain(|kind| *kind != InputKind::Pod);
             let everywhere = Wanted {
@@ -133,21 +168,22 @@ impl InputArgs {
             index.set_audiences(audiences.unwrap_or_default());
             index.set_config(config);
             index.set_today(today());
-            Vec::new()
+            Live::default()
         };
         let outcome = self.files(&mut index.write(), wanted);
-        let complete = errors.is_empty() && outcome.problems.is_empty();
-        messages.extend(errors);
+        let complete = live.errors.is_empty() && outcome.problems.is_empty();
+        messages.extend(live.errors);
         messages.extend(self.file_messages(&outcome));
         Ok(Input {
             index,
             complete,
             places: outcome.places,
             messages,
+            leases: live.leases,
         })
     }
 
-    /// Lists kinds of the live cluster, and returns the errors of those that could not be listed.
+    /// Lists kinds of the live cluster.
     async fn live(
         &self,
         index: &SharedIndex,
@@ -155,7 +191,7 @@ impl InputArgs {
         audiences: Option<ApiAudiences>,
         wanted: Wanted<'_>,
         kinds: &[InputKind],
-    ) -> anyhow::Result<Vec<String>> {
+    ) -> anyhow::Result<Live> {
         let cluster = self.cluster.connect().await?;
         let mut empty = Index::new(kinds);
         empty.set_config(config);
@@ -199,9 +235,19 @@ impl InputArgs {
         }
         cluster.learn(index, audiences).await;
         let messages = list::messages(&errors).into_iter();
-        Ok(messages
+        let mut errors: Vec<_> = messages
             .map(|message| format!("error: {message}"))
-            .collect())
+            .collect();
+        let mut leases = None;
+        if self.evidence.is_given() {
+            match within(cluster.timeout, servers::leases(&cluster.connection.client)).await {
+                Ok(found) => leases = Some(found),
+                Err(cause) => errors.push(format!(
+                    "error: cannot list leases in namespace kube-system: {cause}: grant `list` on `leases` (apiGroup coordination.k8s.io) there, since they name the API servers whose logs are needed"
+                )),
+            }
+        }
+        Ok(Live { errors, leases })
     }
 
     /// Reads files.

@@ -4,6 +4,7 @@
 pub mod list;
 mod object;
 pub mod probe;
+pub mod servers;
 pub mod watch;
 
 use crate::model::InputKind;

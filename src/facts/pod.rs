@@ -1,14 +1,12 @@
 //! What is kept of a pod, and of a pod template.
 
-use std::sync::Arc;
-
 use super::{Kind, Pods, config_map, consumers, exemption, limit, owner, wire, words};
 use crate::model::{
     Config, InputKind, Workload,
     pod::{
-        Container, ContainerKind, Delegation, GENERATED, HostAccess, INJECTED_VOLUME_PREFIX, Mount,
-        Origin, PodFacts, SecretKeys, SecretToken, SecretVariable, SubPath, TOKEN_MOUNT_PATH,
-        TokenProjection, Volume,
+        Container, ContainerKind, Delegation, GENERATED, HostAccess, INJECTED_VOLUME_PREFIX,
+        Instance, Mount, Origin, Pod, PodFacts, SecretKeys, SecretToken, SecretVariable, SubPath,
+        TOKEN_MOUNT_PATH, TokenProjection, Volume,
     },
 };
 
@@ -31,7 +29,7 @@ const KUBELET_DIRECTORIES: [&str; 3] = [
 
 impl Kind for Pods {
     type Wire = wire::Pod;
-    type Facts = Arc<PodFacts>;
+    type Facts = Pod;
     const INPUT: InputKind = InputKind::Pod;
 
     fn facts(wire: &Self::Wire, config: &Config) -> Self::Facts {
@@ -50,7 +48,11 @@ impl Kind for Pods {
         if origin == Origin::Live {
             remove_random_names(&mut facts);
         }
-        Arc::new(facts)
+        let instance = Instance::new(&wire.metadata.uid, &wire.metadata.creation_timestamp);
+        Pod {
+            instance,
+            ..facts.into()
+        }
     }
 }
 

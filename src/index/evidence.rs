@@ -110,6 +110,7 @@ impl Index {
             audiences: &self.audiences,
             config: &self.config,
             today: self.today,
+            usage: self.usage(account),
         }
     }
 }

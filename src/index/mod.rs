@@ -11,6 +11,7 @@ mod reports;
 mod roles;
 mod secrets;
 mod table;
+mod usage;
 
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap, HashSet},
@@ -22,7 +23,7 @@ use jiff::civil::Date;
 pub use self::{accounts::Account, reports::ReportFacts};
 use self::{
     accounts::NamedBy, bindings::Subjects, namespaces::Elsewhere, secrets::SecretLinks,
-    table::Table,
+    table::Table, usage::Usage,
 };
 use crate::{
     facts::{
@@ -120,6 +121,8 @@ pub struct Index {
     audiences: ApiAudiences,
     config: Config,
     today: Option<Date>,
+    /// What audit logs say; `None` where none were given.
+    usage: Option<Usage>,
     dirty: HashSet<ServiceAccountRef>,
 }
 
@@ -156,6 +159,7 @@ impl Index {
             audiences: ApiAudiences::default(),
             config: Config::default(),
             today: None,
+            usage: None,
             dirty: HashSet::new(),
         }
     }

@@ -1,11 +1,9 @@
 //! Pods, grouped by account and shape.
 
-use std::sync::Arc;
-
 use super::{Index, Indexed, Table, accounts::Shapes};
 use crate::{
     facts::{Kind, Pods},
-    model::{ObjectKey, PodFacts, ServiceAccountRef},
+    model::{ObjectKey, PodFacts, ServiceAccountRef, pod::Pod},
 };
 
 /// The account that a pod runs as.
@@ -29,36 +27,34 @@ impl Indexed<Pods> for Index {
         &mut self.pods
     }
 
-    fn changed(
-        &mut self,
-        key: &ObjectKey,
-        old: Option<&Arc<PodFacts>>,
-        new: Option<&Arc<PodFacts>>,
-    ) {
+    fn changed(&mut self, key: &ObjectKey, old: Option<&Pod>, new: Option<&Pod>) {
         // The new shape first: an account that keeps a pod is not removed in between.
         if let Some(facts) = new {
             self.change_shapes(key, facts, |shapes| {
-                *shapes.entry(facts.clone()).or_default() += 1;
+                *shapes.entry(facts.shape.clone()).or_default() += 1;
             });
         }
         if let Some(facts) = old {
             self.change_shapes(key, facts, |shapes| {
-                let left = shapes.get_mut(facts).map_or(0, |count| {
+                let left = shapes.get_mut(&facts.shape).map_or(0, |count| {
                     *count -= 1;
                     *count
                 });
                 if left == 0 {
-                    shapes.remove(facts);
+                    shapes.remove(&facts.shape);
                 }
             });
         }
     }
 
-    fn shared(&self, key: &ObjectKey, facts: Arc<PodFacts>) -> Arc<PodFacts> {
+    fn shared(&self, key: &ObjectKey, facts: Pod) -> Pod {
         let known = account(key, &facts).and_then(|account| self.accounts.get(&account));
         let shape = known
-            .and_then(|known| known.pods.get_key_value(&facts))
+            .and_then(|known| known.pods.get_key_value(&facts.shape))
             .map(|(shape, _)| shape.clone());
-        shape.unwrap_or(facts)
+        match shape {
+            Some(shape) => Pod { shape, ..facts },
+            None => facts,
+        }
     }
 }

@@ -37,6 +37,11 @@ impl<F: PartialEq> Table<F> {
         self.rows.get(key).map(|row| &row.facts)
     }
 
+    /// All rows, in no order.
+    pub(super) fn iter(&self) -> impl Iterator<Item = (&ObjectKey, &F)> {
+        self.rows.iter().map(|(key, row)| (key, &row.facts))
+    }
+
     /// The row's own key, to share, and its facts.
     pub(super) fn get_key_value(&self, key: &ObjectKey) -> Option<(&ObjectKey, &F)> {
         self.rows

@@ -11,6 +11,7 @@ use super::{
     identity::ServiceAccountRef,
     note::{AccountNote, Note},
     rbac::{ExplainedGrant, Permissions, RoleRef},
+    usage::{UsageDetail, Use},
     workload::{PodKind, Workload},
 };
 
@@ -62,6 +63,8 @@ pub struct Exposure {
     pub remediation: Option<Remediation>,
     /// The inputs that are missing.
     pub gaps: BTreeSet<Gap>,
+    /// The use of its tokens; `None` without audit logs.
+    pub usage: Option<Use>,
 }
 
 /// An answer with everything that led to it.
@@ -75,6 +78,8 @@ pub struct Explanation {
     pub pods: Vec<(Workload, Option<bool>)>,
     /// The bindings that reach the account other than through `system:authenticated`, rule by rule.
     pub grants: Vec<ExplainedGrant>,
+    /// What audit logs show in detail.
+    pub usage: Option<UsageDetail>,
 }
 
 /// What one workload carries for the account.
@@ -96,6 +101,8 @@ pub struct WorkloadExposure {
     pub exemption: Option<Exemption>,
     /// What else to know about it, sorted; no verdict depends on it.
     pub notes: Vec<Note>,
+    /// The use of its tokens; `None` without audit logs.
+    pub usage: Option<Box<Use>>,
 }
 
 /// One token as containers see it.

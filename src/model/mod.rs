@@ -12,6 +12,7 @@ pub mod secret;
 pub mod selector;
 pub mod service_account;
 pub mod token;
+pub mod usage;
 pub mod verdict;
 pub mod workload;
 

@@ -6,6 +6,7 @@ use super::{
     identity::ObjectKey,
     pod::{ConfigKind, HostAccess},
     rbac::RoleRef,
+    usage,
     workload::Workload,
 };
 
@@ -84,6 +85,10 @@ pub enum Note {
     NotRead(Box<[(ConfigKind, Box<str>)]>),
     /// The account's object was not seen: it is assumed not to disable automount.
     AssumedServiceAccount,
+    /// Audit logs show use, but none that needs a permission beyond the default permissions.
+    OnlyDefaultsUsed,
+    /// So many versions of its pod template are seen in the window of the audit logs.
+    Changed(usize),
 }
 
 impl fmt::Display for Note {
@@ -132,6 +137,8 @@ impl fmt::Display for Note {
             Self::AssumedServiceAccount => f.write_str(
                 "the ServiceAccount is not in the input: assumed not to disable automount",
             ),
+            Self::OnlyDefaultsUsed => f.write_str(usage::ONLY_DEFAULTS_USED),
+            Self::Changed(versions) => usage::changed(f, *versions),
         }
     }
 }

@@ -1,6 +1,6 @@
 //! What is kept of a pod, or of a pod template: enough to say which tokens it carries.
 
-use std::{fmt, sync::Arc};
+use std::{fmt, ops::Deref, sync::Arc};
 
 use super::{Claim, Workload, workload::CustomTemplate};
 
@@ -15,6 +15,80 @@ pub const INJECTED_EXPIRATION_SECONDS: i64 = 3607;
 
 /// The audience of a token that takes the place of an unneeded one: no API server accepts it.
 pub const WITHHELD_AUDIENCE: &str = "tokenexposure.io/withheld";
+
+/// A pod: its shape, which pods share, and what identifies it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Pod {
+    /// Its shape.
+    pub shape: Arc<PodFacts>,
+    /// What identifies it; `None` for a template.
+    pub instance: Option<Instance>,
+}
+
+/// What identifies a pod among all that ever had its name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Instance {
+    /// `metadata.uid`, see [`uid`], as bytes.
+    uid: [u8; 16],
+    /// `metadata.creationTimestamp` as a Unix timestamp; 0 if it is not known.
+    created: i64,
+}
+
+impl Instance {
+    /// The instance with this `uid` and `creationTimestamp`; `None` without a uid.
+    #[must_use]
+    pub fn new(uid: &str, created: &str) -> Option<Self> {
+        let created = created.parse().map_or(0, jiff::Timestamp::as_second);
+        let uid = self::uid(uid)?.to_be_bytes();
+        Some(Self { uid, created })
+    }
+
+    /// Its uid, see [`uid`].
+    #[must_use]
+    pub const fn uid(&self) -> u128 {
+        u128::from_be_bytes(self.uid)
+    }
+
+    /// When it was created, as a Unix timestamp.
+    #[must_use]
+    pub const fn created(&self) -> Option<i64> {
+        if self.created == 0 {
+            None
+        } else {
+            Some(self.created)
+        }
+    }
+}
+
+impl From<PodFacts> for Pod {
+    fn from(template: PodFacts) -> Self {
+        Self {
+            shape: Arc::new(template),
+            instance: None,
+        }
+    }
+}
+
+impl Deref for Pod {
+    type Target = PodFacts;
+
+    fn deref(&self) -> &PodFacts {
+        &self.shape
+    }
+}
+
+/// The uid of a pod as a number: it identifies the pod in audit logs. `None` without one.
+#[must_use]
+pub fn uid(text: &str) -> Option<u128> {
+    let digits = text.chars().filter(|character| *character != '-');
+    let is_uuid = digits.clone().count() == 32;
+    let number = digits
+        .map(|digit| digit.to_digit(16))
+        .try_fold(0_u128, |number, digit| {
+            Some((number << 4) | u128::from(digit?))
+        });
+    number.filter(|_| is_uuid)
+}
 
 /// The facts of a pod or of a pod template. Equal pods of one workload have equal facts: the
 /// random parts of names are left out, so that the index keeps each shape once.

@@ -239,6 +239,8 @@ pub struct Grant {
     /// Who grants it to all accounts, where that alone makes it a default permission: a distribution, an add-on, or
     /// the user's configuration.
     pub default_of: Option<Box<str>>,
+    /// When audit logs last show that it allowed a request beyond the default permissions.
+    pub last_used: Option<jiff::Timestamp>,
 }
 
 impl Grant {

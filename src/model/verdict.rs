@@ -92,10 +92,17 @@ pub enum Reason {
     KnownConsumer,
     /// Review: the token comes from a Secret of the account and never expires.
     LegacyToken,
+    /// Review: the account has permissions, and audit logs that cover the whole evidence window show that its token
+    /// was not used at the API server.
+    NeverUsed,
+    /// Review: the account has no permission, and audit logs show requests that need one: somebody expects it to work.
+    UsedWithoutPermission,
     /// Review: only RoleBindings of other namespaces grant anything, and the configuration asks for a look.
     GrantedElsewhere,
     /// Needed: a binding names the account itself.
     DirectGrant,
+    /// Needed: audit logs show requests that only a permission beyond the default permissions allowed.
+    InUse,
     /// No token: automount is disabled, or another volume is mounted at the path of the token.
     AutomountDisabled,
     /// No token for this API server: all are for other audiences.
@@ -126,7 +133,7 @@ pub enum Reason {
 
 impl Reason {
     /// Every reason, those of the worst verdict first.
-    pub const ALL: [Self; 21] = [
+    pub const ALL: [Self; 24] = [
         Self::NoPermissions,
         Self::AdmissionOnly,
         Self::LatentBinding,
@@ -134,6 +141,8 @@ impl Reason {
         Self::ExplicitToken,
         Self::KnownConsumer,
         Self::LegacyToken,
+        Self::NeverUsed,
+        Self::UsedWithoutPermission,
         Self::GrantedElsewhere,
         Self::Forbidden,
         Self::RbacNotEnforced,
@@ -144,6 +153,7 @@ impl Reason {
         Self::LimitExceeded,
         Self::Exemption,
         Self::DirectGrant,
+        Self::InUse,
         Self::AutomountDisabled,
         Self::ExternalAudienceOnly,
         Self::NoPods,
@@ -160,6 +170,8 @@ impl Reason {
             | Self::ExplicitToken
             | Self::KnownConsumer
             | Self::LegacyToken
+            | Self::NeverUsed
+            | Self::UsedWithoutPermission
             | Self::GrantedElsewhere => Verdict::Review,
             Self::Forbidden
             | Self::RbacNotEnforced
@@ -169,7 +181,7 @@ impl Reason {
             | Self::SuspectedLegacyToken
             | Self::LimitExceeded => Verdict::Unknown,
             Self::Exemption => Verdict::Exempted,
-            Self::DirectGrant => Verdict::Needed,
+            Self::DirectGrant | Self::InUse => Verdict::Needed,
             Self::AutomountDisabled
             | Self::ExternalAudienceOnly
             | Self::NoPods
@@ -199,6 +211,12 @@ impl Reason {
             Self::LegacyToken => {
                 "Replace the Secret with a projected `serviceAccountToken`, which is renewed and expires with the pod, then delete the Secret."
             }
+            Self::NeverUsed => {
+                "Disable automount, or delete the bindings that nobody uses. The logs show use at the API server only: check first whether the workload shows its token to another system."
+            }
+            Self::UsedWithoutPermission => {
+                "Grant what the workload asks for, if it should have it; otherwise configure the workload not to ask, and disable automount. `explain` lists the requests."
+            }
             Self::GrantedElsewhere => {
                 "Check with whoever administers the other namespace whether the workload works there. If not, delete the binding and disable automount; if it does, trust the namespace in the configuration (`trustedNamespaces`)."
             }
@@ -224,6 +242,9 @@ impl Reason {
                 "Make the field that the message names smaller, or check the pod by hand: it is larger than in any pod that people run."
             }
             Self::Exemption => "Nothing, until the exemption ends.",
+            Self::InUse => {
+                "Nothing here: `explain -o role` prints the smallest role that covers what was used."
+            }
             Self::DirectGrant => {
                 "Nothing here: check that the grants are the least that the workload needs."
             }
@@ -246,6 +267,9 @@ impl Reason {
             Self::KnownConsumer => "KnownConsumer",
             Self::LegacyToken => "LegacyToken",
             Self::GrantedElsewhere => "GrantedElsewhere",
+            Self::NeverUsed => "NeverUsed",
+            Self::UsedWithoutPermission => "UsedWithoutPermission",
+            Self::InUse => "InUse",
             Self::DirectGrant => "DirectGrant",
             Self::AutomountDisabled => "AutomountDisabled",
             Self::ExternalAudienceOnly => "ExternalAudienceOnly",

@@ -3,7 +3,7 @@
 
 use std::{collections::BTreeSet, io};
 
-use super::{patch::command, table::visible};
+use super::{patch::command, table::visible, usage};
 use crate::model::{
     Carrier, Exposure, Level, Reach, Reason, TokenSource, WorkloadExposure,
     exposure::Explanation,
@@ -39,6 +39,7 @@ pub(super) fn chain(explanation: &Explanation) -> Vec<String> {
     let mut lines = tokens(explanation);
     lines.push(String::new());
     lines.extend(permissions(explanation));
+    lines.extend(usage::lines(explanation));
     lines.extend(remediation(&explanation.exposure));
     lines.iter().map(|line| visible(line)).collect()
 }

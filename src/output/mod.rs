@@ -7,5 +7,7 @@ pub mod junit;
 pub mod markdown;
 pub mod objects;
 pub mod patch;
+pub mod role;
 pub mod sarif;
 pub mod table;
+mod usage;

@@ -20,7 +20,7 @@ impl From<&[&Exposure]> for List {
         let mut items: Vec<_> = exposures
             .iter()
             .copied()
-            .map(TokenExposureReport::from)
+            .map(TokenExposureReport::exact)
             .collect();
         // The API server lists objects in this order: by their key in etcd.
         items.sort_by_cached_key(|report| {

@@ -3,12 +3,17 @@
 
 use std::{io, path::Path};
 
+use jiff::Timestamp;
 use percent_encoding::{AsciiSet, CONTROLS, utf8_percent_encode};
 use ring::digest::{SHA256, digest};
 use serde::{Serialize, Serializer};
 use serde_json::{Value, json};
 
-use crate::model::{Exposure, Reason, Verdict, Workload, WorkloadExposure, verdict::meanings};
+use crate::model::{
+    Exposure, Reason, Verdict, Workload, WorkloadExposure,
+    usage::{Use, seconds},
+    verdict::meanings,
+};
 
 /// Returns the file and line of a workload in a namespace.
 pub type Lines<'a> = dyn Fn(&str, &Workload) -> Option<(&'a Path, usize)> + 'a;
@@ -199,6 +204,12 @@ fn result(exposure: &Exposure, workload: Option<&WorkloadExposure>, lines: &Line
             "pods": workload.map_or(exposure.pods, |workload| workload.pods),
         },
     });
+    let used = workload.map_or(exposure.usage.as_ref(), |workload| {
+        workload.usage.as_deref()
+    });
+    if let Some(used) = used {
+        result["properties"]["use"] = use_of(used);
+    }
     let exemption = workload.and_then(|workload| workload.exemption.as_ref());
     if let Some(exemption) = exemption.filter(|_| reason == Reason::Exemption) {
         result["suppressions"] = json!([{
@@ -208,6 +219,21 @@ fn result(exposure: &Exposure, workload: Option<&WorkloadExposure>, lines: &Line
         }]);
     }
     result
+}
+
+/// The use of a token, as audit logs show it.
+fn use_of(used: &Use) -> Value {
+    let time = |time: Option<Timestamp>| time.map(|time| seconds(time).to_string());
+    json!({
+        "lastUsed": time(used.last),
+        "lastUsedBeyondDefaults": time(used.last_beyond_defaults),
+        "requests": used.requests,
+        "window": {
+            "from": time(Some(used.window.from)),
+            "to": time(Some(used.window.to)),
+            "grade": used.window.grade,
+        },
+    })
 }
 
 /// A file as a URI: a relative path is relative to the root of the sources.

@@ -4,7 +4,7 @@ use std::{fmt::Write as _, io};
 
 use comfy_table::{Cell, Color, ContentArrangement, Table, presets::NOTHING};
 
-use crate::model::{Exposure, Level, Verdict};
+use crate::model::{Exposure, Level, Verdict, usage::seconds};
 
 /// Which columns a table has.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -52,6 +52,9 @@ fn rows(exposures: &[&Exposure], detail: Detail, style: Style) -> String {
     let mut columns = COLUMNS.to_vec();
     if detail == Detail::Wide {
         columns.push(("WORKLOADS", workloads));
+        if exposures.iter().any(|exposure| exposure.usage.is_some()) {
+            columns.push(("LAST USED", last_used));
+        }
     }
     if detail == Detail::Wide || fits_message(exposures, style) {
         columns.push(("MESSAGE", |exposure, _| {
@@ -124,6 +127,14 @@ fn workloads(exposure: &Exposure, _: Style) -> Cell {
         .map(|workload| visible(&workload.workload.to_string()))
         .collect();
     Cell::new(names.join(", "))
+}
+
+fn last_used(exposure: &Exposure, _: Style) -> Cell {
+    let last = exposure.usage.as_ref().and_then(|used| used.last);
+    Cell::new(last.map_or_else(
+        || "no use seen".to_owned(),
+        |last| seconds(last).to_string(),
+    ))
 }
 
 /// Whether the terminal is wide enough for messages beside the other columns.

@@ -225,6 +225,7 @@ fn grant(
         scope: bound.scope(),
         via: via.clone(),
         default_of: None,
+        last_used: None,
     }
 }
 

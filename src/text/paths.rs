@@ -25,9 +25,18 @@ impl fmt::Display for Problem {
 /// The files that a path selects, in order: the file itself, the manifests in a folder, or the matches of a
 /// pattern; `-` is standard input.
 pub(crate) fn find(path: &Path) -> Vec<Result<PathBuf, Problem>> {
+    find_named(path, is_manifest_name)
+}
+
+/// The same for logs: folders have files of any name.
+pub(crate) fn find_logs(path: &Path) -> Vec<Result<PathBuf, Problem>> {
+    find_named(path, |_| true)
+}
+
+fn find_named(path: &Path, is_named: fn(&Path) -> bool) -> Vec<Result<PathBuf, Problem>> {
     let text = path.to_string_lossy();
     if path.exists() || !text.contains(['*', '?', '[']) {
-        return walk(path);
+        return walk(path, is_named);
     }
     let problem = |message: String| {
         vec![Err(Problem {
@@ -44,7 +53,7 @@ pub(crate) fn find(path: &Path) -> Vec<Result<PathBuf, Problem>> {
     }
     let root = real(&fixed_part(path));
     let inside = matches.iter().filter(|path| is_inside(path, &root));
-    let files: Vec<_> = inside.flat_map(|path| walk(path)).collect();
+    let files: Vec<_> = inside.flat_map(|path| walk(path, is_named)).collect();
     if files.is_empty() {
         return problem(format!(
             "matches no file in {}: pipes, devices and links to other folders are not read unless you name them",
@@ -79,8 +88,8 @@ fn is_inside(path: &Path, root: &Path) -> bool {
             .is_ok_and(|metadata| metadata.is_file() || metadata.is_dir())
 }
 
-/// A file itself, or the manifests in a folder.
-fn walk(path: &Path) -> Vec<Result<PathBuf, Problem>> {
+/// A file itself, or the files with wanted names in a folder.
+fn walk(path: &Path, is_named: fn(&Path) -> bool) -> Vec<Result<PathBuf, Problem>> {
     if !path.is_dir() {
         return vec![Ok(path.to_owned())];
     }
@@ -89,7 +98,7 @@ fn walk(path: &Path) -> Vec<Result<PathBuf, Problem>> {
     let entries = WalkDir::new(path).sort_by_file_name().into_iter();
     let entries = entries.filter_entry(|entry| entry.depth() == 0 || !hidden(entry.file_name()));
     let file = |entry: walkdir::Result<walkdir::DirEntry>| match entry {
-        Ok(entry) => is_manifest(entry.path(), &root).then(|| Ok(entry.into_path())),
+        Ok(entry) => is_read(entry.path(), &root, is_named).then(|| Ok(entry.into_path())),
         Err(error) => {
             let cause = error
                 .io_error()
@@ -103,12 +112,16 @@ fn walk(path: &Path) -> Vec<Result<PathBuf, Problem>> {
     entries.filter_map(file).collect()
 }
 
-/// Whether a file in a folder is read: YAML or JSON by its name, and a link only to a file in the folder.
-fn is_manifest(path: &Path, root: &Path) -> bool {
+/// Whether a file in a folder is read: by its name, and a link only to a file in the folder.
+fn is_read(path: &Path, root: &Path, is_named: fn(&Path) -> bool) -> bool {
+    is_named(path) && is_inside(path, root) && path.is_file()
+}
+
+/// Whether a file is YAML or JSON by its name.
+fn is_manifest_name(path: &Path) -> bool {
     let extension = path
         .extension()
         .and_then(|extension| extension.to_str())
         .map(str::to_ascii_lowercase);
-    let named = matches!(extension.as_deref(), Some("yaml" | "yml" | "json"));
-    named && is_inside(path, root) && path.is_file()
+    matches!(extension.as_deref(), Some("yaml" | "yml" | "json"))
 }

@@ -19,3 +19,4 @@ mod legacy_tokens;
 mod remediation;
 mod replicas;
 mod scan;
+mod usage;

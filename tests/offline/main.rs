@@ -28,3 +28,4 @@ mod project;
 mod scan;
 mod server;
 mod unreachable;
+mod usage;

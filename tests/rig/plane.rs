@@ -180,6 +180,53 @@ impl ControlPlane {
         self.await_api_server();
     }
 
+    /// Starts another API server with the same data, as on another host, and returns its URL; `None` where a process
+    /// may not change the name of its host. Its audit log is `second/audit.log`.
+    pub fn second_api_server(&self) -> Option<String> {
+        let name = "hostname second && hostname";
+        let may = Command::new("unshare")
+            .args(["--uts", "sh", "-c", name])
+            .output();
+        may.ok().filter(|output| output.status.success())?;
+        let command = fs::read(format!("/proc/{}/cmdline", self.pid("kube-apiserver"))).unwrap();
+        let words = command
+            .split(|byte| *byte == 0)
+            .filter(|word| !word.is_empty());
+        let mut words: Vec<String> = words
+            .map(|word| String::from_utf8(word.to_vec()).unwrap())
+            .collect();
+        let dir = self.file("second");
+        fs::create_dir(&dir).unwrap();
+        let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let port = free.local_addr().unwrap().port().to_string();
+        drop(free);
+        let mut set = |flag: &str, value: &str| {
+            let at = words
+                .iter()
+                .position(|word| word.starts_with(flag))
+                .unwrap();
+            if words[at].contains('=') {
+                words[at] = format!("{flag}={value}");
+            } else {
+                value.clone_into(&mut words[at + 1]);
+            }
+        };
+        set("--secure-port", &port);
+        set("--cert-dir", dir.join("certs").to_str().unwrap());
+        set("--audit-log-path", dir.join("audit.log").to_str().unwrap());
+        let mut second = Command::new("unshare");
+        second
+            .args(["--uts", "sh", "-c", "hostname second && exec \"$@\"", "sh"])
+            .args(&words);
+        let log = fs::File::create(dir.join("kube-apiserver.log")).unwrap();
+        let child = second.stdout(Stdio::null()).stderr(log).spawn().unwrap();
+        self.again
+            .lock()
+            .unwrap()
+            .insert("second kube-apiserver", child);
+        Some(format!("https://127.0.0.1:{port}"))
+    }
+
     fn await_api_server(&self) {
         let ready = || {
             let answer = self.try_kubectl(&["get", "--raw", "/readyz"], "");

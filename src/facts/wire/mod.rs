@@ -47,6 +47,8 @@ wire! {
         uid: String,
         /// `resourceVersion`.
         resource_version: String,
+        /// `creationTimestamp`.
+        creation_timestamp: String,
         /// `deletionTimestamp`.
         deletion_timestamp: Option<String>,
         /// `ownerReferences`.

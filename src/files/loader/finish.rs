@@ -1,8 +1,6 @@
 //! Adds what depends on all of the input: the RBAC objects that every API server creates, the rules of
 //! aggregated ClusterRoles, and the templates of workloads without pods.
 
-use std::sync::Arc;
-
 use super::Loader;
 use crate::{
     facts::{ClusterRoleBindings, ClusterRoles, Pods},
@@ -40,7 +38,7 @@ impl Loader<'_> {
             );
         }
         for (key, facts) in std::mem::take(&mut self.templates).without_pods() {
-            self.index.apply::<Pods>(key, Arc::new(facts));
+            self.index.apply::<Pods>(key, facts.into());
         }
         let guesses = std::mem::take(&mut self.namespaces);
         guesses.into_index(self.index);

@@ -1,0 +1,236 @@
+//! What does the use of a token, or its absence, change about a verdict?
+
+use std::collections::BTreeSet;
+
+use jiff::Timestamp;
+
+use super::{Evidence, grants};
+use crate::{
+    model::{
+        Carrier, Note, ObjectKey, Permissions, Reason, TokenSource, Verdict, Workload,
+        rbac::Effect,
+        usage::{Doubt, Hole, Use, Window},
+    },
+    usage::{AccountUsage, WorkloadUsage},
+};
+
+/// The verbs without which a policy proves nothing about what is read.
+const READING: [&str; 3] = ["get", "list", "watch"];
+/// Those that change something: a policy rarely tells them apart.
+const WRITING: [&str; 4] = ["create", "update", "patch", "delete"];
+/// How many callers of TokenReviews are named.
+const MAX_REVIEWERS: usize = 3;
+
+/// What the account is granted beyond the default permissions, as far as the absence of use depends on it.
+#[derive(Debug, Default)]
+pub(super) struct Granted {
+    verbs: BTreeSet<Box<str>>,
+    /// The bindings that reach it.
+    bindings: BTreeSet<ObjectKey>,
+    /// Whether it may ask kubelets, or URLs that other servers have too.
+    other_servers: bool,
+}
+
+impl Granted {
+    /// What the account is granted; nothing where no audit logs were given.
+    pub(super) fn of(evidence: &Evidence<'_>) -> Self {
+        let mut granted = Self::default();
+        if evidence.usage.is_none() {
+            return granted;
+        }
+        for explained in grants(evidence) {
+            granted.bindings.insert(explained.grant.binding.clone());
+            let rules = explained.rules.iter();
+            for used in rules.filter(|used| used.effect == Effect::Grants) {
+                let rule = &used.rule;
+                granted.verbs.extend(rule.verbs.iter().cloned());
+                let is_core = rule
+                    .api_groups
+                    .iter()
+                    .any(|group| matches!(&**group, "" | "*"));
+                let mut resources = rule.resources.iter();
+                let has_nodes = resources.any(|resource| {
+                    &**resource == "*"
+                        || resource.starts_with("nodes/")
+                        || resource.starts_with("*/")
+                });
+                let has_urls =
+                    !rule.non_resource_urls.is_empty() && explained.grant.binding.is_cluster();
+                granted.other_servers |= has_urls || (is_core && has_nodes);
+            }
+        }
+        granted
+    }
+
+    /// Whether a binding that allowed something has reached it and does no more.
+    fn has_lost(&self, evidence: &Evidence<'_>) -> bool {
+        let usage = evidence.usage.iter();
+        let mut used = usage.flat_map(|usage| usage.bindings.keys());
+        used.any(|binding| !self.bindings.contains(binding))
+    }
+
+    /// The verbs that it is granted and that no account is seen to use.
+    fn never_seen(&self, usage: &AccountUsage) -> Vec<Hole> {
+        let has = |verb: &str| self.verbs.contains("*") || self.verbs.contains(verb);
+        let is_seen = |verb: &&str| usage.seen_verbs.contains(*verb);
+        let reading = READING.iter().filter(|verb| has(verb) && !is_seen(verb));
+        let mut holes: Vec<_> = reading
+            .map(|verb| Hole::NeverSeen((*verb).into()))
+            .collect();
+        let is_any_seen = WRITING.iter().any(is_seen);
+        let unseen = WRITING.iter().find(|verb| has(verb) && !is_any_seen);
+        holes.extend(unseen.map(|verb| Hole::NeverSeen((*verb).into())));
+        holes
+    }
+}
+
+/// Notes which bindings allowed requests, and when last.
+pub(super) fn note_last_use(evidence: &Evidence<'_>, permissions: &mut Permissions) {
+    let Some(usage) = &evidence.usage else {
+        return;
+    };
+    for grant in &mut permissions.grants {
+        let last = usage.bindings.get(&grant.binding);
+        grant.last_used = last.copied().and_then(time);
+    }
+}
+
+/// The use of all tokens of the account.
+pub(super) fn of_account(evidence: &Evidence<'_>) -> Option<Use> {
+    let usage = evidence.usage.as_ref()?;
+    Some(used(&usage.total, usage.window.clone(), Vec::new()))
+}
+
+/// The use of the tokens of one workload.
+pub(super) fn of_workload(
+    evidence: &Evidence<'_>,
+    granted: &Granted,
+    workload: &Workload,
+    consumers: &BTreeSet<Box<str>>,
+    carriers: &[Carrier],
+) -> Option<Use> {
+    let usage = evidence.usage.as_ref()?;
+    let unknown = WorkloadUsage::default();
+    let own = usage.workloads.get(workload).unwrap_or(&unknown);
+    let mut window = usage.window.clone();
+    window.holes.extend(granted.never_seen(usage));
+    let since = own.since.and_then(time).unwrap_or(Timestamp::MIN);
+    // A pod of its own has no predecessors, whose use a hole may hide.
+    let is_single = &*workload.kind == "Pod";
+    let mut window = window.since(if is_single { since } else { Timestamp::MIN });
+    window.from = window.from.max(since).min(window.to);
+    let mut doubts = doubts(usage, own, workload, granted);
+    doubts.extend(consumers.iter().cloned().map(Doubt::Consumer));
+    let mut sources = carriers.iter().map(|carrier| carrier.source);
+    if sources.any(|source| source != TokenSource::Automount) {
+        doubts.push(Doubt::Explicit);
+    }
+    doubts.sort_unstable();
+    Some(used(own, window, doubts))
+}
+
+/// Why a token may be in use although none is seen.
+fn doubts(
+    usage: &AccountUsage,
+    own: &WorkloadUsage,
+    workload: &Workload,
+    granted: &Granted,
+) -> Vec<Doubt> {
+    let mut doubts = Vec::new();
+    let (from, to) = (usage.window.from, usage.window.to);
+    let covered = to.as_second() - from.as_second();
+    if covered < usage.required {
+        doubts.push(Doubt::Short(covered));
+    }
+    match own.since.and_then(time) {
+        None => doubts.push(Doubt::UnknownAge),
+        Some(since)
+            if to.as_second() - since.as_second() < usage.required && covered >= usage.required =>
+        {
+            doubts.push(Doubt::Young(to.as_second() - since.as_second()));
+        }
+        Some(_) => {}
+    }
+    if &*workload.kind == "CronJob" && own.runs < 3 {
+        doubts.push(Doubt::FewRuns(own.runs));
+    }
+    if usage.is_unattributed {
+        doubts.push(Doubt::Unattributed);
+    }
+    if granted.other_servers {
+        doubts.push(Doubt::OtherServers);
+    }
+    let reviewers = usage.reviewers.iter();
+    let reviewers = reviewers.filter(|(_, last)| **last >= from.as_microsecond());
+    let reviewers = reviewers.take(MAX_REVIEWERS);
+    doubts.extend(reviewers.map(|(name, _)| Doubt::Reviewed(name.clone())));
+    doubts.extend(usage.reviewed_by.clone().map(Doubt::ReviewedHere));
+    doubts
+}
+
+fn used(own: &WorkloadUsage, window: Window, doubts: Vec<Doubt>) -> Use {
+    Use {
+        last: own.last.and_then(time),
+        last_beyond_defaults: own.last_beyond_defaults.and_then(time),
+        last_denied: own.last_denied.and_then(time),
+        requests: own.requests,
+        last_pod: own.last_pod.clone(),
+        window,
+        doubts,
+    }
+}
+
+fn time(micros: i64) -> Option<Timestamp> {
+    Timestamp::from_microsecond(micros).ok()
+}
+
+/// What the use changes: it can show that a permission is used, or that none is.
+pub(super) fn judge(
+    evidence: &Evidence<'_>,
+    granted: &Granted,
+    judged: (Verdict, Reason),
+    used: &Use,
+) -> (Verdict, Reason) {
+    let is_beyond = used.last_beyond_defaults.is_some();
+    let reason = match judged.1 {
+        Reason::DirectGrant | Reason::InheritedOnly | Reason::GrantedElsewhere if is_beyond => {
+            Reason::InUse
+        }
+        Reason::DirectGrant | Reason::InheritedOnly | Reason::GrantedElsewhere
+            if used.is_never() =>
+        {
+            Reason::NeverUsed
+        }
+        // What a distribution grants to all accounts counts as a default permission: using it needs no other one.
+        Reason::NoPermissions | Reason::AdmissionOnly
+            if used.last_denied.is_some() || (is_beyond && granted.has_lost(evidence)) =>
+        {
+            Reason::UsedWithoutPermission
+        }
+        _ => return judged,
+    };
+    (reason.verdict(), reason)
+}
+
+/// What else the logs show of a workload.
+pub(super) fn notes(
+    evidence: &Evidence<'_>,
+    workload: &Workload,
+    reason: Reason,
+    used: &Use,
+) -> Vec<Note> {
+    let usage = evidence.usage.as_ref();
+    let own = usage.and_then(|usage| usage.workloads.get(workload));
+    let is_unneeded = reason.verdict() == Verdict::Unneeded;
+    let is_default =
+        used.last_denied.is_none() && (is_unneeded || used.last_beyond_defaults.is_none());
+    let is_default = is_default && used.last.is_some();
+    let is_token_at_stake = !matches!(reason.verdict(), Verdict::NoToken);
+    let versions = own.map_or(0, |own| own.versions);
+    let changed = versions > 1 && &*workload.kind != "CronJob" && reason == Reason::NeverUsed;
+    let only_defaults = (is_default && is_token_at_stake).then_some(Note::OnlyDefaultsUsed);
+    only_defaults
+        .into_iter()
+        .chain(changed.then_some(Note::Changed(versions)))
+        .collect()
+}

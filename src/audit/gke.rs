@@ -1,0 +1,70 @@
+//! Entries of Cloud Logging: an audit event of GKE with other names, and without groups or the uid of a pod.
+
+use serde_json::{Value, json};
+
+/// The verbs of methods that Cloud Logging spells in another way.
+const VERBS: [(&str, &str); 1] = [("deletecollection", "deletecollection")];
+
+/// An entry of `protoPayload` as an event; `None` if it is of another service.
+pub(super) fn event(entry: &Value) -> Option<Value> {
+    let payload = &entry["protoPayload"];
+    let method = payload["methodName"].as_str()?;
+    // Such as `io.k8s.core.v1.pods.list` or `io.k8s.authorization.rbac.v1.roles.get`.
+    let method = method
+        .strip_prefix("io.k8s.")
+        .or_else(|| method.strip_prefix("io."))?;
+    let (rest, verb) = method.rsplit_once('.')?;
+    let verb = VERBS
+        .iter()
+        .find(|(spelled, _)| *spelled == verb)
+        .map_or(verb, |(_, verb)| verb);
+    let resource_name = payload["resourceName"].as_str().unwrap_or_default();
+    let object = object(rest, resource_name);
+    let is_begin = entry["operation"]["first"] == true && entry["operation"]["last"] != true;
+    let denied = entry["labels"]["authorization.k8s.io/decision"] == "forbid"
+        || payload["status"]["code"] == 7;
+    let id = [&entry["operation"]["id"], &entry["insertId"]];
+    let id = id.into_iter().find_map(Value::as_str)?;
+    Some(json!({
+        "auditID": id,
+        "stage": if is_begin { "ResponseStarted" } else { "ResponseComplete" },
+        "verb": verb,
+        "requestURI": if object.is_null() { format!("/{resource_name}") } else { String::new() },
+        "user": { "username": payload["authenticationInfo"]["principalEmail"] },
+        "objectRef": object,
+        "responseStatus": { "code": if denied { 403 } else { 200 } },
+        "annotations": {
+            "authorization.k8s.io/decision": if denied { "forbid" } else { "allow" },
+            "authorization.k8s.io/reason": entry["labels"]["authorization.k8s.io/reason"],
+        },
+        "requestReceivedTimestamp": entry["timestamp"],
+        "stageTimestamp": entry["timestamp"],
+        "isAccountOnly": true,
+    }))
+}
+
+/// The object: from `core/v1/namespaces/x/pods/y/status`, whose group is that of the path.
+fn object(method: &str, resource_name: &str) -> Value {
+    let words: Vec<&str> = resource_name.split('/').collect();
+    let (group, rest) = match words[..] {
+        [group, version, ref rest @ ..] if version.starts_with('v') && !rest.is_empty() => {
+            (group, rest)
+        }
+        _ => return Value::Null,
+    };
+    let (namespace, rest) = match rest {
+        ["namespaces", namespace, rest @ ..] if !rest.is_empty() => (*namespace, rest),
+        rest => ("", rest),
+    };
+    let name = rest.get(1).copied().unwrap_or_default();
+    let subresource = rest.get(2).copied().unwrap_or_default();
+    // The last word of the method before its verb is the resource; some methods end with the subresource.
+    let resource = rest.first().copied().or_else(|| method.rsplit('.').next());
+    json!({
+        "apiGroup": if group == "core" { "" } else { group },
+        "resource": resource,
+        "namespace": if namespace.is_empty() && resource == Some("namespaces") { name } else { namespace },
+        "name": name,
+        "subresource": subresource,
+    })
+}

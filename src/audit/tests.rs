@@ -1,0 +1,425 @@
+//! Files of each format, made from the names that each provider publishes.
+
+use std::{fmt::Write, fs, io::Write as _};
+
+use serde_json::{Value, json};
+
+use super::*;
+use crate::{
+    model::{
+        Workload,
+        usage::{Grade, Hole},
+    },
+    usage::{AccountUsage, LivePod},
+};
+
+const UID: &str = "9a1d6c0e-5b7e-4c7e-8f0a-2f0e9d3c1b11";
+
+/// A request for ConfigMaps with the token of the pod `mail-0`.
+fn event() -> Value {
+    json!({
+        "kind": "Event", "apiVersion": "audit.k8s.io/v1", "level": "Metadata", "auditID": "1",
+        "stage": "ResponseComplete", "requestURI": "/api/v1/namespaces/shop/configmaps?limit=500", "verb": "list",
+        "user": {
+            "username": "system:serviceaccount:shop:mail", "uid": "u",
+            "groups": ["system:serviceaccounts", "system:serviceaccounts:shop", "system:authenticated"],
+            "extra": {
+                "authentication.kubernetes.io/pod-name": ["mail-0"], "authentication.kubernetes.io/pod-uid": [UID],
+                "authentication.kubernetes.io/credential-id": ["JTI=a"],
+            },
+        },
+        "sourceIPs": ["10.0.0.1"], "userAgent": "x",
+        "objectRef": { "resource": "configmaps", "namespace": "shop", "apiVersion": "v1" },
+        "responseStatus": { "metadata": {}, "code": 200 },
+        "requestReceivedTimestamp": "2026-11-26T22:01:49.793773Z", "stageTimestamp": "2026-11-26T22:01:49.796502Z",
+        "annotations": {
+            "authorization.k8s.io/decision": "allow",
+            "authorization.k8s.io/reason": "RBAC: allowed by RoleBinding \"reader/shop\" of Role \"reader\" to ServiceAccount \"mail/shop\"",
+        },
+    })
+}
+
+/// The event as text, with the fields in the order of the API server.
+fn line() -> String {
+    let event = event().to_string();
+    let rest = event
+        .replacen('{', "", 1)
+        .replace("\"kind\":\"Event\",", "");
+    let rest = rest.replace("\"apiVersion\":\"audit.k8s.io/v1\",", "");
+    format!("{{\"kind\":\"Event\",\"apiVersion\":\"audit.k8s.io/v1\",{rest}")
+}
+
+fn read_files(files: &[(&str, &[u8])]) -> Outcome {
+    let dir = tempfile::tempdir().unwrap();
+    for (name, content) in files {
+        fs::write(dir.path().join(name), content).unwrap();
+    }
+    read(&[dir.path().to_owned()], None, &|_, _| {})
+}
+
+fn read_text(text: &str) -> Outcome {
+    read_files(&[("log", text.as_bytes())])
+}
+
+fn mail() -> Workload {
+    Workload {
+        kind: "StatefulSet".into(),
+        name: "mail".into(),
+    }
+}
+
+fn usage(outcome: &Outcome) -> AccountUsage {
+    let pod = LivePod {
+        workload: mail(),
+        name: "mail-0".into(),
+        uid: crate::model::pod::uid(UID),
+        created: None,
+    };
+    outcome.record.of(
+        &"shop/mail"
+            .split_once('/')
+            .map(|(namespace, name)| crate::model::ServiceAccountRef::new(namespace, name))
+            .unwrap(),
+        &[pod],
+        60,
+    )
+}
+
+/// The actions of the only workload, how many requests, and the names of bindings that allowed them.
+fn seen(outcome: &Outcome) -> (Vec<String>, u64, Vec<String>) {
+    let usage = usage(outcome);
+    let used = &usage.workloads[&mail()];
+    let actions = used.actions.keys().map(ToString::to_string).collect();
+    let bindings = usage.bindings.keys().map(ToString::to_string).collect();
+    (actions, used.requests, bindings)
+}
+
+fn is_seen(name: &str, text: &str) {
+    let outcome = read_text(text);
+    assert_eq!(outcome.warnings, [], "{name}: {text}");
+    let expected = (
+        vec!["list configmaps in namespace shop".to_owned()],
+        1,
+        vec!["shop/reader".to_owned()],
+    );
+    assert_eq!(seen(&outcome), expected, "{name}: {text}");
+}
+
+/// The event in the columns of AKSAudit.
+fn columns() -> Value {
+    let event = event();
+    json!({
+        "TimeGenerated": "2026-11-26T22:01:50Z", "Level": "Metadata", "AuditId": "1", "Stage": "ResponseComplete", "RequestUri": "/x",
+        "Verb": "list", "User": event["user"].to_string(), "ObjectRef": event["objectRef"], "ResponseStatus": event["responseStatus"].to_string(),
+        "Annotations": event["annotations"], "SourceIps": "[]", "UserAgent": "x", "ImpersonatedUser": "",
+        "RequestReceivedTime": "2026-11-26T22:01:49.793773Z", "StageReceivedTime": "2026-11-26T22:01:49.796502Z",
+    })
+}
+
+/// The event with flattened names.
+fn flat() -> Value {
+    let event = event();
+    json!({
+        "auditID": "1", "stage": "ResponseComplete", "verb": "list", "user_username": event["user"]["username"],
+        "user_groups": event["user"]["groups"], "user_extra_authentication_kubernetes_io_pod_name": ["mail-0"],
+        "user_extra_authentication_kubernetes_io_pod_uid": [UID], "objectRef_resource": "configmaps", "objectRef_namespace": "shop",
+        "annotations_authorization_k8s_io_decision": "allow",
+        "annotations_authorization_k8s_io_reason": event["annotations"]["authorization.k8s.io/reason"],
+        "requestReceivedTimestamp": "2026-11-26T22:01:49Z", "stageTimestamp": "2026-11-26T22:01:49Z",
+    })
+}
+
+#[test]
+fn each_envelope_has_the_same_event() {
+    let (event, line) = (event(), line());
+    let pretty = |value: &Value| serde_json::to_string_pretty(value).unwrap();
+    let mut beside = event.clone();
+    beside["cluster"] = json!("one");
+    for (name, value) in [
+        (
+            "EventList",
+            json!({ "kind": "EventList", "apiVersion": "audit.k8s.io/v1", "metadata": {}, "items": [event] }),
+        ),
+        ("list", json!([event])),
+        ("fields beside it", beside),
+        (
+            "CloudWatch get-log-events",
+            json!({ "events": [{ "timestamp": 1, "message": line, "ingestionTime": 2 }], "nextForwardToken": "f" }),
+        ),
+        (
+            "CloudWatch subscription",
+            json!({ "messageType": "DATA_MESSAGE", "logEvents": [{ "id": "1", "timestamp": 1, "message": line }] }),
+        ),
+        (
+            "Azure diagnostics",
+            json!({ "records": [{ "category": "kube-audit", "properties": { "log": line, "stream": "stdout" } }] }),
+        ),
+        (
+            "Azure table AzureDiagnostics",
+            json!([{ "Category": "kube-audit", "log_s": line }]),
+        ),
+        ("Azure table AKSAudit", json!([columns()])),
+        (
+            "fluent-bit",
+            json!({ "date": 1.5, "log": line, "kubernetes": {} }),
+        ),
+        ("fluent-bit, parsed", json!({ "date": 1.5, "log": event })),
+        (
+            "logstash",
+            json!({ "@timestamp": "t", "message": line, "host": "h" }),
+        ),
+        (
+            "Loki",
+            json!({ "status": "success", "data": { "resultType": "streams", "result": [{ "stream": {}, "values": [["1", line]] }] } }),
+        ),
+        (
+            "logcli",
+            json!({ "labels": {}, "line": line, "timestamp": "t" }),
+        ),
+        (
+            "Elasticsearch",
+            json!({ "took": 1, "hits": { "total": {}, "hits": [{ "_index": "i", "_source": event }] } }),
+        ),
+        (
+            "Elasticsearch, as text",
+            json!({ "_index": "i", "_source": { "message": line } }),
+        ),
+        ("flattened names", flat()),
+    ] {
+        is_seen(name, &value.to_string());
+        is_seen(name, &pretty(&value));
+    }
+    is_seen("own", &line);
+    is_seen("pretty", &pretty(&event));
+    is_seen(
+        "container",
+        &format!("2026-11-26T22:01:49.8Z stdout F {line}\n"),
+    );
+    is_seen("byte-order", &format!("{line}\r\n\r\n"));
+}
+
+#[test]
+fn only_files_of_the_api_server_can_be_complete() {
+    let lossy = |text: &str| {
+        let usage = usage(&read_text(text));
+        usage
+            .window
+            .holes
+            .iter()
+            .any(|hole| matches!(hole, Hole::Lossy(_)))
+    };
+    assert!(!lossy(&line()));
+    for text in [
+        json!({ "items": [event()] }).to_string(),
+        json!({ "log": line() }).to_string(),
+        event().to_string(),
+    ] {
+        assert!(lossy(&text), "{text}");
+    }
+}
+
+#[test]
+fn cloud_logging_knows_the_account_alone() {
+    let entry = |method: &str, name: &str, decision: &str| {
+        json!({
+            "protoPayload": {
+                "@type": "type.googleapis.com/google.cloud.audit.AuditLog", "serviceName": "k8s.io", "methodName": method,
+                "resourceName": name, "status": {}, "authenticationInfo": { "principalEmail": "system:serviceaccount:shop:mail" },
+                "requestMetadata": { "callerIp": "10.0.0.1", "callerSuppliedUserAgent": "x" },
+            },
+            "insertId": name, "timestamp": "2026-11-26T22:01:49.796502Z",
+            "labels": {
+                "authorization.k8s.io/decision": decision,
+                "authorization.k8s.io/reason": "RBAC: allowed by RoleBinding \"reader/shop\" of Role \"reader\" to ServiceAccount \"mail/shop\"",
+            },
+        })
+    };
+    let entries = json!([
+        entry(
+            "io.k8s.core.v1.configmaps.list",
+            "core/v1/namespaces/shop/configmaps",
+            "allow"
+        ),
+        entry(
+            "io.k8s.core.v1.pods.status.patch",
+            "core/v1/namespaces/shop/pods/y/status",
+            "allow"
+        ),
+        entry(
+            "io.k8s.apps.v1.deployments.get",
+            "apps/v1/namespaces/shop/deployments/z",
+            "forbid"
+        ),
+    ]);
+    let outcome = read_text(&serde_json::to_string_pretty(&entries).unwrap());
+    let (actions, requests, bindings) = seen(&outcome);
+    assert_eq!(
+        actions,
+        [
+            "get deployments.apps in namespace shop (denied)",
+            "list configmaps in namespace shop",
+            "patch pods/status in namespace shop"
+        ]
+    );
+    assert_eq!((requests, bindings.len()), (3, 1));
+    assert_eq!(usage(&outcome).window.grade, Grade::Unproven);
+}
+
+#[test]
+fn a_name_alone_is_no_use_of_a_token() {
+    let mut certificate = event();
+    certificate["user"]["extra"] =
+        json!({ "authentication.kubernetes.io/credential-id": ["X509SHA256=a"] });
+    let mut name_only = event();
+    name_only["user"]["groups"] = json!(["system:authenticated"]);
+    let mut impersonated = event();
+    impersonated["impersonatedUser"] = impersonated["user"].take();
+    impersonated["user"] =
+        json!({ "username": "admin", "groups": ["system:masters", "system:authenticated"] });
+    for event in [certificate, name_only, impersonated] {
+        let outcome = read_text(&event.to_string());
+        let usage = usage(&outcome);
+        assert_eq!(
+            (outcome.events, usage.total.last, usage.is_unattributed),
+            (1, None, false),
+            "{event}"
+        );
+    }
+}
+
+#[test]
+fn a_token_without_a_pod_belongs_to_the_account_alone() {
+    let mut legacy = event();
+    legacy["user"].as_object_mut().unwrap().remove("extra");
+    let usage = usage(&read_text(&legacy.to_string()));
+    assert!(usage.is_unattributed);
+    assert_eq!(
+        (usage.workloads[&mail()].last, usage.others.requests),
+        (None, 1)
+    );
+}
+
+#[test]
+fn stages_and_repetitions_of_a_request_count_once() {
+    let stage = |stage: &str, id: &str| {
+        let mut event = event();
+        event["stage"] = stage.into();
+        event["auditID"] = id.into();
+        event.to_string()
+    };
+    let mut text = String::new();
+    for (name, id) in [
+        ("RequestReceived", "1"),
+        ("ResponseStarted", "1"),
+        ("ResponseComplete", "1"),
+        ("ResponseComplete", "1"),
+        ("ResponseStarted", "2"),
+        ("ResponseStarted", "2"),
+        ("ResponseComplete", "3"),
+        ("RequestReceived", "3"),
+    ] {
+        writeln!(text, "{}", stage(name, id)).unwrap();
+    }
+    assert_eq!(seen(&read_text(&text)).1, 3);
+}
+
+#[test]
+fn broken_lines_are_counted_and_the_first_is_named() {
+    let line = line();
+    let half = &line[..line.len() / 2];
+    let text = format!("{line}\n{half}\n{{\"other\": true}}\nnot JSON\n{half}\n{line}\n");
+    let outcome = read_text(&text);
+    let [warning] = &outcome.warnings[..] else {
+        panic!("{:?}", outcome.warnings);
+    };
+    assert!(warning.place.ends_with("log:2"), "{warning}");
+    assert_eq!(
+        warning.message,
+        "is not a whole audit event; 2 such lines in all"
+    );
+    let holes = usage(&outcome).window.holes;
+    assert!(holes.contains(&Hole::Unreadable(2)), "{holes:?}");
+    // A server that goes on writes its last line in parts.
+    let cut = read_text(&format!("{line}\n{half}"));
+    assert_eq!(seen(&cut).1, 1);
+    assert!(
+        !usage(&cut)
+            .window
+            .holes
+            .iter()
+            .any(|hole| matches!(hole, Hole::Unreadable(_)))
+    );
+}
+
+#[test]
+fn compressed_files_and_folders_are_read() {
+    let gzip = |text: &str| {
+        let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+        encoder.write_all(text.as_bytes()).unwrap();
+        encoder.finish().unwrap()
+    };
+    let other = line().replace("\"auditID\":\"1\"", "\"auditID\":\"2\"");
+    let third = line().replace("\"auditID\":\"1\"", "\"auditID\":\"3\"");
+    // Several members, as `cat one.gz two.gz` makes them.
+    let compressed = [gzip(&format!("{}\n", line())), gzip(&other)].concat();
+    let outcome = read_files(&[
+        ("audit.log.gz", &compressed),
+        ("audit.log", third.as_bytes()),
+    ]);
+    assert_eq!((outcome.problems.len(), seen(&outcome).1), (0, 3));
+    let cut = read_files(&[("audit.log.gz", &compressed[..compressed.len() / 2])]);
+    assert_eq!(cut.problems.len(), 1);
+    let holes = usage(&cut).window.holes;
+    assert!(
+        holes.iter().any(|hole| matches!(hole, Hole::Unreadable(_))),
+        "{holes:?}"
+    );
+}
+
+#[test]
+fn leases_are_read_as_kubectl_prints_them() {
+    let lease = json!({
+        "apiVersion": "coordination.k8s.io/v1", "kind": "Lease", "metadata": { "name": "apiserver-a", "namespace": "kube-system" },
+        "spec": { "renewTime": "2026-11-26T22:02:40.814653Z" },
+    });
+    let list = json!({ "apiVersion": "v1", "kind": "List", "items": [lease] });
+    let yaml = serde_saphyr::to_string(&list).unwrap();
+    for (name, text) in [
+        ("one", lease.to_string()),
+        ("list", list.to_string()),
+        ("pretty", serde_json::to_string_pretty(&list).unwrap()),
+    ] {
+        assert!(read_text(&text).record.knows_servers(), "{name}");
+    }
+    assert!(
+        read_files(&[("leases.yaml", yaml.as_bytes())])
+            .record
+            .knows_servers()
+    );
+}
+
+#[test]
+fn no_text_makes_the_reader_fail() {
+    let line = line();
+    for cut in 0..line.len() {
+        let (begin, end) = line.split_at(cut);
+        for text in [
+            format!("{begin}\n{end}\n"),
+            format!("[{begin}\n"),
+            format!("{end}{begin}\n"),
+            format!("{{\"items\":[{end}\n]}}\n"),
+        ] {
+            let _ = read_text_quick(&text);
+        }
+    }
+    let deep = format!("{}{}", "[{\"items\":".repeat(10_000), "1");
+    let _ = read_text_quick(&deep);
+    let _ = read_text_quick(&"[".repeat(100_000));
+}
+
+/// Without a file for each text.
+fn read_text_quick(text: &str) -> u64 {
+    let mut reader = Reader::default();
+    reader.lines(text.as_bytes()).unwrap();
+    reader.events
+}

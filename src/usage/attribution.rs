@@ -1,0 +1,270 @@
+//! Which workload used its token? By the uid of the pod where the event has it, else by name, else the account alone.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::{
+    Micros, Record,
+    coverage::timestamp,
+    record::{Bearer, OwnerKind, Used},
+};
+use crate::model::{
+    ObjectKey, PodKind, ServiceAccountRef, Workload,
+    usage::{Action, Grade, Hole, Tally, Window},
+};
+
+/// How much of a name is compared: names of pods are cut where that of their workload is long.
+const COMPARED: usize = 40;
+
+/// A pod that runs as an account, or a template.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LivePod {
+    /// Its workload.
+    pub workload: Workload,
+    /// Its name; of a template that of the workload.
+    pub name: Box<str>,
+    /// Its uid; `None` for a template.
+    pub uid: Option<u128>,
+    /// When it was created.
+    pub created: Option<Micros>,
+}
+
+/// What a workload used its token for.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct WorkloadUsage {
+    /// The last request.
+    pub last: Option<Micros>,
+    /// Which pod sent it.
+    pub last_pod: Option<Box<str>>,
+    /// How many requests.
+    pub requests: u64,
+    /// The last request that was allowed beyond the default permissions.
+    pub last_beyond_defaults: Option<Micros>,
+    /// The last request that was denied.
+    pub last_denied: Option<Micros>,
+    /// What it asked for.
+    pub actions: BTreeMap<Action, Tally>,
+    /// Whether it asked for more than that.
+    pub has_more: bool,
+    /// Since when it is known to exist.
+    pub since: Option<Micros>,
+    /// How many versions of its pod template are seen.
+    pub versions: usize,
+    /// How many runs of a CronJob are seen in the window, up to 4.
+    pub runs: u32,
+}
+
+/// What logs say about one account.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AccountUsage {
+    /// All of its tokens.
+    pub total: WorkloadUsage,
+    /// By workload that exists.
+    pub workloads: BTreeMap<Workload, WorkloadUsage>,
+    /// Tokens of pods that are gone, or of none.
+    pub others: WorkloadUsage,
+    /// Whether it was used, by which workload is not known.
+    pub is_unattributed: bool,
+    /// When each binding last allowed a request that the default permissions do not allow.
+    pub bindings: BTreeMap<ObjectKey, Micros>,
+    /// The time that the logs cover.
+    pub window: Window,
+    /// How many seconds of it are asked for.
+    pub required: i64,
+    /// Who had tokens reviewed, whose are not known, and when last.
+    pub reviewers: BTreeMap<Box<str>, Micros>,
+    /// Who had a token of this account reviewed.
+    pub reviewed_by: Option<Box<str>>,
+    /// The verbs that accounts are seen to use.
+    pub seen_verbs: BTreeSet<Box<str>>,
+}
+
+impl Record {
+    /// What the logs say about an account, whose pods are `pods`; `required` is how many seconds they should cover.
+    #[must_use]
+    pub fn of(&self, account: &ServiceAccountRef, pods: &[LivePod], required: i64) -> AccountUsage {
+        let window = self.window(account);
+        let mut usage = AccountUsage {
+            total: WorkloadUsage::default(),
+            workloads: BTreeMap::new(),
+            others: WorkloadUsage::default(),
+            is_unattributed: false,
+            bindings: BTreeMap::new(),
+            required,
+            reviewers: self.reviewers.clone(),
+            reviewed_by: None,
+            seen_verbs: self.verbs.keys().cloned().collect(),
+            window,
+        };
+        for pod in pods {
+            let workload = usage.workloads.entry(pod.workload.clone()).or_default();
+            workload.since = earlier(workload.since, pod.created);
+        }
+        for (workload, used) in &mut usage.workloads {
+            self.add_history(
+                account,
+                workload,
+                pods,
+                usage.window.from.as_microsecond(),
+                used,
+            );
+        }
+        if let Some(record) = self.accounts.get(account) {
+            usage.reviewed_by.clone_from(&record.reviewed_by);
+            for (bearer, used) in &record.tokens {
+                usage.total.add(self, used);
+                self.attribute(&mut usage, *bearer, used, pods);
+            }
+            let bindings = record.bindings.iter();
+            usage.bindings = bindings
+                .filter_map(|(number, time)| Some((self.binding(*number)?.clone(), *time)))
+                .collect();
+        }
+        usage
+    }
+
+    fn attribute(&self, usage: &mut AccountUsage, bearer: Bearer, used: &Used, pods: &[LivePod]) {
+        let found = match bearer {
+            Bearer::Pod(uid) => owners(uid, &used.pod, pods),
+            // Legacy tokens of the log's format are told apart: this one is most likely the only workload's.
+            Bearer::Unknown if usage.workloads.len() == 1 => {
+                usage.workloads.keys().cloned().collect()
+            }
+            Bearer::Unbound | Bearer::Unknown => {
+                usage.is_unattributed = true;
+                BTreeSet::new()
+            }
+        };
+        if found.is_empty() {
+            usage.others.add(self, used);
+        }
+        for workload in found {
+            usage.workloads.entry(workload).or_default().add(self, used);
+        }
+    }
+
+    /// Adds what the logs show of earlier pods of a workload.
+    fn add_history(
+        &self,
+        account: &ServiceAccountRef,
+        workload: &Workload,
+        pods: &[LivePod],
+        from: Micros,
+        used: &mut WorkloadUsage,
+    ) {
+        let kind = match &*workload.kind {
+            // It has no others.
+            "Pod" => return,
+            "Deployment" | "Rollout" => OwnerKind::Deployment,
+            "CronJob" => OwnerKind::CronJob,
+            "StatefulSet" => OwnerKind::StatefulSet,
+            _ => OwnerKind::Other,
+        };
+        let key = (Box::from(&*account.namespace), kind, workload.name.clone());
+        let seen = self.seen_pods.get(&key);
+        used.since = earlier(used.since, seen.map(|seen| seen.first));
+        let own = pods.iter().filter(|pod| pod.workload == *workload);
+        let living = own.filter_map(|pod| super::record::owner_by_name(&pod.name));
+        let living = living.map(|(_, _, version)| version);
+        let seen = seen.into_iter().flat_map(|seen| &seen.versions);
+        let versions: BTreeSet<&str> = seen
+            .filter(|(_, time)| **time >= from)
+            .map(|(version, _)| &**version)
+            .chain(living)
+            .filter(|version| !version.is_empty())
+            .collect();
+        used.versions = versions.len();
+        if kind == OwnerKind::CronJob {
+            used.runs = u32::try_from(versions.len()).unwrap_or(u32::MAX);
+        }
+    }
+
+    /// The time that the logs cover for an account.
+    fn window(&self, account: &ServiceAccountRef) -> Window {
+        let Some(coverage) = self.servers.coverage() else {
+            let (from, to) = self.span.unwrap_or_default();
+            let holes = [Hole::NoHeartbeats].into_iter().chain(self.servers.flaws());
+            return Window {
+                from: timestamp(from),
+                to: timestamp(to),
+                grade: Grade::Unproven,
+                holes: holes.collect(),
+            };
+        };
+        let mut holes = coverage.holes;
+        let mut from = coverage.from;
+        match &self.policy {
+            None => holes.push(Hole::NoPolicy),
+            Some(policy) => {
+                let since = self.policy_since.or(self.servers.last_start);
+                from = from.max(since.unwrap_or(from));
+                let dropped = policy
+                    .drops(account)
+                    .into_iter()
+                    .chain(policy.drops_reviews());
+                holes.extend(dropped.map(|rule| Hole::Dropped(rule.into())));
+                holes.dedup();
+            }
+        }
+        let window = Window {
+            from: timestamp(from.min(coverage.to)),
+            to: timestamp(coverage.to),
+            grade: Grade::Complete,
+            holes,
+        };
+        // A workload may be as old as the logs.
+        window.since(timestamp(coverage.from))
+    }
+}
+
+impl WorkloadUsage {
+    fn add(&mut self, record: &Record, used: &Used) {
+        if Some(used.last) > self.last {
+            self.last = Some(used.last);
+            self.last_pod = (!used.pod.is_empty()).then(|| used.pod.clone());
+        }
+        self.requests += used.requests;
+        self.last_beyond_defaults = self.last_beyond_defaults.max(used.last_beyond_defaults);
+        self.last_denied = self.last_denied.max(used.last_denied);
+        self.has_more |= used.has_more;
+        for (number, tally) in &used.actions {
+            if let Some(action) = record.action(*number) {
+                let own = self.actions.entry(action.clone()).or_default();
+                own.last = own.last.max(tally.last);
+                own.count += tally.count;
+            }
+        }
+    }
+}
+
+fn earlier(one: Option<Micros>, other: Option<Micros>) -> Option<Micros> {
+    match (one, other) {
+        (Some(one), Some(other)) => Some(one.min(other)),
+        (one, other) => one.or(other),
+    }
+}
+
+/// The workloads that a pod belongs, or may have belonged, to.
+fn owners(uid: u128, name: &str, pods: &[LivePod]) -> BTreeSet<Workload> {
+    let living = pods.iter().find(|pod| pod.uid == Some(uid));
+    if let Some(pod) = living {
+        return [pod.workload.clone()].into();
+    }
+    // A pod that is gone; pods of kind Pod have no successors.
+    let may_own = |pod: &&LivePod| match &*pod.workload.kind {
+        "Pod" => pod.uid.is_none() && *pod.name == *name,
+        kind if PodKind::named(kind).is_none() && kind != "Rollout" => true,
+        _ => begins_with(name, &pod.workload.name),
+    };
+    let owners = pods.iter().filter(may_own);
+    owners.map(|pod| pod.workload.clone()).collect()
+}
+
+/// Whether the name of a pod begins with that of a workload and a dash.
+fn begins_with(pod: &str, workload: &str) -> bool {
+    match workload.get(..COMPARED) {
+        Some(begin) => pod.starts_with(begin),
+        None => pod
+            .strip_prefix(workload)
+            .is_some_and(|rest| rest.starts_with('-')),
+    }
+}

@@ -1,0 +1,346 @@
+//! Which API servers wrote the logs, and over which time without a break?
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use jiff::Timestamp;
+
+use super::{Micros, SECOND};
+use crate::model::usage::Hole;
+
+/// How long an API server may show no sign of life: it renews its Lease every 10 seconds
+/// (`IdentityLeaseRenewIntervalPeriod` of pkg/controlplane).
+const SILENCE: Micros = 25 * SECOND;
+
+/// How far the Leases of API servers that run differ at most: each is renewed every 10 seconds.
+const ALIVE: Micros = 60 * SECOND;
+
+/// How events came from an API server to us.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Delivery {
+    /// The API server wrote the file itself.
+    File,
+    /// In another way, which may lose events: a webhook, a log shipper, a cloud.
+    Lossy(&'static str),
+}
+
+/// What the Lease of an API server says.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Lease {
+    /// Its name, which stays when the server restarts.
+    pub name: Box<str>,
+    /// When it was last renewed: the server's log must reach this time.
+    pub renewed: Option<Micros>,
+}
+
+/// Spans of time in which signs of life follow each other without a break.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct Spans(BTreeMap<Micros, Micros>);
+
+impl Spans {
+    /// Adds a span, in any order; spans without a break between them become one.
+    pub(super) fn add(&mut self, mut from: Micros, mut to: Micros) {
+        let before = self.0.range(..=from).next_back();
+        if let Some((begin, end)) = before.map(|(begin, end)| (*begin, *end))
+            && from.saturating_sub(end) <= SILENCE
+        {
+            from = begin;
+            to = to.max(end);
+        }
+        let near = |to: Micros| from..=to.saturating_add(SILENCE);
+        while let Some((begin, end)) = self
+            .0
+            .range(near(to))
+            .next()
+            .map(|(begin, end)| (*begin, *end))
+        {
+            self.0.remove(&begin);
+            to = to.max(end);
+        }
+        self.0.insert(from, to);
+    }
+
+    fn first(&self) -> Option<Micros> {
+        self.0.keys().next().copied()
+    }
+
+    fn last(&self) -> Option<Micros> {
+        self.0.values().next_back().copied()
+    }
+
+    /// The parts of a time that no span covers.
+    fn gaps(&self, from: Micros, to: Micros) -> impl Iterator<Item = (Micros, Micros)> + use<> {
+        let mut gaps = Vec::new();
+        let mut covered = from;
+        for (begin, end) in &self.0 {
+            if *begin - covered > SILENCE && covered < to {
+                gaps.push((covered, (*begin).min(to)));
+            }
+            covered = covered.max(*end);
+        }
+        if to - covered > SILENCE {
+            gaps.push((covered, to));
+        }
+        gaps.into_iter()
+    }
+}
+
+/// What is known of the API servers.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Servers {
+    /// The signs of life of each, by the name of its Lease.
+    pub(super) beats: BTreeMap<Box<str>, Spans>,
+    /// When the Lease of a server was seen to be deleted, last.
+    pub(super) deleted: BTreeMap<Box<str>, Micros>,
+    /// When an API server was last seen to start: then it reads the audit policy.
+    pub(super) last_start: Option<Micros>,
+    /// The Leases that exist; `None` if that is not known.
+    pub(super) leases: Option<Vec<Lease>>,
+    /// How events were delivered.
+    pub(super) deliveries: BTreeSet<Delivery>,
+    /// How many events and lines could not be read.
+    pub(super) unreadable: u64,
+}
+
+/// The time that the logs cover.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Coverage {
+    pub(super) from: Micros,
+    pub(super) to: Micros,
+    /// What is missing of it, sorted.
+    pub(super) holes: Vec<Hole>,
+}
+
+impl Servers {
+    pub(super) fn merge(&mut self, other: Self) {
+        for (server, spans) in other.beats {
+            let own = self.beats.entry(server).or_default();
+            spans.0.iter().for_each(|(from, to)| own.add(*from, *to));
+        }
+        for (server, time) in other.deleted {
+            let own = self.deleted.entry(server).or_insert(time);
+            *own = (*own).max(time);
+        }
+        self.last_start = self.last_start.max(other.last_start);
+        if let Some(leases) = other.leases {
+            self.leases.get_or_insert_default().extend(leases);
+        }
+        self.deliveries.extend(other.deliveries);
+        self.unreadable += other.unreadable;
+    }
+
+    /// The coverage; `None` if no API server shows a sign of life.
+    ///
+    /// A use may lie in a break, wherever the break is: the logs are not cut there.
+    pub(super) fn coverage(&self) -> Option<Coverage> {
+        let begin = self.beats.values().filter_map(Spans::first).min()?;
+        let seen_until = self.beats.values().filter_map(Spans::last).max()?;
+        let mut holes: Vec<_> = self.flaws().collect();
+        let mut to = seen_until;
+        let renewals = self.leases.iter().flatten();
+        let newest = renewals.filter_map(|lease| lease.renewed).max();
+        for lease in self.leases.iter().flatten() {
+            let Some(spans) = self.beats.get(&lease.name) else {
+                // It ended before the logs begin, as far as its Lease says.
+                if lease.renewed.is_none_or(|renewed| renewed >= begin) {
+                    holes.push(Hole::NoLog(lease.name.clone()));
+                }
+                continue;
+            };
+            // NB: a server deletes and creates its Lease when it starts, so that the time of the Lease's creation
+            // does not say whether the server existed before.
+            let last = spans.last().unwrap_or(begin);
+            let renewed = lease.renewed.unwrap_or(last);
+            let is_alive = newest.is_none_or(|newest| newest - renewed <= ALIVE);
+            let until = if is_alive { renewed.max(last) } else { renewed };
+            holes.extend(
+                spans
+                    .gaps(begin, until)
+                    .map(|gap| silence(&lease.name, gap)),
+            );
+            if is_alive {
+                to = to.min(last);
+            }
+        }
+        for (server, spans) in self.unlisted() {
+            let deleted = self.deleted.get(server).copied().unwrap_or(seen_until);
+            let until = deleted.max(spans.last().unwrap_or(begin));
+            holes.extend(spans.gaps(begin, until).map(|gap| silence(server, gap)));
+        }
+        let unseen = self
+            .deleted
+            .iter()
+            .filter(|(server, _)| !self.beats.contains_key(*server));
+        holes.extend(unseen.map(|(server, deleted)| silence(server, (begin, *deleted))));
+        holes.sort_unstable();
+        holes.dedup();
+        Some(Coverage {
+            from: begin,
+            to: to.max(begin),
+            holes,
+        })
+    }
+
+    /// The API servers with signs of life that have no Lease any more, if it is known which have one.
+    fn unlisted(&self) -> impl Iterator<Item = (&Box<str>, &Spans)> {
+        let listed = |name: &str| {
+            let mut leases = self.leases.iter().flatten();
+            leases.any(|lease| *lease.name == *name)
+        };
+        self.beats.iter().filter(move |(server, _)| !listed(server))
+    }
+
+    /// What makes nothing complete.
+    pub(super) fn flaws(&self) -> impl Iterator<Item = Hole> {
+        let is_unknown = self.leases.as_ref().is_none_or(Vec::is_empty);
+        let lossy = self
+            .deliveries
+            .iter()
+            .filter_map(|delivery| match delivery {
+                Delivery::File => None,
+                Delivery::Lossy(how) => Some(Hole::Lossy(how)),
+            });
+        let unreadable = (self.unreadable > 0).then_some(Hole::Unreadable(self.unreadable));
+        is_unknown
+            .then_some(Hole::UnknownServers)
+            .into_iter()
+            .chain(lossy)
+            .chain(unreadable)
+    }
+}
+
+fn silence(server: &str, (from, to): (Micros, Micros)) -> Hole {
+    Hole::Silence {
+        server: server.into(),
+        from: timestamp(from),
+        to: timestamp(to),
+    }
+}
+
+/// A time as others know it.
+pub(super) fn timestamp(time: Micros) -> Timestamp {
+    Timestamp::from_microsecond(time).unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const S: Micros = SECOND;
+
+    fn servers(beats: &[(&str, std::ops::Range<i64>)], leases: &[(&str, i64)]) -> Servers {
+        let mut servers = Servers::default();
+        servers.deliveries.insert(Delivery::File);
+        for (name, range) in beats {
+            let spans = servers.beats.entry((*name).into()).or_default();
+            for beat in range.clone().step_by(10) {
+                spans.add(beat * S, beat * S);
+            }
+        }
+        let lease = |(name, renewed): &(&str, i64)| Lease {
+            name: (*name).into(),
+            renewed: Some(renewed * S),
+        };
+        servers.leases = Some(leases.iter().map(lease).collect());
+        servers
+    }
+
+    fn window(servers: &Servers) -> (i64, i64, Vec<String>) {
+        let coverage = servers.coverage().expect("heartbeats were seen");
+        let hole = |hole: &Hole| match hole {
+            Hole::Silence { server, from, to } => {
+                format!("{server} {}-{}", from.as_second(), to.as_second())
+            }
+            other => format!("{other:?}"),
+        };
+        let holes = coverage.holes.iter().map(hole).collect();
+        (coverage.from / S, coverage.to / S, holes)
+    }
+
+    fn is(found: &(i64, i64, Vec<String>), from: i64, to: i64, holes: &[&str]) {
+        assert_eq!(
+            *found,
+            (
+                from,
+                to,
+                holes.iter().map(|hole| (*hole).to_owned()).collect()
+            )
+        );
+    }
+
+    #[test]
+    fn spans_are_the_same_in_any_order() {
+        let times: Vec<Micros> = (0..100)
+            .map(|n| n * 10 * S)
+            .filter(|t| *t / S != 500)
+            .collect();
+        let mut forward = Spans::default();
+        let (mut backward, mut mixed) = (Spans::default(), Spans::default());
+        for n in 0..times.len() {
+            let add = |spans: &mut Spans, t: Micros| spans.add(t, t);
+            add(&mut forward, times[n]);
+            add(&mut backward, times[times.len() - 1 - n]);
+            add(&mut mixed, times[n * 37 % times.len()]);
+        }
+        assert_eq!(forward, backward);
+        assert_eq!(forward, mixed);
+        assert_eq!(forward.0, [(0, 990 * S)].into());
+        let gaps: Vec<_> = forward.gaps(-100 * S, 1000 * S).collect();
+        assert_eq!(gaps, [(-100 * S, 0)]);
+    }
+
+    #[test]
+    fn a_pause_of_more_than_25_seconds_is_a_hole() {
+        let both = servers(&[("a", 0..1000), ("b", 0..1000)], &[("a", 990), ("b", 990)]);
+        is(&window(&both), 0, 990, &[]);
+        let short = servers(&[("a", 0..400), ("a", 415..1000)], &[("a", 1000)]);
+        is(&window(&short), 0, 995, &[]);
+        let paused = servers(
+            &[("a", 0..1000), ("b", 0..400), ("b", 420..1000)],
+            &[("a", 990), ("b", 990)],
+        );
+        is(&window(&paused), 0, 990, &["b 390-420"]);
+    }
+
+    #[test]
+    fn a_log_that_is_missing_or_ends_early_is_a_hole() {
+        let missing = servers(&[("a", 0..1000)], &[("a", 990), ("b", 990)]);
+        is(&window(&missing), 0, 990, &["NoLog(\"b\")"]);
+        let early = servers(&[("a", 0..1000), ("b", 0..500)], &[("a", 990), ("b", 990)]);
+        is(&window(&early), 0, 490, &["b 490-990"]);
+        let cut = servers(&[("a", 0..900)], &[("a", 990)]);
+        is(&window(&cut), 0, 890, &["a 890-990"]);
+    }
+
+    #[test]
+    fn a_server_that_comes_or_goes_leaves_a_hole() {
+        let mut gone = servers(&[("a", 0..10_000), ("b", 0..500)], &[("a", 9_990)]);
+        is(&window(&gone), 0, 9_990, &["b 490-9990"]);
+        gone.deleted.insert("b".into(), 4_200 * S);
+        gone.deleted.insert("c".into(), 100 * S);
+        is(&window(&gone), 0, 9_990, &["b 490-4200", "c 0-100"]);
+        let new = servers(
+            &[("a", 0..1000), ("b", 500..1000)],
+            &[("a", 990), ("b", 990)],
+        );
+        is(&window(&new), 0, 990, &["b 0-500"]);
+        let before = servers(&[("a", 5_000..6_000)], &[("a", 5_990), ("b", 100)]);
+        is(&window(&before), 5_000, 5_990, &[]);
+    }
+
+    #[test]
+    fn the_leases_may_be_older_than_the_end_of_the_logs() {
+        let longer = servers(
+            &[("a", 0..2000), ("b", 0..1990), ("b", 2080..2100)],
+            &[("a", 990), ("b", 985)],
+        );
+        is(&window(&longer), 0, 1990, &["b 1980-2080"]);
+    }
+
+    #[test]
+    fn without_leases_it_is_not_known_which_servers_exist() {
+        let mut unknown = servers(&[("a", 0..1000)], &[]);
+        is(&window(&unknown), 0, 990, &["UnknownServers"]);
+        unknown.leases = None;
+        is(&window(&unknown), 0, 990, &["UnknownServers"]);
+    }
+}

@@ -1,0 +1,40 @@
+//! Which tokens were used, for what, and how complete is the evidence? From the events of audit logs, one by
+//! one and in any order. What is kept grows with pods and accounts, not with events.
+//!
+//! # When a token counts as not used
+//!
+//! `NeverUsed` needs proof that every request of the account would have been seen. Each rule is written with the
+//! way in which it can be wrong:
+//!
+//! | rule | it is wrong if |
+//! |---|---|
+//! | each API server renews its Lease every 10 s; a pause of more than 25 s is a hole, in which any token may have been used, but those of single pods only since they exist | single events are lost, not all: then nothing shows |
+//! | the API servers that exist are those with a Lease, and the logs reach the last renewal of each | a server was replaced, its Lease was collected (after an hour), and no log names it |
+//! | the log was written by the API server itself, to a file; other deliveries are `Partial` at best | `--audit-log-mode` is not `blocking`, its default |
+//! | the given audit policy has been in force since the last start of an API server in the logs | the file was edited, and no server restarted since |
+//! | the policy records every request of the account, and the logs show others that use its verbs | |
+//! | events that cannot be read may be of any account | |
+//! | a token is used where its pod's uid is; without one the account alone is known, and no workload of it is `NeverUsed` | |
+//! | a workload is as old as its oldest pod, or as a pod of its name that the logs show | an older pod of that name ran as another account |
+//! | a TokenReview may concern any account, but one of a kubelet concerns those that are granted `nodes/*` | a pod without that permission asks a kubelet, in vain |
+//! | a token that only verifiers without the API server see (OIDC) is not seen | the pod names no known consumer |
+
+mod attribution;
+mod coverage;
+mod policy;
+mod record;
+mod request;
+
+pub use self::{
+    attribution::{AccountUsage, LivePod, WorkloadUsage},
+    coverage::{Delivery, Lease},
+    policy::{Policy, PolicyRule, Resources},
+    record::Record,
+    request::{Binding, Caller, Object, PodName, Request, Stage},
+};
+
+/// A time in microseconds since 1970.
+pub type Micros = i64;
+
+/// One second.
+const SECOND: Micros = 1_000_000;

@@ -1,0 +1,396 @@
+//! What is kept of events: for each token's pod, and for each account, first, last and how often.
+
+mod merge;
+mod names;
+mod owner;
+mod recent;
+
+use std::collections::{BTreeMap, HashMap};
+
+pub(super) use self::owner::{OwnerKind, owner_by_name};
+use self::{
+    names::{KnownAction, Numbers, is_default},
+    recent::Recent,
+};
+
+use super::{
+    Binding, Caller, Micros, Object, PodName, Request, Stage,
+    coverage::{Delivery, Lease, Servers},
+    policy::Policy,
+};
+use crate::model::{
+    ObjectKey, ServiceAccountRef,
+    usage::{Action, Tally},
+};
+
+/// How many kinds of requests are kept for each pod.
+const MAX_ACTIONS: usize = 512;
+/// How many callers of TokenReviews are named.
+const MAX_REVIEWERS: usize = 64;
+/// How many runs of a CronJob, and how many versions of a template, are told apart.
+const MAX_SEEN: usize = 4;
+
+/// Which token of an account.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(super) enum Bearer {
+    /// That of the pod with this uid.
+    Pod(u128),
+    /// One that is bound to no pod.
+    Unbound,
+    /// The log does not say.
+    Unknown,
+}
+
+/// What one token was used for.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Used {
+    /// The pod's name; empty where it is not known.
+    pub(super) pod: Box<str>,
+    pub(super) last: Micros,
+    pub(super) requests: u64,
+    pub(super) last_beyond_defaults: Option<Micros>,
+    pub(super) last_denied: Option<Micros>,
+    /// By the number of the action.
+    pub(super) actions: BTreeMap<u32, Tally>,
+    /// Whether it has more actions than are kept.
+    pub(super) has_more: bool,
+}
+
+/// What is known of one account.
+#[derive(Clone, Debug, Default)]
+pub(super) struct AccountRecord {
+    pub(super) tokens: BTreeMap<Bearer, Used>,
+    /// When each binding last allowed a request, by its number.
+    pub(super) bindings: BTreeMap<u32, Micros>,
+    /// Who had a token of it reviewed.
+    pub(super) reviewed_by: Option<Box<str>>,
+}
+
+/// What the logs show of pods of one name.
+#[derive(Clone, Debug, Default)]
+pub(super) struct SeenPods {
+    pub(super) first: Micros,
+    /// The parts of names that tell template versions and runs apart, with the time of each; not all.
+    pub(super) versions: BTreeMap<Box<str>, Micros>,
+}
+
+/// What was learnt from audit logs.
+#[derive(Clone, Debug, Default)]
+pub struct Record {
+    pub(super) accounts: HashMap<ServiceAccountRef, AccountRecord>,
+    actions: Numbers<KnownAction>,
+    /// The bindings that grant somebody else than every authenticated user.
+    bindings: Numbers<Option<ObjectKey>>,
+    pub(super) servers: Servers,
+    /// When each user last had a token reviewed, whose is not known.
+    pub(super) reviewers: BTreeMap<Box<str>, Micros>,
+    /// The verbs that accounts used.
+    pub(super) verbs: BTreeMap<Box<str>, Micros>,
+    /// The time of the first event, and of the last one, that names an account.
+    pub(super) span: Option<(Micros, Micros)>,
+    /// Pods by the namespace, kind and name of their workload.
+    pub(super) seen_pods: HashMap<(Box<str>, OwnerKind, Box<str>), SeenPods>,
+    /// What the API servers record.
+    pub(super) policy: Option<Policy>,
+    /// Since when they do, if somebody says so.
+    pub(super) policy_since: Option<Micros>,
+    /// What is older is left out.
+    since: Option<Micros>,
+    recent: Recent,
+    key: String,
+}
+
+impl Record {
+    /// One event, in any order.
+    pub fn add(&mut self, request: &Request<'_>) {
+        if self.since.is_some_and(|since| request.time < since) {
+            return;
+        }
+        match request.caller {
+            Caller::ApiServer => self.server(request),
+            Caller::Token {
+                namespace,
+                name,
+                pod,
+            } => self.token(request, &ServiceAccountRef::new(namespace, name), pod),
+            Caller::Kubelet | Caller::Other(_) => {}
+        }
+        if request.object.resource == "tokenreviews"
+            && request.object.group == "authentication.k8s.io"
+        {
+            self.review(request);
+        }
+        if request.object.resource == "pods" && request.object.subresource == "binding" {
+            self.pod(request.object.namespace, request.object.name, request.time);
+        }
+    }
+
+    /// An empty record, of which events before this time are left out.
+    #[must_use]
+    pub fn since(since: Option<Micros>) -> Self {
+        Self {
+            since,
+            ..Self::default()
+        }
+    }
+
+    /// How events came to us.
+    pub fn delivered(&mut self, delivery: Delivery) {
+        self.servers.deliveries.insert(delivery);
+    }
+
+    /// A line or event that cannot be read: whose it is, is not known.
+    pub const fn unreadable(&mut self) {
+        self.servers.unreadable += 1;
+    }
+
+    /// The Lease of an API server that exists.
+    pub fn lease(&mut self, lease: Lease) {
+        self.servers.leases.get_or_insert_default().push(lease);
+    }
+
+    /// Whether any request of a ServiceAccount, or any sign of life of an API server, was seen.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.span.is_none() && self.servers.beats.is_empty()
+    }
+
+    /// Whether it is known which API servers exist.
+    #[must_use]
+    pub const fn knows_servers(&self) -> bool {
+        self.servers.leases.is_some()
+    }
+
+    /// What the API servers record, and since when; else since the last start of one in the logs.
+    pub fn set_policy(&mut self, policy: Policy, since: Option<Micros>) {
+        self.policy = Some(policy);
+        self.policy_since = since;
+    }
+
+    /// A file ends: repetitions are recognised within one.
+    pub fn end_of_file(&mut self) {
+        self.recent = Recent::default();
+    }
+
+    pub(super) fn action(&self, number: u32) -> Option<&Action> {
+        Some(&self.actions.get(number)?.action)
+    }
+
+    /// A binding that allowed a request, other than to every authenticated user.
+    pub(super) fn binding(&self, number: u32) -> Option<&ObjectKey> {
+        self.bindings.get(number)?.as_ref()
+    }
+
+    fn server(&mut self, request: &Request<'_>) {
+        let Object {
+            group,
+            resource,
+            namespace,
+            name,
+            ..
+        } = request.object;
+        let servers = &mut self.servers;
+        let is_lease = resource == "leases" && group == "coordination.k8s.io";
+        if is_lease && namespace == "kube-system" && name.starts_with("apiserver-") {
+            if matches!(request.verb, "delete") {
+                note_last(&mut servers.deleted, name, request.time);
+                // A server deletes and creates its own Lease when it starts.
+                servers.last_start = servers.last_start.max(Some(request.time));
+            } else if matches!(request.verb, "update" | "create" | "patch") {
+                let spans = servers.beats.entry(name.into()).or_default();
+                spans.add(request.time, request.time);
+            }
+        }
+        // When it starts, it compares the roles that it has with those that it should have.
+        if resource == "clusterroles" && request.verb == "list" {
+            servers.last_start = servers.last_start.max(Some(request.time));
+        }
+    }
+
+    fn review(&mut self, request: &Request<'_>) {
+        let reviewer = match request.caller {
+            // A kubelet authenticates those who ask it: see the rules of this room.
+            Caller::Kubelet | Caller::ApiServer => return,
+            Caller::Token {
+                namespace, name, ..
+            } => format!("system:serviceaccount:{namespace}:{name}"),
+            Caller::Other(name) => name.to_owned(),
+        };
+        match request.reviewed.map(ServiceAccountRef::from_username) {
+            Some(Some(account)) => {
+                let known = self.accounts.entry(account).or_default();
+                known.reviewed_by = Some(reviewer.into());
+            }
+            // Somebody else's, or no valid token.
+            Some(None) => {}
+            None => {
+                let name = if self.reviewers.len() < MAX_REVIEWERS {
+                    &*reviewer
+                } else {
+                    "others"
+                };
+                note_last(&mut self.reviewers, name, request.time);
+            }
+        }
+    }
+
+    /// A pod of this name exists.
+    fn pod(&mut self, namespace: &str, name: &str, time: Micros) {
+        let Some((kind, workload, version)) = owner_by_name(name) else {
+            return;
+        };
+        let key = (Box::from(namespace), kind, Box::from(workload));
+        let seen = self.seen_pods.entry(key).or_insert_with(|| SeenPods {
+            first: time,
+            ..SeenPods::default()
+        });
+        seen.first = seen.first.min(time);
+        if !version.is_empty() {
+            note_version(&mut seen.versions, version, time);
+        }
+    }
+
+    fn token(&mut self, request: &Request<'_>, account: &ServiceAccountRef, pod: PodName<'_>) {
+        note_last(&mut self.verbs, request.verb, request.time);
+        let (first, last) = self.span.unwrap_or((request.time, request.time));
+        self.span = Some((first.min(request.time), last.max(request.time)));
+        let is_new = request.stage != Stage::Received && self.recent.is_new(request);
+        let number = self.action_number(request);
+        let is_default = number
+            .and_then(|number| self.actions.get(number))
+            .is_some_and(|known| known.is_default);
+        let binding = self.binding_number(request);
+        let is_for_all = binding.is_some_and(|number| self.binding(number).is_none());
+        let is_allowed = request.stage != Stage::Received && !request.is_denied;
+        let is_beyond = is_allowed && (request.impersonates || !(is_default || is_for_all));
+        if !self.accounts.contains_key(account) {
+            self.accounts
+                .insert(account.clone(), AccountRecord::default());
+        }
+        let Some(known) = self.accounts.get_mut(account) else {
+            return;
+        };
+        if let Some(binding) =
+            binding.filter(|_| is_allowed && !request.impersonates && !is_for_all)
+        {
+            let last = known.bindings.entry(binding).or_insert(request.time);
+            *last = (*last).max(request.time);
+        }
+        let (bearer, name) = match pod {
+            PodName::Bound { uid, name } => (Bearer::Pod(uid), name),
+            PodName::Unbound => (Bearer::Unbound, ""),
+            PodName::Unknown => (Bearer::Unknown, ""),
+        };
+        let used = known.tokens.entry(bearer).or_insert_with(|| Used {
+            pod: name.into(),
+            last: request.time,
+            ..Used::default()
+        });
+        used.add(request, number, is_beyond, is_new);
+    }
+
+    fn action_number(&mut self, request: &Request<'_>) -> Option<u32> {
+        let object = request.object;
+        let (verb, resource) = if request.impersonates {
+            ("impersonate", "users")
+        } else {
+            (request.verb, object.resource)
+        };
+        let denied = if request.is_denied { "denied" } else { "" };
+        let url = if resource.is_empty() {
+            request.path
+        } else {
+            ""
+        };
+        let group = if request.impersonates {
+            ""
+        } else {
+            object.group
+        };
+        let namespace = if request.impersonates {
+            ""
+        } else {
+            object.namespace
+        };
+        let subresource = if request.impersonates {
+            ""
+        } else {
+            object.subresource
+        };
+        self.key.clear();
+        for part in [verb, group, resource, subresource, namespace, url, denied] {
+            self.key.push_str(part);
+            self.key.push('\0');
+        }
+        self.actions.of(&self.key, || {
+            let action = Action {
+                verb: verb.into(),
+                group: group.into(),
+                resource: match subresource {
+                    "" => resource.into(),
+                    subresource => format!("{resource}/{subresource}").into(),
+                },
+                namespace: namespace.into(),
+                url: url.into(),
+                is_denied: request.is_denied,
+            };
+            KnownAction {
+                is_default: is_default(&action),
+                action,
+            }
+        })
+    }
+
+    fn binding_number(&mut self, request: &Request<'_>) -> Option<u32> {
+        let binding = Binding::of_reason(request.reason)?;
+        self.bindings.of(request.reason, || {
+            (!binding.is_for_all).then(|| ObjectKey::new(binding.namespace, binding.name))
+        })
+    }
+}
+
+impl Used {
+    fn add(&mut self, request: &Request<'_>, action: Option<u32>, is_beyond: bool, is_new: bool) {
+        self.last = self.last.max(request.time);
+        self.requests += u64::from(is_new);
+        if is_beyond {
+            self.last_beyond_defaults = self.last_beyond_defaults.max(Some(request.time));
+        }
+        if request.is_denied {
+            self.last_denied = self.last_denied.max(Some(request.time));
+        }
+        match action
+            .filter(|number| self.actions.len() < MAX_ACTIONS || self.actions.contains_key(number))
+        {
+            None => self.has_more = true,
+            Some(number) => {
+                let time = super::coverage::timestamp(request.time);
+                let tally = self.actions.entry(number).or_insert(Tally {
+                    last: time,
+                    count: 0,
+                });
+                tally.last = tally.last.max(time);
+                tally.count += u64::from(is_new);
+            }
+        }
+    }
+}
+
+/// Keeps the latest time of a name.
+fn note_last(times: &mut BTreeMap<Box<str>, Micros>, name: &str, time: Micros) {
+    match times.get_mut(name) {
+        Some(last) => *last = (*last).max(time),
+        None => drop(times.insert(name.into(), time)),
+    }
+}
+
+/// Keeps the latest versions.
+fn note_version(versions: &mut BTreeMap<Box<str>, Micros>, version: &str, time: Micros) {
+    note_last(versions, version, time);
+    if versions.len() > MAX_SEEN {
+        let oldest = versions.iter().min_by_key(|(_, time)| **time);
+        if let Some(oldest) = oldest.map(|(version, _)| version.clone()) {
+            versions.remove(&oldest);
+        }
+    }
+}

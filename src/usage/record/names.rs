@@ -1,0 +1,114 @@
+//! Kinds of requests and bindings, each kept once, with a number.
+
+use std::collections::HashMap;
+
+use crate::{
+    model::{Rule, usage::Action},
+    rbac::{
+        cover::{Atom, covers},
+        defaults::{default_rules, is_default_account_rule},
+    },
+};
+
+/// How many kinds of requests, and how many bindings, are told apart; the others are counted only.
+const MAX_NAMES: usize = 1 << 16;
+
+/// Names with numbers, each once.
+#[derive(Clone, Debug)]
+pub(super) struct Numbers<T> {
+    pub(super) by_key: HashMap<Box<str>, u32>,
+    pub(super) all: Vec<T>,
+}
+
+impl<T> Default for Numbers<T> {
+    fn default() -> Self {
+        Self {
+            by_key: HashMap::new(),
+            all: Vec::new(),
+        }
+    }
+}
+
+impl<T> Numbers<T> {
+    /// The number of a key; `None` where there are too many.
+    pub(super) fn of(&mut self, key: &str, value: impl FnOnce() -> T) -> Option<u32> {
+        if let Some(number) = self.by_key.get(key) {
+            return Some(*number);
+        }
+        if self.all.len() >= MAX_NAMES {
+            return None;
+        }
+        let number = u32::try_from(self.all.len()).ok()?;
+        self.by_key.insert(key.into(), number);
+        self.all.push(value());
+        Some(number)
+    }
+
+    pub(super) fn get(&self, number: u32) -> Option<&T> {
+        self.all.get(usize::try_from(number).ok()?)
+    }
+}
+
+/// An action, and whether the default permissions allow it.
+#[derive(Clone, Debug)]
+pub(super) struct KnownAction {
+    pub(super) action: Action,
+    pub(super) is_default: bool,
+}
+
+pub(super) fn action_key(action: &Action) -> String {
+    let (resource, subresource) = action
+        .resource
+        .split_once('/')
+        .unwrap_or((&action.resource, ""));
+    let denied = if action.is_denied { "denied" } else { "" };
+    let parts = [
+        &*action.verb,
+        &*action.group,
+        resource,
+        subresource,
+        &*action.namespace,
+        &*action.url,
+        denied,
+    ];
+    parts.iter().flat_map(|part| [part, "\0"]).collect()
+}
+
+/// Whether the default permissions of every authenticated user and of every account allow an action.
+pub(super) fn is_default(action: &Action) -> bool {
+    let list = |word: &str| Box::from([Box::from(word)]);
+    let url = &*action.url;
+    let rule = Rule {
+        verbs: list(&action.verb),
+        api_groups: if url.is_empty() {
+            list(&action.group)
+        } else {
+            Box::default()
+        },
+        resources: if url.is_empty() {
+            list(&action.resource)
+        } else {
+            Box::default()
+        },
+        non_resource_urls: if url.is_empty() {
+            Box::default()
+        } else {
+            list(url)
+        },
+        ..Rule::default()
+    };
+    let atom = if url.is_empty() {
+        Atom::Resource {
+            verb: &action.verb,
+            group: &action.group,
+            resource: &action.resource,
+            name: None,
+        }
+    } else {
+        Atom::Url {
+            verb: &action.verb,
+            url,
+        }
+    };
+    default_rules().iter().any(|known| covers(known, &atom)) || is_default_account_rule(&rule)
+}

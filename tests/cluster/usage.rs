@@ -1,0 +1,388 @@
+//! Proof of use on real API servers with audit logs: each kind of use, two API servers, one of them restarted.
+
+use std::{collections::BTreeMap, path::Path, process::Command, time::Duration};
+
+use http::Request;
+use k8s_openapi::api::{
+    authentication::v1::{
+        BoundObjectReference, TokenRequest, TokenRequestSpec, TokenReview, TokenReviewSpec,
+    },
+    core::v1::{Pod, Secret, ServiceAccount},
+};
+use kube::{
+    Api, Client, Config, ResourceExt,
+    api::{DeleteParams, PostParams},
+    config::{AuthInfo, KubeConfigOptions, Kubeconfig},
+};
+use serde_json::{Value, json};
+
+use crate::rig::{ControlPlane, PATIENCE, await_that, runtime};
+
+/// How long the logs must show no use, in seconds.
+const REQUIRED: &str = "15s";
+
+/// An account with a pod of its own; `permitted` accounts may read ConfigMaps.
+fn account(name: &str, is_permitted: bool) -> Vec<Value> {
+    let metadata = json!({ "name": name, "namespace": "shop" });
+    let account = json!({ "apiVersion": "v1", "kind": "ServiceAccount", "metadata": metadata });
+    let binding = json!({
+        "apiVersion": "rbac.authorization.k8s.io/v1", "kind": "RoleBinding", "metadata": metadata,
+        "roleRef": { "apiGroup": "rbac.authorization.k8s.io", "kind": "Role", "name": "reader" },
+        "subjects": [{ "kind": "ServiceAccount", "name": name, "namespace": "shop" }],
+    });
+    [
+        vec![account],
+        if is_permitted {
+            vec![binding]
+        } else {
+            Vec::new()
+        },
+    ]
+    .concat()
+}
+
+fn pod(account: &str) -> Value {
+    let spec =
+        json!({ "serviceAccountName": account, "containers": [{ "name": "c", "image": "i" }] });
+    json!({ "apiVersion": "v1", "kind": "Pod", "metadata": { "name": account, "namespace": "shop" }, "spec": spec })
+}
+
+fn template(account: &str) -> Value {
+    let spec = json!({ "serviceAccountName": account, "restartPolicy": "Always", "containers": [{ "name": "c", "image": "i" }] });
+    json!({ "metadata": { "labels": { "app": account } }, "spec": spec })
+}
+
+/// Accounts by whether they have a permission.
+const PERMITTED: [&str; 10] = [
+    "lists",
+    "watches",
+    "idle",
+    "replicas",
+    "backup",
+    "legacy",
+    "impersonated",
+    "certificate",
+    "again",
+    "finds-nothing",
+];
+const OTHERS: [&str; 4] = ["refused", "discovers", "nothing", "vault"];
+
+fn world() -> String {
+    let rule = json!({ "apiGroups": [""], "resources": ["configmaps"], "verbs": ["get", "list", "watch"] });
+    let mut items = vec![json!({
+        "apiVersion": "rbac.authorization.k8s.io/v1", "kind": "Role", "metadata": { "name": "reader", "namespace": "shop" }, "rules": [rule],
+    })];
+    items.extend(PERMITTED.iter().flat_map(|name| account(name, true)));
+    items.extend(OTHERS.iter().flat_map(|name| account(name, false)));
+    let all = PERMITTED.iter().chain(&OTHERS);
+    items.extend(
+        all.filter(|name| !["replicas", "backup"].contains(name))
+            .map(|name| pod(name)),
+    );
+    items.push(json!({
+        "apiVersion": "apps/v1", "kind": "Deployment", "metadata": { "name": "replicas", "namespace": "shop" },
+        "spec": { "replicas": 2, "selector": { "matchLabels": { "app": "replicas" } }, "template": template("replicas") },
+    }));
+    let mut job = template("backup");
+    job["spec"]["restartPolicy"] = "Never".into();
+    items.push(json!({
+        "apiVersion": "batch/v1", "kind": "Job", "metadata": { "name": "backup-29412345", "namespace": "shop" }, "spec": { "template": job },
+    }));
+    items.push(json!({
+        "apiVersion": "v1", "kind": "Secret", "type": "kubernetes.io/service-account-token",
+        "metadata": { "name": "legacy", "namespace": "shop", "annotations": { "kubernetes.io/service-account.name": "legacy" } },
+    }));
+    items.push(json!({
+        "apiVersion": "rbac.authorization.k8s.io/v1", "kind": "ClusterRoleBinding", "metadata": { "name": "vault" },
+        "roleRef": { "apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": "system:auth-delegator" },
+        "subjects": [{ "kind": "ServiceAccount", "name": "vault", "namespace": "shop" }],
+    }));
+    json!({ "apiVersion": "v1", "kind": "List", "items": items }).to_string()
+}
+
+/// A client with other credentials, perhaps for another API server.
+async fn client_as(plane: &ControlPlane, server: &str, auth: AuthInfo) -> Client {
+    let kubeconfig = Kubeconfig::read_from(plane.kubeconfig()).unwrap();
+    let mut config = Config::from_custom_kubeconfig(kubeconfig, &KubeConfigOptions::default())
+        .await
+        .unwrap();
+    config.cluster_url = server.parse().unwrap();
+    config.accept_invalid_certs = true;
+    config.auth_info = auth;
+    config.read_timeout = Some(PATIENCE);
+    Client::try_from(config).unwrap()
+}
+
+fn bearer(token: &str) -> AuthInfo {
+    AuthInfo {
+        token: Some(token.to_owned().into()),
+        ..AuthInfo::default()
+    }
+}
+
+/// Asks for a path, and returns the status.
+async fn ask(client: &Client, path: &str) -> u16 {
+    let request = Request::get(path).body(Vec::new()).unwrap();
+    match client.request::<Value>(request).await {
+        Ok(_) => 200,
+        Err(kube::Error::Api(status)) => status.code,
+        Err(error) => panic!("{path}: {error}"),
+    }
+}
+
+/// A token that is bound to a pod, as the kubelet requests it.
+async fn token_of(admin: &Client, account: &str, pod: &Pod) -> String {
+    let accounts: Api<ServiceAccount> = Api::namespaced(admin.clone(), "shop");
+    let request = TokenRequest {
+        spec: TokenRequestSpec {
+            bound_object_ref: Some(BoundObjectReference {
+                kind: Some("Pod".to_owned()),
+                api_version: Some("v1".to_owned()),
+                name: Some(pod.name_any()),
+                uid: pod.uid(),
+            }),
+            ..TokenRequestSpec::default()
+        },
+        ..TokenRequest::default()
+    };
+    let answer = accounts
+        .create_token_request(account, &PostParams::default(), &request)
+        .await
+        .unwrap();
+    answer.status.unwrap().token
+}
+
+const CONFIG_MAPS: &str = "/api/v1/namespaces/shop/configmaps";
+
+/// Uses tokens in each way; returns the connection of a watch that stays open, and the token of `idle`.
+async fn use_tokens(plane: &ControlPlane, first: &str, second: &str) -> (impl Sized, String) {
+    let admin = plane.client().await;
+    let pods: Api<Pod> = Api::namespaced(admin.clone(), "shop");
+    let token =
+        async |account: &str| token_of(&admin, account, &pods.get(account).await.unwrap()).await;
+    let lists = client_as(plane, first, bearer(&token("lists").await)).await;
+    assert_eq!(ask(&lists, CONFIG_MAPS).await, 200);
+    let finds_nothing = client_as(plane, second, bearer(&token("finds-nothing").await)).await;
+    assert_eq!(
+        ask(&finds_nothing, &format!("{CONFIG_MAPS}/none")).await,
+        404
+    );
+    let refused = client_as(plane, second, bearer(&token("refused").await)).await;
+    assert_eq!(ask(&refused, CONFIG_MAPS).await, 403);
+    let discovers = client_as(plane, first, bearer(&token("discovers").await)).await;
+    assert_eq!(ask(&discovers, "/version").await, 200);
+    let watches = client_as(plane, second, bearer(&token("watches").await)).await;
+    let request = Request::get(format!("{CONFIG_MAPS}?watch=true"))
+        .body(Vec::new())
+        .unwrap();
+    let watch = watches.request_stream(request).await.unwrap();
+    let replicas = pods
+        .list(&kube::api::ListParams::default().labels("app=replicas"))
+        .await
+        .unwrap();
+    let replica = client_as(
+        plane,
+        second,
+        bearer(&token_of(&admin, "replicas", &replicas.items[0]).await),
+    )
+    .await;
+    assert_eq!(ask(&replica, CONFIG_MAPS).await, 200);
+    let secrets: Api<Secret> = Api::namespaced(admin.clone(), "shop");
+    let legacy = secrets.get("legacy").await.unwrap().data.unwrap()["token"].clone();
+    let legacy = client_as(plane, first, bearer(&String::from_utf8(legacy.0).unwrap())).await;
+    assert_eq!(ask(&legacy, CONFIG_MAPS).await, 200);
+    let certificate = AuthInfo {
+        client_certificate: Some(plane.file("client.crt").display().to_string()),
+        client_key: Some(plane.file("client.key").display().to_string()),
+        ..AuthInfo::default()
+    };
+    let certificate = client_as(plane, first, certificate).await;
+    assert_eq!(ask(&certificate, CONFIG_MAPS).await, 200);
+    // A pod that used its token, and another one with its name.
+    let gone = client_as(plane, first, bearer(&token("again").await)).await;
+    assert_eq!(ask(&gone, CONFIG_MAPS).await, 200);
+    pods.delete("again", &DeleteParams::default().grace_period(0))
+        .await
+        .unwrap();
+    let again: Pod = serde_json::from_value(pod("again")).unwrap();
+    pods.create(&PostParams::default(), &again).await.unwrap();
+    (watch, token("idle").await)
+}
+
+/// A certificate authority, and a certificate with the name of an account: the flags for the API server.
+fn certificates(dir: &Path) -> String {
+    let name = "/CN=system:serviceaccount:shop:certificate/O=system:serviceaccounts";
+    let script = format!(
+        "cd {} && openssl req -x509 -newkey rsa:2048 -nodes -subj /CN=ca -keyout ca.key -out ca.pem -days 2 && \
+         openssl req -newkey rsa:2048 -nodes -subj '{name}' -keyout client.key -out client.csr && \
+         printf extendedKeyUsage=clientAuth > extensions && \
+         openssl x509 -req -in client.csr -CA ca.pem -CAkey ca.key -CAcreateserial -days 1 -extfile extensions -out client.crt",
+        dir.display()
+    );
+    let made = Command::new("sh").args(["-c", &script]).output().unwrap();
+    assert!(
+        made.status.success(),
+        "{}",
+        String::from_utf8_lossy(&made.stderr)
+    );
+    format!("--client-ca-file={}", dir.join("ca.pem").display())
+}
+
+/// The reasons of a scan with these logs, by account.
+fn reasons(plane: &ControlPlane, logs: &[&str], args: &[&str]) -> BTreeMap<String, String> {
+    let logs: Vec<_> = logs
+        .iter()
+        .map(|log| plane.file(log).display().to_string())
+        .collect();
+    let logs: Vec<&str> = logs.iter().map(String::as_str).collect();
+    let policy = plane.file("audit-policy.yaml").display().to_string();
+    let own = [
+        "-n",
+        "shop",
+        "-o",
+        "json",
+        "--report-scope",
+        "all",
+        "--audit-policy",
+        &policy,
+        "--evidence-window",
+        REQUIRED,
+    ];
+    let scan = plane.scan(&[&own, args, &["--audit-log"], &logs].concat());
+    let error = String::from_utf8_lossy(&scan.stderr);
+    let list: Value = serde_json::from_slice(&scan.stdout).unwrap_or_else(|_| panic!("{error}"));
+    let items = list["items"].as_array().unwrap().iter();
+    items
+        .map(|item| {
+            let word = |value: &Value| value.as_str().unwrap().to_owned();
+            (
+                word(&item["metadata"]["name"]),
+                word(&item["status"]["reason"]),
+            )
+        })
+        .filter(|(name, _)| name != "default")
+        .collect()
+}
+
+fn never(reasons: &BTreeMap<String, String>) -> Vec<&str> {
+    let never = reasons.iter().filter(|(_, reason)| *reason == "NeverUsed");
+    never.map(|(name, _)| name.as_str()).collect()
+}
+
+#[test]
+fn each_kind_of_use_is_told_from_the_logs_of_two_api_servers() {
+    let dir = tempfile::tempdir().unwrap();
+    let plane = ControlPlane::audited(&[&certificates(dir.path())]);
+    for file in ["client.crt", "client.key"] {
+        std::fs::copy(dir.path().join(file), plane.file(file)).unwrap();
+    }
+    let first = std::fs::read_to_string(plane.file("server")).unwrap();
+    let first = first.trim();
+    let other = plane.second_api_server();
+    let second = other.as_deref().unwrap_or(first);
+    let logs = if other.is_some() {
+        vec!["audit.log", "second/audit.log"]
+    } else {
+        vec!["audit.log"]
+    };
+    plane.namespace("shop");
+    if other.is_some() {
+        let has_lease = |log: &str| {
+            let text = std::fs::read_to_string(plane.file(log)).unwrap_or_default();
+            text.lines().any(|line| {
+                line.contains("\"verb\":\"update\"") && line.contains("/leases/apiserver-")
+            })
+        };
+        await_that("both API servers renew their Leases", || {
+            logs.iter().all(|log| has_lease(log))
+        });
+    }
+    plane.apply(&world());
+    await_that("the controllers have made pods and the token", || {
+        let pods = plane.get(&["-n", "shop", "pods"]);
+        let secret = plane.get(&["-n", "shop", "secret", "legacy"]);
+        pods["items"].as_array().unwrap().len() == 15 && secret["data"]["token"].is_string()
+    });
+    let runtime = runtime();
+    let (watch, idle) = runtime.block_on(use_tokens(&plane, first, second));
+    plane.kubectl(&[
+        "-n",
+        "shop",
+        "get",
+        "configmaps",
+        "--as=system:serviceaccount:shop:impersonated",
+        "--as-group=system:serviceaccounts",
+    ]);
+    let expected = [
+        ("again", "NeverUsed"),
+        ("backup", "DirectGrant"),
+        ("certificate", "NeverUsed"),
+        ("discovers", "NoPermissions"),
+        ("finds-nothing", "InUse"),
+        ("idle", "NeverUsed"),
+        ("impersonated", "NeverUsed"),
+        ("legacy", "DirectGrant"),
+        ("lists", "InUse"),
+        ("nothing", "NoPermissions"),
+        ("refused", "UsedWithoutPermission"),
+        ("replicas", "InUse"),
+        ("vault", "NeverUsed"),
+        ("watches", "InUse"),
+    ];
+    let expected: BTreeMap<_, _> = expected
+        .map(|(name, reason)| (name.to_owned(), reason.to_owned()))
+        .into();
+    let mut found = BTreeMap::new();
+    await_that_long("the logs are long enough", || {
+        found = reasons(&plane, &logs, &[]);
+        never(&found).contains(&"again")
+    });
+    assert_eq!(found, expected);
+    if other.is_some() {
+        for log in &logs {
+            assert_eq!(never(&reasons(&plane, &[log], &[])), [""; 0], "only {log}");
+        }
+    }
+    // Nothing is certain about anybody once somebody had a token reviewed.
+    runtime.block_on(async {
+        let admin = plane.client().await;
+        let pods: Api<Pod> = Api::namespaced(admin.clone(), "shop");
+        let token = token_of(&admin, "vault", &pods.get("vault").await.unwrap()).await;
+        let reviews: Api<TokenReview> = Api::all(client_as(&plane, second, bearer(&token)).await);
+        let review = TokenReview {
+            spec: TokenReviewSpec {
+                token: Some(idle),
+                ..TokenReviewSpec::default()
+            },
+            ..TokenReview::default()
+        };
+        let reviewed = reviews
+            .create(&PostParams::default(), &review)
+            .await
+            .unwrap();
+        assert_eq!(reviewed.status.unwrap().authenticated, Some(true));
+    });
+    let found = reasons(&plane, &logs, &[]);
+    assert_eq!((never(&found), found["vault"].as_str()), (vec![], "InUse"));
+    plane.restart_api_server();
+    let after = jiff::Timestamp::now().to_string();
+    let found = reasons(&plane, &logs, &[]);
+    assert_eq!(never(&found), [""; 0]);
+    assert_eq!(found["lists"], "InUse");
+    await_that_long("the logs since the restart are long enough", || {
+        let found = reasons(&plane, &logs, &["--audit-log-since", &after]);
+        never(&found).contains(&"idle")
+    });
+    drop(watch);
+}
+
+/// Logs grow by a heartbeat every 10 seconds.
+fn await_that_long(what: &str, mut holds: impl FnMut() -> bool) {
+    for _ in 0..40 {
+        if holds() {
+            return;
+        }
+        std::thread::sleep(Duration::from_secs(3));
+    }
+    panic!("{what}: not within 2 minutes");
+}

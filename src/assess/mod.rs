@@ -149,7 +149,7 @@ pub fn explain(evidence: &Evidence<'_>) -> Explanation {
         .collect();
     pods.sort_unstable();
     pods.dedup();
-    let grants = grants(evidence);
+    let grants = proposal::grants(evidence);
     Explanation {
         exposure: assess(evidence),
         automount: evidence.service_account.map(|facts| facts.automount),
@@ -157,16 +157,6 @@ pub fn explain(evidence: &Evidence<'_>) -> Explanation {
         usage: proposal::detail(evidence, &grants),
         grants,
     }
-}
-
-/// What each binding grants, rule by rule.
-fn grants(evidence: &Evidence<'_>) -> Vec<ExplainedGrant> {
-    rbac::explain(
-        evidence.account,
-        &evidence.bindings,
-        evidence.roles,
-        &evidence.config.default_permissions,
-    )
 }
 
 /// Who may accept a token of the account as an identity: systems that the pods refer to, and those that

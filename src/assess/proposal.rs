@@ -9,8 +9,21 @@ use crate::{
         rbac::{Effect, ExplainedGrant},
         usage::{Action, Grade, UsageDetail},
     },
-    rbac::cover::{Atom, breakdown, covers},
+    rbac::{
+        self,
+        cover::{Atom, breakdown, covers},
+    },
 };
+
+/// What each binding grants, rule by rule.
+pub(super) fn grants(evidence: &Evidence<'_>) -> Vec<ExplainedGrant> {
+    rbac::explain(
+        evidence.account,
+        &evidence.bindings,
+        evidence.roles,
+        &evidence.config.default_permissions,
+    )
+}
 
 /// What was seen in detail; `None` without audit logs.
 pub(super) fn detail(evidence: &Evidence<'_>, grants: &[ExplainedGrant]) -> Option<UsageDetail> {

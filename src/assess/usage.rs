@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use jiff::Timestamp;
 
-use super::{Evidence, grants};
+use super::{Evidence, proposal::grants};
 use crate::{
     model::{
         Carrier, Note, ObjectKey, Permissions, Reason, TokenSource, Verdict, Workload,

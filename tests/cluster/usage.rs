@@ -269,6 +269,49 @@ fn never(reasons: &BTreeMap<String, String>) -> Vec<&str> {
     never.map(|(name, _)| name.as_str()).collect()
 }
 
+/// Has a token reviewed, as Vault does.
+async fn review(plane: &ControlPlane, server: &str, token_of_idle: String) {
+    let admin = plane.client().await;
+    let pods: Api<Pod> = Api::namespaced(admin.clone(), "shop");
+    let token = token_of(&admin, "vault", &pods.get("vault").await.unwrap()).await;
+    let reviews: Api<TokenReview> = Api::all(client_as(plane, server, bearer(&token)).await);
+    let review = TokenReview {
+        spec: TokenReviewSpec {
+            token: Some(token_of_idle),
+            ..TokenReviewSpec::default()
+        },
+        ..TokenReview::default()
+    };
+    let reviewed = reviews
+        .create(&PostParams::default(), &review)
+        .await
+        .unwrap();
+    assert_eq!(reviewed.status.unwrap().authenticated, Some(true));
+}
+
+/// The reason for each account.
+fn expected() -> BTreeMap<String, String> {
+    let expected = [
+        ("again", "NeverUsed"),
+        ("backup", "DirectGrant"),
+        ("certificate", "NeverUsed"),
+        ("discovers", "NoPermissions"),
+        ("finds-nothing", "InUse"),
+        ("idle", "NeverUsed"),
+        ("impersonated", "NeverUsed"),
+        ("legacy", "DirectGrant"),
+        ("lists", "InUse"),
+        ("nothing", "NoPermissions"),
+        ("refused", "UsedWithoutPermission"),
+        ("replicas", "InUse"),
+        ("vault", "NeverUsed"),
+        ("watches", "InUse"),
+    ];
+    expected
+        .map(|(name, reason)| (name.to_owned(), reason.to_owned()))
+        .into()
+}
+
 #[test]
 fn each_kind_of_use_is_told_from_the_logs_of_two_api_servers() {
     let dir = tempfile::tempdir().unwrap();
@@ -313,25 +356,7 @@ fn each_kind_of_use_is_told_from_the_logs_of_two_api_servers() {
         "--as=system:serviceaccount:shop:impersonated",
         "--as-group=system:serviceaccounts",
     ]);
-    let expected = [
-        ("again", "NeverUsed"),
-        ("backup", "DirectGrant"),
-        ("certificate", "NeverUsed"),
-        ("discovers", "NoPermissions"),
-        ("finds-nothing", "InUse"),
-        ("idle", "NeverUsed"),
-        ("impersonated", "NeverUsed"),
-        ("legacy", "DirectGrant"),
-        ("lists", "InUse"),
-        ("nothing", "NoPermissions"),
-        ("refused", "UsedWithoutPermission"),
-        ("replicas", "InUse"),
-        ("vault", "NeverUsed"),
-        ("watches", "InUse"),
-    ];
-    let expected: BTreeMap<_, _> = expected
-        .map(|(name, reason)| (name.to_owned(), reason.to_owned()))
-        .into();
+    let expected = expected();
     let mut found = BTreeMap::new();
     await_that_long("the logs are long enough", || {
         found = reasons(&plane, &logs, &[]);
@@ -344,24 +369,7 @@ fn each_kind_of_use_is_told_from_the_logs_of_two_api_servers() {
         }
     }
     // Nothing is certain about anybody once somebody had a token reviewed.
-    runtime.block_on(async {
-        let admin = plane.client().await;
-        let pods: Api<Pod> = Api::namespaced(admin.clone(), "shop");
-        let token = token_of(&admin, "vault", &pods.get("vault").await.unwrap()).await;
-        let reviews: Api<TokenReview> = Api::all(client_as(&plane, second, bearer(&token)).await);
-        let review = TokenReview {
-            spec: TokenReviewSpec {
-                token: Some(idle),
-                ..TokenReviewSpec::default()
-            },
-            ..TokenReview::default()
-        };
-        let reviewed = reviews
-            .create(&PostParams::default(), &review)
-            .await
-            .unwrap();
-        assert_eq!(reviewed.status.unwrap().authenticated, Some(true));
-    });
+    runtime.block_on(review(&plane, second, idle));
     let found = reasons(&plane, &logs, &[]);
     assert_eq!((never(&found), found["vault"].as_str()), (vec![], "InUse"));
     plane.restart_api_server();

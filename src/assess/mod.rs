@@ -19,7 +19,7 @@ use crate::{
         ServiceAccountRef, TokenSource, Verdict, Workload, WorkloadExposure,
         note::AccountNote,
         pod::{ConfigFacts, ConfigReference},
-        rbac::{Effect, ExplainedGrant, Grant},
+        rbac::{Effect, Grant},
     },
     rbac::{self, BoundRole},
     token::{Bearer, legacy::Holding},

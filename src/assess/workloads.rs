@@ -28,8 +28,8 @@ struct Merged {
     is_exceeded: bool,
 }
 
-/// The workloads of the account, worst first: the pods of each merged into one.
-pub(super) fn workloads(evidence: &Evidence<'_>, need: Need) -> Vec<WorkloadExposure> {
+/// The pods of each workload, merged into one.
+fn merged<'a>(evidence: &'a Evidence<'_>) -> BTreeMap<&'a Workload, Merged> {
     let bearer = evidence.bearer();
     let mut merged: BTreeMap<&Workload, Merged> = BTreeMap::new();
     for (pod, count) in &evidence.pods {
@@ -50,6 +50,12 @@ pub(super) fn workloads(evidence: &Evidence<'_>, need: Need) -> Vec<WorkloadExpo
             .extend(drivers.map(|carrier| carrier.provider.clone()));
         workload.carriers.extend(carriers);
     }
+    merged
+}
+
+/// The workloads of the account, worst first.
+pub(super) fn workloads(evidence: &Evidence<'_>, need: Need) -> Vec<WorkloadExposure> {
+    let merged = merged(evidence);
     let forbidden = lists_are_forbidden(&evidence.gaps);
     let granted = usage::Granted::of(evidence);
     let exposure = |(workload, merged): (&Workload, Merged)| {

@@ -5,8 +5,12 @@ use std::{cell::Cell, path::PathBuf, sync::Arc, time::Duration};
 use parking_lot::RwLock;
 
 use super::{
-    cluster::ClusterArgs, config::ConfigArgs, evidence::EvidenceArgs, print_message,
-    progress::Progress, today,
+    cluster::{Cluster, ClusterArgs},
+    config::ConfigArgs,
+    evidence::EvidenceArgs,
+    print_message,
+    progress::Progress,
+    today,
 };
 use crate::{
     client::within,
@@ -238,16 +242,21 @@ impl InputArgs {
         let mut errors: Vec<_> = messages
             .map(|message| format!("error: {message}"))
             .collect();
-        let mut leases = None;
-        if self.evidence.is_given() {
-            match within(cluster.timeout, servers::leases(&cluster.connection.client)).await {
-                Ok(found) => leases = Some(found),
-                Err(cause) => errors.push(format!(
-                    "error: cannot list leases in namespace kube-system: {cause}: grant `list` on `leases` (apiGroup coordination.k8s.io) there, since they name the API servers whose logs are needed"
-                )),
-            }
-        }
+        let leases = self.leases(&cluster, &mut errors).await;
         Ok(Live { errors, leases })
+    }
+
+    /// The Leases of the API servers, where evidence of use depends on them.
+    async fn leases(&self, cluster: &Cluster, errors: &mut Vec<String>) -> Option<Vec<Lease>> {
+        if !self.evidence.is_given() {
+            return None;
+        }
+        let found = within(cluster.timeout, servers::leases(&cluster.connection.client)).await;
+        found
+            .map_err(|cause| errors.push(format!(
+                "error: cannot list leases in namespace kube-system: {cause}: grant `list` on `leases` (apiGroup coordination.k8s.io) there, since they name the API servers whose logs are needed"
+            )))
+            .ok()
     }
 
     /// Reads files.

@@ -264,7 +264,8 @@ impl Reader {
                 parts.push(part.to_vec());
             }
         });
-        if is_list {
+        // A list of texts, such as a line of Loki and its time, is opened as a whole.
+        if is_list && !parts.is_empty() {
             for part in parts {
                 self.piece(Piece::Value(&part), line);
             }

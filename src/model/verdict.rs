@@ -220,6 +220,30 @@ impl Reason {
             Self::GrantedElsewhere => {
                 "Check with whoever administers the other namespace whether the workload works there. If not, delete the binding and disable automount; if it does, trust the namespace in the configuration (`trustedNamespaces`)."
             }
+            Self::Forbidden
+            | Self::RbacNotEnforced
+            | Self::UnknownAudience
+            | Self::NamespaceUnknown
+            | Self::UnresolvedRole
+            | Self::SuspectedLegacyToken
+            | Self::LimitExceeded => self.what_to_provide(),
+            Self::Exemption => "Nothing, until the exemption ends.",
+            Self::InUse => {
+                "Nothing here: `explain -o role` prints the smallest role that covers what was used."
+            }
+            Self::DirectGrant => {
+                "Nothing here: check that the grants are the least that the workload needs."
+            }
+            Self::AutomountDisabled | Self::ExternalAudienceOnly | Self::NoPods => "Nothing.",
+            Self::ServiceAccountMissing => {
+                "Create the ServiceAccount and recreate the pods, or delete them: the API server rejects their tokens (401 Unauthorized)."
+            }
+        }
+    }
+
+    /// What makes an unknown verdict known.
+    const fn what_to_provide(self) -> &'static str {
+        match self {
             Self::Forbidden => {
                 "Grant the rule that the message names, as the ClusterRole in deploy/install.yaml does."
             }
@@ -241,17 +265,7 @@ impl Reason {
             Self::LimitExceeded => {
                 "Make the field that the message names smaller, or check the pod by hand: it is larger than in any pod that people run."
             }
-            Self::Exemption => "Nothing, until the exemption ends.",
-            Self::InUse => {
-                "Nothing here: `explain -o role` prints the smallest role that covers what was used."
-            }
-            Self::DirectGrant => {
-                "Nothing here: check that the grants are the least that the workload needs."
-            }
-            Self::AutomountDisabled | Self::ExternalAudienceOnly | Self::NoPods => "Nothing.",
-            Self::ServiceAccountMissing => {
-                "Create the ServiceAccount and recreate the pods, or delete them: the API server rejects their tokens (401 Unauthorized)."
-            }
+            _ => "Nothing.",
         }
     }
 

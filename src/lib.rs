@@ -34,6 +34,8 @@
 //! | `assess` | why is this account flagged, and what is the remediation? | `model` `rbac` `token` `usage` |
 //! | `index` | what is known, and which accounts does a watch event touch? | `assess` `facts` `model` `rbac` `token` `usage` |
 //! | `text` | which files are there, what is in them, and where is it malformed? | |
+//! | `render` | what do kustomize and helm make of a folder? | `text` |
+//! | `baseline` | which findings are new since an earlier scan? | `model` `text` |
 //! | `log` | which failures are logged, and how often? | |
 //! | `client` | how is the API server asked, and what does its error mean? | |
 //! | `cluster` | what does the API server have? | `client` `facts` `index` `log` `model` `rbac` `token` `usage` |
@@ -42,8 +44,8 @@
 //! | `edit` | how is a patch written into a manifest? | `files` `model` |
 //! | `config` | what does the user's configuration add? | `facts` `model` `text` |
 //! | `controller` | which reports are written, and when? | `api` `client` `facts` `index` `log` `model` |
-//! | `output` | how does a person or a program read the answer? | `api` `model` |
-//! | `cli` | which commands and flags are there? | `api` `audit` `client` `cluster` `config` `controller` `edit` `files` `index` `log` `model` `output` `token` `usage` |
+//! | `output` | how does a person or a program read the answer? | `api` `baseline` `model` |
+//! | `cli` | which commands and flags are there? | `api` `audit` `baseline` `client` `cluster` `config` `controller` `edit` `files` `index` `log` `model` `output` `render` `text` `token` `usage` |
 //! | `main` | which process is this? | `cli` |
 //!
 //! `tests/offline/layering.rs` reads this table: each room imports what its row says, no more and no less, and a
@@ -53,6 +55,9 @@
 //! would fill the same record. The summary of a namespace will be computed in [`api`] from
 //! the exposures of its accounts, as a report is from one, and written by [`controller`]; the admission
 //! policies that read it are templates in `deploy/chart`.
+//!
+//! Two small rooms stand beside the rims: [`baseline`] compares a scan with an earlier one for [`output`], and [`render`]
+//! runs kustomize and helm before [`files`] reads what they print.
 //!
 //! [`client`] stands under [`cluster`] and [`controller`], which both ask the API server: time limits, pauses,
 //! errors. The facts of our own reports come from [`api`]; files ask [`rbac::aggregate`] for the rules that a
@@ -125,6 +130,7 @@
 //! | heartbeat | an event that shows that an API server runs and its audit log is kept: it renews its Lease |
 //! | doubt | why a token may be in use although the audit logs show none |
 //! | gap | an input that the answer depends on and that is missing: it makes a verdict `Unknown` |
+//! | message | an error, a warning or a note about the input of a scan; every format contains them |
 //! | note | something to know about an account or a workload that no verdict depends on |
 //! | custom kind | a kind that is not built into Kubernetes; an operator creates its pods |
 //! | manifest, dump | an object as a person wrote it; objects as `kubectl get` printed them |
@@ -143,6 +149,9 @@
 //! | a known consumer | `model/consumers.yaml`; how it is looked for: [`model::consumer`], `facts/consumers.rs` |
 //! | a verdict or a reason | [`model::verdict`], a row in [`assess`](mod@assess), a case in `tests/vectors` |
 //! | an output format | a file in [`output`], a variant in `cli/output.rs` |
+//! | what is new since an earlier scan? | [`baseline`] |
+//! | a folder that is rendered | [`text::folders`] finds it, [`render`] renders it |
+//! | a control of a catalogue | [`output::catalogues`] |
 //! | a kind with a pod template | a row in [`model::workload`]; a custom kind: `files/custom/kinds.rs`, and `facts/owner.rs` for its live pods |
 //! | how often may it write, and what may a pod cost? | `controller/budget.rs`, `controller/pending.rs`; `facts/limit.rs` |
 //! | what does a failure of the API server do? | [`cluster::watch`], `tests/cluster/faults` |
@@ -170,11 +179,13 @@ pub mod log;
 pub mod text;
 
 pub mod audit;
+pub mod baseline;
 
 pub mod cluster;
 pub mod config;
 pub mod edit;
 pub mod files;
+pub mod render;
 
 pub mod controller;
 pub mod output;

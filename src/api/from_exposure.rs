@@ -178,6 +178,7 @@ fn workload(
         name: name(&exposure.workload.name),
         pods: exposure.pods,
         verdict: exposure.verdict,
+        reason: Some(exposure.reason),
         containers: cut.list(&containers(exposure), MAX_INNER_ENTRIES, |container| {
             name(container)
         }),

@@ -244,6 +244,9 @@ pub struct Workload {
     pub pods: u32,
     /// The verdict for this workload alone.
     pub verdict: Verdict,
+    /// Why the verdict is what it is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reason: Option<Reason>,
     /// The containers that see a token.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 20), extend("x-kubernetes-list-type" = "atomic"))]

@@ -159,8 +159,12 @@ impl Cluster {
     }
 
     /// Finds out what kind of cluster it is, and notes it in the index; `audiences` are those that the
-    /// user names.
-    pub(super) async fn learn(&self, index: &SharedIndex, audiences: Option<ApiAudiences>) {
+    /// user names. Returns a warning where it could not.
+    pub(super) async fn learn(
+        &self,
+        index: &SharedIndex,
+        audiences: Option<ApiAudiences>,
+    ) -> Option<String> {
         let client = &self.connection.client;
         let audiences = if let Some(audiences) = audiences {
             audiences
@@ -172,12 +176,14 @@ impl Cluster {
         tracing::debug!(names = ?audiences.names, complete = audiences.complete, "API audiences");
         index.write().set_audiences(audiences);
         match within(self.timeout, probe::rbac_enforced(client)).await {
-            Ok(enforced) => index.write().set_rbac_enforced(enforced),
-            Err(cause) => tracing::warn!(
-                %cause,
-                fix = "grant `create` on `subjectaccessreviews` (apiGroup authorization.k8s.io)",
-                "cannot check whether RBAC is enforced; assuming that it is"
-            ),
+            Ok(enforced) => {
+                index.write().set_rbac_enforced(enforced);
+                None
+            }
+            Err(cause) => Some(format!(
+                "cannot check whether RBAC is enforced; assuming that it is: {cause}: grant `create` on \
+                 `subjectaccessreviews` (apiGroup authorization.k8s.io)"
+            )),
         }
     }
 }

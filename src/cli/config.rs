@@ -6,7 +6,7 @@ use tokio::sync::Notify;
 
 use super::{
     cluster::{self, Cluster},
-    today,
+    controller, today,
 };
 use crate::{
     cluster::{OptIns, watch::Feed},
@@ -87,7 +87,7 @@ impl ConfigArgs {
                     log_warnings(file);
                     let config = &file.config;
                     let rereads_pods = !config.reads_pods_as(index.read().config());
-                    cluster.learn(index, self.audiences(config)).await;
+                    controller::warn(cluster.learn(index, self.audiences(config)).await);
                     feed.write(|index| index.set_config(config.clone()));
                     if rereads_pods {
                         reread.notify_one();

@@ -122,6 +122,13 @@ pub(super) async fn run(args: Args) -> anyhow::Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
+/// Logs a warning, if there is one.
+pub(super) fn warn(warning: Option<String>) {
+    if let Some(warning) = warning {
+        tracing::warn!("{warning}");
+    }
+}
+
 /// Registers the metrics, and binds the address that serves them.
 async fn serve(
     args: &Args,
@@ -168,7 +175,7 @@ async fn operate(
     let (client, index) = (&cluster.connection.client, &context.index);
     let prepare = async {
         await_api_server(client, &context.log).await?;
-        cluster.learn(index, audiences).await;
+        warn(cluster.learn(index, audiences).await);
         anyhow::Ok(())
     };
     tokio::select! {

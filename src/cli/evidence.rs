@@ -8,7 +8,7 @@ use super::progress::Progress;
 use crate::{
     audit,
     index::SharedIndex,
-    output::table::visible,
+    output::{Message, table::visible},
     usage::{Lease, Record},
 };
 
@@ -37,10 +37,8 @@ pub(super) struct EvidenceArgs {
 pub(super) struct Evidence {
     record: Arc<Record>,
     required: i64,
-    /// Whether all of it could be read.
-    pub(super) complete: bool,
-    /// Errors and warnings, each with its prefix.
-    pub(super) messages: Vec<String>,
+    /// Errors and warnings.
+    pub(super) messages: Vec<Message>,
 }
 
 impl EvidenceArgs {
@@ -89,15 +87,14 @@ impl EvidenceArgs {
         let errors = outcome
             .problems
             .iter()
-            .map(|problem| format!("error: {problem}"));
+            .map(|problem| Message::error(problem.to_string()));
         let warnings = outcome
             .warnings
             .iter()
-            .map(|warning| format!("warning: {warning}"));
+            .map(|warning| Message::warning(warning.to_string()));
         Ok(Some(Evidence {
             record: Arc::new(record),
             required: self.evidence_window,
-            complete: outcome.problems.is_empty(),
             messages: errors.chain(warnings).collect(),
         }))
     }

@@ -114,7 +114,7 @@ pub(super) async fn run(args: Args) -> anyhow::Result<ExitCode> {
         Format::Role => role::write(&mut out, &explanation)?,
     }
     out.flush()?;
-    Ok(if input.complete {
+    Ok(if input.is_complete() {
         ExitCode::SUCCESS
     } else {
         ExitCode::from(EXIT_ERROR)

@@ -19,7 +19,10 @@ use crate::{
     files::{self, places::Places},
     index::{Index, SharedIndex},
     model::{ApiAudiences, Config, InputKind, LabelSelector},
-    output::table::visible,
+    output::{Message, Severity},
+    render,
+    text::folders::{self, Folder},
+    token::redact::redacted,
     usage::Lease,
 };
 
@@ -33,11 +36,27 @@ pub(super) struct InputArgs {
     #[arg(long, requires = "paths")]
     with_cluster: bool,
     #[command(flatten)]
+    render: RenderArgs,
+    #[command(flatten)]
     cluster: ClusterArgs,
     #[command(flatten)]
     config: ConfigArgs,
     #[command(flatten)]
     pub(super) evidence: EvidenceArgs,
+}
+
+/// The flags that render folders.
+#[derive(Debug, clap::Args)]
+struct RenderArgs {
+    /// Render kustomizations with kustomize or kubectl, and charts with helm
+    #[arg(long, requires = "paths")]
+    render: bool,
+    /// With --render: a file with values for charts; repeatable
+    #[arg(long, value_name = "FILE", requires = "render")]
+    values: Vec<PathBuf>,
+    /// With --render: a value for charts; repeatable
+    #[arg(long, value_name = "NAME=VALUE", requires = "render")]
+    set: Vec<String>,
 }
 
 /// What to read.
@@ -51,50 +70,68 @@ pub(super) struct Wanted<'a> {
 /// What was read.
 pub(super) struct Input {
     pub(super) index: SharedIndex,
-    /// Whether everything could be read.
-    pub(super) complete: bool,
     /// The files and lines of the objects.
     pub(super) places: Places,
-    /// Errors, warnings and notes about the input, each with its prefix.
-    messages: Vec<String>,
-    /// The Leases of the cluster's API servers, if it was asked for them.
-    leases: Option<Vec<Lease>>,
+    /// Errors, warnings and notes about the input.
+    pub(super) messages: Vec<Message>,
+    /// The one namespace whose accounts were read; `None` for all.
+    namespace: Option<String>,
 }
 
-/// What was read of a cluster.
+/// What there is to say about a cluster that was read.
 #[derive(Default)]
 struct Live {
-    /// The errors of kinds that could not be listed.
-    errors: Vec<String>,
+    messages: Vec<Message>,
+    /// The one namespace whose accounts were listed; `None` for all.
+    namespace: Option<String>,
     /// The Leases of its API servers, where evidence of use depends on them.
     leases: Option<Vec<Lease>>,
 }
 
 /// How long the API server may be silent until the user is told who is waited for.
 const SILENCE: Duration = Duration::from_secs(5);
-/// How many messages about the input are printed.
+/// How many messages about the input are kept.
 const MAX_MESSAGES: usize = 1_000;
 
 impl Input {
-    /// Prints the errors, warnings and notes about the input.
-    pub(super) fn print_messages(&self) {
-        for message in self.messages.iter().take(MAX_MESSAGES) {
-            print_message(&visible(message));
-        }
-        let omitted = self.messages.len().saturating_sub(MAX_MESSAGES);
+    /// What was read, with as many messages as people read, the errors first. None has a token.
+    fn new(index: SharedIndex, places: Places, mut messages: Vec<Message>) -> Self {
+        let omitted = messages.len().saturating_sub(MAX_MESSAGES);
         if omitted > 0 {
-            print_message(&format!(
-                "note: {omitted} more messages about the input are not shown"
-            ));
+            messages.sort_by_key(|message| message.severity);
+            messages.truncate(MAX_MESSAGES);
+            messages.push(Message::note(format!(
+                "{omitted} more messages about the input are not shown"
+            )));
+        }
+        for message in &mut messages {
+            message.text = redacted(&message.text).into_owned();
+        }
+        Self {
+            index,
+            places,
+            messages,
+            namespace: None,
         }
     }
 
-    /// What could not be read.
-    pub(super) fn problems(&self) -> Vec<&str> {
-        let messages = self.messages.iter();
-        messages
-            .filter_map(|message| message.strip_prefix("error: "))
-            .collect()
+    /// Whether the accounts of this namespace were read.
+    pub(super) fn covers(&self, namespace: &str) -> bool {
+        let only = self.namespace.as_deref();
+        only.is_none_or(|only| only == namespace)
+    }
+
+    /// Whether everything could be read.
+    pub(super) fn is_complete(&self) -> bool {
+        let mut messages = self.messages.iter();
+        messages.all(|message| message.severity != Severity::Error)
+    }
+
+    /// Prints the errors, warnings and notes about the input.
+    pub(super) fn print_messages(&self) {
+        for message in &self.messages {
+            print_message(&message.visible());
+        }
     }
 }
 
@@ -127,64 +164,57 @@ impl InputArgs {
                 "standard input cannot have both manifests and audit logs: put one of them into a file"
             );
         }
-        let mut input = self.objects(wanted).await?;
-        if let Some(evidence) = self.evidence.read(input.leases.take())? {
-            evidence.join(&input.index);
-            input.complete &= evidence.complete;
-            input.messages.extend(evidence.messages);
-        }
-        Ok(input)
-    }
-
-    /// Reads the objects.
-    async fn objects(&self, wanted: Wanted<'_>) -> anyhow::Result<Input> {
         let kinds = cluster::kinds(self.config.opt_ins());
         let ConfigFile { config, warnings } = self.config.file()?;
         let audiences = self.config.audiences(&config);
-        let mut messages: Vec<_> = warnings
-            .iter()
-            .map(|warning| format!("warning: {warning}"))
-            .collect();
+        let mut messages: Vec<_> = warnings.iter().map(Message::warning).collect();
         let index = Arc::new(RwLock::new(Index::new(&[])));
         if !self.has_files() {
-            let live = self.live(&index, config, audiences, wanted, &kinds).await?;
-            let complete = live.errors.is_empty();
-            messages.extend(live.errors);
+            let live = self.live(&index, config, audiences, wanted, &kinds);
+            let live = live.await?;
+            messages.extend(live.messages);
+            messages.extend(self.evidence(live.leases, &index)?);
+            let input = Input::new(index, Places::default(), messages);
             return Ok(Input {
-                index,
-                complete,
-                places: Places::default(),
-                messages,
-                leases: live.leases,
+                namespace: live.namespace,
+                ..input
             });
         }
-        let live = if self.with_cluster {
+        let mut leases = None;
+        if self.with_cluster {
             let mut kinds = kinds;
             kinds.retain(|kind| *kind != InputKind::Pod);
             let everywhere = Wanted {
                 namespaces: Namespaces::All,
                 ..wanted
             };
-            self.live(&index, config, audiences, everywhere, &kinds)
-                .await?
+            let live = self.live(&index, config, audiences, everywhere, &kinds);
+            let live = live.await?;
+            messages.extend(live.messages);
+            leases = live.leases;
         } else {
             let mut index = index.write();
             index.set_audiences(audiences.unwrap_or_default());
             index.set_config(config);
             index.set_today(today());
-            Live::default()
-        };
-        let outcome = self.files(&mut index.write(), wanted);
-        let complete = live.errors.is_empty() && outcome.problems.is_empty();
-        messages.extend(live.errors);
+        }
+        let outcome = self.files(&index, wanted).await;
         messages.extend(self.file_messages(&outcome));
-        Ok(Input {
-            index,
-            complete,
-            places: outcome.places,
-            messages,
-            leases: live.leases,
-        })
+        messages.extend(self.evidence(leases, &index)?);
+        Ok(Input::new(index, outcome.places, messages))
+    }
+
+    /// Reads the evidence of use into the index, and returns what there is to say about it.
+    fn evidence(
+        &self,
+        leases: Option<Vec<Lease>>,
+        index: &SharedIndex,
+    ) -> anyhow::Result<Vec<Message>> {
+        let Some(evidence) = self.evidence.read(leases)? else {
+            return Ok(Vec::new());
+        };
+        evidence.join(index);
+        Ok(evidence.messages)
     }
 
     /// Lists kinds of the live cluster.
@@ -237,30 +267,32 @@ impl InputArgs {
         if let Some(error) = errors.iter().find(|error| error.is_fatal()) {
             anyhow::bail!("the cluster {} cannot be read: {error}", cluster.server());
         }
-        cluster.learn(index, audiences).await;
-        let messages = list::messages(&errors).into_iter();
-        let mut errors: Vec<_> = messages
-            .map(|message| format!("error: {message}"))
-            .collect();
-        let leases = self.leases(&cluster, &mut errors).await;
-        Ok(Live { errors, leases })
+        let warning = cluster.learn(index, audiences).await;
+        let errors = list::messages(&errors).into_iter().map(Message::error);
+        let mut messages: Vec<_> = errors.chain(warning.map(Message::warning)).collect();
+        let leases = self.leases(&cluster, &mut messages).await;
+        Ok(Live {
+            messages,
+            namespace: namespace.map(str::to_owned),
+            leases,
+        })
     }
 
     /// The Leases of the API servers, where evidence of use depends on them.
-    async fn leases(&self, cluster: &Cluster, errors: &mut Vec<String>) -> Option<Vec<Lease>> {
+    async fn leases(&self, cluster: &Cluster, messages: &mut Vec<Message>) -> Option<Vec<Lease>> {
         if !self.evidence.is_given() {
             return None;
         }
         let found = within(cluster.timeout, servers::leases(&cluster.connection.client)).await;
         found
-            .map_err(|cause| errors.push(format!(
-                "error: cannot list leases in namespace kube-system: {cause}: grant `list` on `leases` (apiGroup coordination.k8s.io) there, since they name the API servers whose logs are needed"
-            )))
+            .map_err(|cause| messages.push(Message::error(format!(
+                "cannot list leases in namespace kube-system: {cause}: grant `list` on `leases` (apiGroup coordination.k8s.io) there, since they name the API servers whose logs are needed"
+            ))))
             .ok()
     }
 
-    /// Reads files.
-    fn files(&self, index: &mut Index, wanted: Wanted<'_>) -> files::Outcome {
+    /// Reads files, and what folders are rendered to.
+    async fn files(&self, index: &SharedIndex, wanted: Wanted<'_>) -> files::Outcome {
         let default_namespace = match wanted.namespaces {
             Namespaces::One(namespace) => Some(namespace),
             Namespaces::Current | Namespaces::All => None,
@@ -271,27 +303,63 @@ impl InputArgs {
             pods: wanted.pods,
             progress: &|read, more| progress.advance(read, more),
         };
-        files::load(&self.paths, &wanted, index)
+        if !self.render.render {
+            return files::load(&self.paths, &wanted, &mut index.write());
+        }
+        let selection = folders::select(&self.paths);
+        let options = render::Options {
+            namespace: default_namespace.unwrap_or("default").to_owned(),
+            values: self.render.values.clone(),
+            set: self.render.set.clone(),
+        };
+        let made = render::render(&selection.folders, &options, wanted.progress).await;
+        let mut index = index.write();
+        let mut outcome = files::load_rendered(selection, &made.rendered, &wanted, &mut index);
+        outcome.problems.extend(made.problems);
+        outcome.warnings.extend(made.warnings);
+        outcome
     }
 
     /// Errors, warnings and notes about the files.
-    fn file_messages(&self, outcome: &files::Outcome) -> Vec<String> {
+    fn file_messages(&self, outcome: &files::Outcome) -> Vec<Message> {
         let problems = outcome.problems.iter();
-        let problems = problems.map(|problem| format!("error: {problem}"));
+        let problems = problems.map(|problem| Message::error(problem.to_string()));
         let warnings = outcome.warnings.iter();
-        let warnings = warnings.map(|warning| format!("warning: {warning}"));
-        let note = if outcome.objects == 0 && outcome.problems.is_empty() {
-            Some("note: the input contains no pods, pod templates, ServiceAccounts or RBAC objects")
+        let warnings = warnings.map(|warning| Message::warning(warning.to_string()));
+        let note = if !outcome.unrendered.is_empty() && outcome.objects == 0 {
+            None
+        } else if outcome.objects == 0 && outcome.problems.is_empty() {
+            Some("the input contains no pods, pod templates, ServiceAccounts or RBAC objects")
         } else if outcome.objects > 0 && !outcome.has_rbac && !self.with_cluster {
             Some(
-                "note: the input contains no RBAC objects: permissions granted elsewhere in the cluster are not considered; add them or use `--with-cluster`",
+                "the input contains no RBAC objects: permissions granted elsewhere in the cluster are not considered; add them or use `--with-cluster`",
             )
         } else {
             None
         };
         problems
             .chain(warnings)
-            .chain(note.map(str::to_owned))
+            .chain(unrendered(&outcome.unrendered))
+            .chain(note.map(Message::note))
             .collect()
     }
+}
+
+/// One line about the folders that were not rendered, with the command to run.
+fn unrendered(folders: &[Folder]) -> Option<Message> {
+    const SHOWN: usize = 10;
+    let first = folders.first()?;
+    let shown = folders.iter().take(SHOWN);
+    let shown: Vec<_> = shown
+        .map(|folder| folder.path.display().to_string())
+        .collect();
+    let more = match folders.len().saturating_sub(SHOWN) {
+        0 => String::new(),
+        more => format!(" and {more} more"),
+    };
+    Some(Message::warning(format!(
+        "not scanned, because kustomize or helm must render them first: {}{more}: run this again with `--render`, or `{} | token-exposure scan -`",
+        shown.join(", "),
+        first.command()
+    )))
 }

@@ -9,16 +9,21 @@ use std::{
 
 use anyhow::{Context, bail};
 use clap::ValueEnum;
+use same_file::Handle;
 
 use crate::{
+    baseline::Comparison,
     files::places::Places,
     index::Index,
-    model::{Exposure, Verdict},
+    model::{Exposure, Verdict, Workload},
     output::{
-        html, junit, markdown, objects, patch, sarif,
+        Message, Scan, html, junit, markdown, objects, patch, rows, sarif,
         table::{self, Detail, Style},
     },
 };
+
+/// How many workloads of an account have their line looked up for a table.
+const LOCATED: usize = 5;
 
 /// The flags that select the output.
 #[derive(Debug, clap::Args)]
@@ -52,8 +57,10 @@ pub(super) struct Found<'a> {
     pub(super) places: &'a Places,
     /// Whether a verdict makes the scan fail.
     pub(super) fails: &'a dyn Fn(Verdict) -> bool,
-    /// What could not be read: formats that have a place for it say that they are incomplete.
-    pub(super) problems: &'a [&'a str],
+    /// Errors, warnings and notes, which every format contains.
+    pub(super) messages: &'a [Message],
+    /// The findings beside those of a baseline.
+    pub(super) comparison: Option<&'a Comparison>,
 }
 
 /// One output: a format, and a file; standard output without one.
@@ -159,7 +166,10 @@ impl Output {
     pub(super) fn write(&self, found: &Found<'_>) -> anyhow::Result<()> {
         match &self.file {
             None => {
-                let style = terminal_style();
+                let style = Style {
+                    without_messages: stderr_is_beside(),
+                    ..terminal_style()
+                };
                 self.write_to(io::stdout().lock(), found, style)?;
             }
             Some(path) => File::create(path)
@@ -171,40 +181,47 @@ impl Output {
 
     fn write_to(&self, out: impl Write, found: &Found<'_>, style: Style) -> io::Result<()> {
         let mut out = BufWriter::new(out);
-        let Found { shown, all, .. } = *found;
+        let lines = found.places.lines(self.format.located(found.shown));
+        let scan = Scan {
+            all: found.all,
+            shown: found.shown,
+            messages: found.messages,
+            comparison: found.comparison,
+            fails: found.fails,
+            place: &|namespace, workload| {
+                let exact = lines.of(namespace, workload);
+                exact.or_else(|| found.places.document_of(namespace, workload))
+            },
+            explain: &|account| found.index.explain(account),
+        };
         match self.format {
-            Format::Json => objects::write_json(&mut out, shown)?,
-            Format::Yaml => objects::write_yaml(&mut out, shown)?,
-            Format::Sarif => found.write_sarif(&mut out)?,
-            Format::Html => found.write_html(&mut out)?,
-            Format::Junit => junit::write(&mut out, all, found.problems, found.fails)?,
-            Format::Patch => patch::write(&mut out, shown)?,
-            Format::Markdown => markdown::write(&mut out, shown, all, found.problems)?,
-            Format::Table => table::write(&mut out, shown, all, Detail::Normal, style)?,
-            Format::Wide => table::write(&mut out, shown, all, Detail::Wide, style)?,
+            Format::Json => objects::write_json(&mut out, &scan)?,
+            Format::Yaml => objects::write_yaml(&mut out, &scan)?,
+            Format::Sarif => sarif::write(&mut out, &scan)?,
+            Format::Html => html::write(&mut out, &scan)?,
+            Format::Junit => junit::write(&mut out, &scan)?,
+            Format::Patch => patch::write(&mut out, &scan)?,
+            Format::Markdown => markdown::write(&mut out, &scan)?,
+            Format::Table => table::write(&mut out, &scan, Detail::Normal, style)?,
+            Format::Wide => table::write(&mut out, &scan, Detail::Wide, style)?,
         }
         out.flush()
     }
 }
 
-impl Found<'_> {
-    fn write_html(&self, out: &mut impl Write) -> io::Result<()> {
-        let accounts = self.shown.iter().map(|exposure| &exposure.account);
-        let explanations: Vec<_> = accounts
-            .map(|account| self.index.explain(account))
-            .collect();
-        html::write(out, &explanations, self.all, self.problems)
-    }
-
-    fn write_sarif(&self, out: &mut impl Write) -> io::Result<()> {
-        let workloads = self.shown.iter().flat_map(|exposure| {
-            let workloads = exposure.workloads.iter();
+impl Format {
+    /// The workloads whose line it shows, with their namespace: each file of them is read again.
+    fn located<'a>(self, shown: &[&'a Exposure]) -> Vec<(&'a str, &'a Workload)> {
+        let (exposures, limit) = match self {
+            Self::Json | Self::Yaml | Self::Html | Self::Junit | Self::Patch => return Vec::new(),
+            Self::Sarif | Self::Wide => (shown.to_vec(), usize::MAX),
+            Self::Table | Self::Markdown => (rows(shown), LOCATED),
+        };
+        let workloads = exposures.into_iter().flat_map(|exposure| {
+            let workloads = exposure.workloads.iter().take(limit);
             workloads.map(|found| (&*exposure.account.namespace, &found.workload))
         });
-        let lines = self.places.lines(workloads);
-        sarif::write(out, self.shown, self.problems, &|namespace, workload| {
-            lines.of(namespace, workload)
-        })
+        workloads.collect()
     }
 }
 
@@ -219,5 +236,14 @@ fn terminal_style() -> Style {
         // A terminal that reports no columns may have any width.
         width: comfy_table::Table::new().width().filter(|width| *width > 0),
         colors: !is_set("NO_COLOR") && !is_dumb,
+        ..Style::default()
+    }
+}
+
+/// Whether the reader of standard output sees standard error too, as on a terminal or in the log of a pipeline.
+fn stderr_is_beside() -> bool {
+    match (Handle::stdout(), Handle::stderr()) {
+        (Ok(out), Ok(error)) => out == error,
+        _ => false,
     }
 }

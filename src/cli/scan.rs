@@ -2,11 +2,13 @@
 
 use std::{
     collections::BTreeSet,
-    io::{self, Write},
+    fs::File,
+    io::{self, BufWriter, Write},
+    path::PathBuf,
     process::ExitCode,
 };
 
-use anyhow::bail;
+use anyhow::{Context, anyhow, bail};
 
 use super::{
     EXIT_ERROR,
@@ -16,9 +18,13 @@ use super::{
     print_message,
 };
 use crate::{
+    baseline::{self, Baseline, Comparison},
     edit,
     model::{Exposure, LabelSelector, ReportScope, Verdict},
-    output::table::{self, visible},
+    output::{
+        Message,
+        table::{self, visible},
+    },
 };
 
 /// The arguments of `scan`.
@@ -31,7 +37,7 @@ Exit codes:
 
 Examples:
   token-exposure scan -A                   all namespaces of the current cluster
-  token-exposure scan deploy/              a folder of manifests
+  token-exposure scan deploy/ --render     a folder of manifests, kustomizations and charts
   helm template . | token-exposure scan -  the output of a chart")]
 pub(super) struct Args {
     #[command(flatten)]
@@ -59,6 +65,53 @@ pub(super) struct Args {
     /// Exit with code 1 if an account has this verdict or a worse one
     #[arg(long, value_name = "VERDICT", value_enum, default_value_t)]
     fail_on: FailOn,
+    #[command(flatten)]
+    baseline: BaselineArgs,
+}
+
+/// The flags that compare a scan with an earlier one.
+#[derive(Debug, clap::Args)]
+struct BaselineArgs {
+    /// Fail only for what is new or worse since this earlier `-o json` or `--write-baseline`
+    #[arg(long, value_name = "FILE")]
+    baseline: Option<PathBuf>,
+    /// Write all findings to this file, for a later `--baseline`
+    #[arg(long, value_name = "FILE")]
+    write_baseline: Option<PathBuf>,
+}
+
+impl BaselineArgs {
+    /// Reads the baseline, if there is one.
+    fn read(&self) -> anyhow::Result<Option<Baseline>> {
+        let Some(path) = &self.baseline else {
+            return Ok(None);
+        };
+        let baseline = Baseline::read(path);
+        let baseline =
+            baseline.map_err(|why| anyhow!("{} (of --baseline) {why}", path.display()))?;
+        Ok(Some(baseline))
+    }
+
+    /// Writes a baseline, if one is asked for and the whole input could be read.
+    fn write(&self, all: &[Exposure], is_complete: bool) -> anyhow::Result<()> {
+        let Some(path) = &self.write_baseline else {
+            return Ok(());
+        };
+        if !is_complete {
+            print_message(&format!(
+                "error: {} is not written: a baseline of a part of the input would lack findings",
+                path.display()
+            ));
+            return Ok(());
+        }
+        File::create(path)
+            .and_then(|file| {
+                let mut out = BufWriter::new(file);
+                Baseline::of(all).write(&mut out)?;
+                out.flush()
+            })
+            .with_context(|| format!("{} cannot be written", path.display()))
+    }
 }
 
 /// Which ServiceAccounts are shown.
@@ -108,25 +161,23 @@ pub(super) async fn run(args: Args) -> anyhow::Result<ExitCode> {
     if args.output.changes_files() && args.input.has_stdin() {
         bail!("standard input cannot be changed: use files, or remove `--write`");
     }
+    let baseline = args.baseline.read()?;
     let mut input = args.input.read(args.wanted()).await?;
+    let mut answer = args.answer(&mut input, baseline.as_ref());
     input.print_messages();
-    let mut all = args.assess(&input);
-    print_widened_defaults(&all);
+    args.baseline.write(&answer.all, input.is_complete())?;
     let fails = |verdict| args.fail_on.includes(verdict);
-    let scope = ReportScope::from(args.report_scope);
     let mut changed = true;
     {
-        let shown = all.iter();
-        let shown = shown.filter(|exposure| scope.includes(exposure.verdict));
-        let mut shown: Vec<&Exposure> = shown.collect();
-        shown.sort_by_key(|exposure| (exposure.verdict, &exposure.account));
+        let shown = answer.shown(args.report_scope.into());
         let found = Found {
-            all: &all,
+            all: &answer.all,
             shown: &shown,
             index: &input.index.read(),
             places: &input.places,
             fails: &fails,
-            problems: &input.problems(),
+            messages: &input.messages,
+            comparison: answer.comparison.as_ref(),
         };
         for output in &outputs {
             output.write(&found)?;
@@ -137,18 +188,80 @@ pub(super) async fn run(args: Args) -> anyhow::Result<ExitCode> {
     }
     if args.output.changes_files() {
         input = args.input.read(args.wanted()).await?;
-        all = args.assess(&input);
-        writeln!(io::stdout(), "{}", table::counts(&all))?;
+        answer = args.answer(&mut input, baseline.as_ref());
+        writeln!(io::stdout(), "{}", table::counts(&answer.all))?;
     }
-    let failed = all.iter().any(|exposure| fails(exposure.verdict));
-    Ok(match (input.complete && changed, failed) {
-        (false, _) => ExitCode::from(EXIT_ERROR),
-        (true, true) => ExitCode::from(1),
-        (true, false) => ExitCode::SUCCESS,
-    })
+    Ok(
+        match (input.is_complete() && changed, answer.fails(&fails)) {
+            (false, _) => ExitCode::from(EXIT_ERROR),
+            (true, true) => ExitCode::from(1),
+            (true, false) => ExitCode::SUCCESS,
+        },
+    )
+}
+
+/// The answer of a scan.
+struct Answer {
+    /// For each account.
+    all: Vec<Exposure>,
+    /// The findings beside those of the baseline.
+    comparison: Option<Comparison>,
+}
+
+impl Answer {
+    /// The accounts to show: what is new since the baseline first, then the worst.
+    fn shown(&self, scope: ReportScope) -> Vec<&Exposure> {
+        let shown = self.all.iter();
+        let shown = shown.filter(|exposure| scope.includes(exposure.verdict));
+        let mut shown: Vec<&Exposure> = shown.collect();
+        let change = |exposure| {
+            let change = self.comparison.as_ref()?.worst(exposure);
+            Some(change.is_none_or(|change| !change.counts()))
+        };
+        shown.sort_by_key(|exposure| (change(exposure), exposure.verdict, &exposure.account));
+        shown
+    }
+
+    fn fails(&self, fails: &dyn Fn(Verdict) -> bool) -> bool {
+        let comparison = self.comparison.as_ref();
+        self.all
+            .iter()
+            .any(|exposure| baseline::fails(exposure, comparison, fails))
+    }
 }
 
 impl Args {
+    /// Assesses the input, compares the answer with the baseline, and adds what there is to know about both to the
+    /// messages.
+    fn answer(&self, input: &mut Input, baseline: Option<&Baseline>) -> Answer {
+        let all = self.assess(input);
+        input.messages.extend(widened_defaults(&all));
+        let Some(baseline) = baseline else {
+            return Answer {
+                all,
+                comparison: None,
+            };
+        };
+        let is_whole = input.is_complete() && self.selector.selects_all();
+        let covers = |namespace: &str| is_whole && input.covers(namespace);
+        let comparison = baseline.compare(&all, &covers);
+        if comparison.unsure > 0 {
+            input.messages.push(Message::warning(format!(
+                "the baseline has only some workloads of {} ServiceAccounts, and the others count as new: make the baseline with `--write-baseline`",
+                comparison.unsure
+            )));
+        }
+        if !is_whole {
+            input.messages.push(Message::note(
+                "only a part of the input was assessed: what is fixed since the baseline is not known",
+            ));
+        }
+        Answer {
+            all,
+            comparison: Some(comparison),
+        }
+    }
+
     /// What to read.
     fn wanted(&self) -> Wanted<'_> {
         Wanted {
@@ -206,9 +319,9 @@ fn change_files(found: &Found<'_>) -> io::Result<bool> {
     Ok(changed.iter().all(|patched| patched.failures.is_empty()))
 }
 
-/// Prints which bindings grant every authenticated user more than Kubernetes does: such permissions are not
+/// A note with the bindings that grant every authenticated user more than Kubernetes does: such permissions are not
 /// listed for an account.
-fn print_widened_defaults(exposures: &[Exposure]) {
+fn widened_defaults(exposures: &[Exposure]) -> Option<Message> {
     const SHOWN: usize = 3;
     let widened = exposures
         .iter()
@@ -224,10 +337,10 @@ fn print_widened_defaults(exposures: &[Exposure]) {
         0 => String::new(),
         more => format!(" and {more} more"),
     };
-    if !shown.is_empty() {
-        print_message(&visible(&format!(
-            "note: every authenticated user is granted more than the default permissions of Kubernetes, by {}{more}: only permissions beyond these are listed",
+    (!shown.is_empty()).then(|| {
+        Message::note(format!(
+            "every authenticated user is granted more than the default permissions of Kubernetes, by {}{more}: only permissions beyond these are listed",
             shown.join(", ")
-        )));
-    }
+        ))
+    })
 }

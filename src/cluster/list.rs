@@ -33,7 +33,7 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(10);
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// The API server denies it.
-    #[error("cannot list {}: {status}: {}", kind.plural(), missing_rule(*kind))]
+    #[error("cannot list {}: {status}: {}", kind.plural(), missing_rule(&[*kind]))]
     Forbidden {
         /// The kind.
         kind: InputKind,
@@ -71,12 +71,13 @@ pub fn messages(errors: &[Error]) -> Vec<String> {
     let [Error::Forbidden { status, .. }, _, ..] = denied[..] else {
         return errors.iter().map(ToString::to_string).collect();
     };
-    let kinds: Vec<_> = denied.iter().map(|error| error.kind().plural()).collect();
-    let kinds = kinds.join(", ");
+    let kinds: Vec<_> = denied.iter().map(|error| error.kind()).collect();
+    let plurals: Vec<_> = kinds.iter().map(|kind| kind.plural()).collect();
     let others = errors.iter().filter(|error| error.is_fatal());
     let one = format!(
-        "cannot list {kinds}: {status}: grant `list` and `watch` on all of these to this identity, as the ClusterRole in \
-         deploy/install.yaml does"
+        "cannot list {}: {status}: {}",
+        plurals.join(", "),
+        missing_rule(&kinds)
     );
     std::iter::once(one)
         .chain(others.map(ToString::to_string))

@@ -7,6 +7,8 @@ pub mod probe;
 pub mod servers;
 pub mod watch;
 
+use std::collections::BTreeMap;
+
 use crate::model::InputKind;
 
 /// Reports progress: how many more objects were read, and how many more there are to read.
@@ -67,21 +69,77 @@ macro_rules! each_kind {
 }
 use each_kind;
 
-/// The rule to grant when listing or watching a kind is denied.
+/// The rules to grant when listing or watching these kinds is denied, as one sentence.
 #[must_use]
-pub fn missing_rule(kind: InputKind) -> String {
-    let group = if kind.group().is_empty() {
-        "\"\""
+pub fn missing_rule(kinds: &[InputKind]) -> String {
+    let mut groups: BTreeMap<&str, Vec<String>> = BTreeMap::new();
+    for kind in kinds {
+        let plurals = groups.entry(kind.group()).or_default();
+        plurals.push(format!("`{}`", kind.plural()));
+    }
+    let rules: Vec<_> = groups
+        .iter()
+        .map(|(group, plurals)| {
+            let group = if group.is_empty() { "\"\"" } else { group };
+            format!("{} (apiGroup {group})", plurals.join(", "))
+        })
+        .collect();
+    let is_opt_in = |kind: &InputKind| matches!(kind, InputKind::Secret | InputKind::ConfigMap);
+    let others = !kinds.iter().all(is_opt_in);
+    let example = others.then_some(", as the ClusterRole in deploy/install.yaml does");
+    let secrets = kinds.contains(&InputKind::Secret).then_some(if others {
+        "; whoever may list Secrets can read their content too: or remove --legacy-tokens"
     } else {
-        kind.group()
-    };
-    let example = match kind {
-        InputKind::Secret => ", which lets it read their content too, or remove --legacy-tokens",
-        InputKind::ConfigMap => ", or remove --config-maps",
-        _ => ", as the ClusterRole in deploy/install.yaml does",
-    };
+        ", which lets it read their content too, or remove --legacy-tokens"
+    });
+    let config_maps = kinds
+        .contains(&InputKind::ConfigMap)
+        .then_some(if kinds.len() > 1 {
+            "; or remove --config-maps"
+        } else {
+            ", or remove --config-maps"
+        });
     format!(
-        "grant `list` and `watch` on `{}` (apiGroup {group}) to this identity{example}",
-        kind.plural()
+        "grant `list` and `watch` on {} to this identity{}{}{}",
+        rules.join(" and on "),
+        example.unwrap_or_default(),
+        secrets.unwrap_or_default(),
+        config_maps.unwrap_or_default()
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_rules_for_several_kinds_are_one_sentence_with_their_api_groups() {
+        let example = "to this identity, as the ClusterRole in deploy/install.yaml does";
+        let secrets =
+            "to this identity, which lets it read their content too, or remove --legacy-tokens";
+        for (kinds, rule) in [
+            (
+                &[InputKind::Pod][..],
+                format!("grant `list` and `watch` on `pods` (apiGroup \"\") {example}"),
+            ),
+            (
+                &[InputKind::Role, InputKind::Pod, InputKind::RoleBinding],
+                format!(
+                    "grant `list` and `watch` on `pods` (apiGroup \"\") and on `roles`, `rolebindings` (apiGroup rbac.authorization.k8s.io) {example}"
+                ),
+            ),
+            (
+                &[InputKind::Secret],
+                format!("grant `list` and `watch` on `secrets` (apiGroup \"\") {secrets}"),
+            ),
+            (
+                &[InputKind::Pod, InputKind::Secret],
+                format!(
+                    "grant `list` and `watch` on `pods`, `secrets` (apiGroup \"\") {example}; whoever may list Secrets can read their content too: or remove --legacy-tokens"
+                ),
+            ),
+        ] {
+            assert_eq!(missing_rule(kinds), rule);
+        }
+    }
 }

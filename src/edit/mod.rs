@@ -47,7 +47,13 @@ pub fn patch(places: &Places, patches: &[(&str, &Patch)]) -> Vec<Patched> {
     for (number, (namespace, patch)) in patches.iter().enumerate() {
         let lasting = places.lasting(namespace, &patch.target);
         if lasting.is_empty() {
-            let failure = "is not in the scanned files: patch it in the cluster".to_owned();
+            let failure = match places.rendered_from(namespace, &patch.target) {
+                Some(file) => format!(
+                    "is rendered from {}: change that file, or add the patch that `-o patch` prints to the kustomization",
+                    file.display()
+                ),
+                None => "is not in the scanned files: patch it in the cluster".to_owned(),
+            };
             outcomes[number].failures.push(failure);
         }
         for place in lasting {

@@ -17,6 +17,7 @@ use super::{
     cluster_role::ClusterRole,
     manifest::{Head, Manifest, manifests},
     places::{Place, workload_key},
+    rendered::Renderings,
     templates::Templates,
 };
 use crate::{
@@ -27,7 +28,7 @@ use crate::{
     index::{Index, Indexed},
     model::{InputKind, ObjectKey, PodKind, Workload, pod::Origin},
     rbac::aggregate::AggregatedRole,
-    text::{self, Malformed, Problem, UNRENDERED},
+    text::{self, Malformed, Problem, UNRENDERED, folders::Rendered},
 };
 
 /// The namespace of objects that name none, where the user names none either.
@@ -44,6 +45,8 @@ pub(super) struct Loader<'a> {
     keeps_known: bool,
     /// The file that is being read; `None` for standard input.
     file: Option<Arc<Path>>,
+    /// The folders that were rendered.
+    renderings: Renderings<'a>,
     /// Whether the user named the file itself, not only its folder.
     explicit: bool,
     /// What the API server would reject in the object that is being read, or why it is not assessed.
@@ -63,10 +66,21 @@ impl<'a> Loader<'a> {
             namespaces: Guesses::default(),
             keeps_known: false,
             file: None,
+            renderings: Renderings::default(),
             explicit: false,
             warnings: Vec::new(),
             faults: Vec::new(),
         }
+    }
+}
+
+impl<'a> Loader<'a> {
+    /// Reads what a folder was rendered to.
+    pub(super) fn rendered(&mut self, rendered: &'a Rendered) {
+        self.explicit = false;
+        self.renderings.begin(rendered);
+        self.manifests(&rendered.place, &rendered.text);
+        self.renderings.end();
     }
 }
 
@@ -241,6 +255,7 @@ impl Loader<'_> {
                 self.note_place(key, manifest, "", lasts);
             }
             let facts = K::facts(&wire, self.index.config());
+            self.renderings.note(K::INPUT, &key, &facts);
             self.index.apply::<K>(key, facts);
         }
         Ok(())
@@ -257,14 +272,22 @@ impl Loader<'_> {
 
     /// Records the position of an object with its pod spec, and whether a change to it would last.
     fn note_place(&mut self, key: ObjectKey, manifest: &Manifest<'_>, pod_spec: &str, lasts: bool) {
-        if let Some(file) = &self.file {
-            let place = Place {
+        let place = match &self.file {
+            Some(file) => Some(Place {
                 file: file.clone(),
                 line: manifest.line,
                 items: manifest.items.clone(),
                 pod_spec: pod_spec.into(),
                 lasts,
-            };
+                is_rendered: false,
+            }),
+            None => {
+                // The name of a workload begins with its kind.
+                let (kind, _) = key.name.split_once('/').unwrap_or_default();
+                self.renderings.place(manifest, kind, pod_spec)
+            }
+        };
+        if let Some(place) = place {
             self.outcome.places.note(key, place);
         }
     }
@@ -346,6 +369,8 @@ impl Loader<'_> {
         let rejections = rejected::in_rules(wire.rules(), false);
         self.warn_rejected(InputKind::ClusterRole, &name, rejections);
         if !(self.keeps_known && self.cluster_roles.contains_key(&name)) {
+            let key = ObjectKey::cluster(&*name);
+            self.renderings.note(InputKind::ClusterRole, &key, &wire);
             self.cluster_roles.insert(name, wire.into());
         }
         Ok(())

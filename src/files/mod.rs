@@ -8,6 +8,7 @@ pub(crate) mod manifest;
 pub(crate) mod outline;
 pub mod places;
 pub(crate) mod pointer;
+mod rendered;
 mod templates;
 
 use std::path::PathBuf;
@@ -16,7 +17,10 @@ use self::places::Places;
 use crate::{
     index::Index,
     model::LabelSelector,
-    text::{Problem, paths},
+    text::{
+        Problem,
+        folders::{Folder, Rendered, Selection, select},
+    },
 };
 
 /// Reports progress: how many files were just read, and how many were just found.
@@ -35,6 +39,8 @@ pub struct Outcome {
     pub has_rbac: bool,
     /// The files and lines of workloads and ServiceAccounts.
     pub places: Places,
+    /// The folders that must be rendered, and were not: nothing in them was read.
+    pub unrendered: Vec<Folder>,
 }
 
 /// What to read from files, and how.
@@ -50,15 +56,30 @@ pub struct Wanted<'a> {
 /// Reads files, folders, patterns of them and `-` (standard input) into an index. If that already contains a
 /// cluster, nothing is assumed beyond it.
 pub fn load(paths: &[PathBuf], wanted: &Wanted<'_>, index: &mut Index) -> Outcome {
+    let selection = select(paths);
+    let folders = selection.folders.clone();
+    let mut outcome = load_rendered(selection, &[], wanted, index);
+    outcome.unrendered = folders;
+    outcome
+}
+
+/// The same for files that were selected, and for folders that were rendered.
+pub fn load_rendered(
+    selection: Selection,
+    rendered: &[Rendered],
+    wanted: &Wanted<'_>,
+    index: &mut Index,
+) -> Outcome {
     let mut loader = loader::Loader::new(index, wanted);
-    let found = paths.iter().map(|path| (paths::find(path), path.is_dir()));
-    let found: Vec<_> = found
-        .flat_map(|(found, is_dir)| found.into_iter().map(move |path| (path, is_dir)))
-        .collect();
-    (wanted.progress)(0, found.len() as u64);
-    for (path, is_dir) in found {
-        loader.path(path, !is_dir);
+    (wanted.progress)(0, selection.files.len() as u64);
+    for file in selection.files {
+        loader.path(file.path, file.explicit);
         (wanted.progress)(1, 0);
     }
-    loader.finish()
+    for rendered in rendered {
+        loader.rendered(rendered);
+    }
+    let mut outcome = loader.finish();
+    outcome.warnings.extend(selection.skipped);
+    outcome
 }

@@ -30,6 +30,8 @@ pub(crate) struct Place {
     /// Whether a change to it would last: not for an object that a workload created, nor for the dump of a
     /// live pod.
     pub(crate) lasts: bool,
+    /// Whether its manifest is rendered from this one.
+    pub(crate) is_rendered: bool,
 }
 
 /// The file and line of objects.
@@ -63,6 +65,21 @@ impl Places {
         let places = self.0.get(&workload_key(&namespace.into(), target));
         let places = places.into_iter().flatten();
         places.filter(|place| place.lasts).collect()
+    }
+
+    /// The file that an object is rendered from, if it is.
+    pub(crate) fn rendered_from(&self, namespace: &str, target: &Workload) -> Option<&Path> {
+        let places = self.0.get(&workload_key(&namespace.into(), target))?;
+        let rendered = places.iter().find(|place| place.is_rendered)?;
+        Some(&rendered.file)
+    }
+
+    /// The file of an object, and the first line of its document; of several positions, the last counts.
+    #[must_use]
+    pub fn document_of(&self, namespace: &str, workload: &Workload) -> Option<(&Path, usize)> {
+        let places = self.0.get(&workload_key(&namespace.into(), workload))?;
+        let place = places.last()?;
+        Some((&place.file, place.line))
     }
 
     /// The file and line of the pod spec of each object, or of the object itself if it has none; the last of

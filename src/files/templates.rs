@@ -8,6 +8,8 @@ use crate::model::{ObjectKey, PodFacts};
 #[derive(Default)]
 pub(super) struct Templates {
     written: BTreeMap<ObjectKey, Vec<PodFacts>>,
+    /// Which rendered folder, or no folder, each comes from.
+    folders: BTreeMap<ObjectKey, Option<usize>>,
     /// The templates of ReplicaSets and Jobs, by the workload that created them.
     created: BTreeMap<ObjectKey, Vec<PodFacts>>,
     /// The workloads that have pods in the input.
@@ -15,9 +17,27 @@ pub(super) struct Templates {
 }
 
 impl Templates {
-    /// Adds the templates of a workload.
-    pub(super) fn written(&mut self, workload: ObjectKey, templates: Vec<PodFacts>) {
-        self.written.insert(workload, templates);
+    /// Adds the templates of a workload. Where another folder renders that otherwise, both count: each is applied
+    /// somewhere.
+    pub(super) fn written(
+        &mut self,
+        workload: ObjectKey,
+        templates: Vec<PodFacts>,
+        folder: Option<usize>,
+    ) {
+        let before = self.folders.insert(workload.clone(), folder);
+        let is_other = before.is_some_and(|before| before != folder);
+        let known = self.written.get(&workload);
+        match folder {
+            Some(folder) if is_other && known.is_some_and(|known| *known != templates) => {
+                let name = format!("{}#{folder}", workload.name);
+                let key = ObjectKey::new(workload.namespace, name);
+                self.written.insert(key, templates);
+            }
+            _ => {
+                self.written.insert(workload, templates);
+            }
+        }
     }
 
     /// Adds the template of a ReplicaSet or Job that a workload created: it is used only if that workload is

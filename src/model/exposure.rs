@@ -67,6 +67,20 @@ pub struct Exposure {
     pub usage: Option<Use>,
 }
 
+impl Exposure {
+    /// Each workload whose verdict is `wanted`; `None`, the account itself, where that is so of none.
+    pub fn subjects(
+        &self,
+        wanted: fn(Verdict) -> bool,
+    ) -> impl Iterator<Item = Option<&WorkloadExposure>> {
+        let found = self.workloads.iter();
+        let found = found.filter(move |workload| wanted(workload.verdict));
+        let mut found = found.peekable();
+        let none = found.peek().is_none() && wanted(self.verdict);
+        found.map(Some).chain(none.then_some(None))
+    }
+}
+
 /// An answer with everything that led to it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Explanation {

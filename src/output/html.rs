@@ -10,30 +10,24 @@ use base64::{Engine, prelude::BASE64_STANDARD};
 use ring::digest::{SHA256, digest};
 use serde::Serialize;
 
-use super::{
-    explain::chain,
-    table::{counts, visible},
+use super::{Scan, Severity, catalogues::controls, explain::chain, table::visible};
+use crate::{
+    baseline::Change,
+    model::{Explanation, Level, Reason, Verdict, verdict::meanings},
 };
-use crate::model::{Explanation, Exposure, Level, Reason, Verdict, verdict::meanings};
 
 const TEMPLATE: &str = include_str!("report.html");
 
-/// Writes the page: `explanations` are shown, worst first; `all` are the assessed accounts; `problems` are
-/// the inputs that could not be read.
+/// Writes the page.
 ///
 /// # Errors
 /// When the output cannot be written.
-pub fn write(
-    out: &mut impl io::Write,
-    explanations: &[Explanation],
-    all: &[Exposure],
-    problems: &[&str],
-) -> io::Result<()> {
-    let data = serde_json::to_string(&Data::new(explanations, all))?;
+pub fn write(out: &mut impl io::Write, scan: &Scan<'_>) -> io::Result<()> {
+    let data = serde_json::to_string(&Data::from(scan))?;
     let page = TEMPLATE
         .replace("@STYLE@", &hash_of("style"))
         .replace("@SCRIPT@", &hash_of("script"))
-        .replace("@COUNTS@", &(counts(all) + &incomplete(problems)))
+        .replace("@COUNTS@", &(scan.counts() + &incomplete(scan)))
         // Only strings contain `<`, and JSON allows to escape it: nothing ends the element or starts a
         // comment. This comes last, since names may look like the placeholders.
         .replace("@DATA@", &data.replace('<', "\\u003c"));
@@ -41,8 +35,12 @@ pub fn write(
 }
 
 /// The warning beside the counts that some input could not be read.
-fn incomplete(problems: &[&str]) -> String {
-    match problems.len() {
+fn incomplete(scan: &Scan<'_>) -> String {
+    let severities = scan.messages.iter().map(|message| message.severity);
+    match severities
+        .filter(|severity| *severity == Severity::Error)
+        .count()
+    {
         0 => String::new(),
         1 => ". Some input could not be read: 1 error".to_owned(),
         count => format!(". Some input could not be read: {count} errors"),
@@ -64,6 +62,12 @@ fn hash_of(element: &str) -> String {
 struct Data {
     verdicts: Vec<Entry>,
     reasons: Vec<Entry>,
+    /// What to know about the input and the answer.
+    messages: Vec<Told>,
+    /// Whether the findings are compared with a baseline.
+    compared: bool,
+    /// What the baseline has and the scan does not find.
+    fixed: Vec<String>,
     /// The lines of all chains, each once: accounts share most of them.
     lines: Vec<String>,
     accounts: Vec<Account>,
@@ -78,6 +82,13 @@ struct Entry {
     assessed: usize,
 }
 
+/// A message, with its severity.
+#[derive(Serialize)]
+struct Told {
+    severity: &'static str,
+    text: String,
+}
+
 /// One row, and its chain.
 #[derive(Serialize)]
 struct Account {
@@ -88,33 +99,42 @@ struct Account {
     pods: u32,
     permissions: Level,
     message: String,
+    /// How it differs from the baseline; empty for what is no finding.
+    baseline: &'static str,
     /// Its lines, as indices into `lines`.
     chain: Vec<usize>,
     /// How many lines at the end are patches.
     patches: usize,
 }
 
-impl Data {
-    fn new(explanations: &[Explanation], all: &[Exposure]) -> Self {
+impl From<&Scan<'_>> for Data {
+    fn from(scan: &Scan<'_>) -> Self {
         let mut lines = Lines::default();
-        let accounts = explanations
-            .iter()
-            .map(|explanation| Account::new(explanation, &mut lines))
-            .collect();
+        let accounts = scan.shown.iter().map(|exposure| {
+            let explanation = (scan.explain)(&exposure.account);
+            Account::new(scan, &explanation, &mut lines)
+        });
+        let accounts = accounts.collect();
         let meaning = |(name, meaning): (String, String)| {
-            let has_it = |exposure: &&Exposure| {
-                [exposure.verdict.name(), exposure.reason.name()].contains(&&*name)
-            };
-            let assessed = all.iter().filter(has_it).count();
+            let names = scan.all.iter();
+            let names = names.map(|exposure| [exposure.verdict.name(), exposure.reason.name()]);
+            let assessed = names.filter(|names| names.contains(&&*name)).count();
             Entry {
                 name,
                 meaning,
                 assessed,
             }
         };
+        let told = scan.messages.iter().map(|message| Told {
+            severity: message.severity.name(),
+            text: message.visible(),
+        });
         Self {
             verdicts: meanings::<Verdict>().into_iter().map(meaning).collect(),
             reasons: meanings::<Reason>().into_iter().map(meaning).collect(),
+            messages: told.collect(),
+            compared: scan.comparison.is_some(),
+            fixed: scan.fixed().map(|fixed| visible(&fixed)).collect(),
             lines: lines.in_order(),
             accounts,
         }
@@ -122,11 +142,21 @@ impl Data {
 }
 
 impl Account {
-    fn new(explanation: &Explanation, lines: &mut Lines) -> Self {
+    fn new(scan: &Scan<'_>, explanation: &Explanation, lines: &mut Lines) -> Self {
         let exposure = &explanation.exposure;
-        let chain = chain(explanation).into_iter();
+        let mut chain = chain(explanation);
         let remediation = exposure.remediation.iter();
-        let patches = remediation.flat_map(|remediation| &remediation.patches);
+        let patches = remediation
+            .flat_map(|remediation| &remediation.patches)
+            .count();
+        if exposure.verdict.is_reported() {
+            // Before what to do, whose patches come last.
+            let place = chain.iter().position(|line| line == "WHAT TO DO");
+            let place = place.unwrap_or(chain.len());
+            let controls = controls(exposure, None).map(|control| format!("  {control}"));
+            let heading = "CONTROLS THAT ASK FOR THIS".to_owned();
+            chain.splice(place..place, std::iter::once(heading).chain(controls));
+        }
         Self {
             namespace: visible(&exposure.account.namespace),
             name: visible(&exposure.account.name),
@@ -135,11 +165,13 @@ impl Account {
             pods: exposure.pods,
             permissions: exposure.permissions.level,
             message: visible(&exposure.message),
+            baseline: scan.worst_change(exposure).map_or("", Change::name),
             chain: chain
+                .into_iter()
                 .filter(|line| !line.is_empty())
                 .map(|line| lines.index_of(line))
                 .collect(),
-            patches: patches.count(),
+            patches,
         }
     }
 }

@@ -7,56 +7,63 @@ use quick_xml::{
     events::{BytesText, Event},
 };
 
-use super::table::visible;
-use crate::model::{Exposure, Verdict};
+use super::{Message, Scan, Severity, judged, table::visible};
+use crate::{
+    baseline::Change,
+    model::{Exposure, Verdict},
+};
 
-/// Writes the inputs that could not be read, and all assessed accounts: those whose verdict `fails` as
-/// failures, or as errors if it is `Unknown`.
+/// Writes what to know about the input, and all assessed accounts: those that make the scan fail as failures, or as
+/// errors if they are `Unknown`.
 ///
 /// # Errors
 /// When the output cannot be written.
-pub fn write(
-    out: &mut impl io::Write,
-    all: &[Exposure],
-    problems: &[&str],
-    fails: &dyn Fn(Verdict) -> bool,
-) -> io::Result<()> {
+pub fn write(out: &mut impl io::Write, scan: &Scan<'_>) -> io::Result<()> {
     let mut suites: BTreeMap<&str, Vec<&Exposure>> = BTreeMap::new();
-    for exposure in all {
+    for exposure in scan.all {
         let suite = suites.entry(&exposure.account.namespace).or_default();
         suite.push(exposure);
     }
+    let (errors, others): (Vec<_>, Vec<_>) = scan
+        .messages
+        .iter()
+        .partition(|message| message.severity == Severity::Error);
+    let input = errors.len() + usize::from(!others.is_empty());
+    let fixed: Vec<_> = scan.fixed().collect();
     writeln!(out, "<?xml version=\"1.0\" encoding=\"UTF-8\"?>")?;
-    let everything: Vec<&Exposure> = all.iter().collect();
-    let (counted, unread) = (
-        counts(&everything, problems.len(), fails),
-        problems.len().to_string(),
-    );
+    let everything: Vec<&Exposure> = scan.all.iter().collect();
+    let counted = counts(scan, &everything, input + fixed.len(), errors.len());
     let mut writer = Writer::new_with_indent(&mut *out, b' ', 2);
     let element = writer.create_element("testsuites");
     let element = element.with_attribute(("name", "token-exposure"));
     let element = element.with_attributes(attributes(&counted));
     element.write_inner_content(|writer| {
-        if !problems.is_empty() {
-            let element = writer.create_element("testsuite");
-            let element = element.with_attribute(("name", "input"));
-            let element = element.with_attribute(("tests", unread.as_str()));
-            let element = element.with_attribute(("errors", unread.as_str()));
-            element.write_inner_content(|writer| {
-                problems
+        suite(
+            writer,
+            "input",
+            &counts(scan, &[], input, errors.len()),
+            |writer| {
+                errors
                     .iter()
-                    .try_for_each(|problem| unread_input(writer, problem))
-            })?;
-        }
-        for (namespace, suite) in &suites {
-            let (name, counted) = (visible(namespace), counts(suite, 0, fails));
-            let element = writer.create_element("testsuite");
-            let element = element.with_attribute(("name", name.as_str()));
-            let element = element.with_attributes(attributes(&counted));
-            element.write_inner_content(|writer| {
-                suite
+                    .try_for_each(|error| unread_input(writer, error))?;
+                notes(writer, &others)
+            },
+        )?;
+        suite(
+            writer,
+            "baseline",
+            &counts(scan, &[], fixed.len(), 0),
+            |writer| {
+                fixed
                     .iter()
-                    .try_for_each(|exposure| case(writer, exposure, fails))
+                    .try_for_each(|fixed| passed(writer, &format!("fixed: {fixed}"), "baseline"))
+            },
+        )?;
+        for (namespace, accounts) in &suites {
+            suite(writer, namespace, &counts(scan, accounts, 0, 0), |writer| {
+                accounts
+                    .iter()
+                    .try_for_each(|exposure| case(writer, scan, exposure))
             })?;
         }
         Ok(())
@@ -64,36 +71,84 @@ pub fn write(
     writeln!(out)
 }
 
+/// A suite, unless it has no case.
+fn suite<W: io::Write>(
+    writer: &mut Writer<W>,
+    name: &str,
+    counted: &[(&'static str, String)],
+    cases: impl FnOnce(&mut Writer<W>) -> io::Result<()>,
+) -> io::Result<()> {
+    let name = visible(name);
+    if counted.iter().all(|(_, count)| count == "0") {
+        return Ok(());
+    }
+    let element = writer.create_element("testsuite");
+    let element = element.with_attribute(("name", name.as_str()));
+    let element = element.with_attributes(attributes(counted));
+    element.write_inner_content(cases)?;
+    Ok(())
+}
+
 /// A part of the input that could not be read.
-fn unread_input<W: io::Write>(writer: &mut Writer<W>, problem: &str) -> io::Result<()> {
-    let message = visible(problem);
+fn unread_input<W: io::Write>(writer: &mut Writer<W>, error: &Message) -> io::Result<()> {
+    let message = error.visible();
+    let message = message.trim_start_matches("error: ");
     let case = writer.create_element("testcase");
     let case = case.with_attribute(("name", "the input can be read"));
     let case = case.with_attribute(("classname", "input"));
     case.write_inner_content(|writer| {
         let error = writer.create_element("error");
-        let error = error.with_attribute(("message", message.as_str()));
+        let error = error.with_attribute(("message", message));
         error.write_empty()?;
         Ok(())
     })?;
     Ok(())
 }
 
-/// How many cases there are of each outcome; `unread` inputs count as errors.
+/// Warnings and notes: a case that passes.
+fn notes<W: io::Write>(writer: &mut Writer<W>, notes: &[&Message]) -> io::Result<()> {
+    if notes.is_empty() {
+        return Ok(());
+    }
+    let lines: Vec<_> = notes
+        .iter()
+        .map(|note| visible(&note.to_string()))
+        .collect();
+    let case = writer.create_element("testcase");
+    let case = case.with_attribute(("name", "notes about the input"));
+    let case = case.with_attribute(("classname", "input"));
+    case.write_inner_content(|writer| {
+        let said = writer.create_element("system-out");
+        said.write_text_content(BytesText::new(&lines.join("\n")))?;
+        Ok(())
+    })?;
+    Ok(())
+}
+
+/// A case that passes.
+fn passed<W: io::Write>(writer: &mut Writer<W>, name: &str, class: &str) -> io::Result<()> {
+    let name = visible(name);
+    let case = writer.create_element("testcase");
+    let case = case.with_attribute(("name", name.as_str()));
+    case.with_attribute(("classname", class)).write_empty()?;
+    Ok(())
+}
+
+/// How many cases there are of each outcome; `others` of them are about no account, and `errors` of those are errors.
 fn counts(
+    scan: &Scan<'_>,
     suite: &[&Exposure],
-    unread: usize,
-    fails: &dyn Fn(Verdict) -> bool,
+    others: usize,
+    errors: usize,
 ) -> [(&'static str, String); 4] {
     let count = |wanted: Outcome| {
-        let outcomes = suite.iter();
-        let outcomes = outcomes.map(|exposure| outcome(exposure.verdict, fails));
+        let outcomes = suite.iter().map(|exposure| outcome(scan, exposure));
         outcomes.filter(|outcome| *outcome == wanted).count()
     };
     [
-        ("tests", suite.len() + unread),
+        ("tests", suite.len() + others),
         ("failures", count(Outcome::Failure)),
-        ("errors", count(Outcome::Error) + unread),
+        ("errors", count(Outcome::Error) + errors),
         ("skipped", count(Outcome::Skipped)),
     ]
     .map(|(name, count)| (name, count.to_string()))
@@ -116,10 +171,10 @@ enum Outcome {
     Passed,
 }
 
-fn outcome(verdict: Verdict, fails: &dyn Fn(Verdict) -> bool) -> Outcome {
-    match verdict {
-        Verdict::Unknown if fails(verdict) => Outcome::Error,
-        Verdict::Unneeded | Verdict::Review if fails(verdict) => Outcome::Failure,
+fn outcome(scan: &Scan<'_>, exposure: &Exposure) -> Outcome {
+    match exposure.verdict {
+        Verdict::Unknown if scan.fails(exposure) => Outcome::Error,
+        Verdict::Unneeded | Verdict::Review if scan.fails(exposure) => Outcome::Failure,
         Verdict::Exempted => Outcome::Skipped,
         Verdict::Unneeded | Verdict::Review | Verdict::Unknown => Outcome::Noted,
         Verdict::Needed | Verdict::NoToken => Outcome::Passed,
@@ -128,16 +183,15 @@ fn outcome(verdict: Verdict, fails: &dyn Fn(Verdict) -> bool) -> Outcome {
 
 fn case<W: io::Write>(
     writer: &mut Writer<W>,
+    scan: &Scan<'_>,
     exposure: &Exposure,
-    fails: &dyn Fn(Verdict) -> bool,
 ) -> io::Result<()> {
     let name = visible(&format!("ServiceAccount {}", exposure.account.name));
     let namespace = visible(&exposure.account.namespace);
     let message = visible(&exposure.message);
     let kind = format!("{}/{}", exposure.verdict, exposure.reason);
-    let workloads = exposure.workloads.iter();
-    let workloads = workloads.filter(|workload| workload.verdict == exposure.verdict);
-    let workloads: Vec<_> = workloads
+    let change = scan.worst_change(exposure).map_or("", Change::name);
+    let workloads: Vec<_> = judged(exposure)
         .map(|workload| visible(&workload.workload.to_string()))
         .collect();
     let remediation = exposure.remediation.as_ref();
@@ -146,16 +200,16 @@ fn case<W: io::Write>(
     let element = writer.create_element("testcase");
     let element = element.with_attribute(("name", name.as_str()));
     let element = element.with_attribute(("classname", namespace.as_str()));
-    let tag = match outcome(exposure.verdict, fails) {
+    let tag = match outcome(scan, exposure) {
         Outcome::Passed => {
             element.write_empty()?;
             return Ok(());
         }
         Outcome::Noted => {
             element.write_inner_content(|writer| {
-                let text = format!("{kind}: {message}");
+                let text = format!("{change} {kind}: {message}");
                 let noted = writer.create_element("system-out");
-                noted.write_text_content(BytesText::new(&text))?;
+                noted.write_text_content(BytesText::new(text.trim_start()))?;
                 Ok(())
             })?;
             return Ok(());

@@ -2,50 +2,99 @@
 
 use std::io;
 
-use super::table::{counts, visible};
-use crate::model::{Exposure, Workload};
+use super::{Scan, Severity, groups, judged, table::visible};
+use crate::{baseline::Change, model::Exposure};
 
-/// Writes a heading, the counts and a table: `exposures` are shown, `all` are the assessed accounts,
-/// `problems` are the inputs that could not be read.
+/// How many rows a table has; beyond them, findings are grouped by cause and file.
+const MAX_ROWS: usize = groups::MAX_ROWS;
+/// How many workloads a row names.
+const MAX_NAMES: usize = 5;
+
+/// Writes a heading, the counts, what to know about the input, and a table.
 ///
 /// # Errors
 /// When the output cannot be written.
-pub fn write(
+pub fn write(out: &mut impl io::Write, scan: &Scan<'_>) -> io::Result<()> {
+    writeln!(out, "### ServiceAccount tokens\n\n{}", scan.counts())?;
+    if !scan.is_complete() {
+        writeln!(out, "\n**Some input could not be read:**")?;
+    }
+    if !scan.messages.is_empty() {
+        writeln!(out)?;
+    }
+    for message in scan.messages {
+        let text = message.visible();
+        let text = match message.severity {
+            Severity::Error => text.trim_start_matches("error: "),
+            Severity::Warning | Severity::Note => &text,
+        };
+        writeln!(out, "* {}", escaped(text))?;
+    }
+    let fixed: Vec<_> = scan.fixed().collect();
+    if !fixed.is_empty() {
+        writeln!(out, "\n**Fixed since the baseline:**\n")?;
+    }
+    for fixed in fixed {
+        writeln!(out, "* {}", escaped(&fixed))?;
+    }
+    match scan.shown.len() {
+        0 => Ok(()),
+        1..=MAX_ROWS => rows(out, scan, scan.shown.iter().copied()),
+        _ => grouped(out, scan),
+    }
+}
+
+fn rows<'a>(
     out: &mut impl io::Write,
-    exposures: &[&Exposure],
-    all: &[Exposure],
-    problems: &[&str],
+    scan: &Scan<'_>,
+    exposures: impl Iterator<Item = &'a Exposure>,
 ) -> io::Result<()> {
-    writeln!(out, "### ServiceAccount tokens\n\n{}", counts(all))?;
-    if !problems.is_empty() {
-        writeln!(out, "\n**Some input could not be read:**\n")?;
-    }
-    for problem in problems {
-        writeln!(out, "* {}", escaped(problem))?;
-    }
-    if exposures.is_empty() {
-        return Ok(());
-    }
     writeln!(
         out,
         "\n| ServiceAccount | verdict | workloads | what to do |"
     )?;
     writeln!(out, "|---|---|---|---|")?;
     for exposure in exposures {
-        let workloads = exposure.workloads.iter();
-        let workloads = workloads.filter(|workload| workload.verdict == exposure.verdict);
-        let workloads: Vec<_> = workloads
-            .map(|workload| Workload::to_string(&workload.workload))
-            .collect();
+        let namespace = &exposure.account.namespace;
+        let names = judged(exposure).take(MAX_NAMES).map(|found| {
+            let place = (scan.place)(namespace, &found.workload);
+            let place = place.map(|(file, line)| format!(" ({}:{line})", file.display()));
+            format!("{}{}", found.workload, place.unwrap_or_default())
+        });
+        let names: Vec<_> = names.collect();
+        let more = groups::more(judged(exposure).count().saturating_sub(MAX_NAMES));
+        let change = scan.worst_change(exposure);
+        let change = change.map_or(String::new(), |change| match change {
+            Change::New | Change::Worse => format!("**{}** ", change.name()),
+            Change::Old => format!("{} ", change.name()),
+        });
         writeln!(
             out,
-            "| {} | **{}** {} | {} | {} |",
+            "| {} | {change}**{}** {} | {}{more} | {} |",
             escaped(&exposure.account.to_string()),
             exposure.verdict,
             exposure.reason,
-            escaped(&workloads.join(", ")),
+            escaped(&names.join(", ")),
             escaped(&exposure.message)
         )?;
+    }
+    Ok(())
+}
+
+/// Many findings: the most valuable, then all by cause and file.
+fn grouped(out: &mut impl io::Write, scan: &Scan<'_>) -> io::Result<()> {
+    writeln!(out, "\n{}:", groups::title(scan.shown))?;
+    rows(out, scan, groups::most_valuable(scan.shown).into_iter())?;
+    for group in groups::by_cause(scan) {
+        writeln!(
+            out,
+            "\n<details><summary>{}</summary>\n",
+            escaped(&group.title())
+        )?;
+        for line in group.lines() {
+            writeln!(out, "* {}", escaped(&line))?;
+        }
+        writeln!(out, "\n</details>")?;
     }
     Ok(())
 }

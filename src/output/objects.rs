@@ -1,26 +1,63 @@
 //! JSON and YAML: a `v1` List of the same objects that the controller writes.
 
-use std::io;
+use std::{collections::BTreeSet, io};
 
 use serde::Serialize;
 
-use crate::{api::TokenExposureReport, model::Exposure};
+use super::{Message, Scan, Severity};
+use crate::{
+    api::TokenExposureReport,
+    baseline::{Change, Subject},
+    model::{Exposure, ServiceAccountRef, Verdict, WorkloadExposure},
+};
 
-/// A `v1` List.
+/// The annotation that says how the findings of an account differ from the baseline: `new`, `worse`, `old` or `fixed`.
+const BASELINE: &str = "tokenexposure.io/baseline";
+/// The annotations with the workloads whose finding is new or worse, and those whose finding is fixed.
+const NEW_WORKLOADS: &str = "tokenexposure.io/baseline-new";
+const FIXED_WORKLOADS: &str = "tokenexposure.io/baseline-fixed";
+/// How many workloads an annotation names.
+const MAX_NAMES: usize = 100;
+
+/// A `v1` List, with the messages beside its items.
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
 struct List {
     api_version: &'static str,
     kind: &'static str,
     items: Vec<TokenExposureReport>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    messages: Vec<Told>,
 }
 
-impl From<&[&Exposure]> for List {
-    fn from(exposures: &[&Exposure]) -> Self {
-        let mut items: Vec<_> = exposures
-            .iter()
-            .copied()
-            .map(TokenExposureReport::exact)
+/// A message, in the words of events and conditions.
+#[derive(Serialize)]
+struct Told {
+    #[serde(rename = "type")]
+    type_: &'static str,
+    message: String,
+}
+
+impl From<&Message> for Told {
+    fn from(message: &Message) -> Self {
+        Self {
+            type_: match message.severity {
+                Severity::Error => "Error",
+                Severity::Warning => "Warning",
+                Severity::Note => "Note",
+            },
+            message: message.text.clone(),
+        }
+    }
+}
+
+impl From<&Scan<'_>> for List {
+    fn from(scan: &Scan<'_>) -> Self {
+        let cleared = cleared(scan);
+        let shown = scan.shown.iter().copied();
+        let mut items: Vec<_> = shown
+            .chain(&cleared)
+            .map(|exposure| report(scan, exposure))
             .collect();
         // The API server lists objects in this order: by their key in etcd.
         items.sort_by_cached_key(|report| {
@@ -33,7 +70,78 @@ impl From<&[&Exposure]> for List {
             api_version: "v1",
             kind: "List",
             items,
+            messages: scan.messages.iter().map(Told::from).collect(),
         }
+    }
+}
+
+/// The accounts that are not shown, since all of their findings are fixed: what is said of them now, even where nothing
+/// of them is left.
+fn cleared(scan: &Scan<'_>) -> Vec<Exposure> {
+    let shown = scan.shown.iter();
+    let shown: BTreeSet<_> = shown.map(|exposure| &exposure.account).collect();
+    let fixed = fixed_workloads(scan)
+        .map(|subject| ServiceAccountRef::new(&*subject.namespace, &*subject.service_account));
+    let fixed: BTreeSet<_> = fixed.collect();
+    let hidden = fixed.iter().filter(|account| !shown.contains(account));
+    hidden
+        .map(|account| (scan.explain)(account).exposure)
+        .collect()
+}
+
+fn fixed_workloads<'a>(scan: &Scan<'a>) -> impl Iterator<Item = &'a Subject> {
+    scan.comparison
+        .into_iter()
+        .flat_map(|comparison| comparison.fixed.keys())
+}
+
+fn account(subject: &Subject) -> (&str, &str) {
+    (&subject.namespace, &subject.service_account)
+}
+
+/// A report, with annotations that compare it with the baseline.
+fn report(scan: &Scan<'_>, exposure: &Exposure) -> TokenExposureReport {
+    let mut report = TokenExposureReport::exact(exposure);
+    let Some(comparison) = scan.comparison else {
+        return report;
+    };
+    let own = (&*exposure.account.namespace, &*exposure.account.name);
+    let fixed: Vec<_> = fixed_workloads(scan)
+        .filter(|subject| account(subject) == own)
+        .map(Subject::workload)
+        .collect();
+    let is_new = |workload: Option<&WorkloadExposure>| {
+        comparison
+            .change(exposure, workload)
+            .is_some_and(Change::counts)
+    };
+    let new: Vec<_> = exposure
+        .subjects(Verdict::is_finding)
+        .filter(|workload| is_new(*workload))
+        .map(|workload| Subject::of(exposure, workload.map(|found| &found.workload)).workload())
+        .collect();
+    let change = comparison.worst(exposure).map(Change::name);
+    let change = change.or_else(|| (!fixed.is_empty()).then_some("fixed"));
+    let names = [
+        (NEW_WORKLOADS, named(&new)),
+        (FIXED_WORKLOADS, named(&fixed)),
+    ];
+    let annotations = report.metadata.annotations.get_or_insert_default();
+    annotations.extend(change.map(|change| (BASELINE.to_owned(), change.to_owned())));
+    annotations.extend(
+        names
+            .into_iter()
+            .filter_map(|(key, names)| Some((key.to_owned(), names?))),
+    );
+    report
+}
+
+/// Names in one line; `None` without any.
+fn named(names: &[String]) -> Option<String> {
+    let shown = names[..names.len().min(MAX_NAMES)].join(", ");
+    match names.len().saturating_sub(MAX_NAMES) {
+        0 => (!names.is_empty()).then_some(shown),
+        more => Some(format!("{shown} and {more} more")),
     }
 }
 
@@ -41,8 +149,8 @@ impl From<&[&Exposure]> for List {
 ///
 /// # Errors
 /// When the output cannot be written.
-pub fn write_json(out: &mut impl io::Write, exposures: &[&Exposure]) -> io::Result<()> {
-    serde_json::to_writer_pretty(&mut *out, &List::from(exposures))?;
+pub fn write_json(out: &mut impl io::Write, scan: &Scan<'_>) -> io::Result<()> {
+    serde_json::to_writer_pretty(&mut *out, &List::from(scan))?;
     writeln!(out)
 }
 
@@ -50,7 +158,7 @@ pub fn write_json(out: &mut impl io::Write, exposures: &[&Exposure]) -> io::Resu
 ///
 /// # Errors
 /// When the output cannot be written.
-pub fn write_yaml(out: &mut impl io::Write, exposures: &[&Exposure]) -> io::Result<()> {
-    let text = serde_saphyr::to_string(&List::from(exposures)).map_err(io::Error::other)?;
+pub fn write_yaml(out: &mut impl io::Write, scan: &Scan<'_>) -> io::Result<()> {
+    let text = serde_saphyr::to_string(&List::from(scan)).map_err(io::Error::other)?;
     out.write_all(text.as_bytes())
 }

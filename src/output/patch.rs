@@ -2,21 +2,36 @@
 
 use std::{borrow::Cow, io};
 
-use super::table::visible;
-use crate::model::{Exposure, Verdict, exposure::Patch};
+use super::{Scan, table::visible};
+use crate::{
+    baseline::Change,
+    model::{Verdict, exposure::Patch},
+};
 
 /// Writes the patches of findings. Those that a person must review first are commented out.
 ///
 /// # Errors
 /// When the output cannot be written.
-pub fn write(out: &mut impl io::Write, exposures: &[&Exposure]) -> io::Result<()> {
-    for exposure in exposures {
+pub fn write(out: &mut impl io::Write, scan: &Scan<'_>) -> io::Result<()> {
+    for message in scan.messages {
+        writeln!(out, "# {}", message.visible())?;
+    }
+    for fixed in scan.fixed() {
+        writeln!(out, "# fixed since the baseline: {}", visible(&fixed))?;
+    }
+    for exposure in scan.shown {
         let Some(remediation) = &exposure.remediation else {
             continue;
         };
         let (account, message) = (&exposure.account, visible(&exposure.message));
         let account_name = visible(&account.to_string());
-        writeln!(out, "# {account_name}, {}: {message}", exposure.verdict)?;
+        let change = scan.worst_change(exposure).map(Change::name);
+        let change = change.map_or(String::new(), |change| format!(" ({change})"));
+        writeln!(
+            out,
+            "# {account_name}, {}{change}: {message}",
+            exposure.verdict
+        )?;
         if remediation.patches.is_empty() {
             writeln!(out, "# {}\n", remediation.summary)?;
         }

@@ -9,17 +9,21 @@ use ring::digest::{SHA256, digest};
 use serde::{Serialize, Serializer};
 use serde_json::{Value, json};
 
-use crate::model::{
-    Exposure, Reason, Verdict, Workload, WorkloadExposure,
-    usage::{Use, seconds},
-    verdict::meanings,
+use super::{
+    Message, Scan,
+    catalogues::{Control, controls},
+};
+use crate::{
+    baseline::Change,
+    model::{
+        Exposure, Reason, Verdict, WorkloadExposure,
+        usage::{Use, seconds},
+        verdict::meanings,
+    },
 };
 
-/// Returns the file and line of a workload in a namespace.
-pub type Lines<'a> = dyn Fn(&str, &Workload) -> Option<(&'a Path, usize)> + 'a;
-
-/// How many inputs that could not be read are listed.
-const MAX_NOTIFICATIONS: usize = 1_000;
+/// How many fixed findings are listed.
+const MAX_FIXED: usize = 1_000;
 /// How many results a run may have.
 const MAX_RESULTS: usize = 25_000;
 /// The characters that are percent-encoded in a path (RFC 3986: all but `pchar` and `/`).
@@ -60,45 +64,46 @@ struct Run<'a> {
 }
 
 #[derive(Clone, Copy)]
-struct Results<'a> {
-    exposures: &'a [&'a Exposure],
-    lines: &'a Lines<'a>,
-}
+struct Results<'a>(&'a Scan<'a>);
 
 impl Serialize for Results<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let subjects = self.exposures.iter().flat_map(|exposure| {
-            subjects(exposure).map(move |workload| result(exposure, workload, self.lines))
+        let subjects = self.0.shown.iter().flat_map(|exposure| {
+            let subjects = exposure.subjects(Verdict::is_reported);
+            subjects.map(move |workload| result(self.0, exposure, workload))
         });
         serializer.collect_seq(subjects.take(MAX_RESULTS))
     }
 }
 
-/// Writes a log of one run; `problems` are the inputs that could not be read.
+/// Writes a log of one run.
+///
+/// What a baseline has and the scan does not find is a notification, not a result with the state `absent`: code scanning
+/// would open an alert for it.
 ///
 /// # Errors
 /// When the output cannot be written.
-pub fn write<'a>(
-    out: &mut impl io::Write,
-    exposures: &'a [&'a Exposure],
-    problems: &[&str],
-    lines: &'a Lines<'a>,
-) -> io::Result<()> {
-    let found: usize = exposures
-        .iter()
-        .map(|exposure| subjects(exposure).count())
+pub fn write<'a>(out: &mut impl io::Write, scan: &'a Scan<'a>) -> io::Result<()> {
+    let shown = scan.shown.iter();
+    let found: usize = shown
+        .map(|exposure| exposure.subjects(Verdict::is_reported).count())
         .sum();
-    let notification =
-        |level: &str, text: String| json!({ "level": level, "message": { "text": text } });
     let omitted = found.saturating_sub(MAX_RESULTS);
     let omitted = (omitted > 0).then(|| {
-        let text = format!(
+        Message::warning(format!(
             "{omitted} results are omitted: code scanning accepts at most {MAX_RESULTS} in a run"
-        );
-        notification("warning", text)
+        ))
     });
-    let unread = problems.iter().take(MAX_NOTIFICATIONS);
-    let unread = unread.map(|problem| notification("error", (*problem).to_owned()));
+    let fixed = scan.fixed().take(MAX_FIXED);
+    let fixed = fixed.map(|text| Message::note(format!("fixed since the baseline: {text}")));
+    let notifications: Vec<_> = omitted
+        .into_iter()
+        .chain(scan.messages.iter().cloned())
+        .chain(fixed)
+        .map(|message| {
+            json!({ "level": message.severity.name(), "message": { "text": message.text } })
+        })
+        .collect();
     let log = Log {
         schema: "https://json.schemastore.org/sarif-2.1.0.json",
         version: "2.1.0",
@@ -111,10 +116,10 @@ pub fn write<'a>(
             automation_details: json!({ "id": "token-exposure/" }),
             column_kind: "unicodeCodePoints",
             invocations: [json!({
-                "executionSuccessful": problems.is_empty(),
-                "toolExecutionNotifications": omitted.into_iter().chain(unread).collect::<Vec<_>>(),
+                "executionSuccessful": scan.is_complete(),
+                "toolExecutionNotifications": notifications,
             })],
-            results: Results { exposures, lines },
+            results: Results(scan),
         }],
     };
     serde_json::to_writer_pretty(&mut *out, &log)?;
@@ -156,18 +161,7 @@ fn rules() -> Vec<Value> {
     reasons().map(rule).collect()
 }
 
-/// The subjects of an account's results: each workload with a finding, or `None` for the account itself if no
-/// pod is known.
-fn subjects(exposure: &Exposure) -> impl Iterator<Item = Option<&WorkloadExposure>> {
-    let workloads = exposure.workloads.iter();
-    let mut found = workloads
-        .filter(|workload| workload.verdict.is_reported())
-        .peekable();
-    let none = found.peek().is_none() && exposure.verdict.is_reported();
-    found.map(Some).chain(none.then_some(None))
-}
-
-fn result(exposure: &Exposure, workload: Option<&WorkloadExposure>, lines: &Lines<'_>) -> Value {
+fn result(scan: &Scan<'_>, exposure: &Exposure, workload: Option<&WorkloadExposure>) -> Value {
     let account = &exposure.account;
     let reason = workload.map_or(exposure.reason, |workload| workload.reason);
     let subject = workload.map(|workload| workload.workload.to_string());
@@ -183,7 +177,7 @@ fn result(exposure: &Exposure, workload: Option<&WorkloadExposure>, lines: &Line
             "kind": "resource",
         }],
     });
-    let line = workload.and_then(|found| lines(&account.namespace, &found.workload));
+    let line = workload.and_then(|found| (scan.place)(&account.namespace, &found.workload));
     if let Some((file, line)) = line {
         location["physicalLocation"] = json!({
             "artifactLocation": artifact(file),
@@ -202,6 +196,7 @@ fn result(exposure: &Exposure, workload: Option<&WorkloadExposure>, lines: &Line
             "verdict": reason.verdict().name(),
             "serviceAccount": account.to_string(),
             "pods": workload.map_or(exposure.pods, |workload| workload.pods),
+            "controls": controls(exposure, workload).map(Control::name).collect::<Vec<_>>(),
         },
     });
     let used = workload.map_or(exposure.usage.as_ref(), |workload| {
@@ -209,6 +204,10 @@ fn result(exposure: &Exposure, workload: Option<&WorkloadExposure>, lines: &Line
     });
     if let Some(used) = used {
         result["properties"]["use"] = use_of(used);
+    }
+    if let Some(comparison) = scan.comparison {
+        let change = comparison.change(exposure, workload);
+        result["baselineState"] = change.map_or("unchanged", state).into();
     }
     let exemption = workload.and_then(|workload| workload.exemption.as_ref());
     if let Some(exemption) = exemption.filter(|_| reason == Reason::Exemption) {
@@ -234,6 +233,15 @@ fn use_of(used: &Use) -> Value {
             "grade": used.window.grade,
         },
     })
+}
+
+/// A change as SARIF spells it.
+const fn state(change: Change) -> &'static str {
+    match change {
+        Change::New => "new",
+        Change::Worse => "updated",
+        Change::Old => "unchanged",
+    }
 }
 
 /// A file as a URI: a relative path is relative to the root of the sources.

@@ -4,14 +4,21 @@ use std::{fmt::Write as _, io};
 
 use comfy_table::{Cell, Color, ContentArrangement, Table, presets::NOTHING};
 
-use crate::model::{Exposure, Level, Verdict, usage::seconds};
+use super::{Scan, groups, judged};
+use crate::{
+    baseline::Change,
+    model::{Exposure, Level, Verdict, WorkloadExposure, usage::seconds},
+};
+
+/// How many workloads and files a row names.
+const MAX_NAMES: usize = 2;
 
 /// Which columns a table has.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Detail {
-    /// Without workloads, and without messages on a narrow terminal.
+    /// Two workloads in each row, and no messages on a narrow terminal. Many findings are grouped.
     Normal,
-    /// All columns.
+    /// A row for each account, with all of its workloads and its message.
     Wide,
 }
 
@@ -22,78 +29,187 @@ pub struct Style {
     pub width: Option<u16>,
     /// Whether verdicts are coloured.
     pub colors: bool,
+    /// Whether the reader sees the messages elsewhere, as on a terminal, where standard error prints them.
+    pub without_messages: bool,
 }
 
-/// Writes a table: `exposures` are shown, `all` are the assessed accounts.
+/// Writes a table.
 ///
 /// # Errors
 /// When the output cannot be written.
 pub fn write(
     out: &mut impl io::Write,
-    exposures: &[&Exposure],
-    all: &[Exposure],
+    scan: &Scan<'_>,
     detail: Detail,
     style: Style,
 ) -> io::Result<()> {
-    if !exposures.is_empty() {
-        writeln!(out, "{}", rows(exposures, detail, style))?;
+    let shown = scan.shown;
+    let is_grouped = detail == Detail::Normal && shown.len() > groups::MAX_ROWS;
+    let has_messages = if shown.is_empty() {
+        true
+    } else if is_grouped {
+        write_groups(out, scan, style)?
+    } else {
+        write_rows(out, scan, shown, detail, style)?
+    };
+    if !shown.is_empty() {
         writeln!(out)?;
-        if detail == Detail::Normal && !fits_message(exposures, style) {
-            writeln!(
-                out,
-                "run `token-exposure explain NAMESPACE/NAME` to see why, and what to do"
-            )?;
-        }
     }
-    writeln!(out, "{}", counts(all))
+    if !has_messages {
+        writeln!(
+            out,
+            "run `token-exposure explain NAMESPACE/NAME` to see why, and what to do"
+        )?;
+    }
+    write_fixed(out, scan)?;
+    let messages = scan.messages.iter();
+    for message in messages.filter(|_| !style.without_messages) {
+        writeln!(out, "{}", message.visible())?;
+    }
+    writeln!(out, "{}", scan.counts())
 }
 
-fn rows(exposures: &[&Exposure], detail: Detail, style: Style) -> String {
-    let mut columns = COLUMNS.to_vec();
-    if detail == Detail::Wide {
-        columns.push(("WORKLOADS", workloads));
-        if exposures.iter().any(|exposure| exposure.usage.is_some()) {
-            columns.push(("LAST USED", last_used));
+/// Writes the most valuable findings, then all by cause and file; returns whether the rows have messages.
+fn write_groups(out: &mut impl io::Write, scan: &Scan<'_>, style: Style) -> io::Result<bool> {
+    writeln!(out, "{}:", groups::title(scan.shown))?;
+    let first = groups::most_valuable(scan.shown);
+    let has_messages = write_rows(out, scan, &first, Detail::Normal, style)?;
+    for group in groups::by_cause(scan) {
+        writeln!(out, "\n{}", visible(&group.title()))?;
+        for line in group.lines() {
+            writeln!(out, "  {}", visible(&line))?;
         }
     }
-    if detail == Detail::Wide || fits_message(exposures, style) {
-        columns.push(("MESSAGE", |exposure, _| {
-            Cell::new(visible(&exposure.message))
+    writeln!(out, "\n`-o wide` has a row for each ServiceAccount")?;
+    Ok(has_messages)
+}
+
+/// Writes what the baseline has and the scan does not find.
+fn write_fixed(out: &mut impl io::Write, scan: &Scan<'_>) -> io::Result<()> {
+    let mut fixed = scan.fixed();
+    for fixed in fixed.by_ref().take(groups::MAX_ROWS) {
+        writeln!(out, "fixed since the baseline: {}", visible(&fixed))?;
+    }
+    match fixed.count() {
+        0 => Ok(()),
+        more => writeln!(out, "fixed since the baseline: {more} more"),
+    }
+}
+
+/// Writes a row for each account; returns whether the rows have messages.
+fn write_rows(
+    out: &mut impl io::Write,
+    scan: &Scan<'_>,
+    exposures: &[&Exposure],
+    detail: Detail,
+    style: Style,
+) -> io::Result<bool> {
+    let limit = match detail {
+        Detail::Normal => MAX_NAMES,
+        Detail::Wide => usize::MAX,
+    };
+    let mut columns: Vec<Column> = COLUMNS
+        .map(|(title, text)| Column::new(title, exposures, text))
+        .into();
+    if scan.comparison.is_some() {
+        let change = |exposure: &Exposure| {
+            scan.worst_change(exposure)
+                .map_or("", Change::name)
+                .to_owned()
+        };
+        columns.push(Column::new("BASELINE", exposures, change));
+    }
+    columns.push(Column::new("WORKLOADS", exposures, |exposure| {
+        workloads(exposure, limit)
+    }));
+    if detail == Detail::Wide && exposures.iter().any(|exposure| exposure.usage.is_some()) {
+        columns.push(Column::new("LAST USED", exposures, last_used));
+    }
+    let files = Column::new("FILE", exposures, |exposure| files(scan, exposure, limit));
+    columns.extend(
+        files
+            .texts
+            .iter()
+            .any(|text| !text.is_empty())
+            .then_some(files),
+    );
+    let has_messages = detail == Detail::Wide || leaves_room(&columns, style);
+    if has_messages {
+        columns.push(Column::new("MESSAGE", exposures, |exposure| {
+            exposure.message.clone()
         }));
     }
     let mut table = empty_table(style);
-    table.set_header(columns.iter().map(|(title, _)| *title));
-    for exposure in exposures {
-        table.add_row(columns.iter().map(|(_, cell)| cell(exposure, style)));
+    table.set_header(columns.iter().map(|column| column.title));
+    for (place, exposure) in exposures.iter().enumerate() {
+        table.add_row(
+            columns
+                .iter()
+                .map(|column| column.cell(place, exposure, style)),
+        );
     }
     for column in table.column_iter_mut() {
         column.set_padding((0, 2));
     }
-    let lines: Vec<_> = table
-        .lines()
-        .map(|line| line.trim_end().to_owned())
-        .collect();
-    lines.join("\n")
+    for line in table.lines() {
+        writeln!(out, "{}", line.trim_end())?;
+    }
+    Ok(has_messages)
 }
 
-/// A column: its title, and its cell for an account.
-type Column = (&'static str, fn(&Exposure, Style) -> Cell);
+/// A column: its title, and its text for each account.
+struct Column {
+    title: &'static str,
+    texts: Vec<String>,
+}
 
-/// The columns of every table.
-const COLUMNS: [Column; 6] = [
-    ("NAMESPACE", |exposure, _| {
-        Cell::new(visible(&exposure.account.namespace))
+/// Returns the text of a cell.
+type Text = fn(&Exposure) -> String;
+
+/// The first columns of every table.
+const COLUMNS: [(&str, Text); 6] = [
+    ("NAMESPACE", |exposure| {
+        exposure.account.namespace.to_string()
     }),
-    ("NAME", |exposure, _| {
-        Cell::new(visible(&exposure.account.name))
-    }),
-    ("VERDICT", |exposure, style| {
-        verdict(exposure.verdict, style.colors)
-    }),
-    ("REASON", |exposure, _| Cell::new(exposure.reason)),
-    ("PODS", |exposure, _| Cell::new(exposure.pods)),
-    ("PERMISSIONS", |exposure, _| level(exposure)),
+    ("NAME", |exposure| exposure.account.name.to_string()),
+    (VERDICT, |exposure| exposure.verdict.to_string()),
+    ("REASON", |exposure| exposure.reason.to_string()),
+    ("PODS", |exposure| exposure.pods.to_string()),
+    ("PERMISSIONS", |exposure| level(exposure).to_owned()),
 ];
+/// The column that is coloured.
+const VERDICT: &str = "VERDICT";
+
+impl Column {
+    fn new(
+        title: &'static str,
+        exposures: &[&Exposure],
+        text: impl Fn(&Exposure) -> String,
+    ) -> Self {
+        Self {
+            title,
+            texts: exposures
+                .iter()
+                .map(|exposure| visible(&text(exposure)))
+                .collect(),
+        }
+    }
+
+    fn cell(&self, place: usize, exposure: &Exposure, style: Style) -> Cell {
+        let cell = Cell::new(&self.texts[place]);
+        if style.colors && self.title == VERDICT {
+            cell.fg(color(exposure.verdict))
+        } else {
+            cell
+        }
+    }
+
+    /// The width of its longest text, with the padding.
+    fn width(&self) -> usize {
+        let texts = self.texts.iter().map(|text| text.chars().count());
+        texts.max().unwrap_or_default().max(self.title.len()) + 2
+    }
+}
 
 /// A table without borders, as wide as the terminal.
 fn empty_table(style: Style) -> Table {
@@ -112,55 +228,68 @@ fn empty_table(style: Style) -> Table {
     table
 }
 
-fn level(exposure: &Exposure) -> Cell {
-    Cell::new(match exposure.permissions.level {
+const fn level(exposure: &Exposure) -> &'static str {
+    match exposure.permissions.level {
         Level::None => "None",
         Level::Inherited => "Inherited",
         Level::Direct => "Direct",
-    })
+    }
 }
 
-fn workloads(exposure: &Exposure, _: Style) -> Cell {
-    let names: Vec<_> = exposure
+/// The workloads that a row names: those that the verdict is about, or all.
+fn named(exposure: &Exposure, limit: usize) -> impl Iterator<Item = &WorkloadExposure> {
+    let all = exposure
         .workloads
         .iter()
-        .map(|workload| visible(&workload.workload.to_string()))
-        .collect();
-    Cell::new(names.join(", "))
+        .filter(move |_| limit == usize::MAX);
+    let some = judged(exposure).filter(move |_| limit != usize::MAX);
+    all.chain(some)
 }
 
-fn last_used(exposure: &Exposure, _: Style) -> Cell {
+fn last_used(exposure: &Exposure) -> String {
     let last = exposure.usage.as_ref().and_then(|used| used.last);
-    Cell::new(last.map_or_else(
+    last.map_or_else(
         || "no use seen".to_owned(),
         |last| seconds(last).to_string(),
-    ))
+    )
 }
 
-/// Whether the terminal is wide enough for messages beside the other columns.
-fn fits_message(exposures: &[&Exposure], style: Style) -> bool {
-    /// The width of the columns between the names and the message, with their padding.
-    const FIXED: usize = 8 + 2 + 20 + 2 + 4 + 2 + 11 + 2;
+fn workloads(exposure: &Exposure, limit: usize) -> String {
+    let shown = named(exposure, limit).take(limit);
+    let names: Vec<_> = shown.map(|found| found.workload.to_string()).collect();
+    let more = named(exposure, limit).count().saturating_sub(limit);
+    names.join(", ") + &groups::more(more)
+}
+
+/// Where the named workloads are, each place once.
+fn files(scan: &Scan<'_>, exposure: &Exposure, limit: usize) -> String {
+    let shown = named(exposure, limit).take(limit);
+    let places = shown.filter_map(|found| {
+        let (file, line) = (scan.place)(&exposure.account.namespace, &found.workload)?;
+        Some(format!("{}:{line}", file.display()))
+    });
+    let mut places: Vec<_> = places.collect();
+    places.dedup();
+    places.join(", ")
+}
+
+/// Whether the terminal is wide enough for messages beside these columns.
+fn leaves_room(columns: &[Column], style: Style) -> bool {
     const MIN_MESSAGE: usize = 40;
-    let Some(width) = style.width else {
-        return true;
-    };
-    let names = exposures.iter().map(|exposure| &exposure.account);
-    let widths = names.map(|account| (account.namespace.len(), account.name.len()));
-    let (namespace, name) = widths.fold((9, 4), |most, one| (most.0.max(one.0), most.1.max(one.1)));
-    usize::from(width) >= namespace + 2 + name + 2 + FIXED + MIN_MESSAGE
+    let taken: usize = columns.iter().map(Column::width).sum();
+    style
+        .width
+        .is_none_or(|width| usize::from(width) >= taken + MIN_MESSAGE)
 }
 
-/// A verdict, coloured by urgency.
-fn verdict(verdict: Verdict, colors: bool) -> Cell {
-    let color = match verdict {
+/// The colour of a verdict: its urgency.
+const fn color(verdict: Verdict) -> Color {
+    match verdict {
         Verdict::Unneeded => Color::Red,
         Verdict::Review | Verdict::Unknown => Color::Yellow,
         Verdict::Exempted => Color::Blue,
         Verdict::Needed | Verdict::NoToken => Color::Green,
-    };
-    let cell = Cell::new(verdict);
-    if colors { cell.fg(color) } else { cell }
+    }
 }
 
 /// How many accounts have each verdict, in one line.

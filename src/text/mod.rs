@@ -1,5 +1,6 @@
 //! Text of files and of standard input: which files exist, how much of them is read, and where are errors?
 
+pub mod folders;
 mod malformed;
 pub mod paths;
 pub(crate) mod yaml;

@@ -7,6 +7,8 @@ use std::{
 
 use walkdir::WalkDir;
 
+use super::folders::KUSTOMIZATION;
+
 /// A problem with an input, and where it is.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Problem {
@@ -124,4 +126,5 @@ fn is_manifest_name(path: &Path) -> bool {
         .and_then(|extension| extension.to_str())
         .map(str::to_ascii_lowercase);
     matches!(extension.as_deref(), Some("yaml" | "yml" | "json"))
+        || path.file_name().is_some_and(|name| name == KUSTOMIZATION)
 }

@@ -18,7 +18,7 @@ const COMMANDS: [&str; 7] = [
     "man",
 ];
 /// The height of a terminal, in lines.
-const SCREEN: usize = 50;
+const SCREEN: usize = 60;
 
 fn text(output: &Output) -> String {
     String::from_utf8(output.stdout.clone()).unwrap()

@@ -9,6 +9,7 @@
 mod rig;
 
 mod bad_input;
+mod baseline;
 mod browser;
 mod cases;
 mod command_line;
@@ -25,6 +26,7 @@ mod inspect;
 mod layering;
 mod outputs;
 mod project;
+mod render;
 mod scan;
 mod server;
 mod unreachable;

@@ -182,3 +182,94 @@ fn junit_reads_well() {
     assert_eq!(output.status.code(), Some(1));
     insta::assert_snapshot!(String::from_utf8(output.stdout).unwrap());
 }
+
+/// Whoever reads one format alone must know what the others know.
+#[test]
+fn every_format_contains_the_notes_about_the_input() {
+    let dir = tempfile::tempdir().unwrap();
+    let pod = "kind: Pod\nmetadata: {name: a}\nspec: {containers: [{name: c}]}\n";
+    let binding = "---\napiVersion: rbac.authorization.k8s.io/v1\nkind: RoleBinding\nmetadata: {name: b}\nroleRef: {kind: Role}\n";
+    fs::write(dir.path().join("a.yaml"), pod).unwrap();
+    fs::write(dir.path().join("b.yaml"), binding).unwrap();
+    let note = "the input contains no RBAC objects";
+    let warning = "the API server would reject RoleBinding b";
+    let printed = |format: &str, file: &str| printed(dir.path(), &[file, "-o", format]);
+    for (format, marks) in [
+        ("table", ["note: ", "warning: "]),
+        ("wide", ["note: ", "warning: "]),
+        ("markdown", ["* note: ", "* warning: "]),
+        ("patch", ["# note: ", "# warning: "]),
+        ("junit", ["<system-out>note: ", "<system-out>warning: "]),
+        ("html", ["\"text\":\"note: ", "\"text\":\"warning: "]),
+    ] {
+        let of_pod = printed(format, "a.yaml");
+        assert!(
+            of_pod.contains(&format!("{}{note}", marks[0])),
+            "{format}: {of_pod}"
+        );
+        let all = printed(format, ".");
+        assert!(
+            all.contains(marks[1]) && all.contains(warning),
+            "{format}: {all}"
+        );
+    }
+    for format in ["json", "yaml"] {
+        let list: Value = serde_yaml::from_str(&printed(format, "a.yaml")).unwrap();
+        assert_eq!(list["messages"][0]["type"], "Note");
+        assert!(
+            list["messages"][0]["message"]
+                .as_str()
+                .unwrap()
+                .starts_with(note)
+        );
+    }
+    for (file, level, text) in [("a.yaml", "note", note), (".", "warning", warning)] {
+        let log = sarif(dir.path(), &[file]);
+        let notification = &log["runs"][0]["invocations"][0]["toolExecutionNotifications"][0];
+        assert_eq!(notification["level"], level);
+        assert!(
+            notification["message"]["text"]
+                .as_str()
+                .unwrap()
+                .contains(text),
+            "{notification}"
+        );
+    }
+}
+
+/// Each finding names the controls of the usual catalogues that ask for it.
+#[test]
+fn findings_name_the_controls_of_catalogues() {
+    let dir = tempfile::tempdir().unwrap();
+    let spec = "containers: [{name: c, volumeMounts: [{name: v, mountPath: /t}]}], automountServiceAccountToken: false, serviceAccountName: own, \
+                volumes: [{name: v, projected: {sources: [{serviceAccountToken: {path: token}}]}}]";
+    let pods = format!(
+        "kind: Pod\nmetadata: {{name: a}}\nspec: {{containers: [{{name: c}}]}}\n---\nkind: Pod\nmetadata: {{name: b}}\nspec: {{{spec}}}\n"
+    );
+    fs::write(dir.path().join("a.yaml"), pods).unwrap();
+    let log = sarif(dir.path(), &["a.yaml"]);
+    let results = log["runs"][0]["results"].as_array().unwrap();
+    let controls = |place: usize| results[place]["properties"]["controls"].clone();
+    let any = [
+        "CIS Kubernetes Benchmark 5.1.6",
+        "NSA/CISA Kubernetes Hardening Guide Protecting Pod service account tokens",
+        "MITRE ATT&CK T1528",
+        "kubescape C-0053",
+    ];
+    let automount = [
+        "kubescape C-0034",
+        "Trivy KSV-0036",
+        "Checkov CKV_K8S_38",
+        "SonarQube S6865",
+    ];
+    let default = ["CIS Kubernetes Benchmark 5.1.5", "Checkov CKV_K8S_41"];
+    assert_eq!(
+        controls(0),
+        json!([&any[..], &automount, &default].concat())
+    );
+    assert_eq!(controls(1), json!(any));
+    let html = printed(dir.path(), &["a.yaml", "-o", "html"]);
+    for name in any.iter().chain(&automount).chain(&default) {
+        assert!(html.contains(name), "{name}");
+    }
+}

@@ -706,7 +706,7 @@ fn outputs_say_that_input_could_not_be_read() {
         ("sarif", "\"executionSuccessful\": false"),
         (
             "junit",
-            "<testsuite name=\"input\" tests=\"1\" errors=\"1\">",
+            "<testsuite name=\"input\" tests=\"2\" failures=\"0\" errors=\"1\" skipped=\"0\">",
         ),
         (
             "markdown",
@@ -910,4 +910,73 @@ fn scan_explain(dir: &Path, account: &str) -> (Option<i32>, String, String) {
         text(output.stdout),
         text(output.stderr),
     )
+}
+
+/// The most valuable findings come first; all are grouped by cause and file.
+#[test]
+fn many_findings_are_grouped_by_cause_and_file() {
+    let deployment = |number: usize| {
+        format!(
+            "---\napiVersion: apps/v1\nkind: Deployment\nmetadata: {{name: w{number:03}}}\n\
+             spec: {{template: {{spec: {{serviceAccountName: a{}, containers: [{{name: c}}]}}}}}}\n",
+            number / 2 * 2
+        )
+    };
+    let all = |numbers: std::ops::Range<usize>| numbers.map(deployment).collect::<String>();
+    let review = "---\nkind: Pod\nmetadata: {name: r}\nspec: {serviceAccountName: r, containers: [{name: c, env: [{name: VAULT_ADDR}]}]}\n";
+    let dir = folder(&[
+        ("a.yaml", &all(0..101)),
+        ("b/c.yaml", &(all(101..200) + review)),
+    ]);
+    let (_, table, _) = scan_in(dir.path(), &["."]);
+    let lines: Vec<_> = table.lines().collect();
+    assert_eq!(
+        lines[0],
+        "The 10 most valuable of 101 (value = pods that a fix frees × how sure it is: Unneeded 4, Review 2, Unknown 1):"
+    );
+    let rows = &lines[2..12];
+    assert!(
+        rows.iter()
+            .all(|row| row.contains("Unneeded") && row.contains("  2     None")),
+        "{table}"
+    );
+    assert!(
+        rows[0].contains("Deployment/w000, Deployment/w001  ./a.yaml:5, ./a.yaml:10"),
+        "{table}"
+    );
+    for line in [
+        "  ./a.yaml: Deployment/w000, Deployment/w001, Deployment/w010, Deployment/w011, Deployment/w100 and 96 more",
+        "  ./b/c.yaml: Pod/r",
+        "`-o wide` has a row for each ServiceAccount",
+    ] {
+        assert!(lines.contains(&line), "{line}: {table}");
+    }
+    let causes: Vec<_> = lines
+        .iter()
+        .filter(|line| line.contains(" ServiceAccounts, ") || line.contains(" ServiceAccount, "))
+        .collect();
+    assert!(
+        causes[0]
+            .starts_with("Unneeded NoPermissions, 100 ServiceAccounts, 200 pods: Set `automount"),
+        "{causes:?}"
+    );
+    assert!(
+        causes[1].starts_with("Review KnownConsumer, 1 ServiceAccount, 1 pod: "),
+        "{causes:?}"
+    );
+    assert!(lines.len() < 40, "{table}");
+    let (_, wide, _) = scan_in(dir.path(), &[".", "-o", "wide"]);
+    assert!(
+        wide.lines()
+            .filter(|line| line.contains("Unneeded  NoPermissions"))
+            .count()
+            == 100,
+        "{wide}"
+    );
+    let (_, markdown, _) = scan_in(dir.path(), &[".", "-o", "markdown"]);
+    assert!(
+        markdown
+            .contains("<details><summary>Unneeded NoPermissions, 100 ServiceAccounts, 200 pods: "),
+        "{markdown}"
+    );
 }

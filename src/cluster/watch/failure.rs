@@ -119,7 +119,7 @@ impl Denial {
         let since = *self.since.get_or_insert_with(Instant::now);
         let left = self.lasts.saturating_sub(since.elapsed());
         let is_denied = left.is_zero();
-        let fix = missing_rule(kind);
+        let fix = missing_rule(&[kind]);
         if is_denied && log.failed(kind.plural(), "denied") {
             tracing::warn!(kind = kind.name(), %cause, fix, "watch denied: verdicts that depend on it are Unknown");
         } else if !is_denied && log.failed(WATCHES, "denied") {

@@ -42,6 +42,7 @@ impl Loader<'_> {
         }
         let guesses = std::mem::take(&mut self.namespaces);
         guesses.into_index(self.index);
+        self.outcome.warnings.extend(self.renderings.warnings());
         self.outcome
     }
 

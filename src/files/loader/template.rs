@@ -68,7 +68,8 @@ impl Loader<'_> {
         if is_created {
             self.templates.created_by(key.clone(), vec![facts]);
         } else {
-            self.templates.written(key.clone(), vec![facts]);
+            let folder = self.renderings.current();
+            self.templates.written(key.clone(), vec![facts], folder);
         }
         let lasts = !is_created && wire.metadata.uid.is_empty();
         let pod_spec = format!("/{}", pod_spec_path(&head.kind).join("/"));
@@ -136,6 +137,7 @@ impl Loader<'_> {
         for facts in &facts {
             self.namespaces.note_pod(&namespace, facts, is_guessed);
         }
-        self.templates.written(key, facts);
+        let folder = self.renderings.current();
+        self.templates.written(key, facts, folder);
     }
 }

@@ -8,6 +8,7 @@
 #[path = "../rig/mod.rs"]
 mod rig;
 
+mod action;
 mod bad_input;
 mod baseline;
 mod browser;

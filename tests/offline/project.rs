@@ -102,7 +102,14 @@ fn the_changelog_has_this_version() {
 }
 
 /// The file, the text before the version, and the version.
-const VERSIONS: [(&str, &str, &str); 9] = [
+const VERSIONS: [(&str, &str, &str); 12] = [
+    (
+        "action.yml",
+        "release to download\n    default: \"",
+        VERSION,
+    ),
+    ("deploy/pull-requests.md", "@COMMIT # v", VERSION),
+    ("deploy/pull-requests.md", "rev: v", VERSION),
     ("deploy/chart/Chart.yaml", "\nversion: ", VERSION),
     ("deploy/chart/Chart.yaml", "\nappVersion: ", VERSION),
     ("deploy/install.yaml", "image: \"token-exposure:", VERSION),
@@ -193,7 +200,7 @@ fn is_pinned(action: &str) -> bool {
 #[test]
 fn each_action_is_pinned_to_one_commit_with_its_version() {
     let mut pins: BTreeMap<String, BTreeSet<(String, String)>> = BTreeMap::new();
-    for workflow in WORKFLOWS {
+    for workflow in WORKFLOWS.into_iter().chain(["action.yml"]) {
         for (action, comment) in used(workflow) {
             assert!(is_pinned(&action), "{workflow}: {action}");
             assert!(comment.starts_with('v'), "{workflow}: {action} # {comment}");

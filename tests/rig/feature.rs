@@ -12,6 +12,8 @@ pub enum Feature {
     SelectableFields,
     /// `patches` of `kubectl kustomize` that name a file of several patches.
     PatchesInOneFile,
+    /// Lists that are streamed, beyond the alpha that waits for the next event of a quiet kind.
+    StreamedLists,
     /// Policies that change objects, in `admissionregistration.k8s.io/v1`.
     MutatingAdmissionPolicy,
     /// The roles of `src/files/bootstrap.json`, which are those of the newest version.
@@ -24,10 +26,11 @@ impl Feature {
             Self::SelectableFields => (31, "selectable fields of custom resources"),
             Self::PatchesInOneFile => (
                 31,
-                "`kubectl kustomize` that takes several patches from a file",
+                "a `kubectl kustomize` that takes several patches from a file",
             ),
+            Self::StreamedLists => (32, "streamed lists beyond alpha"),
             Self::MutatingAdmissionPolicy => (36, "MutatingAdmissionPolicy"),
-            Self::DefaultRoles => (37, "all roles of src/files/bootstrap.json"),
+            Self::DefaultRoles => (37, "some roles of src/files/bootstrap.json"),
         }
     }
 }
@@ -47,7 +50,7 @@ impl ControlPlane {
         if lacks {
             // Not `eprintln!`, which is only shown when the test fails.
             let line =
-                format!("skipped: {test}: Kubernetes 1.{minor} has no {name} (since 1.{since})\n");
+                format!("skipped: {test}: Kubernetes 1.{minor} lacks {name} (since 1.{since})\n");
             let _ = std::io::stderr().write_all(line.as_bytes());
         }
         lacks

@@ -153,8 +153,9 @@ fn each_version_of_kubernetes_is_tried_pinned_and_documented() {
     let newest = read("tests/control-plane/go.mod");
     let newest = newest.split("k8s.io/kubernetes v").nth(1).unwrap();
     let newest = newest.split(' ').next().unwrap();
-    let named = |version| if version == "" { newest } else { version };
-    let tried: BTreeSet<&str> = tried.iter().map(|version| named(version)).collect();
+    let tried = tried.iter().map(String::as_str);
+    let tried = tried.map(|version| if version.is_empty() { newest } else { version });
+    let tried: BTreeSet<&str> = tried.collect();
 
     let readme = read("README.md");
     let rows = readme.lines().filter_map(|line| line.strip_prefix("| 1."));

@@ -31,8 +31,8 @@ fn name(grant: Option<&Grant>) -> String {
     })
 }
 
-/// The consumers because of which a token is not reported as unneeded.
-fn known_consumers(exposure: &Exposure) -> String {
+/// That consumers may use the token, because of which it is not reported as unneeded.
+fn known_consumers(exposure: &Exposure, carry: &str) -> String {
     let concerned = exposure
         .workloads
         .iter()
@@ -41,7 +41,10 @@ fn known_consumers(exposure: &Exposure) -> String {
         .flat_map(|workload| &workload.consumers)
         .map(|name| &**name)
         .collect();
-    consumers.into_iter().collect::<Vec<_>>().join(" and ")
+    let consumers = consumers.into_iter().collect::<Vec<_>>().join(" and ");
+    format!(
+        "{carry} a token that no permission needs, but {consumers} may use it as an identity: check before you remove it"
+    )
 }
 
 /// The first direct grant, with its caveat if all of them have one.
@@ -92,19 +95,21 @@ pub(super) fn message(exposure: &Exposure) -> String {
     verdict(exposure) + &not_exempted(exposure)
 }
 
+/// That nothing needs the token, and which default permissions were set aside.
+fn no_permissions(exposure: &Exposure, carry: &str) -> String {
+    let need = exposure.permissions.default_of().map_or_else(
+        || "no permission needs".to_owned(),
+        |who| format!("nothing needs beyond what {who} grants to every ServiceAccount"),
+    );
+    format!("{carry} a token that {need}: set automountServiceAccountToken: false")
+}
+
 /// What the verdict says.
 fn verdict(exposure: &Exposure) -> String {
     let carry = pods_do(exposure.pods, "carries", "carry");
     let grants = &exposure.permissions;
     match exposure.reason {
-        Reason::NoPermissions => match grants.default_of() {
-            None => format!(
-                "{carry} a token that no permission needs: set automountServiceAccountToken: false"
-            ),
-            Some(who) => format!(
-                "{carry} a token that nothing needs beyond what {who} grants to every ServiceAccount: set automountServiceAccountToken: false"
-            ),
-        },
+        Reason::NoPermissions => no_permissions(exposure, &carry),
         Reason::AdmissionOnly => format!(
             "{carry} a token that nothing needs: {} is only checked at admission",
             name(grants.first(Effect::AdmissionOnly))
@@ -121,10 +126,7 @@ fn verdict(exposure: &Exposure) -> String {
             "{} a token that no permission needs: check whether another system accepts it as an identity",
             pods_do(exposure.pods, "projects", "project")
         ),
-        Reason::KnownConsumer => format!(
-            "{carry} a token that no permission needs, but {} may use it as an identity: check before you remove it",
-            known_consumers(exposure)
-        ),
+        Reason::KnownConsumer => known_consumers(exposure, &carry),
         Reason::LegacyToken => format!(
             "{carry} a token from a Secret, which never expires: replace it with a projected token"
         ),

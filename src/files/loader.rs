@@ -272,20 +272,19 @@ impl Loader<'_> {
 
     /// Records the position of an object with its pod spec, and whether a change to it would last.
     fn note_place(&mut self, key: ObjectKey, manifest: &Manifest<'_>, pod_spec: &str, lasts: bool) {
-        let place = match &self.file {
-            Some(file) => Some(Place {
+        let place = if let Some(file) = &self.file {
+            Some(Place {
                 file: file.clone(),
                 line: manifest.line,
                 items: manifest.items.clone(),
                 pod_spec: pod_spec.into(),
                 lasts,
                 is_rendered: false,
-            }),
-            None => {
-                // The name of a workload begins with its kind.
-                let (kind, _) = key.name.split_once('/').unwrap_or_default();
-                self.renderings.place(manifest, kind, pod_spec)
-            }
+            })
+        } else {
+            // The name of a workload begins with its kind.
+            let (kind, _) = key.name.split_once('/').unwrap_or_default();
+            self.renderings.place(manifest, kind, pod_spec)
         };
         if let Some(place) = place {
             self.outcome.places.note(key, place);

@@ -71,7 +71,7 @@ impl Exposure {
     /// Each workload whose verdict is `wanted`; `None`, the account itself, where that is so of none.
     pub fn subjects(
         &self,
-        wanted: fn(Verdict) -> bool,
+        wanted: impl Fn(Verdict) -> bool + Copy,
     ) -> impl Iterator<Item = Option<&WorkloadExposure>> {
         let found = self.workloads.iter();
         let found = found.filter(move |workload| wanted(workload.verdict));

@@ -327,6 +327,7 @@ where
         let went_back = matches!(failure, Failure::WentBack { .. });
         // Unless another kind has found it already: then this one is to be read again anyway.
         if went_back && !self.history.has_changed().unwrap_or_default() {
+            self.feed.write(Index::distrust);
             self.feed.histories.send_modify(|histories| *histories += 1);
         }
         self.feed.write(|index| {

@@ -72,6 +72,9 @@ enum Plan {
 /// Computes the verdict on one account, and returns it if its report has to be written or deleted. A standby
 /// writes nothing: the next leader assesses all accounts.
 pub fn assess(context: &Context, account: &ServiceAccountRef) -> Option<Verdict> {
+    if !context.index.read().is_settled() {
+        return None;
+    }
     let timer = context.instruments.reconcile_duration.start_timer();
     let Answer {
         plan,
@@ -112,7 +115,8 @@ pub async fn reconcile(
     queued: Instant,
 ) -> Result<bool, Error> {
     let _timer = context.instruments.reconcile_duration.start_timer();
-    if !context.leadership.is_mine() {
+    // It is named again when every kind was read.
+    if !context.leadership.is_mine() || !context.index.read().is_settled() {
         return Ok(false);
     }
     let Answer { plan, change, .. } = answer(context, account);

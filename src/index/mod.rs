@@ -67,6 +67,8 @@ pub trait Indexed<K: Kind> {
 pub struct Reading {
     /// Every object of it was read once.
     pub synced: bool,
+    /// What is known of it belongs to another history of the API server: it must be read again.
+    pub outdated: bool,
     /// The API server denies listing it.
     pub forbidden: bool,
     /// How often reading it failed.
@@ -212,8 +214,17 @@ impl Index {
         }
         self.read(K::INPUT, |reading| {
             reading.synced = true;
+            reading.outdated = false;
             reading.forbidden = false;
         });
+    }
+
+    /// The API server has another history: no account is named until every kind was read again, for parts of two
+    /// histories together are the state of none.
+    pub fn distrust(&mut self) {
+        for reading in self.readings.values_mut() {
+            reading.outdated = true;
+        }
     }
 
     /// Updates the state of reading a kind. Every account is touched when listing becomes forbidden or
@@ -282,12 +293,12 @@ impl Index {
 
     // === what comes out ===
 
-    /// Whether every expected kind was read once, or is forbidden to list.
+    /// Whether every expected kind was read, in one history, or is forbidden to list.
     #[must_use]
     pub fn is_settled(&self) -> bool {
         self.readings
             .values()
-            .all(|reading| reading.synced || reading.forbidden)
+            .all(|reading| (reading.synced && !reading.outdated) || reading.forbidden)
     }
 
     /// The accounts whose answer may have changed since the last call; none until every kind was

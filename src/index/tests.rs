@@ -295,6 +295,27 @@ fn no_account_is_dirty_until_every_kind_was_read_and_then_all_are() {
 }
 
 #[test]
+fn after_another_history_no_account_is_dirty_until_every_kind_was_read_again() {
+    let mut index = Index::new(&[InputKind::Pod, InputKind::ServiceAccount]);
+    let read = |index: &mut Index| {
+        index.begin::<Pods>();
+        index.apply::<Pods>(key("a/p"), pod("alice"));
+        index.commit::<Pods>();
+    };
+    read(&mut index);
+    index.begin::<ServiceAccounts>();
+    index.commit::<ServiceAccounts>();
+    assert_eq!(dirty(&mut index), ["a/alice"]);
+    index.distrust();
+    read(&mut index);
+    index.apply::<Pods>(key("a/q"), pod("bob"));
+    assert!(!index.is_settled() && index.take_dirty().is_empty());
+    index.begin::<ServiceAccounts>();
+    index.commit::<ServiceAccounts>();
+    assert_eq!(dirty(&mut index), ["a/alice", "a/bob"]);
+}
+
+#[test]
 fn a_forbidden_kind_makes_all_accounts_dirty_and_unknown_until_it_is_read_again() {
     let mut index = Index::new(&[InputKind::RoleBinding]);
     index.apply::<Pods>(key("a/p"), pod("alice"));

@@ -88,6 +88,8 @@ fn a_restored_etcd_is_noticed_and_the_reports_follow() {
             "{answers:?}: {}",
             controller.log()
         );
+        // Its report was restored, and is right again: it never disappears.
+        assert!(answers[1], "{}", controller.log());
         answers == [true, true]
     };
     while !noticed() {

@@ -7,6 +7,7 @@ mod configs;
 mod evidence;
 mod namespaces;
 mod pods;
+mod reading;
 mod reports;
 mod roles;
 mod secrets;
@@ -20,7 +21,7 @@ use std::{
 
 use jiff::civil::Date;
 
-pub use self::{accounts::Account, reports::ReportFacts};
+pub use self::{accounts::Account, reading::Reading, reports::ReportFacts};
 use self::{
     accounts::NamedBy, bindings::Subjects, namespaces::Elsewhere, secrets::SecretLinks,
     table::Table, usage::Usage,
@@ -59,35 +60,6 @@ pub trait Indexed<K: Kind> {
     /// Replaces facts by an equal value that is already kept, where rows repeat.
     fn shared(&self, _key: &ObjectKey, facts: K::Facts) -> K::Facts {
         facts
-    }
-}
-
-/// The state of reading one kind.
-#[derive(Clone, Copy, Debug, Default, PartialEq)]
-pub struct Reading {
-    /// Every object of it was read once.
-    pub synced: bool,
-    /// What is known of it belongs to another history of the API server: it must be read again.
-    pub outdated: bool,
-    /// The API server denies listing it.
-    pub forbidden: bool,
-    /// How often reading it failed.
-    pub errors: u64,
-    /// When the last event arrived, as a Unix timestamp; 0 before the first.
-    pub last_event_seconds: f64,
-    /// When the API server last confirmed that everything known of the kind is current, in seconds of the
-    /// reader's own time; `None` before the first complete list.
-    pub confirmed_seconds: Option<f64>,
-    /// How often the history of the kind went back to an older state.
-    pub regressions: u64,
-}
-
-impl Reading {
-    /// How long ago the API server last confirmed what is known, at this time of the reader; before the first
-    /// complete list, how long the reader has been waiting for it.
-    #[must_use]
-    pub fn stale_seconds(&self, now: f64) -> f64 {
-        (now - self.confirmed_seconds.unwrap_or_default()).max(0.0)
     }
 }
 
@@ -219,12 +191,10 @@ impl Index {
         });
     }
 
-    /// The API server has another history: no account is named until every kind was read again, for parts of two
-    /// histories together are the state of none.
+    /// The API server has another history: no account is named until every kind was read again.
     pub fn distrust(&mut self) {
-        for reading in self.readings.values_mut() {
-            reading.outdated = true;
-        }
+        let readings = self.readings.values_mut();
+        readings.for_each(|reading| reading.outdated = true);
     }
 
     /// Updates the state of reading a kind. Every account is touched when listing becomes forbidden or
@@ -298,7 +268,7 @@ impl Index {
     pub fn is_settled(&self) -> bool {
         self.readings
             .values()
-            .all(|reading| (reading.synced && !reading.outdated) || reading.forbidden)
+            .all(|reading| reading.is_current() || reading.forbidden)
     }
 
     /// The accounts whose answer may have changed since the last call; none until every kind was

@@ -229,7 +229,7 @@ fn certificates(dir: &Path) -> String {
 }
 
 /// The reasons of a scan with these logs, by account.
-fn reasons(plane: &ControlPlane, logs: &[&str], args: &[&str]) -> BTreeMap<String, String> {
+fn reasons(plane: &ControlPlane, logs: &[&str]) -> BTreeMap<String, String> {
     let logs: Vec<_> = logs
         .iter()
         .map(|log| plane.file(log).display().to_string())
@@ -248,7 +248,7 @@ fn reasons(plane: &ControlPlane, logs: &[&str], args: &[&str]) -> BTreeMap<Strin
         "--evidence-window",
         REQUIRED,
     ];
-    let scan = plane.scan(&[&own, args, &["--audit-log"], &logs].concat());
+    let scan = plane.scan(&[&own[..], &["--audit-log"], &logs].concat());
     let error = String::from_utf8_lossy(&scan.stderr);
     let list: Value = serde_json::from_slice(&scan.stdout).unwrap_or_else(|_| panic!("{error}"));
     let items = list["items"].as_array().unwrap().iter();
@@ -359,28 +359,24 @@ fn each_kind_of_use_is_told_from_the_logs_of_two_api_servers() {
     let expected = expected();
     let mut found = BTreeMap::new();
     await_that_long("the logs are long enough", || {
-        found = reasons(&plane, &logs, &[]);
+        found = reasons(&plane, &logs);
         never(&found).contains(&"again")
     });
     assert_eq!(found, expected);
     if other.is_some() {
         for log in &logs {
-            assert_eq!(never(&reasons(&plane, &[log], &[])), [""; 0], "only {log}");
+            assert_eq!(never(&reasons(&plane, &[log])), [""; 0], "only {log}");
         }
     }
     // Nothing is certain about anybody once somebody had a token reviewed.
     runtime.block_on(review(&plane, second, idle));
-    let found = reasons(&plane, &logs, &[]);
+    let found = reasons(&plane, &logs);
     assert_eq!((never(&found), found["vault"].as_str()), (vec![], "InUse"));
+    // A restart begins the window anew.
     plane.restart_api_server();
-    let after = jiff::Timestamp::now().to_string();
-    let found = reasons(&plane, &logs, &[]);
+    let found = reasons(&plane, &logs);
     assert_eq!(never(&found), [""; 0]);
     assert_eq!(found["lists"], "InUse");
-    await_that_long("the logs since the restart are long enough", || {
-        let found = reasons(&plane, &logs, &["--audit-log-since", &after]);
-        never(&found).contains(&"idle")
-    });
     drop(watch);
 }
 

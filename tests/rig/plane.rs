@@ -153,6 +153,9 @@ impl ControlPlane {
 
     /// The process id of one of its programs.
     pub fn pid(&self, program: &str) -> u32 {
+        if let Some(again) = self.again.lock().unwrap().get(program) {
+            return again.id();
+        }
         let pids = fs::read_to_string(self.file("pids")).unwrap();
         let line = pids
             .lines()
@@ -237,17 +240,15 @@ impl ControlPlane {
 
     /// Kills a program, and returns its command line.
     fn kill(&self, program: &'static str) -> Vec<String> {
-        let mut again = self.again.lock().unwrap();
-        let pid = again
-            .get(program)
-            .map_or_else(|| self.pid(program), Child::id);
+        let pid = self.pid(program);
         let command = fs::read(format!("/proc/{pid}/cmdline")).unwrap();
         let words = command.split(|byte| *byte == 0);
         let words = words.filter(|word| !word.is_empty());
         let words = words.map(|word| String::from_utf8(word.to_vec()).unwrap());
         let words = words.collect();
         signal("KILL", pid);
-        match again.remove(program) {
+        let old = self.again.lock().unwrap().remove(program);
+        match old {
             Some(mut old) => drop(old.wait().unwrap()),
             None => await_that("the program has ended", || {
                 let state = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();

@@ -231,11 +231,21 @@ impl ControlPlane {
     }
 
     fn await_api_server(&self) {
+        let deadline = Instant::now() + 2 * PATIENCE;
         let ready = || {
             let answer = self.try_kubectl(&["get", "--raw", "/readyz"], "");
             answer.status.success()
         };
-        await_that("the API server is ready again", ready);
+        while !ready() {
+            let log = fs::read_to_string(self.file("kube-apiserver-again.log"));
+            let log = log.unwrap_or_default();
+            let end: Vec<_> = log.lines().rev().take(5).collect();
+            assert!(
+                Instant::now() < deadline,
+                "the API server is not ready again: {end:?}"
+            );
+            std::thread::sleep(Duration::from_millis(200));
+        }
     }
 
     /// Kills a program, and returns its command line.

@@ -15,13 +15,10 @@ build: tools ## Build the static release binary
 
 # Tests run the release binary, which users get. They compile in a tenth of the time that its optimization and its static
 # target take, so the dependencies are built for each. Both are built at once: the last step of the release keeps one
-# core busy, and for long. The tests mostly wait for control planes: those of the deployment run beside the others.
+# core busy, and for long.
 test: tools control-plane helm ## Run all tests: without a cluster, on a real control plane, and of the image
 	@$(MAKE) --no-print-directory build & cargo test --locked --no-run; built=$$?; wait $$! && exit $$built
-	@export TOKEN_EXPOSURE=$(CURDIR)/$(RELEASE); log=target/deployment.log; \
-	cargo test --locked --test deployment >$$log 2>&1 & \
-	cargo test --locked --no-fail-fast --lib --bins --test offline --test vectors --test cluster; others=$$?; \
-	wait $$!; deployment=$$?; cat $$log; exit $$((others | deployment))
+	TOKEN_EXPOSURE=$(CURDIR)/$(RELEASE) cargo test --locked --no-fail-fast
 
 lint: ## Check format, lints, docs, and that the program compiles for macOS and Windows
 	cargo fmt --check

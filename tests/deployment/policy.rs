@@ -547,7 +547,7 @@ fn each_of_three_thousand_reports_counts_within_the_cost_budget() {
     };
     let (own, made) = (median(&own, true), median(&made, false));
     println!("a pod among {REPORTS} reports: {own:?}; one of a ReplicaSet: {made:?}");
-    assert!(own < Duration::from_secs(3), "{own:?}");
+    assert!(own < Duration::from_secs(10), "{own:?}");
     assert!(5 * made < own, "controllers do not wait: {made:?}");
 }
 

@@ -185,9 +185,7 @@ fn no_pods(exposure: &Exposure) -> String {
 
 /// Why grants of other namespaces ask for a look.
 fn elsewhere(exposure: &Exposure, carry: &str) -> String {
-    let is_elsewhere = |note: &&AccountNote| matches!(note, AccountNote::GrantedElsewhereOnly(_));
-    let notes = exposure.notes.iter().filter(is_elsewhere);
-    let notes: Vec<_> = notes.map(ToString::to_string).collect();
-    let notes = notes.join("; ");
-    format!("{carry} a token, and {notes}: check whether the workload works there")
+    let note = exposure.granted_elsewhere().map(ToString::to_string);
+    let note = note.unwrap_or_default();
+    format!("{carry} a token, and {note}: check whether the workload works there")
 }

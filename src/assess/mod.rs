@@ -99,12 +99,8 @@ pub fn assess(evidence: &Evidence<'_>) -> Exposure {
     );
     usage::note_last_use(evidence, &mut permissions);
     let mut gaps = gaps(evidence, &permissions);
-    let notes: Vec<_> = granted_elsewhere(evidence, &permissions)
-        .into_iter()
-        .chain(named_by(evidence))
-        .collect();
-    let is_elsewhere = |note: &AccountNote| matches!(note, AccountNote::GrantedElsewhereOnly(_));
-    let elsewhere = evidence.config.grants_elsewhere.is_reviewed && notes.iter().any(is_elsewhere);
+    let elsewhere_only = granted_elsewhere(evidence, &permissions);
+    let elsewhere = evidence.config.grants_elsewhere.is_reviewed && elsewhere_only.is_some();
     let need = need(&permissions, &gaps, elsewhere);
     let workloads = workloads::workloads(evidence, need);
     gaps.extend(carrier_gaps(&workloads));
@@ -129,7 +125,10 @@ pub fn assess(evidence: &Evidence<'_>) -> Exposure {
         remediation: remediation::remediation(verdict, reason, evidence, &workloads),
         workloads,
         permissions,
-        notes,
+        notes: elsewhere_only
+            .into_iter()
+            .chain(named_by(evidence))
+            .collect(),
         gaps,
         usage: usage::of_account(evidence),
     };

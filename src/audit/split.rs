@@ -1,7 +1,7 @@
 //! Splits a stream into JSON values without reading it whole: lines, values over several lines, and the elements of
 //! lists such as `items` of an EventList, whatever their size.
 
-use memchr::{memchr, memchr3};
+use memchr::{memchr, memchr2};
 
 /// How large one value may be, in bytes. An event at level RequestResponse has an object of at most 3 MiB twice.
 const MAX_VALUE: usize = 16 << 20;
@@ -214,7 +214,7 @@ impl Elements {
             self.place = Place::Text;
             count = 1;
         }
-        while let Some(next) = memchr3(b'"', b'\\', b'\\', &bytes[count..]) {
+        while let Some(next) = memchr2(b'"', b'\\', &bytes[count..]) {
             count += next + 1;
             if bytes[count - 1] == b'"' {
                 self.place = Place::Outside;

@@ -69,12 +69,6 @@ struct Reported {
     judged: Judged,
 }
 
-/// The first document of a YAML text.
-fn yaml_value(text: &str) -> Option<Value> {
-    let parsed = yaml::parse(text).into_iter().next()?;
-    Some(parsed.ok()?.value)
-}
-
 impl Baseline {
     /// Reads a file.
     ///
@@ -93,7 +87,7 @@ impl Baseline {
         let odd = |cause: serde_json::Error| format!("{NEITHER}: {cause}");
         let wire: Wire = match serde_json::from_str(text) {
             Ok(wire) => wire,
-            Err(cause) => match yaml_value(text) {
+            Err(cause) => match yaml::first(text) {
                 Some(value) => serde_json::from_value(value).map_err(odd)?,
                 None => return Err(odd(cause)),
             },

@@ -18,7 +18,7 @@ use crate::{
     config::ConfigFile,
     files::{self, places::Places},
     index::{Index, SharedIndex},
-    model::{ApiAudiences, Config, InputKind, LabelSelector},
+    model::{ApiAudiences, Config, InputKind, LabelSelector, note::and_more},
     output::{Message, Severity},
     render,
     text::folders::{self, Folder},
@@ -353,10 +353,7 @@ fn unrendered(folders: &[Folder]) -> Option<Message> {
     let shown: Vec<_> = shown
         .map(|folder| folder.path.display().to_string())
         .collect();
-    let more = match folders.len().saturating_sub(SHOWN) {
-        0 => String::new(),
-        more => format!(" and {more} more"),
-    };
+    let more = and_more(folders.len().saturating_sub(SHOWN));
     Some(Message::warning(format!(
         "not scanned, because kustomize or helm must render them first: {}{more}: run this again with `--render`, or `{} | token-exposure scan -`",
         shown.join(", "),

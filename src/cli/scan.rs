@@ -20,7 +20,7 @@ use super::{
 use crate::{
     baseline::{self, Baseline, Comparison},
     edit,
-    model::{Exposure, LabelSelector, ReportScope, Verdict},
+    model::{Exposure, LabelSelector, ReportScope, Verdict, note::and_more},
     output::{
         Message,
         table::{self, visible},
@@ -333,10 +333,7 @@ fn widened_defaults(exposures: &[Exposure]) -> Option<Message> {
         })
         .collect();
     let shown: Vec<_> = names.iter().take(SHOWN).map(String::as_str).collect();
-    let more = match names.len().saturating_sub(SHOWN) {
-        0 => String::new(),
-        more => format!(" and {more} more"),
-    };
+    let more = and_more(names.len().saturating_sub(SHOWN));
     (!shown.is_empty()).then(|| {
         Message::note(format!(
             "every authenticated user is granted more than the default permissions of Kubernetes, by {}{more}: only permissions beyond these are listed",

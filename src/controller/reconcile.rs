@@ -72,17 +72,18 @@ enum Plan {
 /// Computes the verdict on one account, and returns it if its report has to be written or deleted. A standby
 /// writes nothing: the next leader assesses all accounts.
 pub fn assess(context: &Context, account: &ServiceAccountRef) -> Option<Verdict> {
-    if !context.index.read().is_settled() {
-        return None;
-    }
     let timer = context.instruments.reconcile_duration.start_timer();
-    let Answer {
+    let Some(Answer {
         plan,
         summary,
         elsewhere,
         reported,
         ..
-    } = answer(context, account);
+    }) = answer(context, account)
+    else {
+        timer.stop_and_discard();
+        return None;
+    };
     let verdict = summary.verdict;
     let before = remember(&context.index, account, summary);
     if !context.leadership.is_mine() {
@@ -115,11 +116,12 @@ pub async fn reconcile(
     queued: Instant,
 ) -> Result<bool, Error> {
     let _timer = context.instruments.reconcile_duration.start_timer();
-    // It is named again when every kind was read.
-    if !context.leadership.is_mine() || !context.index.read().is_settled() {
+    if !context.leadership.is_mine() {
         return Ok(false);
     }
-    let Answer { plan, change, .. } = answer(context, account);
+    let Some(Answer { plan, change, .. }) = answer(context, account) else {
+        return Ok(false);
+    };
     let written = match plan {
         Plan::Keep => return Ok(false),
         Plan::Delete => delete(context, account).await?,
@@ -147,21 +149,25 @@ struct Answer {
     elsewhere: Option<String>,
 }
 
-fn answer(context: &Context, account: &ServiceAccountRef) -> Answer {
+/// The answer for one account; `None` until every kind was read, when the account is named again.
+fn answer(context: &Context, account: &ServiceAccountRef) -> Option<Answer> {
     let index = context.index.read();
+    if !index.is_settled() {
+        return None;
+    }
     let exposure = index.assess(account);
     let reported = index.report(account).and_then(|report| report.verdict);
     let owner = index.service_account(account);
     let change = owner
         .filter(|_| context.events.is_some())
         .and_then(|owner| Change::between(reported, &exposure, &owner.uid));
-    Answer {
+    Some(Answer {
         plan: plan(&index, account, &exposure, context.scope),
         summary: summary(&exposure),
         change,
         reported,
-        elsewhere: exposure.notes.first().map(ToString::to_string),
-    }
+        elsewhere: exposure.granted_elsewhere().map(ToString::to_string),
+    })
 }
 
 /// Keeps the verdict for the metrics, and returns the one before it.

@@ -68,6 +68,13 @@ pub struct Exposure {
 }
 
 impl Exposure {
+    /// The note that only other namespaces grant the account anything.
+    #[must_use]
+    pub fn granted_elsewhere(&self) -> Option<&AccountNote> {
+        let mut notes = self.notes.iter();
+        notes.find(|note| matches!(note, AccountNote::GrantedElsewhereOnly(_)))
+    }
+
     /// Each workload whose verdict is `wanted`; `None`, the account itself, where that is so of none.
     pub fn subjects(
         &self,

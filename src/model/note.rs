@@ -58,9 +58,15 @@ impl fmt::Display for AccountNote {
 fn shown<T>(list: &[T], name: impl Fn(&T) -> String) -> String {
     const SHOWN: usize = 3;
     let shown: Vec<_> = list.iter().take(SHOWN).map(name).collect();
-    match list.len().saturating_sub(SHOWN) {
-        0 => shown.join(", "),
-        more => format!("{} and {more} more", shown.join(", ")),
+    shown.join(", ") + &and_more(list.len().saturating_sub(SHOWN))
+}
+
+/// How many more there are than those that are named; empty for none.
+#[must_use]
+pub fn and_more(count: usize) -> String {
+    match count {
+        0 => String::new(),
+        count => format!(" and {count} more"),
     }
 }
 

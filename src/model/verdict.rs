@@ -131,6 +131,11 @@ pub enum Reason {
     Exemption,
 }
 
+/// The longest of what there is to do.
+const NAME_AUDIENCES: &str = "Name the audiences that the API server accepts with `--api-audience`, or in the configuration: every other audience belongs to another system.";
+const ADD_ROLE: &str = "Add the file of the role to the input, or use `--with-cluster`, which reads roles from the current cluster.";
+const MAKE_SMALLER: &str = "Make the field that the message names smaller, or check the pod by hand: it is larger than in any pod that people run.";
+
 impl Reason {
     /// Every reason, those of the worst verdict first.
     pub const ALL: [Self; 24] = [
@@ -220,13 +225,21 @@ impl Reason {
             Self::GrantedElsewhere => {
                 "Check with whoever administers the other namespace whether the workload works there. If not, delete the binding and disable automount; if it does, trust the namespace in the configuration (`trustedNamespaces`)."
             }
-            Self::Forbidden
-            | Self::RbacNotEnforced
-            | Self::UnknownAudience
-            | Self::NamespaceUnknown
-            | Self::UnresolvedRole
-            | Self::SuspectedLegacyToken
-            | Self::LimitExceeded => self.what_to_provide(),
+            Self::Forbidden => {
+                "Grant the rule that the message names, as the ClusterRole in deploy/install.yaml does."
+            }
+            Self::RbacNotEnforced => {
+                "Start the API server with `--authorization-mode=Node,RBAC`: its present configuration allows every request."
+            }
+            Self::UnknownAudience => NAME_AUDIENCES,
+            Self::NamespaceUnknown => {
+                "Scan again with `-n` and the namespace that the files are applied to, or write it into the manifests."
+            }
+            Self::UnresolvedRole => ADD_ROLE,
+            Self::SuspectedLegacyToken => {
+                "Check the Secret, or use `--legacy-tokens`, which needs permission to list Secrets."
+            }
+            Self::LimitExceeded => MAKE_SMALLER,
             Self::Exemption => "Nothing, until the exemption ends.",
             Self::InUse => {
                 "Nothing here: `explain -o role` prints the smallest role that covers what was used."
@@ -238,34 +251,6 @@ impl Reason {
             Self::ServiceAccountMissing => {
                 "Create the ServiceAccount and recreate the pods, or delete them: the API server rejects their tokens (401 Unauthorized)."
             }
-        }
-    }
-
-    /// What makes an unknown verdict known.
-    const fn what_to_provide(self) -> &'static str {
-        match self {
-            Self::Forbidden => {
-                "Grant the rule that the message names, as the ClusterRole in deploy/install.yaml does."
-            }
-            Self::RbacNotEnforced => {
-                "Start the API server with `--authorization-mode=Node,RBAC`: its present configuration allows every request."
-            }
-            Self::UnknownAudience => {
-                "Name the audiences that the API server accepts with `--api-audience`, or in the configuration: every other audience belongs to another system."
-            }
-            Self::NamespaceUnknown => {
-                "Scan again with `-n` and the namespace that the files are applied to, or write it into the manifests."
-            }
-            Self::UnresolvedRole => {
-                "Add the file of the role to the input, or use `--with-cluster`, which reads roles from the current cluster."
-            }
-            Self::SuspectedLegacyToken => {
-                "Check the Secret, or use `--legacy-tokens`, which needs permission to list Secrets."
-            }
-            Self::LimitExceeded => {
-                "Make the field that the message names smaller, or check the pod by hand: it is larger than in any pod that people run."
-            }
-            _ => "Nothing.",
         }
     }
 

@@ -4,7 +4,7 @@
 use std::{cmp::Reverse, collections::BTreeMap};
 
 use super::Scan;
-use crate::model::{Exposure, Reason, Verdict};
+use crate::model::{Exposure, Reason, Verdict, note::and_more};
 
 /// How many findings are shown one by one; more are grouped.
 pub(super) const MAX_ROWS: usize = 20;
@@ -116,16 +116,8 @@ impl Group {
             let shown = names[..names.len().min(MAX_NAMES)].join(", ");
             format!(
                 "{place}: {shown}{}",
-                more(names.len() - names.len().min(MAX_NAMES))
+                and_more(names.len().saturating_sub(MAX_NAMES))
             )
         })
-    }
-}
-
-/// How many more there are than those that are named.
-pub(super) fn more(count: usize) -> String {
-    match count {
-        0 => String::new(),
-        count => format!(" and {count} more"),
     }
 }

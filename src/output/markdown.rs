@@ -3,7 +3,10 @@
 use std::io;
 
 use super::{Scan, Severity, groups, judged, table::visible};
-use crate::{baseline::Change, model::Exposure};
+use crate::{
+    baseline::Change,
+    model::{Exposure, note::and_more},
+};
 
 /// How many rows a table has; beyond them, findings are grouped by cause and file.
 const MAX_ROWS: usize = groups::MAX_ROWS;
@@ -62,7 +65,7 @@ fn rows<'a>(
             format!("{}{}", found.workload, place.unwrap_or_default())
         });
         let names: Vec<_> = names.collect();
-        let more = groups::more(judged(exposure).count().saturating_sub(MAX_NAMES));
+        let more = and_more(judged(exposure).count().saturating_sub(MAX_NAMES));
         let change = scan.worst_change(exposure);
         let change = change.map_or(String::new(), |change| match change {
             Change::New | Change::Worse => format!("**{}** ", change.name()),

@@ -8,7 +8,7 @@ use super::{Message, Scan, Severity};
 use crate::{
     api::TokenExposureReport,
     baseline::{Change, Subject},
-    model::{Exposure, ServiceAccountRef, Verdict, WorkloadExposure},
+    model::{Exposure, ServiceAccountRef, Verdict, WorkloadExposure, note::and_more},
 };
 
 /// The annotation that says how the findings of an account differ from the baseline: `new`, `worse`, `old` or `fixed`.
@@ -139,10 +139,8 @@ fn report(scan: &Scan<'_>, exposure: &Exposure) -> TokenExposureReport {
 /// Names in one line; `None` without any.
 fn named(names: &[String]) -> Option<String> {
     let shown = names[..names.len().min(MAX_NAMES)].join(", ");
-    match names.len().saturating_sub(MAX_NAMES) {
-        0 => (!names.is_empty()).then_some(shown),
-        more => Some(format!("{shown} and {more} more")),
-    }
+    let more = and_more(names.len().saturating_sub(MAX_NAMES));
+    (!names.is_empty()).then(|| shown + &more)
 }
 
 /// Writes JSON.

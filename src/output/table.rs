@@ -7,7 +7,7 @@ use comfy_table::{Cell, Color, ContentArrangement, Table, presets::NOTHING};
 use super::{Scan, groups, judged};
 use crate::{
     baseline::Change,
-    model::{Exposure, Level, Verdict, WorkloadExposure, usage::seconds},
+    model::{Exposure, Level, Verdict, WorkloadExposure, note::and_more, usage::seconds},
 };
 
 /// How many workloads and files a row names.
@@ -258,7 +258,7 @@ fn workloads(exposure: &Exposure, limit: usize) -> String {
     let shown = named(exposure, limit).take(limit);
     let names: Vec<_> = shown.map(|found| found.workload.to_string()).collect();
     let more = named(exposure, limit).count().saturating_sub(limit);
-    names.join(", ") + &groups::more(more)
+    names.join(", ") + &and_more(more)
 }
 
 /// Where the named workloads are, each place once.

@@ -330,11 +330,7 @@ fn dependencies(path: &Path, chart: &Value) -> Vec<PathBuf> {
 /// The content of a file; null where it cannot be read, as its own program will say.
 fn parsed(file: &Path) -> Value {
     let text = super::open(file).and_then(super::read).unwrap_or_default();
-    let value = yaml::parse(&text).into_iter().next();
-    value
-        .and_then(Result::ok)
-        .map(|parsed| parsed.value)
-        .unwrap_or_default()
+    yaml::first(&text).unwrap_or_default()
 }
 
 fn real(path: &Path) -> PathBuf {

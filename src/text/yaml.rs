@@ -49,6 +49,12 @@ fn is_marker(line: &str, marker: &str) -> bool {
 /// The value of a document, with its position.
 pub(crate) type Parsed = Result<Spanned<Value>, serde_saphyr::Error>;
 
+/// The value of the first document; `None` where there is none, or it is no YAML.
+pub(crate) fn first(text: &str) -> Option<Value> {
+    let parsed = parse(text).into_iter().next()?;
+    Some(parsed.ok()?.value)
+}
+
 /// Parses a document; text that the parser splits further returns several values.
 pub(crate) fn parse(document: &str) -> Vec<Parsed> {
     // A text has fewer events and scalars than bytes, and at most half as many nodes; aliases have their own

@@ -213,7 +213,7 @@ impl Record {
             Caller::Kubelet | Caller::ApiServer => return,
             Caller::Token {
                 namespace, name, ..
-            } => format!("system:serviceaccount:{namespace}:{name}"),
+            } => ServiceAccountRef::new(namespace, name).username(),
             Caller::Other(name) => name.to_owned(),
         };
         match request.reviewed.map(ServiceAccountRef::from_username) {

@@ -16,7 +16,7 @@ use kube::{
 };
 use serde_json::{Value, json};
 
-use crate::rig::{ControlPlane, PATIENCE, await_that, runtime};
+use crate::rig::{ControlPlane, PATIENCE, await_that, holds_within, runtime};
 
 /// How long the logs must show no use, in seconds.
 const REQUIRED: &str = "15s";
@@ -381,12 +381,7 @@ fn each_kind_of_use_is_told_from_the_logs_of_two_api_servers() {
 }
 
 /// Logs grow by a heartbeat every 10 seconds.
-fn await_that_long(what: &str, mut holds: impl FnMut() -> bool) {
-    for _ in 0..40 {
-        if holds() {
-            return;
-        }
-        std::thread::sleep(Duration::from_secs(3));
-    }
-    panic!("{what}: not within 2 minutes");
+fn await_that_long(what: &str, holds: impl FnMut() -> bool) {
+    let held = holds_within(Duration::from_mins(2), Duration::from_secs(3), holds);
+    assert!(held, "{what}: not within 2 minutes");
 }

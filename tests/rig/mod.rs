@@ -63,12 +63,21 @@ fn built(script: &str) -> PathBuf {
 pub const PATIENCE: Duration = Duration::from_mins(1);
 
 /// Waits until a condition holds.
-pub fn await_that(what: &str, mut holds: impl FnMut() -> bool) {
-    let deadline = Instant::now() + PATIENCE;
+pub fn await_that(what: &str, holds: impl FnMut() -> bool) {
+    let held = holds_within(PATIENCE, Duration::from_millis(50), holds);
+    assert!(held, "{what}: not within {PATIENCE:?}");
+}
+
+/// Whether a condition holds within a time; it is looked at once in each pause.
+pub fn holds_within(time: Duration, pause: Duration, mut holds: impl FnMut() -> bool) -> bool {
+    let deadline = Instant::now() + time;
     while !holds() {
-        assert!(Instant::now() < deadline, "{what}: not within {PATIENCE:?}");
-        std::thread::sleep(Duration::from_millis(50));
+        if Instant::now() >= deadline {
+            return false;
+        }
+        std::thread::sleep(pause);
     }
+    true
 }
 
 /// Compares a file with its expected content, or writes it for `make generate`.

@@ -15,7 +15,9 @@ use serde_json::Value;
 use token_exposure::api::TokenExposureReport;
 use tokio::runtime::Runtime;
 
-use super::{Controller, PATIENCE, await_that, kubectl, program, run, runtime, signal};
+use super::{
+    Controller, PATIENCE, await_that, holds_within, kubectl, program, run, runtime, signal,
+};
 
 /// How many control planes may start at a time: one start keeps both cores of a small machine busy.
 const STARTS: usize = 2;
@@ -231,21 +233,14 @@ impl ControlPlane {
     }
 
     fn await_api_server(&self) {
-        let deadline = Instant::now() + 2 * PATIENCE;
         let ready = || {
             let answer = self.try_kubectl(&["get", "--raw", "/readyz"], "");
             answer.status.success()
         };
-        while !ready() {
-            let log = fs::read_to_string(self.file("kube-apiserver-again.log"));
-            let log = log.unwrap_or_default();
-            let end: Vec<_> = log.lines().rev().take(5).collect();
-            assert!(
-                Instant::now() < deadline,
-                "the API server is not ready again: {end:?}"
-            );
-            std::thread::sleep(Duration::from_millis(200));
-        }
+        let is_ready = holds_within(2 * PATIENCE, Duration::from_millis(200), ready);
+        let log = fs::read_to_string(self.file("kube-apiserver-again.log")).unwrap_or_default();
+        let end: Vec<_> = log.lines().rev().take(5).collect();
+        assert!(is_ready, "the API server is not ready again: {end:?}");
     }
 
     /// Kills a program, and returns its command line.

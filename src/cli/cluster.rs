@@ -9,6 +9,7 @@ use kube::{
 };
 use secrecy::{ExposeSecret, SecretString};
 
+use super::duration::duration;
 use crate::{
     client::{Connection, within},
     cluster::probe,
@@ -116,19 +117,6 @@ impl ClusterArgs {
 
 fn connection(config: Config) -> anyhow::Result<Connection> {
     Connection::new(config).context("the kubeconfig cannot be used")
-}
-
-/// A duration like `30s`, `2m` or `1h30m`; a number alone is in seconds, as in kubectl.
-pub(super) fn duration(text: &str) -> Result<Duration, String> {
-    if let Ok(seconds) = text.parse() {
-        return Ok(Duration::from_secs(seconds));
-    }
-    let parsed: Result<jiff::SignedDuration, _> = text.parse();
-    let positive = parsed
-        .ok()
-        .and_then(|parsed| Duration::try_from(parsed).ok());
-    positive
-        .ok_or_else(|| "use a number of seconds, or a duration like 30s, 2m or 1h30m".to_owned())
 }
 
 fn own_token(config: &Config) -> Option<String> {

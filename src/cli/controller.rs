@@ -10,8 +10,9 @@ use prometheus::{PullingGauge, Registry, core::Collector};
 use tokio::sync::Notify;
 
 use super::{
-    cluster::{Cluster, ClusterArgs, duration},
+    cluster::{Cluster, ClusterArgs},
     config::ConfigArgs,
+    duration::duration,
     logging::{self, LogFormat, Logs},
     scan::Scope,
     today,

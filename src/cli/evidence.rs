@@ -4,7 +4,7 @@ use std::{path::PathBuf, sync::Arc};
 
 use anyhow::{Context, anyhow, bail};
 
-use super::progress::Progress;
+use super::{duration::window, progress::Progress};
 use crate::{
     audit,
     index::SharedIndex,
@@ -29,7 +29,7 @@ pub(super) struct EvidenceArgs {
     #[arg(long, value_name = "TIME", requires = "audit_policy", value_parser = audit::instant, hide_short_help = true)]
     audit_policy_since: Option<i64>,
     /// How long no use must be seen, such as 30d, 12h or 90s
-    #[arg(long, value_name = "DURATION", default_value = "30d", value_parser = days)]
+    #[arg(long, value_name = "DURATION", default_value = "30d", value_parser = window)]
     evidence_window: i64,
 }
 
@@ -104,59 +104,5 @@ impl Evidence {
     /// Joins it with what is known of the pods.
     pub(super) fn join(&self, index: &SharedIndex) {
         index.write().set_usage(self.record.clone(), self.required);
-    }
-}
-
-/// A duration in seconds, like `30d`, `12h`, `90s` or `1d12h`.
-fn days(text: &str) -> Result<i64, String> {
-    let fault = || "use a duration like 30d, 12h or 90s".to_owned();
-    let mut total: i64 = 0;
-    let mut rest = text;
-    while !rest.is_empty() {
-        let end = rest
-            .find(|character: char| !character.is_ascii_digit())
-            .ok_or_else(fault)?;
-        let count: i64 = rest[..end].parse().map_err(|_| fault())?;
-        let mut unit = rest[end..].chars();
-        let seconds = match unit.next() {
-            Some('d') => 86_400,
-            Some('h') => 3_600,
-            Some('m') => 60,
-            Some('s') => 1,
-            _ => return Err(fault()),
-        };
-        let part = count.checked_mul(seconds).ok_or_else(fault)?;
-        total = total.checked_add(part).ok_or_else(fault)?;
-        rest = unit.as_str();
-    }
-    if total > 0 { Ok(total) } else { Err(fault()) }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_duration_may_have_days() {
-        for (text, seconds) in [
-            ("30d", Some(2_592_000)),
-            ("12h", Some(43_200)),
-            ("90s", Some(90)),
-            ("1d12h", Some(129_600)),
-        ] {
-            assert_eq!(days(text).ok(), seconds, "{text}");
-        }
-        for text in [
-            "",
-            "30",
-            "d",
-            "0d",
-            "-1d",
-            "1w",
-            "99999999999999999999d",
-            "9223372036854775807d",
-        ] {
-            assert!(days(text).is_err(), "{text}");
-        }
     }
 }

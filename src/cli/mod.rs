@@ -5,6 +5,7 @@ mod completions;
 mod config;
 mod controller;
 mod crd;
+mod duration;
 mod evidence;
 mod explain;
 mod input;

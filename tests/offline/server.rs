@@ -196,8 +196,8 @@ fn a_request_timeout_is_a_duration() {
         ("0", ""),
         ("1h30m", ""),
         ("90", ""),
-        ("-5s", "use a number of seconds, or a duration"),
-        ("soon", "use a number of seconds, or a duration"),
+        ("-5s", "use a duration like"),
+        ("soon", "use a duration like"),
     ] {
         let timeout = format!("--request-timeout={text}");
         let scan = [

@@ -631,7 +631,7 @@ fn evidence_that_cannot_be_used_is_an_error_that_says_why() {
                 "--evidence-window",
                 "30",
             ],
-            "use a duration like 30d",
+            "use a duration like",
         ),
         (
             &["scan", "-", "--audit-log", "-"],

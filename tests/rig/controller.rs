@@ -2,7 +2,7 @@
 
 use std::{
     fs,
-    path::PathBuf,
+    path::{Path, PathBuf},
     process::{Child, ChildStdin, Command, ExitStatus, Stdio},
     time::{Duration, Instant},
 };
@@ -47,6 +47,32 @@ impl Controller {
         command.args(["-c", script, "sh"]).arg(program_path());
         command.args(LISTEN).args(args).stdin(Stdio::piped());
         Self::run(command, log, None)
+    }
+
+    /// Starts one as in a pod: the files of a directory stand where the kubelet mounts token, namespace and CA. `None`
+    /// where a process may not mount.
+    pub fn start_in_pod(files: &Path, host: &str, port: &str) -> Option<Self> {
+        let place = "/run/secrets/kubernetes.io/serviceaccount";
+        let mount =
+            format!("mount -t tmpfs none /run && mkdir -p {place} && mount --bind \"$0\" {place}");
+        let pod = |then: &str| {
+            let mut pod = Command::new("unshare");
+            pod.args(["--mount", "sh", "-c", &format!("{mount} && {then}")]);
+            pod.arg(files);
+            pod
+        };
+        let may = pod("true").output();
+        may.ok().filter(|output| output.status.success())?;
+        let mut command = pod("exec \"$@\"");
+        command.arg(program_path()).args(LISTEN);
+        command.envs([
+            ("KUBERNETES_SERVICE_HOST", host),
+            ("KUBERNETES_SERVICE_PORT", port),
+        ]);
+        command.env_remove("KUBECONFIG");
+        let dir = tempfile::tempdir().unwrap();
+        let log = dir.path().join("log");
+        Some(Self::run(command, log, Some(dir)))
     }
 
     fn run(mut command: Command, log: PathBuf, dir: Option<TempDir>) -> Self {

@@ -167,11 +167,33 @@ impl ControlPlane {
             .unwrap()
     }
 
+    /// The address of its etcd, which answers JSON too.
+    pub fn etcd_url(&self) -> String {
+        let words = command_line(self.pid("etcd"));
+        let flag = words.iter().position(|word| word == "--listen-client-urls");
+        words[flag.unwrap() + 1].clone()
+    }
+
     /// Kills the API server and starts it again with the same data: its watch cache is empty, so that no
     /// watch can be resumed.
     pub fn restart_api_server(&self) {
         let words = self.kill("kube-apiserver");
         self.start_again("kube-apiserver", &words);
+        self.await_api_server();
+    }
+
+    /// Restarts the API server with a certificate of another authority.
+    pub fn replace_certificate(&self) {
+        let words = self.kill("kube-apiserver");
+        // It signs a new one if it has none.
+        fs::remove_dir_all(self.file("certs")).unwrap();
+        self.start_again("kube-apiserver", &words);
+        let certificate = self.file("certs/apiserver.crt");
+        await_that("the API server has signed a certificate", || {
+            fs::copy(&certificate, self.file("ca.crt")).is_ok_and(|bytes| bytes > 0)
+        });
+        // The administrator's client trusts the old one.
+        *self.asking.lock().unwrap_or_else(PoisonError::into_inner) = None;
         self.await_api_server();
     }
 
@@ -193,13 +215,7 @@ impl ControlPlane {
             .args(["--uts", "sh", "-c", name])
             .output();
         may.ok().filter(|output| output.status.success())?;
-        let command = fs::read(format!("/proc/{}/cmdline", self.pid("kube-apiserver"))).unwrap();
-        let words = command
-            .split(|byte| *byte == 0)
-            .filter(|word| !word.is_empty());
-        let mut words: Vec<String> = words
-            .map(|word| String::from_utf8(word.to_vec()).unwrap())
-            .collect();
+        let mut words = command_line(self.pid("kube-apiserver"));
         let dir = self.file("second");
         fs::create_dir(&dir).unwrap();
         let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
@@ -246,11 +262,7 @@ impl ControlPlane {
     /// Kills a program, and returns its command line.
     fn kill(&self, program: &'static str) -> Vec<String> {
         let pid = self.pid(program);
-        let command = fs::read(format!("/proc/{pid}/cmdline")).unwrap();
-        let words = command.split(|byte| *byte == 0);
-        let words = words.filter(|word| !word.is_empty());
-        let words = words.map(|word| String::from_utf8(word.to_vec()).unwrap());
-        let words = words.collect();
+        let words = command_line(pid);
         signal("KILL", pid);
         let old = self.again.lock().unwrap().remove(program);
         match old {
@@ -435,4 +447,11 @@ impl Drop for ControlPlane {
         drop(self.stdin.take());
         let _ = self.process.wait();
     }
+}
+
+/// The command line of a process.
+fn command_line(pid: u32) -> Vec<String> {
+    let words = fs::read_to_string(format!("/proc/{pid}/cmdline")).unwrap();
+    let words = words.split('\0').filter(|word| !word.is_empty());
+    words.map(ToOwned::to_owned).collect()
 }

@@ -119,6 +119,16 @@ fn unneeded(name: &str) -> String {
     unneeded_in("many", name)
 }
 
+/// The requests that were rejected, for all causes.
+fn rejected(controller: &Controller) -> f64 {
+    let causes = ["invalid", "forbidden", "not_found", "conflict", "other"];
+    let series = |cause| format!("token_exposure_report_errors_total{{cause=\"{cause}\"}}");
+    causes
+        .map(|cause| controller.metric(&series(cause)))
+        .iter()
+        .sum()
+}
+
 /// The kinds that are watched.
 fn kinds() -> impl Iterator<Item = &'static str> {
     let own = [InputKind::TokenExposureReport];

@@ -9,6 +9,9 @@ use crate::rig::{
     proxy::{Answer, Cut},
 };
 
+/// An event that is older than what the watch has sent before.
+const OLD: &str = "{\"type\":\"MODIFIED\",\"object\":{\"metadata\":{\"name\":\"web\",\"namespace\":\"shop\",\"resourceVersion\":\"1\"}}}\n";
+
 /// Each fault lasts longer than a request, and shorter than `--forbidden-after`.
 fn passing_faults(faults: &[(&str, Answer, Cut)]) {
     let mut world = World::start(&["--forbidden-after=60s"]);
@@ -90,6 +93,11 @@ fn faults_of_all_kinds_change_no_report() {
             Cut::End,
         ),
         ("no answers", Answer::Nothing, Cut::End),
+        (
+            "an event of long ago",
+            Answer::Status(503, &[], ""),
+            Cut::Line(OLD),
+        ),
     ]);
 }
 

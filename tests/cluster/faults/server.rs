@@ -9,12 +9,12 @@ use std::{
 
 use serde_json::json;
 
-use super::{UNNEEDED, World, bind, kinds, unneeded, unneeded_in};
+use super::{UNNEEDED, World, bind, kinds, owned, rejected, unneeded, unneeded_in};
 use crate::rig::{
-    Controller,
+    Controller, await_that,
     oracle::reports_equal_to_scans,
     pool,
-    proxy::{Answer, Cut},
+    proxy::{Answer, Cut, Proxy},
     random::Random,
     signal,
 };
@@ -215,6 +215,40 @@ fn a_replaced_token_is_read_again() {
     reports_equal_to_scans(&plane, "findings");
 }
 
+/// The API server gets a certificate of another authority, and the file of the pod follows some seconds later.
+#[test]
+#[ignore = "takes minutes: `make faults`"]
+fn a_replaced_certificate_authority_is_read_again() {
+    let plane = pool::installed();
+    plane.namespace("shop");
+    plane.apply(&unneeded_in("shop", "before"));
+    let files = tempfile::tempdir().unwrap();
+    let file = |name: &str, content: &[u8]| fs::write(files.path().join(name), content).unwrap();
+    let token = plane.kubectl(&["create", "token", "-n", "token-exposure", "token-exposure"]);
+    file("token", token.trim().as_bytes());
+    file("namespace", b"token-exposure");
+    file("ca.crt", &fs::read(plane.file("ca.crt")).unwrap());
+    let server = fs::read_to_string(plane.file("server")).unwrap();
+    let (_, port) = server.trim().rsplit_once(':').unwrap();
+    let Some(controller) = Controller::start_in_pod(files.path(), "127.0.0.1", port) else {
+        eprintln!("skipped: a process may not mount here");
+        return;
+    };
+    controller.await_ready();
+    plane.await_report("shop", "before", UNNEEDED);
+    controller.settle();
+    let writes = controller.writes();
+    plane.replace_certificate();
+    std::thread::sleep(Duration::from_secs(10));
+    file("ca.crt", &fs::read(plane.file("ca.crt")).unwrap());
+    plane.apply(&unneeded_in("shop", "after"));
+    plane.await_report("shop", "after", UNNEEDED);
+    controller.settle();
+    let written = controller.writes() - writes;
+    assert_eq!(written.to_bits(), 2.0_f64.to_bits(), "{}", controller.log());
+    reports_equal_to_scans(&plane, "findings");
+}
+
 /// Whoever opens as many connections as the process may have files stops neither watches nor writes.
 #[test]
 fn without_file_descriptors_reports_are_still_written() {
@@ -258,4 +292,187 @@ fn a_killed_controller_leaves_nothing_half_done() {
     let controller = plane.controller(&[]);
     controller.settle();
     assert_eq!(controller.writes().to_bits(), 0.0_f64.to_bits());
+}
+
+/// An API server that does not answer yet: the controller waits, and says so.
+#[test]
+fn an_api_server_that_is_down_at_the_start_is_waited_for() {
+    let plane = pool::installed();
+    plane.namespace("shop");
+    plane.apply(&unneeded_in("shop", "web"));
+    let proxy = Proxy::start(&plane);
+    proxy.fail("", Answer::Status(503, &[], "starting"));
+    let kubeconfig = plane.own_kubeconfig_for(&proxy.url(), "proxied.kubeconfig");
+    let controller = Controller::start(&["--kubeconfig", kubeconfig.to_str().unwrap()]);
+    std::thread::sleep(Duration::from_secs(5));
+    assert_eq!(controller.get("/healthz").unwrap().0, 200);
+    assert_eq!(controller.get("/readyz").unwrap().0, 503);
+    assert_eq!(plane.report("shop", "web"), None);
+    assert!(
+        controller.log().lines().count() < 30,
+        "{}",
+        controller.log()
+    );
+    proxy.pass();
+    controller.await_ready();
+    plane.await_report("shop", "web", UNNEEDED);
+    controller.settle();
+    reports_equal_to_scans(&plane, "findings");
+}
+
+/// The API server is suspended: nothing changes but the staleness, which can be seen.
+#[test]
+#[ignore = "takes minutes: `make faults`"]
+fn a_suspended_api_server_makes_every_kind_stale() {
+    let plane = pool::installed();
+    plane.namespace("shop");
+    plane.apply(&unneeded_in("shop", "web"));
+    let controller = plane.controller(&[]);
+    plane.await_report("shop", "web", UNNEEDED);
+    controller.settle();
+    let finding = "token_exposure_serviceaccounts{namespace=\"shop\",verdict=\"Unneeded\"}";
+    let (writes, findings) = (controller.writes(), controller.metric(finding));
+    signal("STOP", plane.pid("kube-apiserver"));
+    let until = Instant::now() + Duration::from_secs(100);
+    while Instant::now() < until {
+        assert_eq!(controller.get("/healthz").unwrap().0, 200);
+        assert_eq!(controller.metric(finding).to_bits(), findings.to_bits());
+        std::thread::sleep(Duration::from_secs(1));
+    }
+    for kind in kinds() {
+        let stale = controller.metric(&format!("token_exposure_stale_seconds{{kind=\"{kind}\"}}"));
+        assert!(stale > 90.0, "{kind}: {stale}");
+    }
+    signal("CONT", plane.pid("kube-apiserver"));
+    plane.apply(&unneeded_in("shop", "after"));
+    plane.await_report("shop", "after", UNNEEDED);
+    controller.settle();
+    let written = controller.writes() - writes;
+    assert_eq!(written.to_bits(), 2.0_f64.to_bits(), "{}", controller.log());
+    reports_equal_to_scans(&plane, "findings");
+}
+
+/// The database of etcd is full: nothing can be written, and everything is afterwards.
+#[test]
+#[ignore = "takes minutes: `make faults`"]
+fn a_full_etcd_delays_reports() {
+    let plane = pool::installed();
+    plane.namespace("shop");
+    plane.apply(&unneeded_in("shop", "before"));
+    let controller = plane.controller(&[]);
+    plane.await_report("shop", "before", UNNEEDED);
+    controller.settle();
+    let errors = || rejected(&controller);
+    let before = errors();
+    plane.apply(&unneeded_in("shop", "after"));
+    plane.await_report("shop", "after", UNNEEDED);
+    controller.settle();
+    let alarm = |action: &str| {
+        let body = json!({"action": action, "memberID": 0, "alarm": "NOSPACE"});
+        let set = Command::new("curl")
+            .args([
+                "--silent",
+                "--fail",
+                "--output",
+                "/dev/null",
+                "--data",
+                &body.to_string(),
+            ])
+            .arg(format!("{}/v3/maintenance/alarm", plane.etcd_url()))
+            .status();
+        assert!(set.unwrap().success(), "{action}");
+    };
+    // Whoever deletes reports is allowed to, also when etcd is full.
+    alarm("ACTIVATE");
+    plane.delete("/apis/tokenexposure.io/v1alpha1/namespaces/shop/tokenexposurereports/after");
+    await_that("a write is rejected", || errors() > before);
+    std::thread::sleep(Duration::from_secs(30));
+    assert!(
+        errors() - before <= 12.0,
+        "{}: {}",
+        errors(),
+        controller.log()
+    );
+    assert_eq!(controller.get("/readyz").unwrap().0, 200);
+    assert_eq!(plane.report("shop", "before"), owned(UNNEEDED));
+    alarm("DEACTIVATE");
+    plane.await_report("shop", "after", UNNEEDED);
+    controller.settle();
+    reports_equal_to_scans(&plane, "findings");
+}
+
+/// In a namespace that is being deleted nothing can be created: it is tried ever more rarely.
+#[test]
+#[ignore = "takes minutes: `make faults`"]
+fn a_namespace_that_cannot_end_causes_no_storm() {
+    let plane = pool::installed();
+    plane.namespace("ending");
+    plane.apply(&unneeded_in("ending", "web"));
+    let finalizer = r#"{"metadata":{"finalizers":["example.com/never"]}}"#;
+    plane.kubectl(&["-n", "ending", "patch", "pod", "web", "-p", finalizer]);
+    plane.kubectl(&[
+        "-n",
+        "ending",
+        "patch",
+        "serviceaccount",
+        "web",
+        "-p",
+        finalizer,
+    ]);
+    let controller = plane.controller(&[]);
+    plane.await_report("ending", "web", UNNEEDED);
+    controller.settle();
+    let (writes, errors) = (controller.writes(), rejected(&controller));
+    plane.kubectl(&["delete", "namespace", "ending", "--wait=false"]);
+    std::thread::sleep(Duration::from_secs(40));
+    let tries = controller.writes() - writes + rejected(&controller) - errors;
+    assert!(tries <= 20.0, "{tries}: {}", controller.log());
+    assert!(!controller.log().contains("grant "), "{}", controller.log());
+    let none = r#"{"metadata":{"finalizers":null}}"#;
+    plane.kubectl(&["-n", "ending", "patch", "pod", "web", "-p", none]);
+    plane.kubectl(&["-n", "ending", "patch", "serviceaccount", "web", "-p", none]);
+    await_that("the namespace has ended", || {
+        plane
+            .ask("/api/v1/namespaces/ending")
+            .is_ok_and(|found| found.is_none())
+    });
+    controller.settle();
+    reports_equal_to_scans(&plane, "findings");
+}
+
+/// SIGTERM while it starts, lists, writes or waits: it ends at once and rightly, and the Lease is free.
+#[test]
+#[ignore = "takes minutes: `make faults`"]
+fn a_controller_that_is_asked_to_end_does_so_at_any_moment() {
+    let plane = pool::installed();
+    plane.release("replicaCount=2");
+    plane.namespace("many");
+    let accounts: String = (0..60)
+        .map(|number| unneeded(&format!("account-{number}")))
+        .collect();
+    plane.apply(&accounts);
+    let kubeconfig = plane.own_kubeconfig();
+    let args = [
+        "--kubeconfig",
+        kubeconfig.to_str().unwrap(),
+        "--leader-elect",
+    ];
+    let mut random = Random::from_env();
+    for moment in 0..20 {
+        let controller = Controller::start(&args);
+        let wait = u64::try_from(random.below(100 * (moment + 1))).unwrap();
+        std::thread::sleep(Duration::from_millis(wait));
+        let (status, took, log) = controller.terminate();
+        assert!(status.success(), "after {wait} ms: {log}");
+        assert!(took < Duration::from_secs(10), "after {wait} ms: {took:?}");
+        let lease = plane
+            .ask("/apis/coordination.k8s.io/v1/namespaces/token-exposure/leases/token-exposure");
+        let holder = lease.unwrap().unwrap_or_default()["spec"]["holderIdentity"].clone();
+        assert!(holder.as_str().unwrap_or_default().is_empty(), "{holder}");
+    }
+    let controller = Controller::start(&args);
+    controller.await_ready();
+    plane.await_report("many", "account-0", UNNEEDED);
+    controller.settle();
+    reports_equal_to_scans(&plane, "findings");
 }

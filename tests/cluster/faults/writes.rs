@@ -8,7 +8,7 @@ use std::{
 use serde_json::{Value, json};
 use token_exposure::api::{TokenExposureReport, TokenExposureReportSpec};
 
-use super::{UNNEEDED, World, unneeded, unneeded_in};
+use super::{UNNEEDED, World, rejected, unneeded, unneeded_in};
 use crate::rig::{
     Controller, await_that,
     oracle::reports_equal_to_scans,
@@ -166,16 +166,6 @@ metadata: {{name: rejecting}}
 spec: {{policyName: rejecting, validationActions: [Deny]}}
 "#
     )
-}
-
-/// The requests that were rejected, for all causes.
-fn rejected(controller: &Controller) -> f64 {
-    let causes = ["invalid", "forbidden", "not_found", "conflict", "other"];
-    let series = |cause| format!("token_exposure_report_errors_total{{cause=\"{cause}\"}}");
-    causes
-        .map(|cause| controller.metric(&series(cause)))
-        .iter()
-        .sum()
 }
 
 /// Waits until writes are rejected; they are then tried ever more rarely, and the log does not fill.

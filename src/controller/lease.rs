@@ -74,6 +74,8 @@ pub struct Election {
     log: LogLimiter,
     /// The Lease as it was read last, and since when it has not changed.
     seen: Option<(Lease, Instant)>,
+    /// Whether a write was sent whose answer is not known.
+    is_unsure: bool,
 }
 
 impl Election {
@@ -93,6 +95,7 @@ impl Election {
             until: watch::channel(Until::Never).0,
             log,
             seen: None,
+            is_unsure: false,
         }
     }
 
@@ -125,7 +128,8 @@ impl Election {
                 Ok(Ok(false)) => {
                     self.until.send_replace(Until::Never);
                     if led {
-                        tracing::info!(holder = self.holder(), "another replica leads");
+                        let lease = self.seen.as_ref().map(|(lease, _)| lease);
+                        tracing::info!(holder = holder(lease), "another replica leads");
                     }
                     self.log_recovery();
                     led = false;
@@ -144,25 +148,43 @@ impl Election {
     }
 
     /// Releases the Lease, so that a standby need not wait until it expires.
-    pub async fn release(mut self) {
-        if !self.leadership().is_mine() {
+    pub async fn release(self) {
+        if !self.leadership().is_mine() && !self.is_unsure {
             return;
         }
         self.until.send_replace(Until::Never);
-        let Some((lease, _)) = self.seen.take() else {
-            return;
-        };
-        let released = self.renewed(lease, String::new());
-        let params = PostParams::default();
-        let released = self.leases.replace(&self.name, &params, &released);
+        let released = async { while !self.is_released().await.unwrap_or(true) {} };
         // If this fails, the Lease expires.
         let _ = tokio::time::timeout(REQUEST_TIMEOUT, released).await;
+    }
+
+    /// Writes that nobody holds the Lease, unless another replica holds it; false on a conflict. Written also if
+    /// nobody holds it: a write of ours that is still on its way is in conflict then.
+    async fn is_released(&self) -> kube::Result<bool> {
+        let lease = self.leases.get_opt(&self.name).await?;
+        let holder = holder(lease.as_ref());
+        if !holder.is_empty() && holder != self.identity {
+            return Ok(true);
+        }
+        let is_new = lease.is_none();
+        let nobodys = self.renewed(lease.unwrap_or_default(), String::new());
+        let params = PostParams::default();
+        let written = if is_new {
+            self.leases.create(&params, &nobodys).await
+        } else {
+            self.leases.replace(&self.name, &params, &nobodys).await
+        };
+        match written {
+            Err(kube::Error::Api(status)) if status.code == 409 => Ok(false),
+            written => written.map(|_| true),
+        }
     }
 
     /// Renews the Lease, acquires it, or finds that another replica holds it; whether we hold it now.
     async fn round(&mut self) -> kube::Result<bool> {
         let Some(lease) = self.leases.get_opt(&self.name).await? else {
             let made = self.renewed(Lease::default(), self.identity.clone());
+            self.is_unsure = true;
             let made = self.leases.create(&PostParams::default(), &made).await;
             return self.settled(made);
         };
@@ -171,22 +193,30 @@ impl Election {
         let since = known
             .filter(|(known, _)| version(known) == version(&lease))
             .map_or_else(Instant::now, |(_, since)| *since);
-        let spec = lease.spec.clone().unwrap_or_default();
         self.seen = Some((lease.clone(), since));
-        let holder = spec.holder_identity.unwrap_or_default();
-        let lasts = spec.lease_duration_seconds.unwrap_or_default();
-        let lasts = Duration::from_secs(u64::try_from(lasts).unwrap_or_default());
+        let holder = holder(Some(&lease));
+        let spec = lease.spec.as_ref();
+        let lasts = spec.and_then(|spec| spec.lease_duration_seconds);
+        let lasts =
+            Duration::from_secs(u64::try_from(lasts.unwrap_or_default()).unwrap_or_default());
         if holder != self.identity && !holder.is_empty() && since.elapsed() < lasts {
             return Ok(false);
         }
         let ours = self.renewed(lease, self.identity.clone());
         let params = PostParams::default();
+        self.is_unsure = true;
         let ours = self.leases.replace(&self.name, &params, &ours).await;
         self.settled(ours)
     }
 
     /// Whether a write made us the holder: on a conflict another replica was faster.
     fn settled(&mut self, written: kube::Result<Lease>) -> kube::Result<bool> {
+        // A denied write was not done; after any other failure it may have been.
+        self.is_unsure = match &written {
+            Ok(_) => false,
+            Err(kube::Error::Api(status)) => status.code >= 500,
+            Err(_) => true,
+        };
         match written {
             Ok(lease) => {
                 self.seen = Some((lease, Instant::now()));
@@ -216,15 +246,6 @@ impl Election {
         lease
     }
 
-    fn holder(&self) -> &str {
-        let spec = self
-            .seen
-            .as_ref()
-            .and_then(|(lease, _)| lease.spec.as_ref());
-        let holder = spec.and_then(|spec| spec.holder_identity.as_deref());
-        holder.unwrap_or_default()
-    }
-
     fn log_recovery(&self) {
         if self.log.recovered(LEASE).is_some() {
             tracing::info!(name = self.name, "the Lease can be renewed again");
@@ -239,4 +260,10 @@ impl Election {
             tracing::debug!(cause, "the Lease cannot be renewed");
         }
     }
+}
+
+/// Who holds a Lease; empty if nobody does.
+fn holder(lease: Option<&Lease>) -> &str {
+    let holder = lease.and_then(|lease| lease.spec.as_ref()?.holder_identity.as_deref());
+    holder.unwrap_or_default()
 }

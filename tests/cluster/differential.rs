@@ -391,34 +391,49 @@ fn computed_permissions_match_access_reviews() {
 
 // === everything together ===
 
+/// How often each verdict and reason was seen.
+type Verdicts = BTreeMap<String, usize>;
+
+/// `CASES` says how many worlds; many are spread over several control planes.
 #[test]
 fn reports_equal_scans_and_scans_of_dumps() {
+    const PLANES: usize = 4;
+    let random = Random::from_env();
+    let count = cases(6);
+    let planes = count.div_ceil(6).min(PLANES);
+    let seen = std::thread::scope(|scope| {
+        let planes: Vec<_> = (0..planes)
+            .map(|number| {
+                let mut random = random.fork(number);
+                scope.spawn(move || worlds(count.div_ceil(planes), &mut random))
+            })
+            .collect();
+        let seen = planes.into_iter().map(|plane| plane.join().unwrap());
+        seen.collect::<Vec<_>>()
+    });
+    let mut verdicts = Verdicts::new();
+    for (verdict, times) in seen.into_iter().flatten() {
+        *verdicts.entry(verdict).or_default() += times;
+    }
+    println!("{count} worlds, verdicts {verdicts:?}: one answer each");
+    assert!(verdicts.len() > 4, "the worlds are all alike: {verdicts:?}");
+}
+
+fn worlds(count: usize, random: &mut Random) -> Verdicts {
     let plane = pool::installed();
     let controller = plane.controller(&["--report-scope=all"]);
     for namespace in NAMESPACES {
         plane.namespace(namespace);
     }
-    let mut random = Random::from_env();
-    let count = cases(6);
-    let mut verdicts: BTreeMap<String, usize> = BTreeMap::new();
+    let list = |objects: &[Value]| {
+        json!({ "apiVersion": "v1", "kind": "List", "items": objects }).to_string()
+    };
+    let mut verdicts = Verdicts::new();
     for n in 0..count {
-        let mut objects = world(&mut random);
-        for (namespace, name) in NAMESPACES
-            .iter()
-            .flat_map(|namespace| ACCOUNTS.map(|name| (*namespace, name)))
-        {
-            let automount = random.pick(&[Some(true), Some(false), None, None]);
-            let metadata = json!({ "name": name, "namespace": namespace });
-            objects.push(json!({ "apiVersion": "v1", "kind": "ServiceAccount", "metadata": metadata, "automountServiceAccountToken": automount }));
-        }
-        let list = |objects: &[Value]| {
-            json!({ "apiVersion": "v1", "kind": "List", "items": objects }).to_string()
-        };
+        let objects = inhabited(random);
         plane.apply(&list(&objects));
-        let injection = format!(
-            "kuma.io/sidecar-injection={}",
-            random.pick(&["enabled", "disabled"])
-        );
+        let injection = random.pick(&["enabled", "disabled"]);
+        let injection = format!("kuma.io/sidecar-injection={injection}");
         plane.kubectl(&[
             "label",
             "--overwrite",
@@ -429,8 +444,8 @@ fn reports_equal_scans_and_scans_of_dumps() {
         let pods: Vec<_> = (0..12)
             .map(|p| {
                 let (namespace, name) = (*random.pick(&NAMESPACES), *random.pick(&ACCOUNTS));
-                let mut pod = pod(&mut random, 100 * n + p, namespace, name);
-                owned(&mut random, &mut pod);
+                let mut pod = pod(random, 100 * n + p, namespace, name);
+                owned(random, &mut pod);
                 pod
             })
             .collect();
@@ -450,6 +465,18 @@ fn reports_equal_scans_and_scans_of_dumps() {
             );
         }
     }
-    println!("{count} worlds, verdicts {verdicts:?}: one answer each");
-    assert!(verdicts.len() > 4, "the worlds are all alike: {verdicts:?}");
+    verdicts
+}
+
+/// Roles, bindings and the accounts that they name.
+fn inhabited(random: &mut Random) -> Vec<Value> {
+    let mut objects = world(random);
+    for namespace in NAMESPACES {
+        for name in ACCOUNTS {
+            let automount = random.pick(&[Some(true), Some(false), None, None]);
+            let metadata = json!({ "name": name, "namespace": namespace });
+            objects.push(json!({ "apiVersion": "v1", "kind": "ServiceAccount", "metadata": metadata, "automountServiceAccountToken": automount }));
+        }
+    }
+    objects
 }

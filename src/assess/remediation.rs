@@ -59,6 +59,15 @@ pub(super) fn remediation(
             "automount is already disabled: recreate the pods to remove the token".to_owned(),
         );
     }
+    let pods = evidence.pods.iter();
+    let before: BTreeSet<_> = pods.flat_map(|(pod, _)| &pod.before_removal).collect();
+    if !before.is_empty() {
+        let before: Vec<_> = before.into_iter().map(AsRef::as_ref).collect();
+        return without_patch(format!(
+            "{condition}{}, then set automountServiceAccountToken: false and recreate the pods",
+            before.join("; ")
+        ));
+    }
     let patches = patches(evidence, &automounted);
     let left = custom::left_to_operators(&automounted, &patches);
     let starts_client = evidence.pods.iter().any(|(pod, _)| pod.starts_client);

@@ -164,6 +164,19 @@ pub(super) fn of_pod(metadata: &Metadata, spec: &PodSpec, config: &Config) -> Cl
     clues
 }
 
+/// What to do before the auto-mounted token of a pod is removed, sorted: for clients that open it and do not need it.
+pub(super) fn before_removal(pod: &Metadata, config: &Config) -> Box<[Box<str>]> {
+    let rules = [Consumers::built_in(), &config.known_consumers];
+    let rules = rules.into_iter().flat_map(Consumers::all);
+    let opens = |rule: &&ConsumerRule| {
+        !rule.before_removal.is_empty()
+            && says(&rule.labels, &rule.annotations, pod) == Some(Says::Yes)
+    };
+    let texts = rules.filter(opens).map(|rule| rule.before_removal.clone());
+    let texts: BTreeSet<_> = texts.collect();
+    texts.into_iter().collect()
+}
+
 /// What labels and annotations say; one that says no wins.
 fn says(labels: &[Named], annotations: &[Named], metadata: &Metadata) -> Option<Says> {
     let of_labels = labels.iter().flat_map(|named| {

@@ -48,6 +48,7 @@ pub(super) fn limited(facts: PodFacts, pod: &str) -> PodFacts {
         configs: Box::default(),
         reads_files: false,
         starts_client: false,
+        before_removal: Box::default(),
         shares_processes: false,
         host_access: Box::default(),
         delegations: Box::default(),
@@ -73,6 +74,7 @@ fn parts(facts: &PodFacts) -> [(&'static str, usize); 5] {
         }
     });
     let consumers = facts.consumers.iter().chain(&facts.refuses);
+    let consumers = consumers.chain(&facts.before_removal);
     let consumers = consumers.map(|name| ENTRY + name.len());
     let configs = facts.configs.iter().map(|reference| {
         let texts = [&reference.key, &reference.prefix];

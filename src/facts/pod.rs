@@ -88,6 +88,7 @@ pub fn template(
         configs: config_map::references(spec),
         reads_files: clues.reads_files,
         starts_client: clues.starts_client,
+        before_removal: consumers::before_removal(metadata, config),
         shares_processes: spec.share_process_namespace,
         host_access: host_access(spec),
         delegations: delegations(spec),

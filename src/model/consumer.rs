@@ -21,6 +21,8 @@ pub struct ConsumerRule {
     pub since: Box<str>,
     /// Which token its clients use.
     pub token: UsedToken,
+    /// What to do before the auto-mounted token is removed, for clients that open it and do not need it.
+    pub before_removal: Box<str>,
     /// Labels of a pod.
     pub labels: Vec<Named>,
     /// Annotations of a pod.
@@ -336,6 +338,31 @@ mod tests {
                 &["Vault"],
             ),
             ("auto_auth {\n  method \"approle\" {", &[]),
+            (
+                "spring:\n  cloud:\n    vault:\n      authentication: KUBERNETES",
+                &["Vault"],
+            ),
+            ("spring.cloud.vault.authentication=TOKEN", &[]),
+            ("vault:kv/rax/data/test#MYSQL_PASSWORD", &["Vault"]),
+            (">>vault:kv/data/test#A", &["Vault"]),
+            ("http://vault:8200", &[]),
+            ("vault:8200", &[]),
+            ("bao:kv/data/test#A", &["OpenBao"]),
+            ("bao write auth/kubernetes/login role=x", &["OpenBao"]),
+            ("bao write auth/approle/login role_id=x", &[]),
+            (
+                "akeyless auth --access-type k8s --access-id p-1",
+                &["Akeyless"],
+            ),
+            ("infisical login --method=kubernetes", &["Infisical"]),
+            (
+                "auth:\n  type: kubernetes\n  config:\n    identity-id: /i",
+                &["Infisical"],
+            ),
+            (
+                "openshift_service_account = \"proxy\"",
+                &["OpenShift OAuth"],
+            ),
             (
                 "mongodb://h/?authMechanism=MONGODB-OIDC&authMechanismProperties=ENVIRONMENT:k8s",
                 &["MongoDB"],

@@ -119,6 +119,8 @@ pub struct PodFacts {
     pub reads_files: bool,
     /// Its commands have a flag of Kubernetes clients, which open the token when they start.
     pub starts_client: bool,
+    /// What to do before the auto-mounted token is removed.
+    pub before_removal: Box<[Box<str>]>,
     /// `spec.shareProcessNamespace`: a container can read what another one has mounted.
     pub shares_processes: bool,
     /// How its containers can read tokens of other pods on the node; sorted.

@@ -506,3 +506,36 @@ fn a_client_that_opens_the_token_when_it_starts_gets_a_step_in_between() {
         assert_eq!(status(&[after], &[])["reason"], "ExternalAudienceOnly");
     }
 }
+
+/// Dapr's sidecar opens the auto-mounted token, which it does not need, unless an annotation says otherwise.
+#[test]
+fn what_must_be_done_before_a_token_is_removed_is_said_instead_of_a_patch() {
+    let deployment = |annotations: &str| {
+        format!(
+            "apiVersion: apps/v1\nkind: Deployment\nmetadata: {{name: web, namespace: shop}}\nspec:\n  selector: \
+             {{matchLabels: {{a: b}}}}\n  template:\n    metadata: {{labels: {{a: b}}, annotations: {{{annotations}}}}}\n    \
+             spec: {{containers: [{{name: c, image: i}}]}}\n"
+        )
+    };
+    let enabled = r#"dapr.io/enabled: "true""#;
+    let store = r#"dapr.io/disable-builtin-k8s-secret-store: "true""#;
+    for (annotations, is_ready) in [
+        (enabled.to_owned(), false),
+        (format!("{enabled}, {store}"), true),
+        (r#"dapr.io/enabled: "false""#.to_owned(), true),
+    ] {
+        let dir = tempfile::tempdir().unwrap();
+        fs::write(dir.path().join("web.yaml"), deployment(&annotations)).unwrap();
+        let (reports, _, _) = scan_files(&[dir.path()], &[]);
+        let status = &reports[0]["status"];
+        assert_eq!(status["verdict"], "Unneeded", "{annotations}");
+        let remediation = &status["remediation"];
+        let says = remediation["summary"].as_str().unwrap();
+        assert_eq!(
+            says.contains("disable-builtin-k8s-secret-store"),
+            !is_ready,
+            "{says}"
+        );
+        assert_eq!(remediation["patches"].is_array(), is_ready, "{remediation}");
+    }
+}

@@ -12,7 +12,9 @@ set -euo pipefail
 
 dir=${1:?usage: start.sh DIR [kube-apiserver flag…]}
 shift
-command -v openssl >/dev/null || { echo 'control plane: needs `openssl`: install it' >&2; exit 1; }
+for tool in openssl flock; do
+    command -v "$tool" >/dev/null || { echo "control plane: needs \`$tool\`: install it" >&2; exit 1; }
+done
 bin=$("$(dirname "${BASH_SOURCE[0]}")/programs.sh")
 mkdir -p "$dir"
 dir=$(cd "$dir" && pwd)
@@ -37,12 +39,19 @@ trap 'exit 0' INT TERM
 
 listens() { (exec 3<>"/dev/tcp/127.0.0.1/$1") 2>/dev/null; } # PORT
 
-# Ports below the range of outgoing connections; concurrent starts begin at different ones.
-port=$((20000 + $$ % 3000 * 4))
-free_port() { # NAME: sets the variable to a free port
-    while listens "$port"; do port=$((port + 1)); done
-    printf -v "$1" '%s' "$port"
-    port=$((port + 1))
+# Three ports below the range of outgoing connections. They are this directory's until all its programs have ended, also
+# while one of them is being restarted: a lock says so.
+reserve_ports() {
+    local slot=$(($$ % 3000)) lock
+    while :; do
+        etcd_port=$((20000 + slot * 3)) peer_port=$((20001 + slot * 3)) api_port=$((20002 + slot * 3))
+        exec {lock}>"${TMPDIR:-/tmp}/token-exposure-ports-$etcd_port"
+        if flock --nonblock "$lock" && ! listens "$etcd_port" && ! listens "$peer_port" && ! listens "$api_port"; then
+            return
+        fi
+        exec {lock}>&-
+        slot=$(((slot + 1) % 3000))
+    done
 }
 
 launch() { # NAME PROGRAM ARG…
@@ -67,9 +76,7 @@ healthy() { # NAME COMMAND…: waits for the command to succeed; fails when the 
 }
 
 kubectl=("$bin/kubectl" --kubeconfig "$dir/kubeconfig")
-free_port etcd_port
-free_port peer_port
-free_port api_port
+reserve_ports
 : >"$dir/pids"
 [ -f "$dir/sa.key" ] || openssl genrsa -out "$dir/sa.key" 2048 2>/dev/null
 printf 'admintoken,admin,1,"system:masters"\n' >"$dir/tokens.csv"

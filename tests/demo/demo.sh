@@ -70,7 +70,7 @@ building() {
 }
 building_go() { printf '(%s) %s' "$(elapsed)" "$(cat "$dir/progress")"; }
 
-.ci/tools --check cargo cc make openssl awk
+.ci/tools --check cargo cc make openssl awk flock
 bin=$(tests/control-plane/programs.sh --if-cached) || { bin=; .ci/tools --check cargo go cc make openssl awk flock; }
 plan
 

@@ -269,7 +269,9 @@ impl ControlPlane {
             Some(mut old) => drop(old.wait().unwrap()),
             None => await_that("the program has ended", || {
                 let state = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
-                state.is_empty() || state.contains(") Z ")
+                // Its ports are free when its last thread has ended.
+                let threads = fs::read_dir(format!("/proc/{pid}/task")).map_or(0, Iterator::count);
+                state.is_empty() || state.contains(") Z ") && threads < 2
             }),
         }
         words

@@ -49,11 +49,11 @@ control-plane: ## Build and cache etcd, kube-apiserver, kube-controller-manager 
 helm: ## Build and cache helm
 	@tests/tools/build.sh
 
-bench: build control-plane ## Measure latency, memory and writes on a real control plane
-	@TOKEN_EXPOSURE=$(RELEASE) cargo test --locked --bench bench -- --ignored --nocapture --test-threads=1
+bench: build control-plane ## Measure latency, memory and writes on a real control plane (ROW=scale::k5 measures one of them)
+	@TOKEN_EXPOSURE=$(RELEASE) cargo test --locked --bench bench -- $(ROW) --ignored --nocapture --test-threads=1
 
 generate: helm control-plane tools ## Regenerate the CRD, deploy/install.yaml and the tables of deploy/chart/README.md
-	UPDATE=1 cargo test --locked --test offline -- the_crd_is_fresh the_chart_has_the_crd
+	UPDATE=1 cargo test --locked --test offline -- the_crd_is_fresh the_chart_has_the_crd what_objects_cost
 	UPDATE=1 cargo test --locked --test deployment -- the_consumers_of_the_policy_are_written
 	UPDATE=1 cargo test --locked --test deployment -- written
 

@@ -7,7 +7,8 @@
 #
 # DIR/kubeconfig is an administrator's, DIR/server the URL, DIR/ca.crt the server's certificate,
 # DIR/pids the process ids by program, DIR/*.log their logs. With REMOVE=1 in the environment DIR is removed
-# at the end.
+# at the end. With SEED=1 it first prints `etcd PORT`, and starts the API server after it has read a line: meanwhile a
+# large world is written into etcd. Then no kube-controller-manager runs, which would delete pods without owners and nodes.
 set -euo pipefail
 
 dir=${1:?usage: start.sh DIR [kube-apiserver flag…]}
@@ -21,6 +22,14 @@ dir=$(cd "$dir" && pwd)
 
 # Less garbage collection for more memory: a start needs a fifth less CPU time.
 export GOGC=${GOGC:-400}
+# How many seconds a program may take until it is ready; what a large world needs of etcd and of the API server.
+patience=60
+etcd_flags=()
+if [ -n "${SEED:-}" ]; then
+    patience=600
+    etcd_flags=(--quota-backend-bytes=8589934592)
+    export GOMEMLIMIT=${GOMEMLIMIT:-12GiB}
+fi
 
 pids=()
 finish() {
@@ -63,7 +72,7 @@ launch() { # NAME PROGRAM ARG…
 }
 
 healthy() { # NAME COMMAND…: waits for the command to succeed; fails when the newest program has ended
-    local name=$1 pid=${pids[-1]} deadline=$((SECONDS + 60))
+    local name=$1 pid=${pids[-1]} deadline=$((SECONDS + patience))
     shift
     until "$@" >/dev/null 2>&1; do
         if ! kill -0 "$pid" 2>/dev/null || [ $SECONDS -ge $deadline ]; then
@@ -83,7 +92,12 @@ printf 'admintoken,admin,1,"system:masters"\n' >"$dir/tokens.csv"
 
 launch etcd "$bin/etcd" --data-dir "$dir/etcd" --unsafe-no-fsync --log-level warn \
     --listen-client-urls "http://127.0.0.1:$etcd_port" --advertise-client-urls "http://127.0.0.1:$etcd_port" \
-    --listen-peer-urls "http://127.0.0.1:$peer_port"
+    --listen-peer-urls "http://127.0.0.1:$peer_port" "${etcd_flags[@]}"
+if [ -n "${SEED:-}" ]; then
+    healthy etcd listens "$etcd_port"
+    printf 'etcd %s\n' "$etcd_port"
+    read -r _ || exit 0
+fi
 launch kube-apiserver "$bin/kube-apiserver" --etcd-servers "http://127.0.0.1:$etcd_port" \
     --cert-dir "$dir/certs" --bind-address 127.0.0.1 --secure-port "$api_port" --authorization-mode RBAC \
     --service-account-issuer https://kubernetes.default.svc --service-account-key-file "$dir/sa.key" \
@@ -105,14 +119,16 @@ healthy kube-apiserver "${kubectl[@]}" get --raw /readyz
 cp "$dir/certs/apiserver.crt" "$dir/ca.crt"
 sed -i "s|insecure-skip-tls-verify: true|certificate-authority: \"$dir/ca.crt\"|" "$dir/kubeconfig"
 
-launch kube-controller-manager "$bin/kube-controller-manager" --kubeconfig "$dir/kubeconfig" \
-    --service-account-private-key-file "$dir/sa.key" --use-service-account-credentials=true \
-    --root-ca-file "$dir/ca.crt" --controllers='*,-nodelifecycle,bootstrapsigner,tokencleaner' \
-    --secure-port 0 --leader-elect=false
-account() { # kubectl before 1.31 cannot wait for an object that is not there
-    "${kubectl[@]}" wait --for=create serviceaccount/default --timeout=60s || "${kubectl[@]}" get serviceaccount default
-}
-healthy kube-controller-manager account
+if [ -z "${SEED:-}" ]; then
+    launch kube-controller-manager "$bin/kube-controller-manager" --kubeconfig "$dir/kubeconfig" \
+        --service-account-private-key-file "$dir/sa.key" --use-service-account-credentials=true \
+        --root-ca-file "$dir/ca.crt" --controllers='*,-nodelifecycle,bootstrapsigner,tokencleaner' \
+        --secure-port 0 --leader-elect=false
+    account() { # kubectl before 1.31 cannot wait for an object that is not there
+        "${kubectl[@]}" wait --for=create serviceaccount/default --timeout=60s || "${kubectl[@]}" get serviceaccount default
+    }
+    healthy kube-controller-manager account
+fi
 
 printf 'ready\n'
 # A background job has no standard input unless it is handed one.

@@ -9,7 +9,7 @@ use std::{
 
 use tempfile::TempDir;
 
-use super::{PATIENCE, await_that, get, program_path, signal};
+use super::{PATIENCE, await_that, get, holds_within, program_path, signal};
 
 /// The subcommand, on a free port.
 const LISTEN: [&str; 3] = ["controller", "--bind-address", "127.0.0.1:0"];
@@ -28,6 +28,15 @@ impl Controller {
     /// Starts one, and waits until it listens.
     pub fn start(args: &[&str]) -> Self {
         Self::start_with(args, &[])
+    }
+
+    /// Starts one of another program.
+    pub fn start_program(program: &Path, args: &[&str]) -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        let log = dir.path().join("log");
+        let mut command = Command::new(program);
+        command.args(LISTEN).args(args);
+        Self::run(command, log, Some(dir))
     }
 
     /// Starts one with additional environment variables.
@@ -105,9 +114,14 @@ impl Controller {
 
     /// Waits until it is ready: it has read the cluster.
     pub fn await_ready(&self) {
-        await_that("the controller is ready", || {
-            self.get("/readyz").is_some_and(|(code, _)| code == 200)
-        });
+        self.await_ready_within(PATIENCE);
+    }
+
+    /// The same, of a large cluster.
+    pub fn await_ready_within(&self, time: Duration) {
+        let is_ready = || self.get("/readyz").is_some_and(|(code, _)| code == 200);
+        let was_ready = holds_within(time, Duration::from_millis(50), is_ready);
+        assert!(was_ready, "the controller is not ready: {}", self.log());
     }
 
     /// Its log so far.
@@ -154,8 +168,13 @@ impl Controller {
 
     /// Waits until it is idle: no write for a second, and none that waits.
     pub fn settle(&self) {
+        self.settle_within(PATIENCE);
+    }
+
+    /// The same, of a large cluster.
+    pub fn settle_within(&self, time: Duration) {
         let (mut writes, mut since) = (self.writes(), Instant::now());
-        let deadline = Instant::now() + PATIENCE;
+        let deadline = Instant::now() + time;
         while since.elapsed() < Duration::from_secs(1) {
             assert!(
                 Instant::now() < deadline,

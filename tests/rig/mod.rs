@@ -21,6 +21,7 @@ pub mod prometheus;
 pub mod proxy;
 pub mod random;
 pub mod shared;
+pub mod world;
 
 use std::{
     fs,

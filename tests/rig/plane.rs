@@ -3,7 +3,7 @@
 use std::{
     collections::BTreeMap,
     fs,
-    io::{BufRead, BufReader},
+    io::{BufRead, BufReader, Write},
     path::{Path, PathBuf},
     process::{Child, ChildStdin, Command, Output, Stdio},
     sync::{Condvar, Mutex, PoisonError},
@@ -73,21 +73,42 @@ impl ControlPlane {
 
     fn bare_in(dir: PathBuf, flags: &[&str]) -> Self {
         let _permit = Start::permit();
+        Self::launched(dir, flags, &[], None)
+    }
+
+    /// Starts one whose etcd is filled before its API server starts, given the port of etcd.
+    pub(super) fn seeded(seed: impl FnOnce(u16)) -> Self {
+        let _permit = Start::permit();
+        let dir = tempfile::tempdir().unwrap().keep();
+        Self::launched(dir, &[], &[("SEED", "1")], Some(Box::new(seed)))
+    }
+
+    fn launched(
+        dir: PathBuf,
+        flags: &[&str],
+        environment: &[(&str, &str)],
+        seed: Option<Box<dyn FnOnce(u16) + '_>>,
+    ) -> Self {
         let mut process = Command::new("tests/control-plane/start.sh")
             .arg(&dir)
             .args(flags)
             .env("REMOVE", "1")
+            .envs(environment.iter().copied())
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .spawn()
             .expect("tests/control-plane/start.sh starts");
-        let stdin = process.stdin.take();
-        let mut said = String::new();
-        BufReader::new(process.stdout.take().unwrap())
-            .read_line(&mut said)
-            .unwrap();
+        let mut stdin = process.stdin.take();
+        let mut said = BufReader::new(process.stdout.take().unwrap()).lines();
+        let mut says = move || said.next().map(Result::unwrap).unwrap_or_default();
+        if let Some(seed) = seed {
+            let port = says();
+            seed(port.strip_prefix("etcd ").unwrap().parse().unwrap());
+            writeln!(stdin.as_mut().unwrap()).unwrap();
+        }
         assert_eq!(
-            said, "ready\n",
+            says(),
+            "ready",
             "the control plane did not start: see standard error"
         );
         Self {
@@ -177,17 +198,17 @@ impl ControlPlane {
     /// Kills the API server and starts it again with the same data: its watch cache is empty, so that no
     /// watch can be resumed.
     pub fn restart_api_server(&self) {
-        let words = self.kill("kube-apiserver");
-        self.start_again("kube-apiserver", &words);
+        let api_server = self.kill("kube-apiserver");
+        self.start_again("kube-apiserver", api_server);
         self.await_api_server();
     }
 
     /// Restarts the API server with a certificate of another authority.
     pub fn replace_certificate(&self) {
-        let words = self.kill("kube-apiserver");
+        let api_server = self.kill("kube-apiserver");
         // It signs a new one if it has none.
         fs::remove_dir_all(self.file("certs")).unwrap();
-        self.start_again("kube-apiserver", &words);
+        self.start_again("kube-apiserver", api_server);
         let certificate = self.file("certs/apiserver.crt");
         await_that("the API server has signed a certificate", || {
             fs::copy(&certificate, self.file("ca.crt")).is_ok_and(|bytes| bytes > 0)
@@ -202,8 +223,8 @@ impl ControlPlane {
         let api_server = self.kill("kube-apiserver");
         let etcd = self.kill("etcd");
         change(&self.dir);
-        self.start_again("etcd", &etcd);
-        self.start_again("kube-apiserver", &api_server);
+        self.start_again("etcd", etcd);
+        self.start_again("kube-apiserver", api_server);
         self.await_api_server();
     }
 
@@ -253,16 +274,26 @@ impl ControlPlane {
             let answer = self.try_kubectl(&["get", "--raw", "/readyz"], "");
             answer.status.success()
         };
-        let is_ready = holds_within(2 * PATIENCE, Duration::from_millis(200), ready);
+        let is_ready = holds_within(5 * PATIENCE, Duration::from_millis(200), ready);
         let log = fs::read_to_string(self.file("kube-apiserver-again.log")).unwrap_or_default();
         let end: Vec<_> = log.lines().rev().take(5).collect();
         assert!(is_ready, "the API server is not ready again: {end:?}");
     }
 
-    /// Kills a program, and returns its command line.
-    fn kill(&self, program: &'static str) -> Vec<String> {
+    /// Kills a program, and returns the command that starts it again.
+    fn kill(&self, program: &'static str) -> Command {
         let pid = self.pid(program);
         let words = command_line(pid);
+        let mut again = Command::new(&words[0]);
+        again.args(&words[1..]);
+        // How much memory it may use, among others.
+        let environment = texts(pid, "environ");
+        again.env_clear();
+        again.envs(
+            environment
+                .iter()
+                .filter_map(|variable| variable.split_once('=')),
+        );
         signal("KILL", pid);
         let old = self.again.lock().unwrap().remove(program);
         match old {
@@ -274,15 +305,13 @@ impl ControlPlane {
                 state.is_empty() || state.contains(") Z ") && threads < 2
             }),
         }
-        words
+        again
     }
 
     /// Starts a program again.
-    fn start_again(&self, program: &'static str, words: &[String]) {
+    fn start_again(&self, program: &'static str, mut again: Command) {
         let log = fs::File::create(self.file(&format!("{program}-again.log"))).unwrap();
-        let mut again = Command::new(&words[0]);
-        again.args(&words[1..]).stdout(Stdio::null()).stderr(log);
-        let child = again.spawn().unwrap();
+        let child = again.stdout(Stdio::null()).stderr(log).spawn().unwrap();
         self.again.lock().unwrap().insert(program, child);
     }
 
@@ -453,7 +482,12 @@ impl Drop for ControlPlane {
 
 /// The command line of a process.
 fn command_line(pid: u32) -> Vec<String> {
-    let words = fs::read_to_string(format!("/proc/{pid}/cmdline")).unwrap();
-    let words = words.split('\0').filter(|word| !word.is_empty());
-    words.map(ToOwned::to_owned).collect()
+    texts(pid, "cmdline")
+}
+
+/// The texts in a file of `/proc`.
+fn texts(pid: u32, file: &str) -> Vec<String> {
+    let texts = fs::read_to_string(format!("/proc/{pid}/{file}")).unwrap();
+    let texts = texts.split('\0').filter(|text| !text.is_empty());
+    texts.map(ToOwned::to_owned).collect()
 }

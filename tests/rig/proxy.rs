@@ -44,6 +44,21 @@ pub enum Cut {
     Slow,
     /// One more line is sent, then they end.
     Line(&'static str),
+    /// These bytes are sent, then they end.
+    Bytes(&'static [u8]),
+}
+
+/// What happens to requests for protobuf.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Protobuf {
+    /// They are passed on.
+    Passed,
+    /// They are answered with 406.
+    Refused,
+    /// Their answers are JSON.
+    Replaced,
+    /// Their answers have wrong bytes.
+    Garbled,
 }
 
 type Chunk = Result<Frame<Bytes>, io::Error>;
@@ -53,6 +68,7 @@ type Outgoing = UnsyncBoxBody<Bytes, io::Error>;
 struct State {
     client: Client,
     fault: Mutex<Option<(&'static str, Answer)>>,
+    protobuf: Mutex<Protobuf>,
     cuts: watch::Sender<Option<Cut>>,
 }
 
@@ -83,6 +99,7 @@ impl Proxy {
                 let state = Arc::new(State {
                     client: Client::try_from(config).unwrap(),
                     fault: Mutex::default(),
+                    protobuf: Mutex::new(Protobuf::Passed),
                     cuts: watch::channel(None).0,
                 });
                 let address = listener.local_addr().unwrap();
@@ -110,6 +127,11 @@ impl Proxy {
     /// Answers requests whose path and query contain a text in this way, from now on.
     pub fn fail(&self, matching: &'static str, answer: Answer) {
         *self.state.fault.lock() = Some((matching, answer));
+    }
+
+    /// Does this with requests for protobuf, from now on.
+    pub fn protobuf(&self, what: Protobuf) {
+        *self.state.protobuf.lock() = what;
     }
 
     /// Passes all requests on again.
@@ -154,14 +176,7 @@ async fn answer(
     let answer = fault.and_then(|(matching, answer)| target.contains(matching).then_some(answer));
     match answer {
         Some(Answer::Nothing) => std::future::pending().await,
-        Some(Answer::Status(status, headers, body)) => {
-            let mut answer = Response::builder().status(status);
-            for (name, value) in headers {
-                answer = answer.header(*name, *value);
-            }
-            let body = Full::new(Bytes::from(body)).map_err(|never| match never {});
-            Ok(answer.body(UnsyncBoxBody::new(body)).unwrap())
-        }
+        Some(Answer::Status(status, headers, body)) => Ok(stated(status, headers, body)),
         Some(Answer::Late(time)) => {
             tokio::time::sleep(time).await;
             Ok(pass(&state, request, target).await)
@@ -170,8 +185,44 @@ async fn answer(
     }
 }
 
+/// An answer with this status, headers and body.
+fn stated(status: u16, headers: &[(&str, &str)], body: &'static str) -> Response<Outgoing> {
+    let mut answer = Response::builder().status(status);
+    for (name, value) in headers {
+        answer = answer.header(*name, *value);
+    }
+    let body = Full::new(Bytes::from(body)).map_err(|never| match never {});
+    answer.body(UnsyncBoxBody::new(body)).unwrap()
+}
+
+/// Wrong bytes, after some right ones.
+fn garbled(chunk: &Bytes) -> Bytes {
+    let bytes = chunk.iter().enumerate();
+    bytes
+        .map(|(at, byte)| if at % 16 < 12 { *byte } else { 0xff })
+        .collect()
+}
+
 async fn pass(state: &State, request: Request<Incoming>, target: String) -> Response<Outgoing> {
     let (mut head, body) = request.into_parts();
+    let accept = head.headers.get(header::ACCEPT);
+    let asks = accept.is_some_and(|accept| accept.to_str().unwrap().contains("protobuf"));
+    let protobuf = if asks {
+        *state.protobuf.lock()
+    } else {
+        Protobuf::Passed
+    };
+    match protobuf {
+        Protobuf::Refused => {
+            return stated(
+                406,
+                &[],
+                "only the following media types are accepted: application/json",
+            );
+        }
+        Protobuf::Replaced => drop(head.headers.remove(header::ACCEPT)),
+        Protobuf::Passed | Protobuf::Garbled => {}
+    }
     let Ok(body) = body.collect().await else {
         return gone();
     };
@@ -184,7 +235,15 @@ async fn pass(state: &State, request: Request<Incoming>, target: String) -> Resp
     };
     let (head, body) = answer.into_parts();
     let data = body.into_data_stream();
-    let data = data.map(|chunk| chunk.map(Frame::data).map_err(io::Error::other));
+    let data = data.map(move |chunk| {
+        let chunk = chunk.map_err(io::Error::other)?;
+        let is_garbled = protobuf == Protobuf::Garbled;
+        Ok(Frame::data(if is_garbled {
+            garbled(&chunk)
+        } else {
+            chunk
+        }))
+    });
     let body = StreamBody::new(cuttable(Box::pin(data), cuts));
     Response::from_parts(head, BodyExt::boxed_unsync(body))
 }
@@ -231,6 +290,7 @@ fn cuttable(data: Data, cuts: watch::Receiver<Option<Cut>>) -> impl Stream<Item 
             Cut::Break => Some((Err(io::Error::other("broken")), None)),
             Cut::Silence => std::future::pending().await,
             Cut::Line(line) => Some((Ok(Frame::data(Bytes::from(line))), None)),
+            Cut::Bytes(bytes) => Some((Ok(Frame::data(Bytes::from(bytes))), None)),
         }
     })
 }

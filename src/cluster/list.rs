@@ -2,25 +2,24 @@
 
 use std::time::Duration;
 
-use kube::{
-    Api,
-    api::ListParams,
-    core::{ObjectList, Status},
-};
+use kube::{Api, api::ListParams, core::Status};
 
 use super::{
     OptIns, Progress, each_kind, missing_rule,
     object::{Object, field_selector},
+    protobuf,
 };
 use crate::{
     client::{Backoff, Connection, Failed, within},
-    facts::Kind,
+    facts::{Kind, Wire, wire::ListMetadata},
     index::{Index, Indexed, SharedIndex},
     model::{InputKind, LabelSelector},
 };
 
-/// How many objects a page has: while it is parsed, a page is in memory three times.
+/// How many objects a page of JSON has: while it is parsed, a page is in memory three times.
 const PAGE_SIZE: u32 = 100;
+/// How many objects a page of protobuf has, of which one is in memory at a time: fewer pages cost the API server less.
+const PROTOBUF_PAGE_SIZE: u32 = 500;
 
 /// How often a page is asked for until its failure is final: by an API server that is busy or restarts.
 const ATTEMPTS: u32 = 4;
@@ -149,11 +148,19 @@ where
     if kind == InputKind::Pod && !wanted.pods.selects_all() {
         params = params.labels(&wanted.pods.to_string());
     }
-    let paging = Paging {
+    let mut paging = Paging {
         connection,
         timeout: wanted.timeout,
+        protobuf: true,
     };
     let mut result = pages(&api, index, &params, paging, progress).await;
+    if let Err(failed) = &result
+        && protobuf::is_refused(failed)
+    {
+        protobuf::log_refusal(kind, failed);
+        paging.protobuf = false;
+        result = pages(&api, index, &params, paging, progress).await;
+    }
     if matches!(&result, Err(failed) if failed.code() == Some(410)) {
         result = pages(&api, index, &params, paging, progress).await;
     }
@@ -185,6 +192,8 @@ pub(super) struct Paging<'a> {
     pub(super) connection: &'a Connection,
     /// How long the API server may take for one page.
     pub(super) timeout: Duration,
+    /// Whether to ask for protobuf, of kinds that are read so.
+    pub(super) protobuf: bool,
 }
 
 /// Reads all objects of a kind in pages, and returns their resource version.
@@ -202,36 +211,36 @@ where
     let mut params = first.clone();
     let mut announced = 0;
     loop {
-        let page = page(api, &params, paging).await?;
-        let items = page.items.len() as u64;
-        let remaining = page.metadata.remaining_item_count.unwrap_or_default();
+        let (items, metadata) = page(api, index, &params, paging).await?;
+        let remaining = metadata.remaining_item_count.unwrap_or_default();
         // The remaining count is an estimate, which only grows here.
         let expected = items + u64::try_from(remaining).unwrap_or_default();
         progress(items, expected.saturating_sub(announced));
         announced = announced.max(expected) - items;
-        let mut index = index.write();
-        for object in page.items {
-            object.apply_to(&mut index);
+        if metadata.continue_.is_empty() {
+            index.write().commit::<K>();
+            return Ok(Some(metadata.resource_version).filter(|version| !version.is_empty()));
         }
-        let Some(token) = page.metadata.continue_.filter(|token| !token.is_empty()) else {
-            index.commit::<K>();
-            return Ok(page.metadata.resource_version);
-        };
-        params = params.continue_token(&token);
+        params = params.continue_token(&metadata.continue_);
     }
 }
 
-/// Reads one page; asks again where the API server is busy.
+/// Reads one page into the index, and returns how many objects it had and what it says of the list; asks again where
+/// the API server is busy.
 async fn page<K: Kind + Clone + std::fmt::Debug>(
     api: &Api<Object<K>>,
+    index: &SharedIndex,
     params: &ListParams,
     paging: Paging<'_>,
-) -> Result<ObjectList<Object<K>>, Failed> {
+) -> Result<(u64, ListMetadata), Failed>
+where
+    Index: Indexed<K>,
+{
     let mut backoff = Backoff::new(FIRST_PAUSE, LONGEST_PAUSE);
     let mut attempts = 1;
     loop {
         paging.connection.throttle.passed().await;
-        let failed = match within(paging.timeout, api.list(params)).await {
+        let failed = match within(paging.timeout, ask(api, index, params, paging)).await {
             Ok(page) => return Ok(page),
             Err(failed) => failed,
         };
@@ -243,4 +252,42 @@ async fn page<K: Kind + Clone + std::fmt::Debug>(
         tracing::debug!(%failed, "a page is asked for again");
         tokio::time::sleep(backoff.next_pause()).await;
     }
+}
+
+/// Asks for one page once. The objects before a failure are in the index: with those of the next attempt, they are
+/// the same.
+async fn ask<K: Kind + Clone + std::fmt::Debug>(
+    api: &Api<Object<K>>,
+    index: &SharedIndex,
+    params: &ListParams,
+    paging: Paging<'_>,
+) -> kube::Result<(u64, ListMetadata)>
+where
+    Index: Indexed<K>,
+{
+    if let Some(decode) = K::Wire::DECODE.filter(|_| paging.protobuf) {
+        let params = params.clone().limit(PROTOBUF_PAGE_SIZE);
+        let request = kube::core::Request::new(api.resource_url()).list(&params);
+        let request = request.map_err(kube::Error::BuildRequest)?;
+        let mut items = 0;
+        let apply = |object: Object<K>| {
+            items += 1;
+            object.apply_to(&mut index.write());
+        };
+        let client = &paging.connection.client;
+        let metadata = protobuf::page(client, request, decode, apply).await?;
+        return Ok((items, metadata));
+    }
+    let page = api.list(params).await?;
+    let items = page.items.len() as u64;
+    let mut index = index.write();
+    for object in page.items {
+        object.apply_to(&mut index);
+    }
+    let metadata = ListMetadata {
+        resource_version: page.metadata.resource_version.unwrap_or_default(),
+        continue_: page.metadata.continue_.unwrap_or_default(),
+        remaining_item_count: page.metadata.remaining_item_count,
+    };
+    Ok((items, metadata))
 }

@@ -4,6 +4,7 @@
 pub mod list;
 mod object;
 pub mod probe;
+mod protobuf;
 pub mod servers;
 pub mod watch;
 

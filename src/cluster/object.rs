@@ -22,19 +22,37 @@ pub(super) const fn field_selector(kind: InputKind) -> Option<&'static str> {
 /// An object of a kind.
 #[derive(Clone, Debug)]
 pub(super) struct Object<K: Kind> {
+    /// Empty: the client does not read it.
     metadata: ObjectMeta,
     wire: K::Wire,
 }
 
 impl<'de, K: Kind> Deserialize<'de> for Object<K> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let wire = K::Wire::deserialize(deserializer)?;
-        // The watcher reads the resourceVersion, and nothing else.
-        let metadata = ObjectMeta {
-            resource_version: Some(wire.metadata().resource_version.clone()),
-            ..ObjectMeta::default()
-        };
-        Ok(Self { metadata, wire })
+        K::Wire::deserialize(deserializer).map(Self::new)
+    }
+}
+
+impl<K: Kind> Object<K> {
+    pub(super) fn new(wire: K::Wire) -> Self {
+        Self {
+            metadata: ObjectMeta::default(),
+            wire,
+        }
+    }
+
+    /// Its resource version; empty without one.
+    pub(super) fn version(&self) -> &str {
+        &self.wire.metadata().resource_version
+    }
+
+    #[cfg(test)]
+    pub(super) fn name(&self) -> &str {
+        &self.wire.metadata().name
+    }
+
+    pub(super) fn has_annotation(&self, key: &str) -> bool {
+        self.wire.metadata().annotations.get(key).is_some()
     }
 }
 
@@ -46,14 +64,6 @@ where
     pub(super) fn apply_to(&self, index: &mut Index) {
         let facts = K::facts(&self.wire, index.config());
         index.apply::<K>(K::key(&self.wire), facts);
-    }
-
-    /// Its resource version; empty without one.
-    pub(super) fn version(&self) -> &str {
-        self.metadata
-            .resource_version
-            .as_deref()
-            .unwrap_or_default()
     }
 
     /// Removes its facts from the index.

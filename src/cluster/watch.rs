@@ -8,15 +8,12 @@
 mod failure;
 mod feed;
 
-use std::{
-    pin::pin,
-    time::{Duration, SystemTime, UNIX_EPOCH},
-};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use futures::StreamExt;
+use futures::{StreamExt, TryStreamExt, stream::BoxStream};
 use kube::{
     Api,
-    api::{ListParams, WatchEvent, WatchParams},
+    api::{ListParams, WatchParams},
 };
 use tokio::{
     sync::watch,
@@ -28,10 +25,11 @@ pub use self::feed::Feed;
 use super::{
     OptIns, each_kind, list,
     object::{Object, field_selector},
+    protobuf::{self, Event},
 };
 use crate::{
     client::{Backoff, Connection, uptime, within},
-    facts::{Kind, Reports},
+    facts::{Kind, Reports, Wire},
     index::{Index, Indexed},
     model::InputKind,
 };
@@ -52,8 +50,6 @@ const FIRST_PAUSE: Duration = Duration::from_secs(1);
 const LONGEST_PAUSE: Duration = Duration::from_secs(30);
 /// A watch that lasted this long has worked: the next pause is the first.
 const STEADY: Duration = Duration::from_secs(30);
-/// Marks the bookmark that ends a streamed list.
-const INITIAL_EVENTS_END: &str = "k8s.io/initial-events-end";
 
 /// How objects are watched.
 #[derive(Clone, Copy, Debug)]
@@ -86,6 +82,7 @@ async fn watch<K: Kind + Clone + Send + Sync + std::fmt::Debug>(
         api: Api::all(connection.client.clone()),
         feed: feed.clone(),
         streams: true,
+        protobuf: true,
         version: None,
         history: feed.histories.subscribe(),
         is_checked: false,
@@ -106,6 +103,7 @@ async fn watch<K: Kind + Clone + Send + Sync + std::fmt::Debug>(
             Ok(()) if watch.is_checked => Duration::ZERO,
             // An API server that ends each watch at once is not asked without a pause.
             Ok(()) => FIRST_PAUSE.saturating_sub(began.elapsed()),
+            Err(failure) if watch.refuses_protobuf(&failure) => Duration::ZERO,
             Err(failure) => watch.failed(&failure, backoff.next_pause()),
         };
         sleep(pause).await;
@@ -120,6 +118,8 @@ struct Watch<K: Kind> {
     /// Whether the API server streams lists, as WatchList (KEP-3157) says: a feature gate can disable it in any
     /// version.
     streams: bool,
+    /// Whether to ask for protobuf, if the kind is read so.
+    protobuf: bool,
     /// Up to where its history is known; `None` before all objects were read, and when they must be read again.
     version: Option<String>,
     /// Changes when another kind finds that the history is another one.
@@ -153,15 +153,56 @@ where
         self.follow(&version).await
     }
 
-    /// Reads all objects, and returns their version.
+    /// Reads all objects, and returns their version: as a stream of protobuf, in pages of protobuf, as a stream of
+    /// JSON, in pages of JSON, whatever the API server has first.
     async fn list(&mut self) -> Result<String, Failure> {
-        if self.streams {
-            match self.stream().await {
-                Err(failure) if failure.code() == Some(422) => self.streams = false,
+        // One bad answer of a proxy is forgiven.
+        self.protobuf = true;
+        let mut streams = self.streams;
+        loop {
+            let result = if streams {
+                self.stream().await
+            } else {
+                self.pages().await
+            };
+            match result {
+                Err(failure) if self.refuses_protobuf(&failure) => {}
+                // With the alpha of Kubernetes 1.30, an API server that cannot stream a list answers 504.
+                Err(failure) if streams && matches!(failure.code(), Some(422 | 504)) => {
+                    streams = false;
+                    self.streams &= failure.code() == Some(504);
+                }
                 result => return result,
             }
         }
-        self.pages().await
+    }
+
+    /// Whether a request failed only because it asked for protobuf; the next one asks for JSON.
+    fn refuses_protobuf(&mut self, failure: &Failure) -> bool {
+        let is_refused = self.protobuf && failure.refuses_protobuf();
+        if is_refused {
+            self.protobuf = false;
+            protobuf::log_refusal(K::INPUT, failure);
+            self.feed
+                .write(|index| index.read(K::INPUT, |reading| reading.errors += 1));
+        }
+        is_refused
+    }
+
+    /// Begins a watch.
+    async fn events(
+        &self,
+        params: &WatchParams,
+        version: &str,
+    ) -> Result<BoxStream<'static, kube::Result<Event<K>>>, Failure> {
+        let Some(decode) = K::Wire::DECODE.filter(|_| self.protobuf) else {
+            let events = within(ANSWER, self.api.watch(params, version)).await?;
+            return Ok(events.map_ok(Event::from).boxed());
+        };
+        let request = kube::core::Request::new(self.api.resource_url()).watch(params, version);
+        let request = request.map_err(kube::Error::BuildRequest)?;
+        let events = protobuf::watch(&self.connection.client, request, decode);
+        Ok(within(ANSWER, events).await?)
     }
 
     /// Asks the API server for its newest version, and fails if that is older than what is known: then it has
@@ -185,7 +226,7 @@ where
         let lasts = Duration::from_secs(WATCH_SECONDS.into()) + GRACE;
         let deadline = Instant::now() + lasts;
         let params = params(K::INPUT, WATCH_SECONDS, false);
-        let mut events = pin!(within(ANSWER, self.api.watch(&params, version)).await?);
+        let mut events = self.events(&params, version).await?;
         self.confirm();
         loop {
             let event = tokio::select! {
@@ -201,19 +242,19 @@ where
             };
             let Some(event) = event else { return Ok(()) };
             match event? {
-                WatchEvent::Added(object) | WatchEvent::Modified(object) => {
+                Event::Changed(object) => {
                     self.advance(object.version())?;
                     self.receive(|index| object.apply_to(index));
                 }
-                WatchEvent::Deleted(object) => {
+                Event::Deleted(object) => {
                     self.advance(object.version())?;
                     self.receive(|index| object.delete_from(index));
                 }
-                WatchEvent::Bookmark(bookmark) => {
-                    self.advance(&bookmark.metadata.resource_version)?;
+                Event::Bookmark { version, .. } => {
+                    self.advance(&version)?;
                     self.confirm();
                 }
-                WatchEvent::Error(status) => return Err(kube::Error::Api(status.boxed()).into()),
+                Event::Failed(status) => return Err(kube::Error::Api(status).into()),
             }
         }
     }
@@ -222,25 +263,24 @@ where
     /// request, the API server sends what etcd has, not an older state of its cache.
     async fn stream(&mut self) -> Result<String, Failure> {
         let params = params(K::INPUT, STREAM_SECONDS, true);
-        let mut events = pin!(within(ANSWER, self.api.watch(&params, "")).await?);
+        let mut events = self.events(&params, "").await?;
         self.load(Index::begin::<K>);
         loop {
             let Ok(event) = timeout(SILENCE, events.next()).await else {
                 return Err(Failure::Silent(SILENCE));
             };
             match event.ok_or(Failure::Incomplete)?? {
-                WatchEvent::Added(object) | WatchEvent::Modified(object) => {
-                    self.load(|index| object.apply_to(index));
+                Event::Changed(object) => self.load(|index| object.apply_to(index)),
+                Event::Deleted(object) => self.load(|index| object.delete_from(index)),
+                Event::Bookmark {
+                    version,
+                    ends_list: true,
+                } => {
+                    self.load(Index::commit::<K>);
+                    return Ok(version);
                 }
-                WatchEvent::Deleted(object) => self.load(|index| object.delete_from(index)),
-                WatchEvent::Bookmark(bookmark) => {
-                    let metadata = bookmark.metadata;
-                    if metadata.annotations.contains_key(INITIAL_EVENTS_END) {
-                        self.load(Index::commit::<K>);
-                        return Ok(metadata.resource_version);
-                    }
-                }
-                WatchEvent::Error(status) => return Err(kube::Error::Api(status.boxed()).into()),
+                Event::Bookmark { .. } => {}
+                Event::Failed(status) => return Err(kube::Error::Api(status).into()),
             }
         }
     }
@@ -251,6 +291,7 @@ where
         let paging = list::Paging {
             connection: &self.connection,
             timeout: ANSWER,
+            protobuf: self.protobuf,
         };
         let version = list::pages(&self.api, &self.feed.index, &params, paging, &|_, _| {}).await;
         // Whatever was read may have changed answers.

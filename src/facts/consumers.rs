@@ -21,6 +21,8 @@ const ITS_CONFIGURATION: &str = "its own configuration";
 const DIRECTORY: &str = "kubernetes.io/serviceaccount";
 /// Its parent, for texts that put the path together.
 const PARENT: &str = "run/secrets/kubernetes.io";
+/// What both have.
+const DOMAIN: &str = "kubernetes.io";
 /// The files beside the token that a volume without it can have.
 const FILES: [&str; 2] = ["/ca.crt", "/namespace"];
 /// Flags of programs that open the token when they start.
@@ -51,7 +53,9 @@ impl Clues {
 
     /// Adds what a command line or the value of a variable says.
     fn read_text(&mut self, text: &str, config: &Config) {
-        self.read_words(text, config, ITSELF);
+        if !self.read_words(text, config, ITSELF) {
+            return;
+        }
         let commands = active(config).flat_map(|rule| {
             let commands = rule.commands.iter();
             commands.map(|command| (&rule.name, command))
@@ -65,25 +69,35 @@ impl Clues {
         if text.starts_with("#!") {
             self.read_text(text, config);
         } else {
-            self.read_words(text, config, ITS_CONFIGURATION);
+            let _ = self.read_words(text, config, ITS_CONFIGURATION);
         }
     }
 
-    fn read_words(&mut self, text: &str, config: &Config, reader: &str) {
-        let mut found = BTreeSet::new();
-        let bare = bare(text);
-        Consumers::built_in().find_words(&bare, &mut found);
-        config.known_consumers.find_words(&bare, &mut found);
-        found.retain(|name| !is_switched_off(name, config));
-        self.systems.extend(found.into_iter().map(Box::from));
+    /// Adds the systems whose words are in a text, and returns whether it may name a program of a system.
+    fn read_words(&mut self, text: &str, config: &Config, reader: &str) -> bool {
         if self.reads_directory(text) {
             self.systems.insert(reader.into());
         }
+        let known = [Consumers::built_in(), &config.known_consumers];
+        let bare = bare(text);
+        if !known.iter().any(|known| known.may_be_in(&bare)) {
+            return false;
+        }
+        let mut found = BTreeSet::new();
+        for known in known {
+            known.find_words(&bare, &mut found);
+        }
+        found.retain(|name| !is_switched_off(name, config));
+        self.systems.extend(found.into_iter().map(Box::from));
+        true
     }
 
     /// Whether a text names the token's file, or its directory alone; notes whether it names the files beside it.
     fn reads_directory(&mut self, text: &str) -> bool {
         let mut reads_token = false;
+        if !text.contains(DOMAIN) {
+            return false;
+        }
         for (place, directory) in text.match_indices(DIRECTORY) {
             let rest = &text[place + directory.len()..];
             let is_file = FILES.iter().any(|file| rest.starts_with(file));
@@ -125,13 +139,13 @@ fn joined(words: &[Word]) -> String {
 fn commands(container: &Container) -> impl Iterator<Item = String> {
     let own = [joined(&container.command), joined(&container.args)].join(" ");
     let handlers = [
-        &container.liveness_probe,
-        &container.readiness_probe,
-        &container.startup_probe,
-        &container.lifecycle.post_start,
-        &container.lifecycle.pre_stop,
+        &container.liveness_probe.exec,
+        &container.readiness_probe.exec,
+        &container.startup_probe.exec,
+        &container.lifecycle.post_start.exec,
+        &container.lifecycle.pre_stop.exec,
     ];
-    let handlers = handlers.map(|handler| joined(&handler.exec.command));
+    let handlers = handlers.map(|exec| joined(&exec.command));
     [own]
         .into_iter()
         .chain(handlers)
@@ -150,12 +164,21 @@ pub(super) fn of_pod(metadata: &Metadata, spec: &PodSpec, config: &Config) -> Cl
             clues.read_text(&variable.value.0, config);
         }
     }
-    let variables = || all_containers(spec).flat_map(|container| &container.env);
+    let known = [Consumers::built_in(), &config.known_consumers];
+    let variables: Vec<_> = all_containers(spec)
+        .flat_map(|container| &container.env)
+        .filter(|variable| {
+            let mut known = known.iter();
+            known.any(|known| known.may_be_variable(&variable.name.0))
+        })
+        .collect();
     let drivers = || spec.volumes.iter().filter_map(|volume| volume.csi.as_ref());
     let refers = |rule: &&ConsumerRule| {
         says(&rule.labels, &rule.annotations, metadata) == Some(Says::Yes)
             || rule.variables.iter().any(|known| {
-                variables().any(|variable| known.is_variable(&variable.name.0, &variable.value.0))
+                variables
+                    .iter()
+                    .any(|variable| known.is_variable(&variable.name.0, &variable.value.0))
             })
             || drivers().any(|csi| rule.drivers.iter().any(|driver| **driver == *csi.driver))
     };
@@ -207,9 +230,8 @@ pub(super) fn of_namespace(namespace: &Metadata, config: &Config) -> Box<[Box<st
 /// The systems that a pod keeps away, whatever its namespace says, sorted.
 pub(super) fn refused(pod: &Metadata, config: &Config) -> Box<[Box<str>]> {
     let refuses = |rule: &&ConsumerRule| {
-        let labels = [&rule.labels[..], &rule.namespace_labels].concat();
-        let annotations = [&rule.annotations[..], &rule.namespace_annotations].concat();
-        says(&labels, &annotations, pod) == Some(Says::No)
+        says(&rule.labels, &rule.annotations, pod) == Some(Says::No)
+            || says(&rule.namespace_labels, &rule.namespace_annotations, pod) == Some(Says::No)
     };
     let of_namespaces = active(config)
         .filter(|rule| !rule.namespace_labels.is_empty() || !rule.namespace_annotations.is_empty());

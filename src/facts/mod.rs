@@ -42,7 +42,10 @@ pub trait Kind: 'static {
 }
 
 /// An object as it is parsed.
-pub trait Wire: Clone + Debug + DeserializeOwned + Send + Sync {
+pub trait Wire: Clone + Debug + DeserializeOwned + Send + Sync + 'static {
+    /// Reads one from protobuf; `None` where it is only read as JSON or YAML.
+    const DECODE: Option<fn(&[u8]) -> Result<Self, wire::Malformed>>;
+
     /// Its metadata.
     fn metadata(&self) -> &wire::Metadata;
 
@@ -53,10 +56,13 @@ pub trait Wire: Clone + Debug + DeserializeOwned + Send + Sync {
     fn rejected(&self) -> Vec<String>;
 }
 
-/// Implements [`Wire`] for types with a field `metadata`, given what the API server would reject of them.
+/// Implements [`Wire`] for types with a field `metadata`, given how one is read from protobuf, and what the API server
+/// would reject of them.
 macro_rules! objects {
-    ($($type:ty: $rejected:expr;)*) => {
+    ($($type:ty: $decode:expr, $rejected:expr;)*) => {
         $(impl Wire for $type {
+            const DECODE: Option<fn(&[u8]) -> Result<Self, wire::Malformed>> = $decode;
+
             fn metadata(&self) -> &wire::Metadata {
                 &self.metadata
             }
@@ -73,15 +79,15 @@ macro_rules! objects {
     };
 }
 objects! {
-    wire::Pod: |_| Vec::new();
-    wire::ServiceAccount: |_| Vec::new();
-    wire::Namespace: |_| Vec::new();
-    wire::ConfigMap: |_| Vec::new();
-    wire::Secret: |_| Vec::new();
-    wire::CsiDriver: |_| Vec::new();
-    wire::Role: |role| rejected::in_rules(&role.rules, true);
-    wire::Binding: rejected::in_binding;
-    report::ReportWire: |_| Vec::new();
+    wire::Pod: Some(wire::decode), |_| Vec::new();
+    wire::ServiceAccount: Some(wire::decode), |_| Vec::new();
+    wire::Namespace: Some(wire::decode), |_| Vec::new();
+    wire::ConfigMap: Some(wire::decode), |_| Vec::new();
+    wire::Secret: None, |_| Vec::new();
+    wire::CsiDriver: None, |_| Vec::new();
+    wire::Role: Some(wire::decode), |role| rejected::in_rules(&role.rules, true);
+    wire::Binding: Some(wire::decode), rejected::in_binding;
+    report::ReportWire: None, |_| Vec::new();
 }
 
 /// Pods.

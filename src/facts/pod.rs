@@ -48,7 +48,7 @@ impl Kind for Pods {
         if origin == Origin::Live {
             remove_random_names(&mut facts);
         }
-        let instance = Instance::new(&wire.metadata.uid, &wire.metadata.creation_timestamp);
+        let instance = Instance::new(&wire.metadata.uid, wire.metadata.creation_timestamp.0);
         Pod {
             instance,
             ..facts.into()

@@ -7,6 +7,7 @@ use serde::{
     de::{IgnoredAny, MapAccess, SeqAccess, Visitor},
 };
 
+use super::wire::{Fields, Malformed, Proto, Value, entry};
 use crate::model::exemption::{EXEMPT, EXEMPT_UNTIL};
 
 /// The annotations; long values are cut, but for those that are read as a whole.
@@ -149,6 +150,14 @@ macro_rules! hinting {
                     deserializer.deserialize_any(Text($read)).map(Self)
                 }
             }
+
+            impl Proto for $name {
+                fn merge(&mut self, value: Value<'_>) -> Result<(), Malformed> {
+                    let read: fn(&str) -> $kept = $read;
+                    self.0 = read(&value.text()?);
+                    Ok(())
+                }
+            }
         )*
     };
 }
@@ -162,6 +171,59 @@ hinting! {
     LabelValue(Box<str>) = |text| text.into();
     /// The value of an annotation.
     CutValue(Box<str>) = cut;
+}
+
+/// A time, in seconds since 1970; 0 if it is not known.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Time(pub i64);
+
+impl<'de> Deserialize<'de> for Time {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let seconds = |text: &str| text.parse().map_or(0, jiff::Timestamp::as_second);
+        deserializer.deserialize_any(Text(seconds)).map(Self)
+    }
+}
+
+impl Proto for Time {
+    fn merge(&mut self, value: Value<'_>) -> Result<(), Malformed> {
+        for field in Fields(value.bytes()?) {
+            if let (1, seconds) = field? {
+                self.0.merge(seconds)?;
+            }
+        }
+        // JSON has no other times.
+        self.0 = jiff::Timestamp::from_second(self.0).map_or(0, jiff::Timestamp::as_second);
+        Ok(())
+    }
+}
+
+impl Proto for Annotations {
+    fn merge(&mut self, value: Value<'_>) -> Result<(), Malformed> {
+        let (key, value) = entry(value)?;
+        let kept = if WHOLE.contains(&&*key) {
+            value.into()
+        } else {
+            cut(&value)
+        };
+        self.0.push((key.into(), kept));
+        Ok(())
+    }
+}
+
+impl Proto for Labels {
+    fn merge(&mut self, value: Value<'_>) -> Result<(), Malformed> {
+        let (key, value) = entry(value)?;
+        self.0.push((key.into(), value.into()));
+        Ok(())
+    }
+}
+
+impl Proto for Texts {
+    fn merge(&mut self, value: Value<'_>) -> Result<(), Malformed> {
+        let (key, value) = entry(value)?;
+        self.0.push((key.into(), value.into()));
+        Ok(())
+    }
 }
 
 /// Reads a string with a function; anything else becomes the default.

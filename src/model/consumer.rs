@@ -1,7 +1,11 @@
 //! Which systems accept the token of a pod as an identity, and how are their clients recognised? The built-in table is
 //! data in the format of the configuration's `knownConsumers`.
 
-use std::{borrow::Cow, collections::BTreeSet, sync::LazyLock};
+use std::{
+    borrow::Cow,
+    collections::{BTreeSet, HashSet},
+    sync::LazyLock,
+};
 
 use aho_corasick::AhoCorasick;
 use serde::{Deserialize, Deserializer};
@@ -100,14 +104,16 @@ impl Named {
     /// What a label or an annotation says; `None` for another name.
     #[must_use]
     pub fn says(&self, name: &str, value: &str) -> Option<Says> {
+        if !self.is_named(name) {
+            return None;
+        }
         let is = |known: &str| value.trim().eq_ignore_ascii_case(known);
         let is_yes = if self.values.is_empty() {
             !OFF.iter().any(|off| is(off))
         } else {
             self.values.iter().any(|known| is(known))
         };
-        let says = if is_yes { Says::Yes } else { Says::No };
-        self.is_named(name).then_some(says)
+        Some(if is_yes { Says::Yes } else { Says::No })
     }
 
     /// Whether it is a variable of this name and value.
@@ -158,6 +164,12 @@ pub struct Consumers {
     first_parts: Option<AhoCorasick>,
     /// For each of these, what else there is to it.
     words: Vec<Word>,
+    /// The first parts of all words, and all programs: most texts have none of them.
+    parts: Option<AhoCorasick>,
+    /// The names of all variables.
+    variables: HashSet<Box<str>>,
+    /// What the names of other variables begin with.
+    variable_prefixes: Vec<Box<str>>,
 }
 
 /// A word of a rule, after its first part.
@@ -199,11 +211,34 @@ impl Consumers {
                 following: parts.collect(),
             });
         }
+        let commands = rules.iter().flat_map(|rule| &rule.commands);
+        let parts = first_parts.iter().map(String::as_str);
+        let parts = AhoCorasick::new(parts.chain(commands.map(|command| &**command))).ok();
+        let variables = rules.iter().flat_map(|rule| &rule.variables);
+        let (prefixes, names): (Vec<_>, Vec<_>) = variables.partition(|named| named.is_prefix);
+        let name = |named: &Named| named.name.clone();
         Self {
             first_parts: AhoCorasick::new(first_parts).ok(),
             words,
+            parts,
+            variables: names.into_iter().map(name).collect(),
+            variable_prefixes: prefixes.into_iter().map(name).collect(),
             rules,
         }
+    }
+
+    /// Whether a text, which is [`bare`], may have a word or a program of a system.
+    #[must_use]
+    pub fn may_be_in(&self, text: &str) -> bool {
+        let parts = self.parts.as_ref();
+        parts.map_or(!self.rules.is_empty(), |parts| parts.is_match(text))
+    }
+
+    /// Whether a variable of this name may be one of a system.
+    #[must_use]
+    pub fn may_be_variable(&self, name: &str) -> bool {
+        let mut prefixes = self.variable_prefixes.iter();
+        self.variables.contains(name) || prefixes.any(|prefix| name.starts_with(&**prefix))
     }
 
     /// The built-in table.

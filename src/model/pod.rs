@@ -35,10 +35,10 @@ pub struct Instance {
 }
 
 impl Instance {
-    /// The instance with this `uid` and `creationTimestamp`; `None` without a uid.
+    /// The instance with this `uid`, created at this Unix timestamp, which is 0 if it is not known; `None` without a
+    /// uid.
     #[must_use]
-    pub fn new(uid: &str, created: &str) -> Option<Self> {
-        let created = created.parse().map_or(0, jiff::Timestamp::as_second);
+    pub fn new(uid: &str, created: i64) -> Option<Self> {
         let uid = self::uid(uid)?.to_be_bytes();
         Some(Self { uid, created })
     }

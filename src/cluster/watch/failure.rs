@@ -5,7 +5,10 @@ use std::{sync::atomic::Ordering, time::Duration};
 use kube::core::Status;
 use tokio::time::Instant;
 
-use super::{super::missing_rule, Feed};
+use super::{
+    super::{missing_rule, protobuf},
+    Feed,
+};
 use crate::{client::Failed, log::LogLimiter, model::InputKind};
 
 /// The longest pause after a denied request: a permission that was granted shows soon.
@@ -50,6 +53,11 @@ impl Failure {
     /// The HTTP status code of the answer.
     pub(super) fn code(&self) -> Option<u16> {
         self.status().map(|status| status.code)
+    }
+
+    /// Whether the API server, or a proxy before it, has no usable protobuf.
+    pub(super) fn refuses_protobuf(&self) -> bool {
+        matches!(self, Self::Request(failed) if protobuf::is_refused(failed))
     }
 
     /// Whether all objects must be read again. 410: the watch fell behind the history that the API server keeps.

@@ -3,8 +3,12 @@
 
 use serde::{Deserialize, Deserializer};
 
-pub use self::{pod::*, rbac::*};
-pub use super::words::{Annotations, Labels, Texts, VariableName, Word};
+pub use self::{
+    pod::*,
+    proto::{Fields, Malformed, Proto, Value, decode, entry},
+    rbac::*,
+};
+pub use super::words::{Annotations, Labels, Texts, Time, VariableName, Word};
 
 /// Reads `null` as the default value.
 fn lenient<'de, D: Deserializer<'de>, T: Deserialize<'de> + Default>(
@@ -13,8 +17,67 @@ fn lenient<'de, D: Deserializer<'de>, T: Deserialize<'de> + Default>(
     Option::deserialize(deserializer).map(Option::unwrap_or_default)
 }
 
-/// Declares slim types: every field may be absent or `null`.
+/// Declares slim types: every field may be absent or `null`. `= 2` is the number of the field in protobuf; `= 2 / 6`
+/// is field 6 of the message in field 2, whose fields JSON has in the outer object. A block without numbers has types
+/// that are only read as JSON or YAML.
 macro_rules! wire {
+    ($($(#[$doc:meta])* $name:ident { $($(#[$field_doc:meta])* $field:ident: $type:ty = $number:literal $(/ $inner:literal)?),* $(,)? })*) => {
+        wire! { $($(#[$doc])* $name { $($(#[$field_doc])* $field: $type),* })* }
+        $(
+            impl $crate::facts::wire::Proto for $name {
+                fn merge(&mut self, value: $crate::facts::wire::Value<'_>) -> Result<(), $crate::facts::wire::Malformed> {
+                    // The messages whose fields are read as if they were our own.
+                    const INLINED: &[u32] = &[$($(wire!(@outer $number $inner),)?)*];
+                    for field in $crate::facts::wire::Fields(value.bytes()?) {
+                        let (number, value) = field?;
+                        if INLINED.contains(&number) {
+                            for inner in $crate::facts::wire::Fields(value.bytes()?) {
+                                let (inner, value) = inner?;
+                                self.field((number, inner), value)?;
+                            }
+                        } else {
+                            self.field((number, 0), value)?;
+                        }
+                    }
+                    Ok(())
+                }
+            }
+
+            impl $name {
+                /// Reads a field, by its number and that in an inlined message.
+                #[allow(unused_variables, clippy::unused_self, clippy::unnecessary_wraps, reason = "a type may have no fields")]
+                fn field(&mut self, number: (u32, u32), value: $crate::facts::wire::Value<'_>) -> Result<(), $crate::facts::wire::Malformed> {
+                    match number {
+                        $(wire!(@number $number $($inner)?) => $crate::facts::wire::Proto::merge(&mut self.$field, value),)*
+                        _ => Ok(()),
+                    }
+                }
+            }
+
+            #[cfg(test)]
+            #[allow(unused_variables, reason = "a type may have no fields")]
+            impl $crate::facts::wire::tests::Declared for $name {
+                fn declared(into: &mut std::collections::BTreeSet<&'static str>) {
+                    $(
+                        into.insert(concat!(stringify!($name), ".", stringify!($field)));
+                        <$type as $crate::facts::wire::tests::Declared>::declared(into);
+                    )*
+                }
+
+                fn found(&self, into: &mut std::collections::BTreeSet<&'static str>) {
+                    $(
+                        if format!("{:?}", self.$field) != format!("{:?}", <$type>::default()) {
+                            into.insert(concat!(stringify!($name), ".", stringify!($field)));
+                        }
+                        $crate::facts::wire::tests::Declared::found(&self.$field, into);
+                    )*
+                }
+            }
+        )*
+    };
+    (@outer $number:literal $inner:literal) => { $number };
+    (@number $number:literal) => { ($number, 0) };
+    (@number $number:literal $inner:literal) => { ($number, $inner) };
     ($($(#[$doc:meta])* $name:ident { $($(#[$field_doc:meta])* $field:ident: $type:ty),* $(,)? })*) => {
         $(
             $(#[$doc])*
@@ -32,65 +95,102 @@ macro_rules! wire {
 }
 
 mod pod;
+mod proto;
 mod rbac;
+#[cfg(test)]
+mod tests;
 
 wire! {
     /// `metadata`.
     Metadata {
         /// `name`.
-        name: String,
+        name: String = 1,
         /// `generateName`.
-        generate_name: String,
+        generate_name: String = 2,
         /// `namespace`; empty when cluster-scoped or left out.
-        namespace: String,
+        namespace: String = 3,
         /// `uid`, which only the API server assigns.
-        uid: String,
+        uid: String = 5,
         /// `resourceVersion`.
-        resource_version: String,
+        resource_version: String = 6,
         /// `creationTimestamp`.
-        creation_timestamp: String,
+        creation_timestamp: Time = 8,
         /// `deletionTimestamp`.
-        deletion_timestamp: Option<String>,
+        deletion_timestamp: Option<Time> = 9,
         /// `ownerReferences`.
-        owner_references: Vec<OwnerReference>,
+        owner_references: Vec<OwnerReference> = 13,
         /// `labels`.
-        labels: Labels,
+        labels: Labels = 11,
         /// `annotations`.
-        annotations: Annotations,
+        annotations: Annotations = 12,
     }
 
     /// One owner reference.
     OwnerReference {
         /// `apiVersion`.
-        api_version: String,
+        api_version: String = 5,
         /// `kind`.
-        kind: String,
+        kind: String = 1,
         /// `name`.
-        name: String,
+        name: String = 3,
         /// `uid`.
-        uid: String,
+        uid: String = 4,
         /// `controller`.
-        controller: bool,
+        controller: bool = 6,
     }
 
     /// A ServiceAccount.
     ServiceAccount {
         /// `metadata`.
-        metadata: Metadata,
+        metadata: Metadata = 1,
         /// `secrets`.
-        secrets: Vec<SecretReference>,
+        secrets: Vec<ObjectReference> = 2,
         /// `automountServiceAccountToken`.
-        automount_service_account_token: Option<bool>,
+        automount_service_account_token: Option<bool> = 4,
     }
 
     /// A ConfigMap.
     ConfigMap {
         /// `metadata`.
-        metadata: Metadata,
+        metadata: Metadata = 1,
         /// `data`.
-        data: Texts,
+        data: Texts = 2,
     }
 
+    /// A Namespace.
+    Namespace {
+        /// `metadata`.
+        metadata: Metadata = 1,
+    }
+
+    /// `metadata` of a list.
+    ListMetadata {
+        /// `resourceVersion`.
+        resource_version: String = 2,
+        /// `continue`: names the next page.
+        continue_: String = 3,
+        /// `remainingItemCount`.
+        remaining_item_count: Option<i64> = 4,
+    }
+
+    /// A Status, which says why a request failed.
+    Status {
+        /// `message`.
+        message: String = 3,
+        /// `reason`.
+        reason: String = 4,
+        /// `code`.
+        code: i64 = 6,
+    }
+
+    /// The part of a reference to another object that is read.
+    ObjectReference {
+        /// `name`.
+        name: String = 3,
+    }
+}
+
+wire! {
     /// A Secret; its data is in files alone.
     Secret {
         /// `kind`, which says whether only metadata was requested.
@@ -126,11 +226,5 @@ wire! {
         audience: String,
         /// `expirationSeconds`.
         expiration_seconds: Option<i64>,
-    }
-
-    /// A Namespace.
-    Namespace {
-        /// `metadata`.
-        metadata: Metadata,
     }
 }

@@ -8,113 +8,113 @@ wire! {
     /// A Pod.
     Pod {
         /// `metadata`.
-        metadata: Metadata,
+        metadata: Metadata = 1,
         /// `spec`.
-        spec: PodSpec,
+        spec: PodSpec = 2,
     }
 
     /// A pod spec, of a pod or of a template.
     PodSpec {
         /// `serviceAccountName`.
-        service_account_name: String,
+        service_account_name: String = 8,
         /// `serviceAccount`, deprecated: read where the other is empty.
-        service_account: String,
+        service_account: String = 9,
         /// `automountServiceAccountToken`.
-        automount_service_account_token: Option<bool>,
+        automount_service_account_token: Option<bool> = 21,
         /// `hostPID`.
         #[serde(rename = "hostPID")]
-        host_pid: bool,
+        host_pid: bool = 12,
         /// `shareProcessNamespace`.
-        share_process_namespace: bool,
+        share_process_namespace: bool = 27,
         /// `volumes`.
-        volumes: Vec<Volume>,
+        volumes: Vec<Volume> = 1,
         /// `initContainers`.
-        init_containers: Vec<Container>,
+        init_containers: Vec<Container> = 20,
         /// `containers`.
-        containers: Vec<Container>,
+        containers: Vec<Container> = 2,
         /// `ephemeralContainers`.
-        ephemeral_containers: Vec<Container>,
+        ephemeral_containers: Vec<Container> = 34 / 1,
     }
 
     /// A volume.
     Volume {
         /// `name`.
-        name: String,
+        name: String = 1,
         /// `projected`.
-        projected: Option<Projected>,
+        projected: Option<Projected> = 2 / 26,
         /// `secret`.
-        secret: Option<SecretVolume>,
+        secret: Option<SecretVolume> = 2 / 6,
         /// `configMap`.
-        config_map: Option<ConfigMapProjection>,
+        config_map: Option<ConfigMapProjection> = 2 / 19,
         /// `csi`.
-        csi: Option<CsiVolume>,
+        csi: Option<CsiVolume> = 2 / 28,
         /// `hostPath`.
-        host_path: Option<HostPath>,
+        host_path: Option<HostPath> = 2 / 1,
     }
 
     /// A volume that a CSI driver provides.
     CsiVolume {
         /// `driver`.
-        driver: String,
+        driver: String = 1,
     }
 
     /// A directory or file of the node.
     HostPath {
         /// `path`.
-        path: String,
+        path: String = 1,
     }
 
     /// A Secret as a volume.
     SecretVolume {
         /// `secretName`.
-        secret_name: String,
+        secret_name: String = 1,
         /// `items`.
-        items: Vec<KeyToPath>,
+        items: Vec<KeyToPath> = 2,
     }
 
     /// A Secret as a source of a projected volume.
     SecretProjection {
         /// `name`.
-        name: String,
+        name: String = 1 / 1,
         /// `items`.
-        items: Vec<KeyToPath>,
+        items: Vec<KeyToPath> = 2,
     }
 
     /// Which file a key becomes.
     KeyToPath {
         /// `key`.
-        key: String,
+        key: String = 1,
         /// `path`.
-        path: String,
+        path: String = 2,
     }
 
     /// A projected volume.
     Projected {
         /// `sources`.
-        sources: Vec<Projection>,
+        sources: Vec<Projection> = 1,
     }
 
     /// One source of a projected volume.
     Projection {
         /// `serviceAccountToken`.
-        service_account_token: Option<TokenProjection>,
+        service_account_token: Option<TokenProjection> = 4,
         /// `secret`.
-        secret: Option<SecretProjection>,
+        secret: Option<SecretProjection> = 1,
         /// `podCertificate`.
-        pod_certificate: Option<PodCertificate>,
+        pod_certificate: Option<PodCertificate> = 6,
         /// `configMap`.
-        config_map: Option<ConfigMapProjection>,
+        config_map: Option<ConfigMapProjection> = 3,
         /// `downwardAPI`.
         #[serde(rename = "downwardAPI")]
-        downward_api: Option<DownwardApi>,
+        downward_api: Option<DownwardApi> = 2,
     }
 
     /// A ConfigMap as a volume, or as a source of one.
     ConfigMapProjection {
         /// `name`.
-        name: String,
+        name: String = 1 / 1,
         /// `items`.
-        items: Vec<KeyToPath>,
+        items: Vec<KeyToPath> = 2,
     }
 
     /// Fields of the pod as files.
@@ -124,121 +124,135 @@ wire! {
     /// A projected certificate.
     PodCertificate {
         /// `signerName`.
-        signer_name: String,
+        signer_name: String = 1,
         /// `maxExpirationSeconds`.
-        max_expiration_seconds: Option<i64>,
+        max_expiration_seconds: Option<i64> = 3,
     }
 
     /// A projected token.
     TokenProjection {
         /// `audience`.
-        audience: String,
+        audience: String = 1,
         /// `expirationSeconds`.
-        expiration_seconds: Option<i64>,
+        expiration_seconds: Option<i64> = 2,
         /// `path`.
-        path: String,
+        path: String = 3,
     }
 
     /// A container.
     Container {
         /// `name`.
-        name: String,
+        name: String = 1,
         /// `volumeMounts`.
-        volume_mounts: Vec<VolumeMount>,
+        volume_mounts: Vec<VolumeMount> = 9,
         /// `env`.
-        env: Vec<Variable>,
+        env: Vec<Variable> = 7,
         /// `envFrom`.
-        env_from: Vec<VariableSource>,
+        env_from: Vec<VariableSource> = 19,
         /// `command`.
-        command: Vec<Word>,
+        command: Vec<Word> = 3,
         /// `args`.
-        args: Vec<Word>,
+        args: Vec<Word> = 4,
         /// `securityContext`.
-        security_context: SecurityContext,
+        security_context: SecurityContext = 15,
         /// `livenessProbe`.
-        liveness_probe: Handler,
+        liveness_probe: Probe = 10,
         /// `readinessProbe`.
-        readiness_probe: Handler,
+        readiness_probe: Probe = 11,
         /// `startupProbe`.
-        startup_probe: Handler,
+        startup_probe: Probe = 22,
         /// `lifecycle`.
-        lifecycle: Lifecycle,
+        lifecycle: Lifecycle = 12,
     }
 
     /// The hooks of a container.
     Lifecycle {
         /// `postStart`.
-        post_start: Handler,
+        post_start: Hook = 1,
         /// `preStop`.
-        pre_stop: Handler,
+        pre_stop: Hook = 2,
     }
 
-    /// A probe or a hook.
-    Handler {
+    /// A probe.
+    Probe {
         /// `exec`.
-        exec: Exec,
+        exec: Exec = 1 / 1,
+    }
+
+    /// A hook.
+    Hook {
+        /// `exec`.
+        exec: Exec = 1,
     }
 
     /// A command that a probe or a hook runs in the container.
     Exec {
         /// `command`.
-        command: Vec<Word>,
+        command: Vec<Word> = 1,
     }
 
     /// The `securityContext` of a container.
     SecurityContext {
         /// `privileged`.
-        privileged: bool,
+        privileged: bool = 2,
     }
 
     /// A source of many environment variables.
     VariableSource {
         /// `prefix` of the names of the variables.
-        prefix: String,
+        prefix: String = 1,
         /// `configMapRef`.
-        config_map_ref: Option<SecretReference>,
+        config_map_ref: Option<SourceReference> = 2,
         /// `secretRef`.
-        secret_ref: Option<SecretReference>,
+        secret_ref: Option<SourceReference> = 3,
     }
 
-    /// A Secret or ConfigMap, or one key of it.
+    /// A Secret or ConfigMap.
+    SourceReference {
+        /// `name`.
+        name: String = 1 / 1,
+    }
+
+    /// One key of a Secret or ConfigMap.
     SecretReference {
         /// `name`.
-        name: String,
+        name: String = 1 / 1,
         /// `key`.
-        key: String,
+        key: String = 2,
     }
 
     /// Where the value of an environment variable comes from.
     ValueFrom {
         /// `configMapKeyRef`.
-        config_map_key_ref: Option<SecretReference>,
+        config_map_key_ref: Option<SecretReference> = 3,
         /// `secretKeyRef`.
-        secret_key_ref: Option<SecretReference>,
+        secret_key_ref: Option<SecretReference> = 4,
     }
 
     /// An environment variable.
     Variable {
         /// `name`.
-        name: VariableName,
+        name: VariableName = 1,
         /// `value`.
-        value: Word,
+        value: Word = 2,
         /// `valueFrom`.
-        value_from: Option<ValueFrom>,
+        value_from: Option<ValueFrom> = 3,
     }
 
     /// A mount.
     VolumeMount {
         /// `name` of the volume.
-        name: String,
+        name: String = 1,
         /// `mountPath`.
-        mount_path: String,
+        mount_path: String = 3,
         /// `subPath`.
-        sub_path: String,
+        sub_path: String = 4,
         /// `subPathExpr`.
-        sub_path_expr: String,
+        sub_path_expr: String = 6,
     }
+}
 
+wire! {
     /// An object that embeds a pod template in one of the usual places.
     Templated {
         /// `metadata`.

@@ -1,6 +1,7 @@
 //! The controller while the API server fails: what was known stays known, and afterwards the reports equal a scan.
 
 mod passing;
+mod protobuf;
 mod random;
 mod server;
 mod writes;
@@ -31,10 +32,16 @@ struct World {
 impl World {
     /// With an account in namespace `shop` whose token is unneeded.
     fn start(args: &[&str]) -> Self {
+        Self::start_behind(args, |_| {})
+    }
+
+    /// The same, with a proxy that was changed before the controller starts.
+    fn start_behind(args: &[&str], change: impl FnOnce(&Proxy)) -> Self {
         let plane = pool::installed();
         plane.namespace("shop");
         plane.kubectl(&["-n", "shop", "run", "web", "--image=nginx"]);
         let proxy = Proxy::start(&plane);
+        change(&proxy);
         let kubeconfig = plane.own_kubeconfig_for(&proxy.url(), "proxied.kubeconfig");
         let own = ["--kubeconfig", kubeconfig.to_str().unwrap()];
         let controller = Controller::start(&[&own, args].concat());

@@ -25,6 +25,7 @@ mod fix;
 mod html;
 mod inspect;
 mod layering;
+mod memory;
 mod outputs;
 mod project;
 mod render;

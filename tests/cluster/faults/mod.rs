@@ -1,5 +1,6 @@
 //! The controller while the API server fails: what was known stays known, and afterwards the reports equal a scan.
 
+mod large;
 mod passing;
 mod protobuf;
 mod random;

@@ -120,10 +120,15 @@ cp "$dir/certs/apiserver.crt" "$dir/ca.crt"
 sed -i "s|insecure-skip-tls-verify: true|certificate-authority: \"$dir/ca.crt\"|" "$dir/kubeconfig"
 
 if [ -z "${SEED:-}" ]; then
+    # Those whose work tests see: accounts and tokens, owners, workloads, quotas, aggregated roles, admission policies.
+    controllers=serviceaccount-controller,serviceaccount-token-controller,legacy-serviceaccount-token-cleaner-controller
+    controllers+=,root-ca-certificate-publisher-controller,namespace-controller,garbage-collector-controller
+    controllers+=,resourcequota-controller,clusterrole-aggregation-controller,validatingadmissionpolicy-status-controller
+    controllers+=,deployment-controller,replicaset-controller,statefulset-controller,daemonset-controller,job-controller
+    controllers+=,cronjob-controller,replicationcontroller-controller
     launch kube-controller-manager "$bin/kube-controller-manager" --kubeconfig "$dir/kubeconfig" \
         --service-account-private-key-file "$dir/sa.key" --use-service-account-credentials=true \
-        --root-ca-file "$dir/ca.crt" --controllers='*,-nodelifecycle,bootstrapsigner,tokencleaner' \
-        --secure-port 0 --leader-elect=false
+        --root-ca-file "$dir/ca.crt" --controllers="$controllers" --secure-port 0 --leader-elect=false
     account() { # kubectl before 1.31 cannot wait for an object that is not there
         "${kubectl[@]}" wait --for=create serviceaccount/default --timeout=60s || "${kubectl[@]}" get serviceaccount default
     }

@@ -53,7 +53,7 @@ pub struct ControlPlane {
     /// It runs until this closes.
     stdin: Option<ChildStdin>,
     /// The programs that were started again, by name.
-    again: Mutex<BTreeMap<&'static str, Child>>,
+    again: Mutex<BTreeMap<&'static str, Again>>,
     /// The administrator's client, created on first use.
     asking: Mutex<Option<(Runtime, Client)>>,
 }
@@ -177,7 +177,7 @@ impl ControlPlane {
     /// The process id of one of its programs.
     pub fn pid(&self, program: &str) -> u32 {
         if let Some(again) = self.again.lock().unwrap().get(program) {
-            return again.id();
+            return again.pid;
         }
         let pids = fs::read_to_string(self.file("pids")).unwrap();
         let line = pids
@@ -199,7 +199,7 @@ impl ControlPlane {
     /// watch can be resumed.
     pub fn restart_api_server(&self) {
         let api_server = self.kill("kube-apiserver");
-        self.start_again("kube-apiserver", api_server);
+        self.start_again("kube-apiserver", &api_server);
         self.await_api_server();
     }
 
@@ -208,7 +208,7 @@ impl ControlPlane {
         let api_server = self.kill("kube-apiserver");
         // It signs a new one if it has none.
         fs::remove_dir_all(self.file("certs")).unwrap();
-        self.start_again("kube-apiserver", api_server);
+        self.start_again("kube-apiserver", &api_server);
         let certificate = self.file("certs/apiserver.crt");
         await_that("the API server has signed a certificate", || {
             fs::copy(&certificate, self.file("ca.crt")).is_ok_and(|bytes| bytes > 0)
@@ -223,8 +223,8 @@ impl ControlPlane {
         let api_server = self.kill("kube-apiserver");
         let etcd = self.kill("etcd");
         change(&self.dir);
-        self.start_again("etcd", etcd);
-        self.start_again("kube-apiserver", api_server);
+        self.start_again("etcd", &etcd);
+        self.start_again("kube-apiserver", &api_server);
         self.await_api_server();
     }
 
@@ -261,11 +261,11 @@ impl ControlPlane {
             .args(["--uts", "sh", "-c", "hostname second && exec \"$@\"", "sh"])
             .args(&words);
         let log = fs::File::create(dir.join("kube-apiserver.log")).unwrap();
-        let child = second.stdout(Stdio::null()).stderr(log).spawn().unwrap();
+        let second = Again::start(&second, log);
         self.again
             .lock()
             .unwrap()
-            .insert("second kube-apiserver", child);
+            .insert("second kube-apiserver", second);
         Some(format!("https://127.0.0.1:{port}"))
     }
 
@@ -288,7 +288,6 @@ impl ControlPlane {
         again.args(&words[1..]);
         // How much memory it may use, among others.
         let environment = texts(pid, "environ");
-        again.env_clear();
         again.envs(
             environment
                 .iter()
@@ -296,23 +295,21 @@ impl ControlPlane {
         );
         signal("KILL", pid);
         let old = self.again.lock().unwrap().remove(program);
-        match old {
-            Some(mut old) => drop(old.wait().unwrap()),
-            None => await_that("the program has ended", || {
-                let state = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
-                // Its ports are free when its last thread has ended.
-                let threads = fs::read_dir(format!("/proc/{pid}/task")).map_or(0, Iterator::count);
-                state.is_empty() || state.contains(") Z ") && threads < 2
-            }),
-        }
+        await_that("the program has ended", || {
+            let state = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+            // Its ports are free when its last thread has ended.
+            let threads = fs::read_dir(format!("/proc/{pid}/task")).map_or(0, Iterator::count);
+            state.is_empty() || state.contains(") Z ") && threads < 2
+        });
+        drop(old);
         again
     }
 
     /// Starts a program again.
-    fn start_again(&self, program: &'static str, mut again: Command) {
+    fn start_again(&self, program: &'static str, again: &Command) {
         let log = fs::File::create(self.file(&format!("{program}-again.log"))).unwrap();
-        let child = again.stdout(Stdio::null()).stderr(log).spawn().unwrap();
-        self.again.lock().unwrap().insert(program, child);
+        let again = Again::start(again, log);
+        self.again.lock().unwrap().insert(program, again);
     }
 
     /// Runs kubectl as an administrator; returns its output, or panics with its error.
@@ -471,12 +468,46 @@ impl ControlPlane {
 
 impl Drop for ControlPlane {
     fn drop(&mut self) {
-        for program in self.again.get_mut().unwrap().values_mut() {
-            let _ = program.kill();
-            let _ = program.wait();
-        }
+        self.again.get_mut().unwrap().clear();
         drop(self.stdin.take());
         let _ = self.process.wait();
+    }
+}
+
+/// A program of a control plane that was started again. It ends with this process at the latest: a control plane that is
+/// never dropped leaves none behind.
+struct Again {
+    shell: Child,
+    /// It runs until this closes.
+    stdin: Option<ChildStdin>,
+    pid: u32,
+}
+
+impl Again {
+    fn start(program: &Command, log: fs::File) -> Self {
+        let script = r#""$@" >/dev/null & echo $!; exec >/dev/null; cat; kill -KILL $!; wait"#;
+        let mut shell = Command::new("sh");
+        shell.args(["-c", script, "sh"]);
+        shell.arg(program.get_program()).args(program.get_args());
+        let environment = program.get_envs();
+        shell.envs(environment.filter_map(|(name, value)| Some((name, value?))));
+        shell.stdin(Stdio::piped()).stdout(Stdio::piped());
+        let mut shell = shell.stderr(log).spawn().unwrap();
+        let mut pid = String::new();
+        let mut said = BufReader::new(shell.stdout.take().unwrap());
+        said.read_line(&mut pid).unwrap();
+        Self {
+            stdin: shell.stdin.take(),
+            shell,
+            pid: pid.trim().parse().unwrap(),
+        }
+    }
+}
+
+impl Drop for Again {
+    fn drop(&mut self) {
+        drop(self.stdin.take());
+        let _ = self.shell.wait();
     }
 }
 

@@ -7,7 +7,7 @@
 #
 # DIR/kubeconfig is an administrator's, DIR/server the URL, DIR/ca.crt the server's certificate,
 # DIR/pids the process ids by program, DIR/*.log their logs. With REMOVE=1 in the environment DIR is removed
-# at the end. With SEED=1 it first prints `etcd PORT`, and starts the API server after it has read a line: meanwhile a
+# at the end. With SEEDED=1 it first prints `etcd PORT`, and starts the API server after it has read a line: meanwhile a
 # large world is written into etcd. Then no kube-controller-manager runs, which would delete pods without owners and nodes.
 set -euo pipefail
 
@@ -25,7 +25,7 @@ export GOGC=${GOGC:-400}
 # How many seconds a program may take until it is ready; what a large world needs of etcd and of the API server.
 patience=60
 etcd_flags=()
-if [ -n "${SEED:-}" ]; then
+if [ -n "${SEEDED:-}" ]; then
     patience=600
     etcd_flags=(--quota-backend-bytes=8589934592)
     export GOMEMLIMIT=${GOMEMLIMIT:-12GiB}
@@ -93,7 +93,7 @@ printf 'admintoken,admin,1,"system:masters"\n' >"$dir/tokens.csv"
 launch etcd "$bin/etcd" --data-dir "$dir/etcd" --unsafe-no-fsync --log-level warn \
     --listen-client-urls "http://127.0.0.1:$etcd_port" --advertise-client-urls "http://127.0.0.1:$etcd_port" \
     --listen-peer-urls "http://127.0.0.1:$peer_port" "${etcd_flags[@]}"
-if [ -n "${SEED:-}" ]; then
+if [ -n "${SEEDED:-}" ]; then
     healthy etcd listens "$etcd_port"
     printf 'etcd %s\n' "$etcd_port"
     read -r _ || exit 0
@@ -119,7 +119,7 @@ healthy kube-apiserver "${kubectl[@]}" get --raw /readyz
 cp "$dir/certs/apiserver.crt" "$dir/ca.crt"
 sed -i "s|insecure-skip-tls-verify: true|certificate-authority: \"$dir/ca.crt\"|" "$dir/kubeconfig"
 
-if [ -z "${SEED:-}" ]; then
+if [ -z "${SEEDED:-}" ]; then
     # Those whose work tests see: accounts and tokens, owners, workloads, quotas, aggregated roles, admission policies.
     controllers=serviceaccount-controller,serviceaccount-token-controller,legacy-serviceaccount-token-cleaner-controller
     controllers+=,root-ca-certificate-publisher-controller,namespace-controller,garbage-collector-controller

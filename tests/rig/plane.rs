@@ -80,7 +80,7 @@ impl ControlPlane {
     pub(super) fn seeded(seed: impl FnOnce(u16)) -> Self {
         let _permit = Start::permit();
         let dir = tempfile::tempdir().unwrap().keep();
-        Self::launched(dir, &[], &[("SEED", "1")], Some(Box::new(seed)))
+        Self::launched(dir, &[], &[("SEEDED", "1")], Some(Box::new(seed)))
     }
 
     fn launched(

@@ -1,6 +1,7 @@
-//! Reads the file of `--config`: exemptions, known consumers, default permissions and API audiences.
+//! Reads the file of `--config`: exemptions, known consumers, default permissions, API audiences and namespaces.
 
 mod default_permissions;
+mod namespaces;
 
 use std::{
     collections::{BTreeMap, HashMap},
@@ -92,6 +93,9 @@ struct File {
     disable: Entries<String>,
     grants_elsewhere: Option<Spanned<String>>,
     trusted_namespaces: Entries<String>,
+    namespaces: Entries<String>,
+    exclude_namespaces: Entries<String>,
+    namespace_selector: Option<Spanned<String>>,
     baseline: Entries<default_permissions::RuleEntry>,
 }
 
@@ -135,6 +139,12 @@ fn parse(text: &str) -> Result<(Config, Vec<Malformed>), Vec<Malformed>> {
             file.trusted_namespaces,
             &mut faults,
         ),
+        namespaces: namespaces::Keys {
+            names: file.namespaces,
+            excluded: file.exclude_namespaces,
+            selector: file.namespace_selector,
+        }
+        .read(&mut faults),
     };
     if faults.is_empty() {
         Ok((config, deprecated))
@@ -301,7 +311,7 @@ mod tests {
     )]
 
     use super::*;
-    use crate::model::{ServiceAccountRef, config::DefaultGroup};
+    use crate::model::{LeftOut, ServiceAccountRef, config::DefaultGroup};
 
     fn located(found: &[Malformed]) -> Vec<String> {
         let line = |found: &Malformed| format!("{}: {}", found.line, found.message);
@@ -321,9 +331,16 @@ mod tests {
              knownConsumers: [{name: Sesame, annotations: [sesame/inject], variables: [SESAME]}]\n\
              defaultPermissions:\n\
              - {name: us, source: wiki, to: 'system:serviceaccounts:<namespace>', rules: [{apiGroups: [''], resources: [configmaps], verbs: [get]}]}\n\
-             disable: [OpenShift]\n",
+             disable: [OpenShift]\n\
+             namespaces: [shop, team-a]\nexcludeNamespaces: [kube-*]\nnamespaceSelector: '!legacy'\n",
         )
         .unwrap();
+        let left_out =
+            |name: &str, label: Option<&'static str>| config.namespaces.leaves_out(name, |_| label);
+        assert_eq!(left_out("shop", None), None);
+        assert_eq!(left_out("shop", Some("")), Some(LeftOut::Unlabelled));
+        assert_eq!(left_out("bank", None), Some(LeftOut::Unnamed));
+        assert_eq!(config.namespaces.except[0].as_str(), "kube-*");
         let rule = &config.exemptions[0];
         let runner = ServiceAccountRef::new("team-a", "runner");
         let label = [("app".into(), "ci".into())];
@@ -410,7 +427,8 @@ mod tests {
                     knownConsumers:\n- name: x\n- variables: [A]\n\
                     defaultPermissions:\n- {name: x, to: 'system:serviceaccounts', rules: [{resources: [pods], verbs: [get]}]}\n\
                     - {name: y, to: admins, rules: [{nonResourceURLs: [/x], verbs: [get]}]}\n\
-                    - {name: z, to: 'system:authenticated'}\ndisable: [Nobody]\n";
+                    - {name: z, to: 'system:authenticated'}\ndisable: [Nobody]\n\
+                    namespaces: [a, team-*]\nexcludeNamespaces:\n- ''\n- 'a['\nnamespaceSelector: 'a in (b'\n";
         assert_eq!(
             faults(text),
             [
@@ -424,6 +442,10 @@ mod tests {
                 "12: the rule has no `apiGroups`: the core group is `\"\"`",
                 "13: `to` is not a group that all accounts are in: \"admins\": use system:authenticated, system:serviceaccounts, or system:serviceaccounts:<namespace> for that of each account's own namespace",
                 "14: the default permissions have no `rules`: add those of the role",
+                "16: `namespaces` has an entry that is no name: \"team-*\" is not the name of a namespace: use lower-case letters, digits and `-`; only what is excluded may be a pattern",
+                "18: an entry of `excludeNamespaces` is empty: use a name, or a pattern such as kube-*",
+                "19: an entry of `excludeNamespaces` is not a valid pattern: invalid range pattern: \"a[\"",
+                "20: `namespaceSelector`: `a in (b` lacks a closing parenthesis",
             ]
         );
     }

@@ -86,6 +86,7 @@
 //!   The index narrows candidates; [`rbac`] decides. A bug in the index can miss, but never misjudge.
 //! * Nothing is written before every kind was read once, and then only what differs. Reports have no
 //!   content that changes by itself; two writers write the same bytes.
+//! * A report goes only when it is known that its namespace is left out, or that its account has no finding.
 //! * Never a silent guess: where we may not read something, the verdict is `Unknown`, never `Unneeded`.
 //! * What was known stays known: a failure that passes changes no report. Only time makes it a gap.
 //! * Everything that others can make us do or keep has a limit; `deploy/sizing.md` lists them.
@@ -122,6 +123,8 @@
 //! | finding | a verdict that asks for work: `Unneeded`, `Review`, `Unknown` |
 //! | report | a TokenExposureReport: the answer for one account, as a custom resource |
 //! | baseline | a file of earlier findings, which a later scan is compared with |
+//! | near name | a subject that names no account that exists and may mean one that does: a misspelled name or username, or another namespace |
+//! | stray | said of a subject that matches no account, whatever accounts there are |
 //! | remediation | what to do about a finding, with ready patches |
 //! | exemption | a written reason why a token stays, which may end on a date |
 //! | use | a request to the API server with a token, denied ones included |
@@ -135,6 +138,7 @@
 //! | custom kind | a kind that is not built into Kubernetes; an operator creates its pods |
 //! | manifest, dump | an object as a person wrote it; objects as `kubectl get` printed them |
 //! | facts | what this program keeps of an API object: the fields that an answer depends on |
+//! | selected, left out | said of a namespace: whether its accounts are judged; its bindings count in any case |
 //! | dirty | said of an account whose answer may have changed and is computed again |
 //! | synced, stale | every object of a kind was read once; the last reading is older than it should be |
 //! | leader, standby | the replica that writes reports because it holds the Lease; the others |
@@ -153,6 +157,7 @@
 //! | a folder that is rendered | [`text::folders`] finds it, [`render`] renders it |
 //! | a control of a catalogue | [`output::catalogues`] |
 //! | a kind with a pod template | a row in [`model::workload`]; a custom kind: `files/custom/kinds.rs`, and `facts/owner.rs` for its live pods |
+//! | which namespaces are judged? | [`model::selection`]; `index/standing.rs`: when labels change; `cluster/list.rs`: what a person may read |
 //! | how often may it write, and what may a pod cost? | `controller/budget.rs`, `controller/pending.rs`; `facts/limit.rs` |
 //! | what does a failure of the API server do? | [`cluster::watch`], `tests/cluster/faults` |
 //! | a watched kind | [`facts`], a file in [`index`], [`cluster::KINDS`], `deploy/chart/templates/rbac.yaml` |

@@ -4,7 +4,7 @@
 //! control plane, in rotated order; otherwise the one of `TOKEN_EXPOSURE` is measured.
 
 use std::{
-    path::PathBuf,
+    path::{Path, PathBuf},
     process::Command,
     time::{Duration, Instant},
 };
@@ -122,7 +122,7 @@ impl Since {
 
 impl Bench {
     /// Measures a row for each program, several times, unless `ROWS` names others.
-    fn each_program(&self, row: &str, measured: impl Fn(&PathBuf) -> Value) {
+    fn each_program(&self, row: &str, measured: impl Fn(&Path) -> Value) {
         let wanted = std::env::var("ROWS").ok();
         if wanted.is_some_and(|rows| !rows.split(',').any(|wanted| wanted == row)) {
             return;
@@ -146,7 +146,7 @@ impl Bench {
     }
 
     /// A controller as our account. A standby only reads.
-    fn controller(&self, program: &PathBuf, is_standby: bool) -> Controller {
+    fn controller(&self, program: &Path, is_standby: bool) -> Controller {
         let kubeconfig = self.plane.own_kubeconfig();
         let mut args = vec!["--kubeconfig", kubeconfig.to_str().unwrap()];
         if is_standby {
@@ -157,7 +157,7 @@ impl Bench {
     }
 
     /// Reading everything once.
-    fn sync(&self, program: &PathBuf) -> Value {
+    fn sync(&self, program: &Path) -> Value {
         let requests = self.requests();
         let since = Since::now(&self.plane, None);
         let controller = self.controller(program, true);
@@ -177,7 +177,7 @@ impl Bench {
     }
 
     /// Watches of a cluster where nothing happens, for two minutes.
-    fn idle(&self, program: &PathBuf) -> Value {
+    fn idle(&self, program: &Path) -> Value {
         let controller = self.controller(program, true);
         controller.await_ready_within(PATIENCE);
         std::thread::sleep(AFTERWARDS);
@@ -202,7 +202,7 @@ impl Bench {
     }
 
     /// A live scan.
-    fn scan(&self, program: &PathBuf) -> Value {
+    fn scan(&self, program: &Path) -> Value {
         let since = Since::now(&self.plane, None);
         let mut scan = Command::new(program);
         scan.args(["scan", "-A", "-o", "json", "--kubeconfig"]);
@@ -212,7 +212,7 @@ impl Bench {
     }
 
     /// The first reports, a binding that concerns every account, and 20 changes a second.
-    fn reports(&self, program: &PathBuf, world: World) -> Value {
+    fn reports(&self, program: &Path, world: World) -> Value {
         // With their definition, the reports of an earlier run are deleted.
         self.plane
             .kubectl(&["delete", "crd", REPORTS, "--timeout=20m"]);

@@ -70,7 +70,7 @@ fn status(exposure: &Exposure, limit: usize) -> TokenExposureReportStatus {
             name(consumer)
         }),
         notes: cut.list(&exposure.notes, MAX_INNER_ENTRIES, |note| Note {
-            type_: note.name().to_owned(),
+            type_: note.type_().name().to_owned(),
             message: clipped(&note.to_string(), MAX_MESSAGE_CHARACTERS),
         }),
         usage: exposure

@@ -137,7 +137,7 @@ pub struct TokenExposureReportStatus {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 20), extend("x-kubernetes-list-type" = "atomic"))]
     pub consumers: Vec<String>,
-    /// What else to know about the permissions of the ServiceAccount.
+    /// What else to know about the ServiceAccount; no verdict depends on it.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 20), extend("x-kubernetes-list-type" = "atomic"))]
     pub notes: Vec<Note>,
@@ -160,11 +160,14 @@ pub struct TokenExposureReportStatus {
     pub conditions: Vec<Condition>,
 }
 
-/// Something to know about the permissions of a ServiceAccount.
+/// Something to know about a ServiceAccount that no verdict depends on.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Note {
-    /// What it is about: `GrantedElsewhereOnly`, where only RoleBindings of other namespaces grant anything.
+    /// What it is about: `PermissionsWithoutToken` (no pod has a token to use them with), `NearlyNamedBy` (bindings name an
+    /// account that does not exist, and may mean this one), `GrantedElsewhereOnly` (only RoleBindings of other namespaces
+    /// grant anything), `SharedPermissions` (they reach several workloads), `NamedBy` (objects of custom kinds name it), or
+    /// `UnusedDefault` (a `default` account that mounts a token, and that no pod uses).
     #[serde(rename = "type")]
     #[schemars(length(max = 316))]
     pub type_: String,

@@ -21,13 +21,7 @@ fn pods_do(count: u32, one_does: &str, many_do: &str) -> String {
 /// A grant as its binding, role and subject.
 fn name(grant: Option<&Grant>) -> String {
     grant.map_or_else(String::new, |grant| {
-        format!(
-            "{} {} ({}) through {}",
-            grant.binding_kind(),
-            grant.binding,
-            grant.role_ref,
-            grant.via
-        )
+        format!("{grant} through {}", grant.via)
     })
 }
 

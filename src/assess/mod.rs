@@ -3,6 +3,7 @@
 mod configs;
 mod exemption;
 mod message;
+mod notes;
 mod proposal;
 mod remediation;
 mod usage;
@@ -15,11 +16,11 @@ use jiff::civil::Date;
 use crate::{
     model::{
         ApiAudiences, Carrier, Config, CsiDriverFacts, Explanation, Exposure, Gap, InputKind,
-        KnownRoles, Level, Permissions, PodFacts, Reach, Reason, Scope, ServiceAccountFacts,
+        KnownRoles, Level, Permissions, PodFacts, Reach, Reason, ServiceAccountFacts,
         ServiceAccountRef, TokenSource, Verdict, Workload, WorkloadExposure,
-        note::AccountNote,
+        note::NearName,
         pod::{ConfigFacts, ConfigReference},
-        rbac::{Effect, Grant},
+        rbac::Effect,
     },
     rbac::{self, BoundRole},
     token::{Bearer, legacy::Holding},
@@ -50,6 +51,8 @@ pub struct Evidence<'a> {
     pub bindings: Vec<BoundRole<'a>>,
     /// The objects of custom kinds that name the account, of which it is not known which pods they stand for; in order.
     pub naming: Vec<&'a Workload>,
+    /// The bindings that may mean the account, although they name none that exists; in order.
+    pub nearly_naming: Vec<NearName>,
     /// Whether all roles are known.
     pub roles: KnownRoles,
     /// What could not be read.
@@ -99,7 +102,7 @@ pub fn assess(evidence: &Evidence<'_>) -> Exposure {
     );
     usage::note_last_use(evidence, &mut permissions);
     let mut gaps = gaps(evidence, &permissions);
-    let elsewhere_only = granted_elsewhere(evidence, &permissions);
+    let elsewhere_only = notes::granted_elsewhere(evidence, &permissions);
     let elsewhere = evidence.config.grants_elsewhere.is_reviewed && elsewhere_only.is_some();
     let need = need(&permissions, &gaps, elsewhere);
     let workloads = workloads::workloads(evidence, need);
@@ -125,20 +128,20 @@ pub fn assess(evidence: &Evidence<'_>) -> Exposure {
         remediation: remediation::remediation(verdict, reason, evidence, &workloads),
         workloads,
         permissions,
-        notes: elsewhere_only
-            .into_iter()
-            .chain(named_by(evidence))
-            .collect(),
+        notes: elsewhere_only.into_iter().collect(),
         gaps,
         usage: usage::of_account(evidence),
     };
+    let further = notes::notes(evidence, &exposure);
+    exposure.notes.extend(further);
     exposure.message = message::message(&exposure);
     exposure
 }
 
-/// The answer for one account, with everything that led to it.
+/// The answer for one account, with everything that led to it; `is_account` says whether its namespace has an account
+/// of a name.
 #[must_use]
-pub fn explain(evidence: &Evidence<'_>) -> Explanation {
+pub fn explain(evidence: &Evidence<'_>, is_account: &dyn Fn(&str) -> bool) -> Explanation {
     let own = evidence
         .pods
         .iter()
@@ -149,8 +152,10 @@ pub fn explain(evidence: &Evidence<'_>) -> Explanation {
     pods.sort_unstable();
     pods.dedup();
     let grants = proposal::grants(evidence);
+    let exposure = assess(evidence);
     Explanation {
-        exposure: assess(evidence),
+        own_accounts: notes::own_accounts(evidence, &exposure, is_account),
+        exposure,
         automount: evidence.service_account.map(|facts| facts.automount),
         pods,
         usage: proposal::detail(evidence, &grants),
@@ -215,35 +220,6 @@ fn need(permissions: &Permissions, gaps: &BTreeSet<Gap>, elsewhere: bool) -> Nee
         (Level::None, None) if has(Effect::Latent) => Need::Latent,
         (Level::None, None) => Need::None,
     }
-}
-
-/// Whether all that is granted to the account by name is granted in other namespaces, which are not trusted.
-fn granted_elsewhere(evidence: &Evidence<'_>, permissions: &Permissions) -> Option<AccountNote> {
-    let trusted = &evidence.config.grants_elsewhere.trusted;
-    let is_elsewhere = |grant: &Grant| match &grant.scope {
-        Scope::Cluster => false,
-        Scope::Namespace(namespace) => {
-            *namespace != evidence.account.namespace
-                && !trusted.iter().any(|pattern| pattern.matches(namespace))
-        }
-    };
-    let grants = permissions.grants.iter();
-    let direct = grants.filter(|grant| grant.effect == Effect::Grants && !grant.via.is_group());
-    if permissions.level != Level::Direct || !direct.clone().all(is_elsewhere) {
-        return None;
-    }
-    let bindings = direct.map(|grant| (grant.binding.clone(), grant.role_ref.clone()));
-    Some(AccountNote::GrantedElsewhereOnly(bindings.collect()))
-}
-
-/// Which objects of custom kinds name the account.
-fn named_by(evidence: &Evidence<'_>) -> Option<AccountNote> {
-    let naming: Vec<_> = evidence
-        .naming
-        .iter()
-        .map(|object| (*object).clone())
-        .collect();
-    (!naming.is_empty()).then_some(AccountNote::NamedBy(naming))
 }
 
 /// What could not be read, and roles that are not in the input.

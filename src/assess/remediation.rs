@@ -125,15 +125,7 @@ fn patches(evidence: &Evidence<'_>, automounted: &[&WorkloadExposure]) -> Vec<Pa
     let needed = patches
         .into_iter()
         .filter(|(needs_own, _)| *needs_own || !account_is_safe);
-    let account = by_account.then(|| Patch {
-        target: Workload {
-            kind: "ServiceAccount".into(),
-            name: (&*evidence.account.name).into(),
-        },
-        api_version: "v1".into(),
-        type_: PatchType::Merge,
-        patch: json!({ "automountServiceAccountToken": false }),
-    });
+    let account = by_account.then(|| Patch::disabling_automount(evidence.account));
     let mut patches: Vec<_> = account
         .into_iter()
         .chain(needed.map(|(_, patch)| patch))
@@ -231,7 +223,6 @@ fn own_patch(workload: &WorkloadExposure, pods: &[&PodFacts], kept: Kept) -> Opt
     }
     let kind = PodKind::named(&target.kind)?;
     let in_manifest = pods.iter().all(|pod| pod.origin == Origin::Template);
-    let fields = kind.pod_spec.iter().rev();
     let spec = spec_without_token(workload, pods, kept);
     (in_manifest || kind.is_mutable).then(|| Patch {
         target: target.clone(),
@@ -241,6 +232,6 @@ fn own_patch(workload: &WorkloadExposure, pods: &[&PodFacts], kept: Kept) -> Opt
         } else {
             PatchType::Merge
         },
-        patch: fields.fold(spec, |inner, field| json!({ *field: inner })),
+        patch: kind.object_with(spec),
     })
 }

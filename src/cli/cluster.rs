@@ -147,11 +147,12 @@ impl Cluster {
     }
 
     /// Finds out what kind of cluster it is, and notes it in the index; `audiences` are those that the
-    /// user names. Returns a warning where it could not.
+    /// user names. Returns a warning where it could not. Where a request `was_denied`, an authorizer decides.
     pub(super) async fn learn(
         &self,
         index: &SharedIndex,
         audiences: Option<ApiAudiences>,
+        was_denied: bool,
     ) -> Option<String> {
         let client = &self.connection.client;
         let audiences = if let Some(audiences) = audiences {
@@ -163,6 +164,9 @@ impl Cluster {
         };
         tracing::debug!(names = ?audiences.names, complete = audiences.complete, "API audiences");
         index.write().set_audiences(audiences);
+        if was_denied {
+            return None;
+        }
         match within(self.timeout, probe::rbac_enforced(client)).await {
             Ok(enforced) => {
                 index.write().set_rbac_enforced(enforced);

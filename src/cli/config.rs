@@ -6,12 +6,13 @@ use tokio::sync::Notify;
 
 use super::{
     cluster::{self, Cluster},
-    controller, today,
+    controller,
+    namespaces::NamespaceArgs,
+    today,
 };
 use crate::{
     cluster::{OptIns, watch::Feed},
     config::{self, ConfigFile, Faults},
-    index::SharedIndex,
     model::{ApiAudiences, Config},
 };
 
@@ -24,13 +25,13 @@ pub(super) struct ConfigArgs {
     /// Audience of the API server; all others are external; repeatable
     #[arg(long, value_name = "AUDIENCE")]
     api_audience: Vec<String>,
-    /// YAML file: exemptions, consumers, default permissions and audiences
+    /// YAML file: exemptions, consumers, default permissions, …
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
     /// Find tokens that never expire; needs to list Secrets, which also allows reading them
     #[arg(long)]
     legacy_tokens: bool,
-    /// Recognise systems that ConfigMaps configure; needs permission to list ConfigMaps
+    /// Recognise systems that ConfigMaps configure; needs to list them
     #[arg(long)]
     config_maps: bool,
 }
@@ -45,10 +46,17 @@ impl ConfigArgs {
     }
 
     /// Reads the file, and logs its warnings; the configuration is empty without a file.
-    pub(super) fn read(&self) -> Result<Config, Faults> {
-        let file = self.file()?;
+    pub(super) fn read(&self, namespaces: &NamespaceArgs) -> Result<Config, Faults> {
+        let file = self.file_under(namespaces)?;
         log_warnings(&file);
         Ok(file.config)
+    }
+
+    /// The file, with the namespaces that flags select.
+    fn file_under(&self, namespaces: &NamespaceArgs) -> Result<ConfigFile, Faults> {
+        let mut file = self.file()?;
+        file.config.namespaces = namespaces.over(file.config.namespaces);
+        Ok(file)
     }
 
     /// Reads the file; the configuration is empty without one.
@@ -67,15 +75,23 @@ impl ConfigArgs {
     pub(super) async fn follow(
         &self,
         cluster: &Cluster,
-        index: &SharedIndex,
         feed: &Feed,
         reread: &Notify,
+        namespaces: &NamespaceArgs,
     ) {
+        let index = feed.index();
         let mut last = Ok(index.read().config().clone());
+        let mut is_said = false;
         loop {
             tokio::time::sleep(PERIOD).await;
             feed.write(|index| index.set_today(today()));
-            let file = self.file();
+            if !is_said && index.read().is_settled() {
+                is_said = true;
+                if let Some(left_out) = namespaces.left_out(&index.read(), true) {
+                    tracing::info!("{left_out}");
+                }
+            }
+            let file = self.file_under(namespaces);
             let config = file.as_ref().map(|file| file.config.clone());
             let config = config.map_err(Clone::clone);
             if config == last {
@@ -86,10 +102,11 @@ impl ConfigArgs {
                     tracing::info!("the configuration was read again");
                     log_warnings(file);
                     let config = &file.config;
-                    let rereads_pods = !config.reads_pods_as(index.read().config());
-                    controller::warn(cluster.learn(index, self.audiences(config)).await);
+                    let rereads = !config.reads_objects_as(index.read().config());
+                    controller::warn(cluster.learn(index, self.audiences(config), false).await);
                     feed.write(|index| index.set_config(config.clone()));
-                    if rereads_pods {
+                    if rereads {
+                        is_said = false;
                         reread.notify_one();
                     }
                 }

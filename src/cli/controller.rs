@@ -14,6 +14,7 @@ use super::{
     config::ConfigArgs,
     duration::duration,
     logging::{self, LogFormat, Logs},
+    namespaces::NamespaceArgs,
     scan::Scope,
     today,
 };
@@ -62,6 +63,8 @@ pub(super) struct Args {
     metrics_per_serviceaccount: bool,
     #[command(flatten)]
     config: ConfigArgs,
+    #[command(flatten)]
+    namespaces: NamespaceArgs,
     /// How many requests a second may write reports
     #[arg(long, value_name = "NUMBER", default_value_t = 50, value_parser = clap::value_parser!(u32).range(1..=10_000))]
     writes_per_second: u32,
@@ -88,7 +91,7 @@ pub(super) async fn run(args: Args) -> anyhow::Result<ExitCode> {
     let logs = logging::keep(args.log_format);
     let stop = asked_to_stop()?.shared();
     let cluster = args.cluster.connect().await?;
-    let config = args.config.read()?;
+    let config = args.config.read(&args.namespaces)?;
     let audiences = args.config.audiences(&config);
     let index = empty_index(args.config.opt_ins(), config);
     let log = LogLimiter::default();
@@ -176,7 +179,7 @@ async fn operate(
     let (client, index) = (&cluster.connection.client, &context.index);
     let prepare = async {
         await_api_server(client, &context.log).await?;
-        warn(cluster.learn(index, audiences).await);
+        warn(cluster.learn(index, audiences, false).await);
         anyhow::Ok(())
     };
     tokio::select! {
@@ -192,8 +195,10 @@ async fn operate(
     let watching = async {
         loop {
             tokio::select! {
+                // First: what is being read may not be what is wanted now.
+                biased;
+                () = reread.notified() => tracing::info!("reading all objects again: the configuration depends on more of them"),
                 () = watch::watch_all(&cluster.connection, &feed, options) => {}
-                () = reread.notified() => tracing::info!("reading all objects again: the configuration depends on more of their fields"),
             }
         }
     };
@@ -206,7 +211,7 @@ async fn operate(
     tokio::select! {
         () = watching => {}
         () = electing => {}
-        () = args.config.follow(cluster, index, &feed, &reread) => {}
+        () = args.config.follow(cluster, &feed, &reread, &args.namespaces) => {}
         () = controller::run(context.clone(), feed.dirty(), stop) => {}
     }
     Ok(())

@@ -8,6 +8,7 @@ use super::{
     cluster::{Cluster, ClusterArgs},
     config::ConfigArgs,
     evidence::EvidenceArgs,
+    namespaces::NamespaceArgs,
     print_message,
     progress::Progress,
     today,
@@ -17,8 +18,8 @@ use crate::{
     cluster::{self, list, servers},
     config::ConfigFile,
     files::{self, places::Places},
-    index::{Index, SharedIndex},
-    model::{ApiAudiences, Config, InputKind, LabelSelector, note::and_more},
+    index::{Index, SharedIndex, Standing},
+    model::{ApiAudiences, Config, InputKind, LabelSelector, Selection, note::and_more},
     output::{Message, Severity},
     render,
     text::folders::{self, Folder},
@@ -32,7 +33,7 @@ pub(super) struct InputArgs {
     /// Files, folders, or - for standard input [default: the current cluster]
     #[arg(value_name = "PATH")]
     paths: Vec<PathBuf>,
-    /// Read pods from the files, everything else from the current cluster
+    /// Read pods from the files, the rest from the current cluster
     #[arg(long, requires = "paths")]
     with_cluster: bool,
     #[command(flatten)]
@@ -48,7 +49,7 @@ pub(super) struct InputArgs {
 /// The flags that render folders.
 #[derive(Debug, clap::Args)]
 struct RenderArgs {
-    /// Render kustomizations with kustomize or kubectl, and charts with helm
+    /// Render with kustomize or kubectl, and charts with helm
     #[arg(long, requires = "paths")]
     render: bool,
     /// With --render: a file with values for charts; repeatable
@@ -74,16 +75,12 @@ pub(super) struct Input {
     pub(super) places: Places,
     /// Errors, warnings and notes about the input.
     pub(super) messages: Vec<Message>,
-    /// The one namespace whose accounts were read; `None` for all.
-    namespace: Option<String>,
 }
 
 /// What there is to say about a cluster that was read.
 #[derive(Default)]
 struct Live {
     messages: Vec<Message>,
-    /// The one namespace whose accounts were listed; `None` for all.
-    namespace: Option<String>,
     /// The Leases of its API servers, where evidence of use depends on them.
     leases: Option<Vec<Lease>>,
 }
@@ -111,14 +108,12 @@ impl Input {
             index,
             places,
             messages,
-            namespace: None,
         }
     }
 
     /// Whether the accounts of this namespace were read.
     pub(super) fn covers(&self, namespace: &str) -> bool {
-        let only = self.namespace.as_deref();
-        only.is_none_or(|only| only == namespace)
+        self.index.read().standing(namespace) == Standing::Selected
     }
 
     /// Whether everything could be read.
@@ -136,14 +131,38 @@ impl Input {
 }
 
 /// Which namespaces to read.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug)]
 pub(super) enum Namespaces<'a> {
-    /// That of the context; in files, all, and `default` for objects without one.
-    Current,
+    /// Those that the user selects, by default that of the context; in files, all, and the one that the user names for
+    /// objects without one.
+    Selected {
+        flags: &'a NamespaceArgs,
+        /// Whether no name selects.
+        all: bool,
+    },
     /// This one; in files, all, and this one for objects without one.
     One(&'a str),
     /// All.
     All,
+}
+
+impl Namespaces<'_> {
+    /// The namespaces of a cluster that are judged.
+    fn selection(self, config: Selection, current: &str) -> Selection {
+        match self {
+            Self::Selected { flags, all } => flags.over_in(config, all, current),
+            Self::One(namespace) => Selection::only([namespace]),
+            Self::All => Selection::default(),
+        }
+    }
+
+    /// What there is to say about those that are not.
+    fn left_out(self, index: &Index) -> Option<Message> {
+        match self {
+            Self::Selected { flags, .. } => flags.left_out(index, false).map(Message::note),
+            Self::One(_) | Self::All => None,
+        }
+    }
 }
 
 impl InputArgs {
@@ -165,7 +184,11 @@ impl InputArgs {
             );
         }
         let kinds = cluster::kinds(self.config.opt_ins());
-        let ConfigFile { config, warnings } = self.config.file()?;
+        let default_namespace = self.default_namespace(wanted)?;
+        let ConfigFile {
+            mut config,
+            warnings,
+        } = self.config.file()?;
         let audiences = self.config.audiences(&config);
         let mut messages: Vec<_> = warnings.iter().map(Message::warning).collect();
         let index = Arc::new(RwLock::new(Index::new(&[])));
@@ -174,12 +197,10 @@ impl InputArgs {
             let live = live.await?;
             messages.extend(live.messages);
             messages.extend(self.evidence(live.leases, &index)?);
-            let input = Input::new(index, Places::default(), messages);
-            return Ok(Input {
-                namespace: live.namespace,
-                ..input
-            });
+            return Ok(Input::new(index, Places::default(), messages));
         }
+        // They select namespaces of a cluster: all that the files have is judged.
+        config.namespaces = Selection::default();
         let mut leases = None;
         if self.with_cluster {
             let mut kinds = kinds;
@@ -198,7 +219,7 @@ impl InputArgs {
             index.set_config(config);
             index.set_today(today());
         }
-        let outcome = self.files(&index, wanted).await;
+        let outcome = self.files(&index, wanted, default_namespace).await;
         messages.extend(self.file_messages(&outcome));
         messages.extend(self.evidence(leases, &index)?);
         Ok(Input::new(index, outcome.places, messages))
@@ -221,25 +242,21 @@ impl InputArgs {
     async fn live(
         &self,
         index: &SharedIndex,
-        config: Config,
+        mut config: Config,
         audiences: Option<ApiAudiences>,
         wanted: Wanted<'_>,
         kinds: &[InputKind],
     ) -> anyhow::Result<Live> {
+        let namespaces = wanted.namespaces;
         let cluster = self.cluster.connect().await?;
+        config.namespaces = namespaces.selection(config.namespaces, &cluster.namespace);
         let mut empty = Index::new(kinds);
         empty.set_config(config);
         empty.set_today(today());
         *index.write() = empty;
-        let namespace = match wanted.namespaces {
-            Namespaces::All => None,
-            Namespaces::One(namespace) => Some(namespace),
-            Namespaces::Current => Some(cluster.namespace.as_str()),
-        };
         let progress = Progress::of("objects");
         let wanted = list::Wanted {
             kinds,
-            namespace,
             pods: wanted.pods,
             timeout: cluster.timeout,
         };
@@ -267,15 +284,13 @@ impl InputArgs {
         if let Some(error) = errors.iter().find(|error| error.is_fatal()) {
             anyhow::bail!("the cluster {} cannot be read: {error}", cluster.server());
         }
-        let warning = cluster.learn(index, audiences).await;
+        // Whoever is denied something sees that RBAC is enforced.
+        let warning = cluster.learn(index, audiences, !errors.is_empty()).await;
         let errors = list::messages(&errors).into_iter().map(Message::error);
         let mut messages: Vec<_> = errors.chain(warning.map(Message::warning)).collect();
+        messages.extend(namespaces.left_out(&index.read()));
         let leases = self.leases(&cluster, &mut messages).await;
-        Ok(Live {
-            messages,
-            namespace: namespace.map(str::to_owned),
-            leases,
-        })
+        Ok(Live { messages, leases })
     }
 
     /// The Leases of the API servers, where evidence of use depends on them.
@@ -291,12 +306,22 @@ impl InputArgs {
             .ok()
     }
 
+    /// The namespace of objects in files that name none.
+    fn default_namespace<'a>(&self, wanted: Wanted<'a>) -> anyhow::Result<Option<&'a str>> {
+        match wanted.namespaces {
+            Namespaces::Selected { flags, .. } if self.has_files() => flags.of_files(),
+            Namespaces::One(namespace) => Ok(Some(namespace)),
+            Namespaces::Selected { .. } | Namespaces::All => Ok(None),
+        }
+    }
+
     /// Reads files, and what folders are rendered to.
-    async fn files(&self, index: &SharedIndex, wanted: Wanted<'_>) -> files::Outcome {
-        let default_namespace = match wanted.namespaces {
-            Namespaces::One(namespace) => Some(namespace),
-            Namespaces::Current | Namespaces::All => None,
-        };
+    async fn files(
+        &self,
+        index: &SharedIndex,
+        wanted: Wanted<'_>,
+        default_namespace: Option<&str>,
+    ) -> files::Outcome {
         let progress = Progress::of("files");
         let wanted = files::Wanted {
             namespace: default_namespace,

@@ -144,7 +144,6 @@ async fn permissions_by_bindings(
     let index = Arc::new(RwLock::new(Index::new(&KINDS)));
     let wanted = list::Wanted {
         kinds: &KINDS,
-        namespace: None,
         pods: &LabelSelector::default(),
         timeout: cluster.timeout,
     };

@@ -12,6 +12,7 @@ mod input;
 mod inspect;
 mod logging;
 mod man;
+mod namespaces;
 mod output;
 mod progress;
 mod scan;

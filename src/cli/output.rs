@@ -52,6 +52,8 @@ pub(super) struct Found<'a> {
     pub(super) all: &'a [Exposure],
     /// The accounts to show, worst first.
     pub(super) shown: &'a [&'a Exposure],
+    /// The `default` accounts that one patch hardens.
+    pub(super) defaults: &'a [&'a Exposure],
     pub(super) index: &'a Index,
     /// The files and lines of the objects.
     pub(super) places: &'a Places,
@@ -185,6 +187,7 @@ impl Output {
         let scan = Scan {
             all: found.all,
             shown: found.shown,
+            defaults: found.defaults,
             messages: found.messages,
             comparison: found.comparison,
             fails: found.fails,

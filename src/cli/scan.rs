@@ -1,7 +1,8 @@
 //! `token-exposure scan`.
 
+mod messages;
+
 use std::{
-    collections::BTreeSet,
     fs::File,
     io::{self, BufWriter, Write},
     path::PathBuf,
@@ -14,13 +15,14 @@ use super::{
     EXIT_ERROR,
     input::{Input, InputArgs, Namespaces, Wanted},
     logging,
+    namespaces::NamespaceArgs,
     output::{Found, OutputArgs},
     print_message,
 };
 use crate::{
     baseline::{self, Baseline, Comparison},
     edit,
-    model::{Exposure, LabelSelector, ReportScope, Verdict, note::and_more},
+    model::{Exposure, LabelSelector, Reason, ReportScope, Verdict},
     output::{
         Message,
         table::{self, visible},
@@ -42,11 +44,10 @@ Examples:
 pub(super) struct Args {
     #[command(flatten)]
     input: InputArgs,
-    /// Namespace to scan; in files, the namespace of objects without one
-    #[arg(short, long, value_name = "NAME", conflicts_with = "all_namespaces")]
-    namespace: Option<String>,
+    #[command(flatten)]
+    namespaces: NamespaceArgs,
     /// Scan all namespaces
-    #[arg(short = 'A', long)]
+    #[arg(short = 'A', long, conflicts_with = "namespace")]
     all_namespaces: bool,
     /// Scan only pods with these labels, for example app=web,tier!=db
     #[arg(
@@ -65,6 +66,9 @@ pub(super) struct Args {
     /// Exit with code 1 if an account has this verdict or a worse one
     #[arg(long, value_name = "VERDICT", value_enum, default_value_t)]
     fail_on: FailOn,
+    /// Add one patch for all `default` ServiceAccounts that mount a token and that no pod uses
+    #[arg(long, conflicts_with = "selector")]
+    harden_defaults: bool,
     #[command(flatten)]
     baseline: BaselineArgs,
 }
@@ -170,9 +174,11 @@ pub(super) async fn run(args: Args) -> anyhow::Result<ExitCode> {
     let mut changed = true;
     {
         let shown = answer.shown(args.report_scope.into());
+        let defaults = answer.defaults();
         let found = Found {
             all: &answer.all,
             shown: &shown,
+            defaults: &defaults,
             index: &input.index.read(),
             places: &input.places,
             fails: &fails,
@@ -204,6 +210,8 @@ pub(super) async fn run(args: Args) -> anyhow::Result<ExitCode> {
 struct Answer {
     /// For each account.
     all: Vec<Exposure>,
+    /// Whether unused `default` accounts are patched; they have no row of their own then.
+    hardens_defaults: bool,
     /// The findings beside those of the baseline.
     comparison: Option<Comparison>,
 }
@@ -212,7 +220,10 @@ impl Answer {
     /// The accounts to show: what is new since the baseline first, then the worst.
     fn shown(&self, scope: ReportScope) -> Vec<&Exposure> {
         let shown = self.all.iter();
-        let shown = shown.filter(|exposure| scope.includes(exposure.verdict));
+        let shown = shown.filter(|exposure| {
+            let is_patched = self.hardens_defaults && exposure.is_unused_default();
+            scope.includes(exposure.verdict) && !is_patched
+        });
         let mut shown: Vec<&Exposure> = shown.collect();
         let change = |exposure| {
             let change = self.comparison.as_ref()?.worst(exposure);
@@ -220,6 +231,13 @@ impl Answer {
         };
         shown.sort_by_key(|exposure| (change(exposure), exposure.verdict, &exposure.account));
         shown
+    }
+
+    /// The `default` accounts that are patched although they have no finding.
+    fn defaults(&self) -> Vec<&Exposure> {
+        let all = self.all.iter().filter(|_| self.hardens_defaults);
+        all.filter(|exposure| exposure.is_unused_default())
+            .collect()
     }
 
     fn fails(&self, fails: &dyn Fn(Verdict) -> bool) -> bool {
@@ -234,11 +252,24 @@ impl Args {
     /// Assesses the input, compares the answer with the baseline, and adds what there is to know about both to the
     /// messages.
     fn answer(&self, input: &mut Input, baseline: Option<&Baseline>) -> Answer {
-        let all = self.assess(input);
-        input.messages.extend(widened_defaults(&all));
+        let mut all = self.assess(input);
+        let everything = input.index.read().granting_everything();
+        let first = messages::everything_for_everybody(&everything);
+        input.messages.splice(..0, first);
+        let told = [
+            messages::widened_defaults(&all, &everything),
+            messages::hidden_notes(&all, self.report_scope.into(), self.input.has_files()),
+            messages::unused_defaults(&all).filter(|_| !self.harden_defaults),
+        ];
+        input.messages.extend(told.into_iter().flatten());
+        if self.harden_defaults {
+            all.iter_mut().for_each(Exposure::harden_default);
+        }
+        let hardens_defaults = self.harden_defaults;
         let Some(baseline) = baseline else {
             return Answer {
                 all,
+                hardens_defaults,
                 comparison: None,
             };
         };
@@ -258,6 +289,7 @@ impl Args {
         }
         Answer {
             all,
+            hardens_defaults,
             comparison: Some(comparison),
         }
     }
@@ -265,10 +297,9 @@ impl Args {
     /// What to read.
     fn wanted(&self) -> Wanted<'_> {
         Wanted {
-            namespaces: match (&self.namespace, self.all_namespaces) {
-                (_, true) => Namespaces::All,
-                (Some(namespace), false) => Namespaces::One(namespace),
-                (None, false) => Namespaces::Current,
+            namespaces: Namespaces::Selected {
+                flags: &self.namespaces,
+                all: self.all_namespaces,
             },
             pods: &self.selector,
         }
@@ -281,11 +312,20 @@ impl Args {
         let subjects = index
             .accounts()
             .filter(|(_, known)| known.exists_or_has_pods());
-        let assessed = subjects.map(|(account, _)| index.assess(account));
+        let assessed = subjects.map(|(account, _)| named_once(index.assess(account)));
         let is_selected =
             |exposure: &Exposure| self.selector.selects_all() || !exposure.workloads.is_empty();
         assessed.filter(is_selected).collect()
     }
+}
+
+/// What may not be listed is the same for all accounts: the messages of the scan name it once, with the fix.
+fn named_once(mut exposure: Exposure) -> Exposure {
+    if exposure.reason == Reason::Forbidden {
+        "what the answer depends on may not be listed: see the error about it"
+            .clone_into(&mut exposure.message);
+    }
+    exposure
 }
 
 /// Disables unneeded tokens in the files, prints each change, and returns whether all could be made. Findings
@@ -293,6 +333,7 @@ impl Args {
 fn change_files(found: &Found<'_>) -> io::Result<bool> {
     let unneeded = found.shown.iter();
     let unneeded = unneeded.filter(|exposure| exposure.verdict == Verdict::Unneeded);
+    let unneeded = unneeded.chain(found.defaults);
     let mut patches = Vec::new();
     for (exposure, remediation) in
         unneeded.filter_map(|exposure| Some((exposure, exposure.remediation.as_ref()?)))
@@ -317,27 +358,4 @@ fn change_files(found: &Found<'_>) -> io::Result<bool> {
         }
     }
     Ok(changed.iter().all(|patched| patched.failures.is_empty()))
-}
-
-/// A note with the bindings that grant every authenticated user more than Kubernetes does: such permissions are not
-/// listed for an account.
-fn widened_defaults(exposures: &[Exposure]) -> Option<Message> {
-    const SHOWN: usize = 3;
-    let widened = exposures
-        .iter()
-        .flat_map(|exposure| &exposure.permissions.widened_defaults);
-    let names: BTreeSet<_> = widened
-        .map(|grant| {
-            let (kind, role) = (grant.binding_kind(), &grant.role_ref);
-            format!("{kind} {} ({role})", grant.binding)
-        })
-        .collect();
-    let shown: Vec<_> = names.iter().take(SHOWN).map(String::as_str).collect();
-    let more = and_more(names.len().saturating_sub(SHOWN));
-    (!shown.is_empty()).then(|| {
-        Message::note(format!(
-            "every authenticated user is granted more than the default permissions of Kubernetes, by {}{more}: only permissions beyond these are listed",
-            shown.join(", ")
-        ))
-    })
 }

@@ -1,19 +1,22 @@
 //! Lists objects once, page by page, into the index.
 
-use std::time::Duration;
+mod error;
+
+use std::{marker::PhantomData, time::Duration};
 
 use kube::{Api, api::ListParams, core::Status};
 
+pub use self::error::{Error, Place, messages};
 use super::{
-    OptIns, Progress, each_kind, missing_rule,
+    OptIns, Progress, each_kind,
     object::{Object, field_selector},
     protobuf,
 };
 use crate::{
     client::{Backoff, Connection, Failed, within},
-    facts::{Kind, Wire, wire::ListMetadata},
+    facts::{Kind, Namespaces, Wire, wire::ListMetadata},
     index::{Index, Indexed, SharedIndex},
-    model::{InputKind, LabelSelector},
+    model::{InputKind, LabelSelector, Selection},
 };
 
 /// How many objects a page of JSON has: while it is parsed, a page is in memory three times.
@@ -28,76 +31,19 @@ const FIRST_PAUSE: Duration = Duration::from_secs(1);
 /// The longest one.
 const LONGEST_PAUSE: Duration = Duration::from_secs(10);
 
-/// Why a kind could not be listed.
-#[derive(Debug, thiserror::Error)]
-pub enum Error {
-    /// The API server denies it.
-    #[error("cannot list {}: {status}: {}", kind.plural(), missing_rule(&[*kind]))]
-    Forbidden {
-        /// The kind.
-        kind: InputKind,
-        /// The message of the API server.
-        status: String,
-    },
-    /// It failed for another reason.
-    #[error("cannot list {}: {source}", kind.plural())]
-    Failed {
-        /// The kind.
-        kind: InputKind,
-        /// Why.
-        source: Failed,
-    },
-}
-
-impl Error {
-    const fn kind(&self) -> InputKind {
-        match self {
-            Self::Forbidden { kind, .. } | Self::Failed { kind, .. } => *kind,
-        }
-    }
-
-    /// Whether no answer is possible without it; a denied list is a gap in the answer instead.
-    #[must_use]
-    pub const fn is_fatal(&self) -> bool {
-        matches!(self, Self::Failed { .. })
-    }
-}
-
-/// The messages of these errors; those of several denied kinds are one, with the rules for all of them.
-#[must_use]
-pub fn messages(errors: &[Error]) -> Vec<String> {
-    let denied: Vec<_> = errors.iter().filter(|error| !error.is_fatal()).collect();
-    let [Error::Forbidden { status, .. }, _, ..] = denied[..] else {
-        return errors.iter().map(ToString::to_string).collect();
-    };
-    let kinds: Vec<_> = denied.iter().map(|error| error.kind()).collect();
-    let plurals: Vec<_> = kinds.iter().map(|kind| kind.plural()).collect();
-    let others = errors.iter().filter(|error| error.is_fatal());
-    let one = format!(
-        "cannot list {}: {status}: {}",
-        plurals.join(", "),
-        missing_rule(&kinds)
-    );
-    std::iter::once(one)
-        .chain(others.map(ToString::to_string))
-        .collect()
-}
-
 /// What is listed.
 #[derive(Clone, Copy, Debug)]
 pub struct Wanted<'a> {
     /// Which of the kinds.
     pub kinds: &'a [InputKind],
-    /// The namespace of Pods, ServiceAccounts, ConfigMaps and Secrets; bindings of every namespace can grant them
-    /// something.
-    pub namespace: Option<&'a str>,
     /// Which pods.
     pub pods: &'a LabelSelector,
     /// How long the API server may take to answer one request.
     pub timeout: Duration,
 }
 
-/// Lists the wanted kinds that verdicts depend on, side by side, and returns what failed.
+/// Lists the wanted kinds that verdicts depend on, side by side, and returns what failed. Of the namespaces that the
+/// configuration of the index does not select, only what can grant something to others is read.
 pub async fn list_all(
     connection: &Connection,
     index: &SharedIndex,
@@ -108,80 +54,204 @@ pub async fn list_all(
         legacy_tokens: wanted.kinds.contains(&InputKind::Secret),
         config_maps: wanted.kinds.contains(&InputKind::ConfigMap),
     };
-    each_kind!(opt_ins, list(connection, index, wanted, progress))
+    let mut kinds = wanted.kinds.to_vec();
+    if index.read().config().namespaces.depends_on_labels() {
+        // What is read of the others depends on it.
+        let errors = list::<Namespaces>(connection, index, wanted, progress).await;
+        if !errors.is_empty() {
+            return errors.into_iter().map(Error::of_selection).collect();
+        }
+        kinds.retain(|kind| *kind != InputKind::Namespace);
+    }
+    let wanted = Wanted {
+        kinds: &kinds,
+        ..*wanted
+    };
+    each_kind!(opt_ins, list(connection, index, &wanted, progress))
         .await
         .into_iter()
-        .filter_map(Result::err)
+        .flatten()
         .collect()
 }
 
-/// Lists one kind once. A denied list is noted in the index too; an expired continue token restarts the
-/// list, once.
+/// Lists one kind once: where the user names namespaces, what only their accounts depend on in each of them.
 async fn list<K: Kind + Clone + std::fmt::Debug>(
     connection: &Connection,
     index: &SharedIndex,
     wanted: &Wanted<'_>,
     progress: Progress<'_>,
-) -> Result<(), Error>
+) -> Vec<Error>
 where
     Index: Indexed<K>,
 {
     let kind = K::INPUT;
     if !wanted.kinds.contains(&kind) {
-        return Ok(());
+        return Vec::new();
     }
-    let api: Api<Object<K>> = match wanted.namespace {
-        Some(namespace)
-            if matches!(
-                kind,
-                InputKind::Pod
-                    | InputKind::ServiceAccount
-                    | InputKind::ConfigMap
-                    | InputKind::Secret
-            ) =>
-        {
-            Api::namespaced_with(connection.client.clone(), namespace, &())
-        }
-        _ => Api::all(connection.client.clone()),
-    };
-    let mut params = params(kind);
+    let selection = index.read().config().namespaces.clone();
+    let mut params = params(kind, &selection);
     if kind == InputKind::Pod && !wanted.pods.selects_all() {
         params = params.labels(&wanted.pods.to_string());
     }
-    let mut paging = Paging {
+    let listing = Listing::<K> {
         connection,
+        index,
+        params,
         timeout: wanted.timeout,
-        protobuf: true,
+        progress,
+        kind: PhantomData,
     };
-    let mut result = pages(&api, index, &params, paging, progress).await;
-    if let Err(failed) = &result
-        && protobuf::is_refused(failed)
-    {
-        protobuf::log_refusal(kind, failed);
-        paging.protobuf = false;
-        result = pages(&api, index, &params, paging, progress).await;
-    }
-    if matches!(&result, Err(failed) if failed.code() == Some(410)) {
-        result = pages(&api, index, &params, paging, progress).await;
-    }
-    match result {
-        Ok(_) => Ok(()),
-        Err(Failed::Api(kube::Error::Api(status))) if Status::is_forbidden(&status) => {
-            index.write().read(kind, |reading| reading.forbidden = true);
-            Err(Error::Forbidden {
-                kind,
-                status: status.message,
-            })
+    let names: Vec<&str> = selection.selected_names().collect();
+    let result = if kind.is_of_accounts() && !selection.names.is_empty() {
+        listing.in_namespaces(&names).await
+    } else {
+        listing.in_cluster(&names).await
+    };
+    result.err().into_iter().collect()
+}
+
+/// The lists of one kind.
+struct Listing<'a, K> {
+    connection: &'a Connection,
+    index: &'a SharedIndex,
+    params: ListParams,
+    timeout: Duration,
+    progress: Progress<'a>,
+    kind: PhantomData<K>,
+}
+
+impl<K: Kind + Clone + std::fmt::Debug> Listing<'_, K>
+where
+    Index: Indexed<K>,
+{
+    /// Lists the objects of all namespaces. Where that is denied, those of the namespaces that the user names count.
+    async fn in_cluster(&self, names: &[&str]) -> Result<(), Error> {
+        let kind = K::INPUT;
+        let api = Api::all(self.connection.client.clone());
+        let Some(status) = self.read(&[("", api)]).await?.pop() else {
+            return Ok(());
+        };
+        let denied = |place| Err(Error::denied(kind, place, status.1));
+        if kind == InputKind::Namespace && self.get(names).await {
+            return Ok(());
         }
-        Err(source) => Err(Error::Failed { kind, source }),
+        let mut place = Place::Cluster;
+        if kind.is_namespaced() && !names.is_empty() {
+            let some = self.read(&self.namespaced(names)).await?.len() < names.len();
+            place = if some {
+                Place::Elsewhere
+            } else {
+                Place::Cluster
+            };
+        }
+        self.index
+            .write()
+            .read(kind, |reading| reading.forbidden = true);
+        denied(place)
+    }
+
+    /// Lists the objects of some namespaces.
+    async fn in_namespaces(&self, names: &[&str]) -> Result<(), Error> {
+        let kind = K::INPUT;
+        let denied = self.read(&self.namespaced(names)).await?;
+        let Some((_, status)) = denied.first() else {
+            return Ok(());
+        };
+        let mut index = self.index.write();
+        let place = if denied.len() == names.len() {
+            index.read(kind, |reading| reading.forbidden = true);
+            Place::Cluster
+        } else {
+            for (name, _) in &denied {
+                index.deny(kind, name);
+            }
+            Place::Namespaces(
+                denied
+                    .iter()
+                    .map(|(name, _)| name.as_str().into())
+                    .collect(),
+            )
+        };
+        Err(Error::denied(kind, place, status.clone()))
+    }
+
+    fn namespaced<'n>(&self, names: &[&'n str]) -> Vec<(&'n str, Api<Object<K>>)> {
+        let client = &self.connection.client;
+        let api = |name: &&'n str| (*name, Api::namespaced_with(client.clone(), name, &()));
+        names.iter().map(api).collect()
+    }
+
+    /// Reads lists one after the other as one reading, and returns which were denied, and why. An expired continue
+    /// token restarts all of them, once.
+    async fn read(&self, lists: &[(&str, Api<Object<K>>)]) -> Result<Vec<(String, String)>, Error> {
+        match self.attempt(lists).await {
+            Err(Error::Failed { source, .. }) if source.code() == Some(410) => {
+                self.attempt(lists).await
+            }
+            result => result,
+        }
+    }
+
+    async fn attempt(
+        &self,
+        lists: &[(&str, Api<Object<K>>)],
+    ) -> Result<Vec<(String, String)>, Error> {
+        let mut denied = Vec::new();
+        self.index.write().begin::<K>();
+        for (name, api) in lists {
+            match self.pages(api).await {
+                Ok(_) => {}
+                Err(Failed::Api(kube::Error::Api(status))) if Status::is_forbidden(&status) => {
+                    denied.push(((*name).to_owned(), status.message));
+                }
+                Err(source) => {
+                    return Err(Error::Failed {
+                        kind: K::INPUT,
+                        source,
+                    });
+                }
+            }
+        }
+        self.index.write().commit::<K>();
+        Ok(denied)
+    }
+
+    /// Reads one list; as JSON from an API server without protobuf.
+    async fn pages(&self, api: &Api<Object<K>>) -> Result<Option<String>, Failed> {
+        let mut paging = Paging {
+            connection: self.connection,
+            timeout: self.timeout,
+            protobuf: true,
+        };
+        match pages(api, self.index, &self.params, paging, self.progress).await {
+            Err(failed) if protobuf::is_refused(&failed) => {
+                protobuf::log_refusal(K::INPUT, &failed);
+                paging.protobuf = false;
+                pages(api, self.index, &self.params, paging, self.progress).await
+            }
+            result => result,
+        }
+    }
+
+    /// Reads the objects of these names, and returns whether it was allowed to.
+    async fn get(&self, names: &[&str]) -> bool {
+        let api: Api<Object<K>> = Api::all(self.connection.client.clone());
+        for name in names {
+            match within(self.timeout, api.get_opt(name)).await {
+                Ok(Some(object)) => object.apply_to(&mut self.index.write()),
+                Ok(None) => {}
+                Err(_) => return false,
+            }
+        }
+        !names.is_empty()
     }
 }
 
-/// The parameters of a list of a whole kind.
-pub(super) fn params(kind: InputKind) -> ListParams {
+/// The parameters of a list of a kind.
+pub(super) fn params(kind: InputKind, selection: &Selection) -> ListParams {
     let params = ListParams::default().limit(PAGE_SIZE);
-    match field_selector(kind) {
-        Some(fields) => params.fields(fields),
+    match field_selector(kind, selection) {
+        Some(fields) => params.fields(&fields),
         None => params,
     }
 }
@@ -196,7 +266,7 @@ pub(super) struct Paging<'a> {
     pub(super) protobuf: bool,
 }
 
-/// Reads all objects of a kind in pages, and returns their resource version.
+/// Reads the objects of a list in pages, as a part of a reading, and returns their resource version.
 pub(super) async fn pages<K: Kind + Clone + std::fmt::Debug>(
     api: &Api<Object<K>>,
     index: &SharedIndex,
@@ -207,7 +277,6 @@ pub(super) async fn pages<K: Kind + Clone + std::fmt::Debug>(
 where
     Index: Indexed<K>,
 {
-    index.write().begin::<K>();
     let mut params = first.clone();
     let mut announced = 0;
     loop {
@@ -218,7 +287,6 @@ where
         progress(items, expected.saturating_sub(announced));
         announced = announced.max(expected) - items;
         if metadata.continue_.is_empty() {
-            index.write().commit::<K>();
             return Ok(Some(metadata.resource_version).filter(|version| !version.is_empty()));
         }
         params = params.continue_token(&metadata.continue_);

@@ -8,15 +8,29 @@ use serde::{Deserialize, Deserializer};
 use crate::{
     facts::{Kind, Wire},
     index::{Index, Indexed},
-    model::InputKind,
+    model::{InputKind, Selection},
 };
 
-/// The field selector of a kind: of Secrets, the API server sends only those with a token of an account.
-pub(super) const fn field_selector(kind: InputKind) -> Option<&'static str> {
-    match kind {
-        InputKind::Secret => Some("type=kubernetes.io/service-account-token"),
-        _ => None,
+/// How many namespaces the API server is asked to leave out by name; the others are left out here.
+const MAX_EXCLUDED: usize = 64;
+
+/// The field selector of a kind: of Secrets, the API server sends only those with a token of an account, and of the
+/// namespaces that are left out by name, nothing that only their accounts depend on.
+pub(super) fn field_selector(kind: InputKind, selection: &Selection) -> Option<String> {
+    let mut terms = Vec::new();
+    if kind == InputKind::Secret {
+        terms.push("type=kubernetes.io/service-account-token".to_owned());
     }
+    if kind.is_of_accounts() {
+        let excluded = selection.excluded_names().take(MAX_EXCLUDED);
+        let mut names = selection.selected_names();
+        match (names.next(), names.next()) {
+            (Some(only), None) => terms.push(format!("metadata.namespace={only}")),
+            (None, _) => terms.extend(excluded.map(|name| format!("metadata.namespace!={name}"))),
+            (Some(_), Some(_)) => {}
+        }
+    }
+    (!terms.is_empty()).then(|| terms.join(","))
 }
 
 /// An object of a kind.
@@ -103,5 +117,35 @@ impl<K: Kind> Resource for Object<K> {
 
     fn meta_mut(&mut self) -> &mut ObjectMeta {
         &mut self.metadata
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+mod tests {
+    use super::*;
+    use crate::model::selection::pattern;
+
+    #[test]
+    fn the_api_server_leaves_out_what_it_can() {
+        let of = |kind, names: &[&str], except: &[&str]| {
+            let selection = Selection {
+                except: except.iter().map(|text| pattern(text).unwrap()).collect(),
+                ..Selection::only(names.iter().copied())
+            };
+            field_selector(kind, &selection).unwrap_or_default()
+        };
+        let (pods, secrets) = (InputKind::Pod, InputKind::Secret);
+        let tokens = "type=kubernetes.io/service-account-token";
+        assert_eq!(of(pods, &[], &[]), "");
+        assert_eq!(of(secrets, &[], &[]), tokens);
+        assert_eq!(of(pods, &["a"], &["b"]), "metadata.namespace=a");
+        assert_eq!(of(pods, &["a", "b"], &["b"]), "metadata.namespace=a");
+        assert_eq!(of(pods, &["a", "b"], &[]), "");
+        assert_eq!(
+            of(secrets, &[], &["x", "kube-*", "y"]),
+            format!("{tokens},metadata.namespace!=x,metadata.namespace!=y")
+        );
+        assert_eq!(of(InputKind::RoleBinding, &["a"], &["x"]), "");
     }
 }

@@ -22,7 +22,7 @@ use crate::{
     client::Failed,
     facts::{
         Kind,
-        wire::{Fields, ListMetadata, Malformed, Status as StatusWire, decode},
+        wire::{self, Fields, ListMetadata, Malformed, Status as StatusWire, decode},
     },
     model::InputKind,
 };
@@ -40,7 +40,7 @@ pub(super) fn is_refused(failed: &Failed) -> bool {
     match failed {
         Failed::Api(kube::Error::Api(status)) => matches!(status.code, 406 | 415),
         Failed::Api(kube::Error::ReadEvents(error)) => {
-            error.get_ref().is_some_and(|inner| inner.is::<Unusable>())
+            matches!(error.get_ref(), Some(inner) if inner.is::<Unusable>())
         }
         _ => false,
     }
@@ -88,7 +88,7 @@ impl<K: Kind> From<WatchEvent<Object<K>>> for Event<K> {
 }
 
 /// Reads an object from protobuf.
-pub(super) type Decode<K> = fn(&[u8]) -> Result<<K as Kind>::Wire, Malformed>;
+type Decode<K> = wire::Decode<<K as Kind>::Wire>;
 
 /// Watches a kind.
 pub(super) async fn watch<K: Kind>(
@@ -241,8 +241,9 @@ async fn send(
 }
 
 #[cfg(test)]
-#[allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 mod tests {
+    #![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+
     use futures::TryStreamExt;
     use k8s_pb::{
         api::core::v1::{Namespace, NamespaceList},

@@ -5,8 +5,10 @@
 //! each watch lasts a minute at most, and before the next one the API server is asked whether its history still
 //! contains what is known.
 
+mod entering;
 mod failure;
 mod feed;
+mod relist;
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -17,7 +19,7 @@ use kube::{
 };
 use tokio::{
     sync::watch,
-    time::{Instant, sleep, timeout, timeout_at},
+    time::{Instant, sleep, timeout_at},
 };
 
 use self::failure::{Denial, Failure};
@@ -31,7 +33,7 @@ use crate::{
     client::{Backoff, Connection, uptime, within},
     facts::{Kind, Reports, Wire},
     index::{Index, Indexed},
-    model::InputKind,
+    model::Selection,
 };
 
 /// How long one watch lasts, in seconds: the API server ends it, and the next one goes on from there.
@@ -81,6 +83,7 @@ async fn watch<K: Kind + Clone + Send + Sync + std::fmt::Debug>(
         connection: connection.clone(),
         api: Api::all(connection.client.clone()),
         feed: feed.clone(),
+        selection: feed.index.read().config().namespaces.clone(),
         streams: true,
         protobuf: true,
         version: None,
@@ -111,10 +114,12 @@ async fn watch<K: Kind + Clone + Send + Sync + std::fmt::Debug>(
 }
 
 /// The watch of one kind.
+#[expect(clippy::struct_excessive_bools, reason = "they are independent")]
 struct Watch<K: Kind> {
     connection: Connection,
     api: Api<Object<K>>,
     feed: Feed,
+    selection: Selection,
     /// Whether the API server streams lists, as WatchList (KEP-3157) says: a feature gate can disable it in any
     /// version.
     streams: bool,
@@ -141,6 +146,7 @@ where
             self.version = None;
         }
         let Some(version) = self.version.clone() else {
+            self.await_selection().await;
             self.history.mark_unchanged();
             self.version = Some(self.list().await?);
             self.is_checked = true;
@@ -150,31 +156,8 @@ where
         if !std::mem::take(&mut self.is_checked) {
             self.check(&version).await?;
         }
+        self.enter().await?;
         self.follow(&version).await
-    }
-
-    /// Reads all objects, and returns their version: as a stream of protobuf, in pages of protobuf, as a stream of
-    /// JSON, in pages of JSON, whatever the API server has first.
-    async fn list(&mut self) -> Result<String, Failure> {
-        // One bad answer of a proxy is forgiven.
-        self.protobuf = true;
-        let mut streams = self.streams;
-        loop {
-            let result = if streams {
-                self.stream().await
-            } else {
-                self.pages().await
-            };
-            match result {
-                Err(failure) if self.refuses_protobuf(&failure) => {}
-                // With the alpha of Kubernetes 1.30, an API server that cannot stream a list answers 504.
-                Err(failure) if streams && matches!(failure.code(), Some(422 | 504)) => {
-                    streams = false;
-                    self.streams &= failure.code() == Some(504);
-                }
-                result => return result,
-            }
-        }
     }
 
     /// Whether a request failed only because it asked for protobuf; the next one asks for JSON.
@@ -225,12 +208,13 @@ where
     async fn follow(&mut self, version: &str) -> Result<(), Failure> {
         let lasts = Duration::from_secs(WATCH_SECONDS.into()) + GRACE;
         let deadline = Instant::now() + lasts;
-        let params = params(K::INPUT, WATCH_SECONDS, false);
+        let params = self.params(WATCH_SECONDS, false);
         let mut events = self.events(&params, version).await?;
         self.confirm();
         loop {
             let event = tokio::select! {
                 event = timeout_at(deadline, events.next()) => event,
+                () = self.feed.entering(K::INPUT) => return Ok(()),
                 // All objects are read again.
                 _ = self.history.changed() => {
                     self.version = None;
@@ -259,44 +243,13 @@ where
         }
     }
 
-    /// Reads all objects as a stream of events, and returns the version of its end. Without a version in the
-    /// request, the API server sends what etcd has, not an older state of its cache.
-    async fn stream(&mut self) -> Result<String, Failure> {
-        let params = params(K::INPUT, STREAM_SECONDS, true);
-        let mut events = self.events(&params, "").await?;
-        self.load(Index::begin::<K>);
-        loop {
-            let Ok(event) = timeout(SILENCE, events.next()).await else {
-                return Err(Failure::Silent(SILENCE));
-            };
-            match event.ok_or(Failure::Incomplete)?? {
-                Event::Changed(object) => self.load(|index| object.apply_to(index)),
-                Event::Deleted(object) => self.load(|index| object.delete_from(index)),
-                Event::Bookmark {
-                    version,
-                    ends_list: true,
-                } => {
-                    self.load(Index::commit::<K>);
-                    return Ok(version);
-                }
-                Event::Bookmark { .. } => {}
-                Event::Failed(status) => return Err(kube::Error::Api(status).into()),
-            }
+    fn params(&self, seconds: u32, send_initial_events: bool) -> WatchParams {
+        WatchParams {
+            timeout: Some(seconds),
+            field_selector: field_selector(K::INPUT, &self.selection),
+            send_initial_events,
+            ..WatchParams::default()
         }
-    }
-
-    /// Reads all objects in pages, and returns their version.
-    async fn pages(&mut self) -> Result<String, Failure> {
-        let params = list::params(K::INPUT);
-        let paging = list::Paging {
-            connection: &self.connection,
-            timeout: ANSWER,
-            protobuf: self.protobuf,
-        };
-        let version = list::pages(&self.api, &self.feed.index, &params, paging, &|_, _| {}).await;
-        // Whatever was read may have changed answers.
-        self.load(|_| {});
-        version?.ok_or(Failure::NoVersion)
     }
 
     /// Notes a version that the API server sent. Versions of one watch grow; one that does not means that the
@@ -379,15 +332,6 @@ where
             });
         });
         outcome.wait_at_most.map_or(pause, |most| pause.min(most))
-    }
-}
-
-fn params(kind: InputKind, seconds: u32, send_initial_events: bool) -> WatchParams {
-    WatchParams {
-        timeout: Some(seconds),
-        field_selector: field_selector(kind).map(ToOwned::to_owned),
-        send_initial_events,
-        ..WatchParams::default()
     }
 }
 

@@ -2,7 +2,10 @@
 
 mod instruments;
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
 use prometheus::{
     Encoder, Registry, TextEncoder,
@@ -15,7 +18,7 @@ use super::lease::Leadership;
 use crate::{
     client::uptime,
     index::{Index, SharedIndex},
-    model::Verdict,
+    model::{Verdict, note::NoteType},
 };
 
 /// Computes gauges from the index when scraped.
@@ -74,6 +77,16 @@ const FINDING_PODS: (&str, &str, &[&str]) = (
     "Pods that a finding concerns, by ServiceAccount.",
     &["namespace", "serviceaccount", "verdict", "reason"],
 );
+const NOTED: (&str, &str, &[&str]) = (
+    "noted_serviceaccounts",
+    "ServiceAccounts with a note, by its type.",
+    &["type"],
+);
+const EVERYTHING: (&str, &str, &[&str]) = (
+    "cluster_admin_for_everybody",
+    "ClusterRoleBindings that grant everything to every ServiceAccount, to every authenticated user, or without credentials.",
+    &[],
+);
 const EXEMPTION_EXPIRY: (&str, &str, &[&str]) = (
     "exemption_expiry_timestamp_seconds",
     "When an exemption with an end date ends or ended, as a Unix timestamp.",
@@ -104,6 +117,11 @@ const REGRESSIONS: (&str, &str, &[&str]) = (
     "How often the API server went back to an older state of a kind, for example because etcd was restored.",
     &["kind"],
 );
+const LEFT_OUT: (&str, &str, &[&str]) = (
+    "namespaces_left_out",
+    "Namespaces whose ServiceAccounts are not judged, by what leaves them out: namespace, exclude-namespace, namespace-selector.",
+    &["by"],
+);
 const LEADER: (&str, &str, &[&str]) = (
     "leader",
     "Whether this replica writes reports: 1 for the replica that holds the Lease, or for the only replica.",
@@ -114,16 +132,19 @@ const BUILD_INFO: (&str, &str, &[&str]) = (
     "Always 1; the label has the version.",
     &["version"],
 );
-const FAMILIES: [(&str, &str, &[&str]); 11] = [
+const FAMILIES: [(&str, &str, &[&str]); 14] = [
     SERVICE_ACCOUNTS,
     PODS,
     FINDING_PODS,
+    NOTED,
+    EVERYTHING,
     EXEMPTION_EXPIRY,
     SYNCED,
     WATCH_ERRORS,
     LAST_EVENT,
     STALE,
     REGRESSIONS,
+    LEFT_OUT,
     LEADER,
     BUILD_INFO,
 ];
@@ -140,6 +161,8 @@ impl Collector for IndexCollector {
             families.push(finding_pods(&index));
             families.push(exemption_expiry(&index));
         }
+        families.push(noted(&index));
+        families.push(everything(&index));
         let readings = || {
             index
                 .readings()
@@ -150,6 +173,7 @@ impl Collector for IndexCollector {
             SYNCED,
             readings().map(|(kind, reading)| (kind, yes(reading.synced && !reading.forbidden))),
         ));
+        families.push(left_out(&index));
         let leads = yes(self.leadership.is_mine());
         families.push(gauges(LEADER, [(Vec::new(), leads)]));
         families.push(gauges(
@@ -220,6 +244,30 @@ fn finding_pods(index: &Index) -> proto::MetricFamily {
     gauges(FINDING_PODS, findings)
 }
 
+/// `noted_serviceaccounts`: a series for each type, so that an alert sees the first.
+fn noted(index: &Index) -> proto::MetricFamily {
+    let mut counts = [0_u32; NoteType::ALL.len()];
+    let summaries = index.accounts().filter_map(|(_, known)| known.summary());
+    for summary in summaries {
+        for (count, has) in counts.iter_mut().zip(summary.notes) {
+            *count += u32::from(has);
+        }
+    }
+    let series = NoteType::ALL.into_iter().zip(counts);
+    let series = series.map(|(type_, count)| (vec![type_.name()], f64::from(count)));
+    gauges(NOTED, series)
+}
+
+fn everything(index: &Index) -> proto::MetricFamily {
+    let bindings: BTreeSet<_> = index
+        .granting_everything()
+        .into_iter()
+        .map(|grant| grant.binding)
+        .collect();
+    let count = u32::try_from(bindings.len()).unwrap_or(u32::MAX);
+    gauges(EVERYTHING, [(Vec::new(), f64::from(count))])
+}
+
 fn exemption_expiry(index: &Index) -> proto::MetricFamily {
     let ends = index.accounts().filter_map(|(account, known)| {
         let day = known.summary()?.exempt_until?;
@@ -233,6 +281,18 @@ fn exemption_expiry(index: &Index) -> proto::MetricFamily {
         Some((labels, end.timestamp().as_duration().as_secs_f64()))
     });
     gauges(EXEMPTION_EXPIRY, ends)
+}
+
+#[expect(
+    clippy::cast_precision_loss,
+    reason = "there will not be 2^53 namespaces"
+)]
+fn left_out(index: &Index) -> proto::MetricFamily {
+    let counts = index.left_out().unwrap_or_default().into_iter();
+    gauges(
+        LEFT_OUT,
+        counts.map(|(by, count)| (vec![by.condition()], count as f64)),
+    )
 }
 
 fn gauges<'a>(

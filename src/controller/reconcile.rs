@@ -18,9 +18,9 @@ use crate::{
     api::{TokenExposureReport, TokenExposureReportStatus},
     client::Connection,
     facts::{Reports, report::ReportFacts},
-    index::{Account, Index, SharedIndex, Summary},
+    index::{Account, Index, SharedIndex, Standing, Summary},
     log::LogLimiter,
-    model::{Exposure, ReportScope, ServiceAccountRef, Verdict},
+    model::{Exposure, ReportScope, ServiceAccountRef, Verdict, note::NoteType},
 };
 
 /// What reconciling needs.
@@ -69,8 +69,8 @@ enum Plan {
     Write(Box<Write>),
 }
 
-/// Computes the verdict on one account, and returns it if its report has to be written or deleted. A standby
-/// writes nothing: the next leader assesses all accounts.
+/// Computes the verdict on one account, and returns it if its report has to be written or deleted; a report of a
+/// namespace that is left out is the last to go. A standby writes nothing: the next leader assesses all accounts.
 pub fn assess(context: &Context, account: &ServiceAccountRef) -> Option<Verdict> {
     let timer = context.instruments.reconcile_duration.start_timer();
     let Some(Answer {
@@ -83,6 +83,11 @@ pub fn assess(context: &Context, account: &ServiceAccountRef) -> Option<Verdict>
     else {
         timer.stop_and_discard();
         return None;
+    };
+    let Some(summary) = summary else {
+        timer.stop_and_discard();
+        let deletes = matches!(plan, Plan::Delete) && context.leadership.is_mine();
+        return deletes.then_some(Verdict::NoToken);
     };
     let verdict = summary.verdict;
     let before = remember(&context.index, account, summary);
@@ -140,7 +145,8 @@ pub async fn reconcile(
 /// What is known of an account, and what follows from it.
 struct Answer {
     plan: Plan,
-    summary: Summary,
+    /// The verdict; `None` in a namespace that is left out.
+    summary: Option<Summary>,
     /// The change of the verdict that an event reports.
     change: Option<Change>,
     /// The verdict of the live report.
@@ -149,11 +155,17 @@ struct Answer {
     elsewhere: Option<String>,
 }
 
-/// The answer for one account; `None` until every kind was read, when the account is named again.
+/// The answer for one account; `None` until every kind was read and it is known whether its namespace is selected: then
+/// the account is named again.
 fn answer(context: &Context, account: &ServiceAccountRef) -> Option<Answer> {
     let index = context.index.read();
     if !index.is_settled() {
         return None;
+    }
+    match index.standing(&account.namespace) {
+        Standing::Selected => {}
+        Standing::LeftOut => return Some(left_out(&index, account)),
+        Standing::Undecided => return None,
     }
     let exposure = index.assess(account);
     let reported = index.report(account).and_then(|report| report.verdict);
@@ -163,11 +175,23 @@ fn answer(context: &Context, account: &ServiceAccountRef) -> Option<Answer> {
         .and_then(|owner| Change::between(reported, &exposure, &owner.uid));
     Some(Answer {
         plan: plan(&index, account, &exposure, context.scope),
-        summary: summary(&exposure),
+        summary: Some(summary(&exposure)),
         change,
         reported,
         elsewhere: exposure.granted_elsewhere().map(ToString::to_string),
     })
+}
+
+/// The answer for an account of a namespace that is left out: its report goes, also one that an earlier run wrote.
+fn left_out(index: &Index, account: &ServiceAccountRef) -> Answer {
+    let goes = index.report(account).is_some() && !index.is_terminating(&account.namespace);
+    Answer {
+        plan: if goes { Plan::Delete } else { Plan::Keep },
+        summary: None,
+        change: None,
+        reported: None,
+        elsewhere: None,
+    }
 }
 
 /// Keeps the verdict for the metrics, and returns the one before it.
@@ -299,5 +323,6 @@ fn summary(exposure: &Exposure) -> Summary {
             .as_ref()
             .and_then(|exemption| exemption.until),
         pods_by_verdict,
+        notes: NoteType::ALL.map(|type_| exposure.notes.iter().any(|note| note.type_() == type_)),
     }
 }

@@ -44,7 +44,7 @@ pub trait Kind: 'static {
 /// An object as it is parsed.
 pub trait Wire: Clone + Debug + DeserializeOwned + Send + Sync + 'static {
     /// Reads one from protobuf; `None` where it is only read as JSON or YAML.
-    const DECODE: Option<fn(&[u8]) -> Result<Self, wire::Malformed>>;
+    const DECODE: Option<wire::Decode<Self>>;
 
     /// Its metadata.
     fn metadata(&self) -> &wire::Metadata;
@@ -61,7 +61,7 @@ pub trait Wire: Clone + Debug + DeserializeOwned + Send + Sync + 'static {
 macro_rules! objects {
     ($($type:ty: $decode:expr, $rejected:expr;)*) => {
         $(impl Wire for $type {
-            const DECODE: Option<fn(&[u8]) -> Result<Self, wire::Malformed>> = $decode;
+            const DECODE: Option<wire::Decode<Self>> = $decode;
 
             fn metadata(&self) -> &wire::Metadata {
                 &self.metadata

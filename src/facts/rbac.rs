@@ -1,7 +1,12 @@
 //! What is kept of roles and bindings.
 
 use super::{ClusterRoleBindings, ClusterRoles, Kind, RoleBindings, Roles, rejected, wire};
-use crate::model::{Binding, Config, InputKind, Role, RoleRef, Rule, Subject, rbac::RoleKind};
+use crate::model::{
+    Binding, Config, InputKind, Role, RoleRef, Rule, Subject, rbac::RoleKind, stray::Stray,
+};
+
+/// How many subjects of a binding are kept that match no ServiceAccount but may be meant for one.
+const MAX_STRAYS: usize = 16;
 
 /// Implements [`Kind`] for a kind of role or binding.
 macro_rules! kind {
@@ -57,12 +62,23 @@ fn binding(wire: &wire::Binding) -> Binding {
         RoleKind::ClusterRole
     };
     let valid = |subject: &&wire::Subject| rejected::subject(subject, namespace).is_none();
-    let subjects = wire.subjects.iter().filter(valid);
+    let subjects = wire.subjects.iter();
     let subjects = subjects.filter(|_| rejected::role_ref(wire).is_none());
+    let mut strays: Vec<_> = subjects
+        .clone()
+        .filter_map(|subject| {
+            Stray::of(&subject.kind, &subject.namespace, &subject.name, namespace)
+        })
+        .map(Subject::Stray)
+        .collect();
+    strays.sort_unstable();
+    strays.truncate(MAX_STRAYS);
     let mut subjects: Vec<_> = subjects
+        .filter(valid)
         .filter_map(|subject| {
             Subject::of(&subject.kind, &subject.namespace, &subject.name, namespace)
         })
+        .chain(strays)
         .collect();
     subjects.sort_unstable();
     subjects.dedup();

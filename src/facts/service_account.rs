@@ -39,6 +39,9 @@ impl Kind for Namespaces {
         NamespaceFacts {
             terminating: wire.metadata.deletion_timestamp.is_some(),
             consumers: consumers::of_namespace(&wire.metadata, config),
+            left_out: config
+                .namespaces
+                .leaves_out(&wire.metadata.name, |key| wire.metadata.labels.get(key)),
         }
     }
 }

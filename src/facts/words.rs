@@ -132,6 +132,11 @@ impl<'de> Deserialize<'de> for Labels {
     }
 }
 
+/// What a function keeps of a text.
+fn kept<T>(value: Value<'_>, read: fn(&str) -> T) -> Result<T, Malformed> {
+    value.text().map(|text| read(&text))
+}
+
 /// The beginning of a text.
 fn cut(text: &str) -> Box<str> {
     text[..text.floor_char_boundary(MAX_VALUE)].into()
@@ -153,8 +158,7 @@ macro_rules! hinting {
 
             impl Proto for $name {
                 fn merge(&mut self, value: Value<'_>) -> Result<(), Malformed> {
-                    let read: fn(&str) -> $kept = $read;
-                    self.0 = read(&value.text()?);
+                    self.0 = kept(value, $read)?;
                     Ok(())
                 }
             }

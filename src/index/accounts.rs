@@ -52,12 +52,17 @@ impl Index {
     /// report and pods is removed.
     pub(super) fn touch(&mut self, account: &ServiceAccountRef, change: impl FnOnce(&mut Account)) {
         let known = self.accounts.entry(account.clone()).or_default();
+        let was_known = known.exists_or_has_pods();
         change(known);
+        let is_known = known.exists_or_has_pods();
         if known.is_gone() {
             self.accounts.remove(account);
             self.dirty.remove(account);
         } else {
             self.mark(account);
+        }
+        if was_known != is_known {
+            self.known_changed(account, is_known);
         }
     }
 

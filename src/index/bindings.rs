@@ -5,11 +5,17 @@ use std::collections::{BTreeSet, HashMap};
 use super::{Index, Indexed, Table, table::unlink};
 use crate::{
     facts::{ClusterRoleBindings, RoleBindings},
-    model::{Binding, ObjectKey, ServiceAccountRef, Subject},
+    model::{Binding, Grant, ObjectKey, Role, Scope, ServiceAccountRef, Subject, rbac::Effect},
 };
 
 /// Which bindings name a subject.
 pub(super) type Subjects = HashMap<Subject, BTreeSet<ObjectKey>>;
+
+/// The subjects of a binding that match something.
+fn reaching(binding: &Binding) -> impl Iterator<Item = &Subject> {
+    let subjects = binding.subjects.iter();
+    subjects.filter(|subject| !matches!(subject, Subject::Stray(_)))
+}
 
 impl Index {
     /// A binding of either kind, with its own key.
@@ -42,24 +48,52 @@ impl Index {
         keys.into_iter().filter_map(|key| self.binding(key))
     }
 
+    /// The ClusterRoleBindings that grant everything to every account, every user or everybody.
+    #[must_use]
+    pub fn granting_everything(&self) -> Vec<Grant> {
+        let everybody = [
+            Subject::Authenticated,
+            Subject::AllServiceAccounts,
+            Subject::Unauthenticated,
+        ];
+        let mut grants = Vec::new();
+        for via in everybody {
+            let keys = self.subjects.get(&via).into_iter().flatten();
+            for (key, binding) in keys.filter_map(|key| self.binding(key)) {
+                let role_ref = &binding.role_ref;
+                let role = self.role(&role_ref.key(&key.namespace));
+                if key.is_cluster() && role.is_some_and(Role::grants_everything) {
+                    grants.push(Grant {
+                        effect: Effect::Grants,
+                        caveat: None,
+                        binding: key.clone(),
+                        role_ref: role_ref.clone(),
+                        scope: Scope::Cluster,
+                        via: via.clone(),
+                        default_of: None,
+                        last_used: None,
+                    });
+                }
+            }
+        }
+        grants
+    }
+
     /// Marks every account dirty that one of the subjects reaches.
     pub(super) fn mark_subjects(&mut self, subjects: &[Subject]) {
         for subject in subjects {
             match subject {
                 Subject::Authenticated | Subject::AllServiceAccounts => return self.mark_all(),
-                Subject::NamespaceServiceAccounts(namespace) => {
-                    for account in self.accounts_in(namespace).cloned().collect::<Vec<_>>() {
-                        self.mark(&account);
-                    }
-                }
+                Subject::NamespaceServiceAccounts(namespace) => self.mark_namespace(namespace),
                 Subject::User(account) | Subject::ServiceAccount(account) => self.mark(account),
+                Subject::Unauthenticated | Subject::Stray(_) => {}
             }
         }
     }
 
     fn binding_changed(&mut self, key: &ObjectKey, old: Option<&Binding>, new: Option<&Binding>) {
         if let Some(old) = old {
-            for subject in &old.subjects {
+            for subject in reaching(old) {
                 unlink(&mut self.subjects, subject, key);
             }
             unlink(
@@ -69,14 +103,14 @@ impl Index {
             );
         }
         if let Some(new) = new {
-            for subject in &new.subjects {
+            for subject in reaching(new) {
                 self.subjects
                     .entry(subject.clone())
                     .or_default()
                     .insert(key.clone());
             }
             // A binding that reaches no account needs no entry for its role.
-            if !new.subjects.is_empty() {
+            if reaching(new).next().is_some() {
                 let role = new.role_ref.key(&key.namespace);
                 self.bindings_of_role
                     .entry(role)
@@ -102,6 +136,7 @@ impl Index {
         }
         self.mark_subjects(&before);
         self.mark_subjects(&after);
+        self.near_binding_changed(key, old, new);
     }
 }
 

@@ -18,7 +18,7 @@ impl Index {
     ) -> Option<&ConfigFacts> {
         let key = ObjectKey::new(namespace, &*reference.name);
         match reference.kind {
-            ConfigKind::ConfigMap if self.knows_all(InputKind::ConfigMap) => {
+            ConfigKind::ConfigMap if self.knows_all(InputKind::ConfigMap, namespace) => {
                 Some(self.config_maps.get(&key).unwrap_or(&self.says_nothing))
             }
             ConfigKind::ConfigMap => self.config_maps.get(&key),

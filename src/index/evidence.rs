@@ -1,12 +1,12 @@
 //! Collects everything that the answer for one account is computed from.
 
-use std::sync::Arc;
+use std::{collections::BTreeSet, sync::Arc};
 
 use super::Index;
 use crate::{
     assess::{Evidence, assess, explain},
     model::{
-        Explanation, Exposure, InputKind, ObjectKey, PodFacts, ServiceAccountFacts,
+        Explanation, Exposure, Gap, InputKind, ObjectKey, PodFacts, ServiceAccountFacts,
         ServiceAccountRef,
     },
     rbac::BoundRole,
@@ -22,7 +22,11 @@ impl Index {
     /// The answer for one account, with everything that led to it.
     #[must_use]
     pub fn explain(&self, account: &ServiceAccountRef) -> Explanation {
-        explain(&self.evidence(account))
+        let is_account = |name: &str| {
+            let other = ServiceAccountRef::new(account.namespace.clone(), name);
+            self.accounts.contains_key(&other)
+        };
+        explain(&self.evidence(account), &is_account)
     }
 
     /// The account that a workload, or a pod of this name, runs as; kinds are compared as kubectl does.
@@ -49,6 +53,13 @@ impl Index {
     #[must_use]
     pub fn service_account(&self, account: &ServiceAccountRef) -> Option<&ServiceAccountFacts> {
         self.service_accounts.get(&account.clone().into())
+    }
+
+    /// What could not be read of that which the answer for an account depends on.
+    fn gaps_of(&self, account: &ServiceAccountRef) -> BTreeSet<Gap> {
+        let own = self.namespace_gap(account).into_iter();
+        let own = own.chain(self.denied_in(&account.namespace));
+        self.gaps().into_iter().chain(own).collect()
     }
 
     /// Everything that the answer for one account is computed from, borrowed.
@@ -90,10 +101,13 @@ impl Index {
                 role: self.role(&binding.role_ref.key(&key.namespace)),
             })
             .collect();
+        let mut gaps = self.gaps();
+        gaps.extend(self.namespace_gap(account));
         Evidence {
             account,
             service_account,
-            is_missing: service_account.is_none() && self.knows_all(InputKind::ServiceAccount),
+            is_missing: service_account.is_none()
+                && self.knows_all(InputKind::ServiceAccount, &account.namespace),
             pods,
             secrets,
             drivers,
@@ -102,11 +116,8 @@ impl Index {
             configs,
             namespace_consumers: self.consumers_of_namespace(&account.namespace),
             naming: self.naming(account).collect(),
-            gaps: self
-                .gaps()
-                .into_iter()
-                .chain(self.namespace_gap(account))
-                .collect(),
+            nearly_naming: self.nearly_naming(account),
+            gaps: self.gaps_of(account),
             audiences: &self.audiences,
             config: &self.config,
             today: self.today,

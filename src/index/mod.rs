@@ -6,11 +6,13 @@ mod bindings;
 mod configs;
 mod evidence;
 mod namespaces;
+mod near;
 mod pods;
 mod reading;
 mod reports;
 mod roles;
 mod secrets;
+mod standing;
 mod table;
 mod usage;
 
@@ -21,10 +23,16 @@ use std::{
 
 use jiff::civil::Date;
 
-pub use self::{accounts::Account, reading::Reading, reports::ReportFacts};
+pub use self::{accounts::Account, reading::Reading, reports::ReportFacts, standing::Standing};
 use self::{
-    accounts::NamedBy, bindings::Subjects, namespaces::Elsewhere, secrets::SecretLinks,
-    table::Table, usage::Usage,
+    accounts::NamedBy,
+    bindings::Subjects,
+    namespaces::Elsewhere,
+    near::Near,
+    secrets::SecretLinks,
+    standing::{Denied, Entering},
+    table::Table,
+    usage::Usage,
 };
 use crate::{
     facts::{
@@ -32,8 +40,8 @@ use crate::{
         RoleBindings, Roles, Secrets, ServiceAccounts,
     },
     model::{
-        ApiAudiences, Config, Gap, InputKind, KnownRoles, ObjectKey, Reason, ServiceAccountRef,
-        Verdict,
+        ApiAudiences, Config, InputKind, KnownRoles, ObjectKey, Reason, ServiceAccountRef, Verdict,
+        note::NoteType,
     },
 };
 
@@ -56,6 +64,9 @@ pub trait Indexed<K: Kind> {
 
     /// A complete reading begins.
     fn begins(&mut self) {}
+
+    /// A complete reading has ended.
+    fn ends(&mut self) {}
 
     /// Replaces facts by an equal value that is already kept, where rows repeat.
     fn shared(&self, _key: &ObjectKey, facts: K::Facts) -> K::Facts {
@@ -86,10 +97,13 @@ pub struct Index {
     elsewhere: Elsewhere,
     named_by: NamedBy,
     subjects: Subjects,
+    near: Near,
     bindings_of_role: HashMap<ObjectKey, BTreeSet<ObjectKey>>,
     secret_links: SecretLinks,
 
     readings: BTreeMap<InputKind, Reading>,
+    denied: Denied,
+    entering: Entering,
     rbac_enforced: bool,
     known_roles: KnownRoles,
     audiences: ApiAudiences,
@@ -122,12 +136,15 @@ impl Index {
             elsewhere: Elsewhere::new(),
             named_by: NamedBy::new(),
             subjects: Subjects::default(),
+            near: Near::default(),
             bindings_of_role: HashMap::new(),
             secret_links: SecretLinks::default(),
             readings: expected
                 .iter()
                 .map(|kind| (*kind, Reading::default()))
                 .collect(),
+            denied: Denied::new(),
+            entering: Entering::default(),
             rbac_enforced: true,
             known_roles: KnownRoles::Complete,
             audiences: ApiAudiences::default(),
@@ -140,11 +157,15 @@ impl Index {
 
     // === what goes in ===
 
-    /// An object exists with these facts. Equal facts change nothing.
+    /// An object exists with these facts. Equal facts change nothing, and those of a namespace that is not judged are
+    /// not kept.
     pub fn apply<K: Kind>(&mut self, key: ObjectKey, facts: K::Facts)
     where
         Self: Indexed<K>,
     {
+        if !self.admits(K::INPUT, &key.namespace) {
+            return;
+        }
         if self.is_outdated(&key, &facts) || self.table().is_current(&key, &facts) {
             return;
         }
@@ -184,6 +205,7 @@ impl Index {
         for (key, old) in self.table().sweep() {
             self.changed(&key, Some(&old), None);
         }
+        self.ends();
         self.read(K::INPUT, |reading| {
             reading.synced = true;
             reading.outdated = false;
@@ -191,7 +213,8 @@ impl Index {
         });
     }
 
-    /// The API server has another history: no account is named until every kind was read again.
+    /// The API server has another history, or what was read is not what is wanted now: no account is named until every
+    /// kind was read again.
     pub fn distrust(&mut self) {
         let readings = self.readings.values_mut();
         readings.for_each(|reading| reading.outdated = true);
@@ -207,7 +230,11 @@ impl Index {
         let before = *reading;
         note(reading);
         let forbidden_changed = reading.forbidden != before.forbidden;
-        if forbidden_changed || (!was_settled && self.is_settled()) {
+        let settles = !was_settled && self.is_settled();
+        if settles {
+            self.find_near();
+        }
+        if forbidden_changed || settles {
             self.mark_all();
         }
     }
@@ -228,10 +255,13 @@ impl Index {
         }
     }
 
-    /// What the user's configuration adds. Where it changes the facts of pods
-    /// ([`Config::reads_pods_as`]), they must be read again.
+    /// What the user's configuration adds. Where it changes the facts of objects
+    /// ([`Config::reads_objects_as`]), they must be read again.
     pub fn set_config(&mut self, config: Config) {
         if self.config != config {
+            if self.config.namespaces != config.namespaces {
+                self.distrust();
+            }
             self.config = config;
             self.mark_all();
         }
@@ -274,11 +304,14 @@ impl Index {
     /// The accounts whose answer may have changed since the last call; none until every kind was
     /// read, and then all.
     pub fn take_dirty(&mut self) -> HashSet<ServiceAccountRef> {
-        if self.is_settled() {
-            std::mem::take(&mut self.dirty)
-        } else {
-            HashSet::new()
+        if !self.is_settled() {
+            return HashSet::new();
         }
+        let mut dirty = std::mem::take(&mut self.dirty);
+        if !self.config.namespaces.selects_all() {
+            dirty.retain(|account| self.concerns(account));
+        }
+        dirty
     }
 
     /// What the user's configuration adds.
@@ -296,44 +329,15 @@ impl Index {
         self.table().get(key).is_some()
     }
 
-    /// Every account that exists, that a pod names or that has a report, in order.
-    pub fn accounts(&self) -> impl Iterator<Item = (&ServiceAccountRef, &Account)> {
-        self.accounts.iter()
-    }
-
     /// What is known about an account.
     #[must_use]
     pub fn account(&self, account: &ServiceAccountRef) -> Option<&Account> {
         self.accounts.get(account)
     }
 
-    /// The state of reading each expected kind.
-    pub fn readings(&self) -> impl Iterator<Item = (InputKind, &Reading)> {
-        self.readings.iter().map(|(kind, reading)| (*kind, reading))
-    }
-
-    /// Whether the API server denies listing accounts: then an account that is not known may exist.
-    #[must_use]
-    pub fn is_forbidden_to_list_accounts(&self) -> bool {
-        self.readings
-            .get(&InputKind::ServiceAccount)
-            .is_some_and(|reading| reading.forbidden)
-    }
-
-    /// Whether every object of a kind in the cluster is known: one that is not known does not exist.
-    fn knows_all(&self, kind: InputKind) -> bool {
-        let reading = self.readings.get(&kind);
-        reading.is_some_and(|reading| reading.synced && !reading.forbidden)
-    }
-
-    fn gaps(&self) -> BTreeSet<Gap> {
-        let forbidden = self
-            .readings()
-            .filter(|(_, reading)| reading.forbidden)
-            .map(|(kind, _)| Gap::Forbidden(kind));
-        forbidden
-            .chain((!self.rbac_enforced).then_some(Gap::RbacNotEnforced))
-            .collect()
+    /// Whether the accounts of a namespace are listed.
+    fn lists_accounts_of(&self, namespace: &str) -> bool {
+        self.admits(InputKind::ServiceAccount, namespace)
     }
 
     /// The one copy of a namespace's name that all keys share.
@@ -369,6 +373,8 @@ pub struct Summary {
     pub exempt_until: Option<Date>,
     /// How many pods have each verdict, in the order of [`Verdict::ALL`].
     pub pods_by_verdict: [u32; Verdict::ALL.len()],
+    /// Whether the account has each type of note, in the order of [`NoteType::ALL`].
+    pub notes: [bool; NoteType::ALL.len()],
 }
 
 #[cfg(test)]

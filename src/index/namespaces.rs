@@ -1,4 +1,4 @@
-//! Namespaces: nothing is written into one that is being deleted.
+//! Namespaces: nothing is written into one that is being deleted, or that is not selected.
 
 use std::{
     collections::{BTreeMap, HashMap},
@@ -77,12 +77,11 @@ impl Indexed<Namespaces> for Index {
     fn changed(
         &mut self,
         key: &ObjectKey,
-        _old: Option<&NamespaceFacts>,
+        old: Option<&NamespaceFacts>,
         new: Option<&NamespaceFacts>,
     ) {
-        for account in self.accounts_in(&key.name).cloned().collect::<Vec<_>>() {
-            self.mark(&account);
-        }
+        self.standing_changed(&key.name, old, new);
+        self.mark_namespace(&key.name);
         if new.is_none() {
             self.namespace_names.remove(&key.name);
         }

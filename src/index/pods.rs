@@ -47,6 +47,14 @@ impl Indexed<Pods> for Index {
         }
     }
 
+    fn begins(&mut self) {
+        self.reading_pods();
+    }
+
+    fn ends(&mut self) {
+        self.read_pods();
+    }
+
     fn shared(&self, key: &ObjectKey, facts: Pod) -> Pod {
         let known = account(key, &facts).and_then(|account| self.accounts.get(&account));
         let shape = known

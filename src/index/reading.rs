@@ -1,4 +1,9 @@
-//! The state of reading one kind.
+//! The state of reading each kind.
+
+use std::collections::BTreeSet;
+
+use super::Index;
+use crate::model::{Gap, InputKind};
 
 /// The state of reading one kind.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
@@ -31,5 +36,42 @@ impl Reading {
     #[must_use]
     pub fn stale_seconds(&self, now: f64) -> f64 {
         (now - self.confirmed_seconds.unwrap_or_default()).max(0.0)
+    }
+}
+
+impl Index {
+    /// The state of reading each expected kind.
+    pub fn readings(&self) -> impl Iterator<Item = (InputKind, &Reading)> {
+        self.readings.iter().map(|(kind, reading)| (*kind, reading))
+    }
+
+    /// Whether the API server denies listing accounts: then an account that is not known may exist.
+    #[must_use]
+    pub fn is_forbidden_to_list_accounts(&self) -> bool {
+        self.readings
+            .get(&InputKind::ServiceAccount)
+            .is_some_and(|reading| reading.forbidden)
+    }
+
+    /// Whether every object of a kind in a namespace is known: one that is not known does not exist.
+    pub(super) fn knows_all(&self, kind: InputKind, namespace: &str) -> bool {
+        self.reads(kind) && !self.is_denied(kind, namespace)
+    }
+
+    /// Whether a kind was read.
+    pub(super) fn reads(&self, kind: InputKind) -> bool {
+        let reading = self.readings.get(&kind);
+        reading.is_some_and(|reading| reading.synced && !reading.forbidden)
+    }
+
+    /// What could not be read.
+    pub(super) fn gaps(&self) -> BTreeSet<Gap> {
+        let forbidden = self
+            .readings()
+            .filter(|(_, reading)| reading.forbidden)
+            .map(|(kind, _)| Gap::Forbidden(kind));
+        forbidden
+            .chain((!self.rbac_enforced).then_some(Gap::RbacNotEnforced))
+            .collect()
     }
 }

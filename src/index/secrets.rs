@@ -134,10 +134,7 @@ impl Index {
             service_account: self.service_account(account),
             secret,
             object: self.secrets.get(&key),
-            complete: self
-                .readings
-                .get(&InputKind::Secret)
-                .is_some_and(|reading| reading.synced && !reading.forbidden),
+            complete: self.knows_all(InputKind::Secret, &account.namespace),
             elsewhere: named_elsewhere || generated_elsewhere,
         })
     }

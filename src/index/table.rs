@@ -87,10 +87,17 @@ impl<F: PartialEq> Table<F> {
     /// Removes the rows that the reading did not see.
     pub(super) fn sweep(&mut self) -> Vec<(ObjectKey, F)> {
         let reading = self.reading;
-        self.rows
-            .extract_if(|_, row| row.seen != reading)
-            .map(|(key, row)| (key, row.facts))
-            .collect()
+        let swept = self.rows.extract_if(|_, row| row.seen != reading);
+        swept.map(|(key, row)| (key, row.facts)).collect()
+    }
+
+    /// Removes the rows of some keys.
+    pub(super) fn extract(
+        &mut self,
+        is_removed: impl Fn(&ObjectKey) -> bool,
+    ) -> Vec<(ObjectKey, F)> {
+        let removed = self.rows.extract_if(|key, _| is_removed(key));
+        removed.map(|(key, row)| (key, row.facts)).collect()
     }
 }
 

@@ -1,5 +1,9 @@
 //! Which accounts does a change touch? Single cases first, then any order of events.
-#![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    reason = "a test that cannot go on fails"
+)]
 #![allow(
     clippy::option_option,
     reason = "an account may be gone, and its field unset"
@@ -11,7 +15,8 @@ use super::*;
 use crate::{
     facts::wire,
     model::{
-        Binding, Exposure, Reason, Role, SecretFacts, ServiceAccountFacts, pod::TOKEN_MOUNT_PATH,
+        Binding, Exposure, LeftOut, NamespaceFacts, Reason, Role, SecretFacts, Selection,
+        ServiceAccountFacts, pod::TOKEN_MOUNT_PATH,
     },
 };
 
@@ -75,18 +80,16 @@ fn secret(owner: Option<&str>) -> SecretFacts {
 }
 
 fn binding(namespace: &str, role_kind: &str, role: &str, subjects: &[&str]) -> Binding {
-    let subject = |subject: &&str| match subject.split_once('/') {
-        Some((namespace, name)) => wire::Subject {
-            kind: "ServiceAccount".into(),
-            name: name.into(),
-            namespace: namespace.into(),
+    let subject = |subject: &&str| {
+        let account = subject.split_once('/');
+        let other = || subject.split_once(' ').unwrap_or(("Group", subject));
+        let kind_and_name = account.map_or_else(other, |(_, name)| ("ServiceAccount", name));
+        wire::Subject {
+            kind: kind_and_name.0.into(),
+            name: kind_and_name.1.into(),
+            namespace: account.map_or("", |(namespace, _)| namespace).into(),
             ..Default::default()
-        },
-        None => wire::Subject {
-            kind: "Group".into(),
-            name: (*subject).into(),
-            ..Default::default()
-        },
+        }
     };
     RoleBindings::facts(
         &wire::Binding {
@@ -365,6 +368,191 @@ fn an_account_without_object_report_and_pods_is_removed() {
     assert_eq!(dirty(&mut index), Vec::<String>::new());
 }
 
+/// A namespace that is labelled again after its label was taken, with a pod that was created meanwhile.
+#[test]
+fn pods_of_a_namespace_that_enters_are_listed_before_its_accounts_are_judged() {
+    let config = by_label();
+    let mut index = Index::new(&[InputKind::Pod, InputKind::Namespace]);
+    index.set_config(config.clone());
+    let label = |index: &mut Index, labelled| {
+        index.apply::<Namespaces>(key("a"), namespace("a", labelled, &config));
+    };
+    assert!(!index.knows_selection());
+    index.begin::<Namespaces>();
+    label(&mut index, true);
+    index.commit::<Namespaces>();
+    assert!(index.knows_selection());
+    index.begin::<Pods>();
+    index.apply::<Pods>(key("a/alice-pod"), pod("alice"));
+    // Its namespace is not known yet.
+    index.apply::<Pods>(key("b/bob-pod"), pod("bob"));
+    index.commit::<Pods>();
+    assert_eq!(dirty(&mut index), ["a/alice"]);
+    assert_eq!(index.standing("b"), Standing::Undecided);
+
+    label(&mut index, false);
+    index.apply::<Pods>(key("a/carol-pod"), pod("carol"));
+    assert_eq!(index.pods.iter().count(), 1);
+    assert_eq!(index.accounts().count(), 0);
+    assert_eq!(index.left_out().unwrap()[&LeftOut::Unlabelled], 1);
+    assert_eq!(dirty(&mut index), [""; 0]);
+
+    label(&mut index, true);
+    assert_eq!(
+        (index.standing("a"), index.accounts().count()),
+        (Standing::Undecided, 0)
+    );
+    let [(name, turn)] = &index.entering()[..] else {
+        panic!("{:?}", index.entering());
+    };
+    // It leaves and enters while it is listed: the list says nothing about it any more.
+    label(&mut index, false);
+    label(&mut index, true);
+    index.entered(name, *turn);
+    assert_eq!(index.standing("a"), Standing::Undecided);
+    let [(name, turn)] = &index.entering()[..] else {
+        panic!("{:?}", index.entering());
+    };
+    for who in ["alice", "carol"] {
+        index.apply::<Pods>(key(&format!("a/{who}-pod")), pod(who));
+    }
+    index.entered(name, *turn);
+    assert_eq!(dirty(&mut index), ["a/alice", "a/carol"]);
+
+    // A reading of all pods does the same.
+    label(&mut index, false);
+    label(&mut index, true);
+    index.begin::<Pods>();
+    index.apply::<Pods>(key("a/carol-pod"), pod("carol"));
+    assert!(index.has_entering());
+    index.commit::<Pods>();
+    assert!(!index.has_entering());
+    assert_eq!(dirty(&mut index), ["a/carol"]);
+}
+
+#[test]
+fn an_account_of_a_namespace_that_is_left_out_is_dirty_only_while_it_has_a_report() {
+    let mut index = settled();
+    index.set_config(Config {
+        namespaces: Selection::only(["a"]),
+        ..Config::default()
+    });
+    assert_eq!(dirty(&mut index), ["a/alice", "a/bob"]);
+    let report = || Reports::facts(&serde_json::from_str("{}").unwrap(), &Config::default());
+    index.apply::<Reports>(key("b/carol"), report());
+    assert_eq!(dirty(&mut index), ["b/carol"]);
+    index.delete::<Reports>(&key("b/carol"));
+    index.apply::<Pods>(key("b/new"), pod("carol"));
+    index.apply::<ServiceAccounts>(key("b/new"), ServiceAccountFacts::default());
+    assert_eq!(dirty(&mut index), [""; 0]);
+    assert!(!index.contains::<Pods>(&key("b/new")));
+    // What its bindings grant to others counts.
+    index.apply::<Roles>(key("b/r"), role(&["pods"]));
+    index.apply::<RoleBindings>(key("b/b1"), binding("b", "Role", "r", &["a/alice"]));
+    assert_eq!(dirty(&mut index), ["a/alice"]);
+    assert_eq!(reason(&index, "a/alice"), Reason::DirectGrant);
+}
+
+#[test]
+fn what_is_denied_in_one_namespace_is_a_gap_of_its_accounts_alone() {
+    let mut index = Index::new(&[InputKind::Pod, InputKind::ServiceAccount]);
+    for kind in ["a/alice", "b/carol"] {
+        index.apply::<ServiceAccounts>(key(kind), ServiceAccountFacts::default());
+    }
+    index.begin::<Pods>();
+    index.commit::<Pods>();
+    index.begin::<ServiceAccounts>();
+    index.apply::<ServiceAccounts>(key("a/alice"), ServiceAccountFacts::default());
+    index.apply::<ServiceAccounts>(key("b/carol"), ServiceAccountFacts::default());
+    index.commit::<ServiceAccounts>();
+    index.take_dirty();
+    index.deny(InputKind::Pod, "b");
+    assert_eq!(dirty(&mut index), ["b/carol"]);
+    assert_eq!(reason(&index, "a/alice"), Reason::NoPods);
+    assert_eq!(reason(&index, "b/carol"), Reason::Forbidden);
+}
+
+/// An account whose name a binding misses by one letter hears of it until the account that is named exists.
+#[test]
+fn a_binding_that_nearly_names_an_account_makes_it_dirty() {
+    let mut index = settled();
+    let near = |index: &Index| {
+        let notes = index.assess(&account("a/alice")).notes;
+        notes.first().map(ToString::to_string)
+    };
+    index.apply::<RoleBindings>(key("a/b"), binding("a", "Role", "r", &["a/alicce"]));
+    assert_eq!(dirty(&mut index), ["a/alice"]);
+    assert_eq!(
+        near(&index).as_deref(),
+        Some("RoleBinding a/b names alicce: did you mean alice?")
+    );
+    index.apply::<ServiceAccounts>(key("a/alicce"), ServiceAccountFacts::default());
+    assert_eq!(dirty(&mut index), ["a/alicce", "a/alice"]);
+    assert_eq!(near(&index), None);
+    index.delete::<ServiceAccounts>(&key("a/alicce"));
+    assert_eq!(dirty(&mut index), ["a/alice"]);
+    assert!(near(&index).is_some());
+    index.apply::<RoleBindings>(key("a/b"), binding("a", "Role", "r", &["a/alice"]));
+    assert_eq!(dirty(&mut index), ["a/alice"]);
+    assert_eq!(near(&index), None);
+}
+
+/// A ClusterRoleBinding may mean an account of any namespace while only one has the name.
+#[test]
+fn a_name_that_ceases_to_be_the_only_one_makes_its_account_dirty() {
+    let mut index = settled();
+    let notes = |index: &Index| index.assess(&account("a/alice")).notes.len();
+    let bound = binding("", "ClusterRole", "r", &["b/alice"]);
+    index.apply::<ClusterRoleBindings>(key("m"), bound);
+    assert_eq!(
+        (dirty(&mut index), notes(&index)),
+        (vec!["a/alice".to_owned()], 1)
+    );
+    for other in ["b/alice", "c/alice"] {
+        index.apply::<ServiceAccounts>(key(other), ServiceAccountFacts::default());
+        assert_eq!(dirty(&mut index), ["a/alice", other]);
+        assert_eq!(notes(&index), 0);
+        index.delete::<ServiceAccounts>(&key(other));
+        assert_eq!(dirty(&mut index), ["a/alice"]);
+        assert_eq!(notes(&index), 1);
+    }
+}
+
+/// Where only some accounts are listed, one that is not known may exist.
+#[test]
+fn an_account_that_was_not_listed_is_not_missing() {
+    let near = |only: Option<&str>, subject: &str| {
+        let mut index = settled();
+        index.set_config(Config {
+            namespaces: Selection::only(only),
+            ..Config::default()
+        });
+        index.apply::<RoleBindings>(key("a/b"), binding("a", "Role", "r", &[subject]));
+        !index.assess(&account("a/alice")).notes.is_empty()
+    };
+    assert!(near(None, "c/alice") && near(Some("a"), "a/alicce"));
+    assert!(!near(Some("a"), "c/alice"));
+    assert!(near(Some("a"), "User a:alice"));
+}
+
+/// What is read in any order is counted when the last kind was read.
+#[test]
+fn nothing_is_missing_before_every_kind_was_read() {
+    let mut index = Index::new(&[InputKind::ServiceAccount, InputKind::RoleBinding]);
+    index.begin::<RoleBindings>();
+    index.apply::<RoleBindings>(key("a/b"), binding("a", "Role", "r", &["a/alicce"]));
+    index.apply::<RoleBindings>(key("a/c"), binding("a", "Role", "r", &["User a:bob"]));
+    index.commit::<RoleBindings>();
+    index.apply::<Pods>(key("a/p"), pod("alice"));
+    index.apply::<Pods>(key("a/q"), pod("bob"));
+    let notes = |index: &Index, name: &str| index.assess(&account(name)).notes.len();
+    assert_eq!(notes(&index, "a/alice"), 0);
+    index.begin::<ServiceAccounts>();
+    index.apply::<ServiceAccounts>(key("a/alice"), ServiceAccountFacts::default());
+    index.commit::<ServiceAccounts>();
+    assert_eq!((notes(&index, "a/alice"), notes(&index, "a/bob")), (1, 1));
+}
+
 // === any order of events ===
 
 /// One event of a script; indices choose among a few names, so that events meet.
@@ -409,27 +597,67 @@ enum Event {
     RelistRoleBindings {
         keep: u8,
     },
+    Namespace {
+        name: u8,
+        /// Whether it has the label that selects it.
+        labelled: Option<bool>,
+    },
+    /// The pods of the namespaces that have entered are listed.
+    Enter,
 }
 
-const ACCOUNTS: [&str; 4] = ["a/x", "a/y", "b/x", "b/y"];
-const SECRETS: [&str; 4] = ["x-token-abcde", "y-token-abcde", "copy", "robot"];
+/// What selects namespaces by their label.
+fn by_label() -> Config {
+    Config {
+        namespaces: Selection {
+            labels: "judged".parse().unwrap(),
+            ..Selection::default()
+        },
+        ..Config::default()
+    }
+}
+
+fn namespace(name: &str, labelled: bool, config: &Config) -> NamespaceFacts {
+    let mut metadata = wire::Metadata {
+        name: name.into(),
+        ..Default::default()
+    };
+    if labelled {
+        metadata.labels = [("judged", "")].into();
+    }
+    Namespaces::facts(&wire::Namespace { metadata }, config)
+}
+
+const ACCOUNTS: [&str; 4] = ["a/sail", "a/sails", "b/sail", "b/sails"];
+const SECRETS: [&str; 4] = ["sail-token-abcde", "sails-token-abcde", "copy", "robot"];
 const ROLES: [&str; 3] = ["a/r", "a/s", "b/r"];
 const CLUSTER_ROLES: [&str; 2] = ["r", "s"];
 const BINDINGS: [&str; 4] = ["a/m", "a/n", "b/m", "b/n"];
 const CLUSTER_BINDINGS: [&str; 2] = ["m", "n"];
-const SUBJECTS: [&str; 8] = [
-    "a/x",
-    "a/y",
-    "b/x",
-    "b/y",
+const SUBJECTS: [&str; 18] = [
+    "a/sail",
+    "a/sails",
+    "b/sail",
+    "b/sails",
     "system:serviceaccounts:a",
     "system:serviceaccounts",
     "system:authenticated",
     "developers",
+    // Nobody, but perhaps somebody is meant.
+    "a/sial",
+    "a/saill",
+    "b/ssail",
+    "c/sail",
+    "c/sails",
+    "d/sail",
+    "User system:serviceaccount:c:sail",
+    "User a:sail",
+    "User sails",
+    "ServiceAccount sail",
 ];
 
 fn event() -> impl Strategy<Value = Event> {
-    let content = || proptest::option::of((0..2_u8, proptest::collection::vec(0..8_u8, 0..3)));
+    let content = || proptest::option::of((0..2_u8, proptest::collection::vec(0..18_u8, 0..3)));
     prop_oneof![
         (
             0..6_u8,
@@ -462,6 +690,9 @@ fn event() -> impl Strategy<Value = Event> {
             .prop_map(|(name, content)| Event::ClusterRoleBinding { name, content }),
         any::<u8>().prop_map(|keep| Event::RelistPods { keep }),
         any::<u8>().prop_map(|keep| Event::RelistRoleBindings { keep }),
+        (0..2_u8, any::<Option<bool>>())
+            .prop_map(|(name, labelled)| Event::Namespace { name, labelled }),
+        Just(Event::Enter),
     ]
 }
 
@@ -475,6 +706,7 @@ struct World {
     cluster_roles: BTreeMap<ObjectKey, Role>,
     role_bindings: BTreeMap<ObjectKey, Binding>,
     cluster_role_bindings: BTreeMap<ObjectKey, Binding>,
+    namespaces: BTreeMap<ObjectKey, NamespaceFacts>,
 }
 
 /// Applies one change to a map and to the index.
@@ -548,8 +780,8 @@ impl World {
             Event::Secret { name, owner } => {
                 let namespace = ["a", "b"][usize::from(name % 2)];
                 let key = ObjectKey::new(namespace, SECRETS[usize::from(name / 2)]);
-                let facts =
-                    owner.map(|owner| secret(owner.map(|owner| ["x", "y"][usize::from(owner)])));
+                let facts = owner
+                    .map(|owner| secret(owner.map(|owner| ["sail", "sails"][usize::from(owner)])));
                 set::<Secrets>(&mut self.secrets, index, key, facts);
             }
             Event::Role { .. }
@@ -560,6 +792,23 @@ impl World {
             Event::RelistRoleBindings { keep } => {
                 relist::<RoleBindings>(&mut self.role_bindings, index, *keep);
             }
+            Event::Namespace { name, labelled } => {
+                let name = ["a", "b"][usize::from(*name)];
+                let facts = labelled.map(|labelled| namespace(name, labelled, index.config()));
+                set::<Namespaces>(&mut self.namespaces, index, key(name), facts);
+            }
+            Event::Enter => self.enter(index),
+        }
+    }
+
+    /// Lists the pods of the namespaces that have entered, as the watch of pods does.
+    fn enter(&self, index: &mut Index) {
+        for (namespace, turn) in index.entering() {
+            let pods = self.pods.iter();
+            for (key, facts) in pods.filter(|(key, _)| key.namespace == namespace) {
+                index.apply::<Pods>(key.clone(), facts.clone());
+            }
+            index.entered(&namespace, turn);
         }
     }
 
@@ -612,9 +861,14 @@ impl World {
     }
 
     /// An index of this world that has seen nothing else.
-    fn fresh(&self) -> Index {
+    fn fresh(&self, config: &Config) -> Index {
         let mut index = Index::new(&[]);
+        index.set_config(config.clone());
         let world = self.clone();
+        world
+            .namespaces
+            .into_iter()
+            .for_each(|(key, facts)| index.apply::<Namespaces>(key, facts));
         world
             .cluster_role_bindings
             .into_iter()
@@ -654,6 +908,39 @@ fn answers(index: &Index) -> BTreeMap<ServiceAccountRef, Exposure> {
         .collect()
 }
 
+/// A namespace is created, labelled or deleted, or what entered is listed.
+fn label() -> impl Strategy<Value = Event> {
+    prop_oneof![
+        3 => (0..2_u8, any::<Option<bool>>())
+            .prop_map(|(name, labelled)| Event::Namespace { name, labelled }),
+        1 => Just(Event::Enter),
+    ]
+}
+
+fn incremental_equals_fresh(script: &[Event], config: &Config) -> Result<(), TestCaseError> {
+    let (mut world, mut index) = (World::default(), Index::new(&[]));
+    index.set_config(config.clone());
+    let mut before = answers(&index);
+    for event in script.iter().chain([&Event::Enter]) {
+        world.apply_event(event, &mut index);
+        let dirty = index.take_dirty();
+        let after = answers(&index);
+        for (account, answer) in &after {
+            prop_assert!(
+                before.get(account) == Some(answer) || dirty.contains(account),
+                "{account} changed by {event:?} and was not dirty"
+            );
+        }
+        for (key, _) in index.pods.iter() {
+            let standing = index.standing(&key.namespace);
+            prop_assert_ne!(standing, Standing::LeftOut, "{} is kept", key);
+        }
+        before = after;
+    }
+    prop_assert_eq!(before, answers(&world.fresh(config)));
+    Ok(())
+}
+
 proptest! {
     #![proptest_config(ProptestConfig { cases: 256, failure_persistence: None, ..ProptestConfig::default() })]
 
@@ -661,20 +948,14 @@ proptest! {
     /// answer changed was dirty.
     #[test]
     fn any_order_of_events_gives_the_answers_of_a_fresh_index(script in proptest::collection::vec(event(), 1..40)) {
-        let (mut world, mut index) = (World::default(), Index::new(&[]));
-        let mut before = answers(&index);
-        for event in &script {
-            world.apply_event(event, &mut index);
-            let dirty = index.take_dirty();
-            let after = answers(&index);
-            for (account, answer) in &after {
-                prop_assert!(
-                    before.get(account) == Some(answer) || dirty.contains(account),
-                    "{account} changed by {event:?} and was not dirty"
-                );
-            }
-            before = after;
-        }
-        prop_assert_eq!(before, answers(&world.fresh()));
+        incremental_equals_fresh(&script, &Config::default())?;
+    }
+
+    /// The same where the labels of namespaces select them: no pod of the others is kept.
+    #[test]
+    fn any_order_of_events_and_labels_gives_the_answers_of_a_fresh_index(
+        script in proptest::collection::vec(prop_oneof![event(), label()], 1..60),
+    ) {
+        incremental_equals_fresh(&script, &by_label())?;
     }
 }

@@ -3,7 +3,7 @@
 use glob::Pattern;
 use jiff::civil::Date;
 
-use super::{Rule, Scope, ServiceAccountRef, Subject, consumer::Consumers};
+use super::{Rule, Scope, Selection, ServiceAccountRef, Subject, consumer::Consumers};
 
 /// What the user's configuration adds to the facts of objects.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -18,6 +18,8 @@ pub struct Config {
     pub default_permissions: Vec<DefaultPermission>,
     /// How permissions are judged that only other namespaces grant.
     pub grants_elsewhere: GrantsElsewhere,
+    /// Which namespaces of a cluster are judged.
+    pub namespaces: Selection,
 }
 
 /// Permissions that all accounts are granted beyond those of Kubernetes, through a group that they are in. A binding
@@ -56,7 +58,10 @@ impl DefaultPermission {
             Subject::Authenticated => DefaultGroup::Authenticated,
             Subject::AllServiceAccounts => DefaultGroup::AllServiceAccounts,
             Subject::NamespaceServiceAccounts(_) => DefaultGroup::OwnNamespace,
-            Subject::User(_) | Subject::ServiceAccount(_) => return false,
+            Subject::User(_)
+            | Subject::ServiceAccount(_)
+            | Subject::Unauthenticated
+            | Subject::Stray(_) => return false,
         };
         if self.to == DefaultGroup::Any {
             return true;
@@ -120,11 +125,13 @@ impl ExemptionRule {
 }
 
 impl Config {
-    /// Whether the facts of pods stay the same when the configuration changes from `other` to this;
-    /// otherwise pods must be read again.
+    /// Whether the facts of objects stay the same when the configuration changes from `other` to this;
+    /// otherwise they must be read again.
     #[must_use]
-    pub fn reads_pods_as(&self, other: &Self) -> bool {
-        self.known_consumers == other.known_consumers && self.label_keys().eq(other.label_keys())
+    pub fn reads_objects_as(&self, other: &Self) -> bool {
+        self.known_consumers == other.known_consumers
+            && self.namespaces == other.namespaces
+            && self.label_keys().eq(other.label_keys())
     }
 
     /// The label keys that exemptions match.

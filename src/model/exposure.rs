@@ -75,6 +75,23 @@ impl Exposure {
         notes.find(|note| matches!(note, AccountNote::GrantedElsewhereOnly(_)))
     }
 
+    /// Whether it is a `default` account that mounts a token and that no pod uses.
+    #[must_use]
+    pub fn is_unused_default(&self) -> bool {
+        self.notes.contains(&AccountNote::UnusedDefault)
+    }
+
+    /// Adds the patch that keeps an unused `default` account from mounting a token.
+    pub fn harden_default(&mut self) {
+        if self.is_unused_default() {
+            self.remediation = Some(Remediation {
+                summary: "set automountServiceAccountToken: false: pods that use it later then get no token"
+                    .to_owned(),
+                patches: vec![Patch::disabling_automount(&self.account)],
+            });
+        }
+    }
+
     /// Each workload whose verdict is `wanted`; `None`, the account itself, where that is so of none.
     pub fn subjects(
         &self,
@@ -101,6 +118,17 @@ pub struct Explanation {
     pub grants: Vec<ExplainedGrant>,
     /// What audit logs show in detail.
     pub usage: Option<UsageDetail>,
+    /// Accounts for workloads that share this one and are not known to need its permissions.
+    pub own_accounts: Vec<OwnAccount>,
+}
+
+/// A new account for a workload that shares one.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct OwnAccount {
+    /// The ServiceAccount: it mounts no token.
+    pub manifest: Value,
+    /// Makes the workload run as it.
+    pub patch: Patch,
 }
 
 /// What one workload carries for the account.
@@ -241,6 +269,20 @@ pub struct Patch {
 }
 
 impl Patch {
+    /// The patch that disables automount for an account.
+    #[must_use]
+    pub fn disabling_automount(account: &ServiceAccountRef) -> Self {
+        Self {
+            target: Workload {
+                kind: "ServiceAccount".into(),
+                name: (&*account.name).into(),
+            },
+            api_version: "v1".into(),
+            type_: PatchType::Merge,
+            patch: json!({ "automountServiceAccountToken": false }),
+        }
+    }
+
     /// As `kubectl patch --type` expects it.
     #[must_use]
     pub const fn kind(&self) -> &'static str {

@@ -36,6 +36,16 @@ impl ObjectKey {
     pub fn is_cluster(&self) -> bool {
         self.namespace.is_empty()
     }
+
+    /// Of a binding: `RoleBinding` or `ClusterRoleBinding`.
+    #[must_use]
+    pub fn binding_kind(&self) -> &'static str {
+        if self.is_cluster() {
+            "ClusterRoleBinding"
+        } else {
+            "RoleBinding"
+        }
+    }
 }
 
 impl fmt::Display for ObjectKey {

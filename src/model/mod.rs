@@ -9,8 +9,10 @@ pub mod note;
 pub mod pod;
 pub mod rbac;
 pub mod secret;
+pub mod selection;
 pub mod selector;
 pub mod service_account;
+pub mod stray;
 pub mod token;
 pub mod usage;
 pub mod verdict;
@@ -29,6 +31,7 @@ pub use rbac::{
     Binding, Grant, KnownRoles, Level, Permissions, Role, RoleRef, Rule, Scope, Subject,
 };
 pub use secret::SecretFacts;
+pub use selection::{LeftOut, Selection};
 pub use selector::LabelSelector;
 pub use service_account::{CsiDriverFacts, NamespaceFacts, ServiceAccountFacts, TokenRequest};
 pub use verdict::{Reason, Verdict};
@@ -128,6 +131,15 @@ impl InputKind {
         !matches!(
             self,
             Self::Namespace | Self::ClusterRole | Self::ClusterRoleBinding | Self::CsiDriver
+        )
+    }
+
+    /// Whether only the accounts of its own namespace depend on one of its objects.
+    #[must_use]
+    pub const fn is_of_accounts(self) -> bool {
+        matches!(
+            self,
+            Self::Pod | Self::ServiceAccount | Self::ConfigMap | Self::Secret
         )
     }
 

@@ -1,58 +1,14 @@
 //! Something to know beside the verdict: notes on accounts, and on workloads.
 
+mod account;
+
 use std::fmt;
 
+pub use self::account::{AccountNote, NearName, NeedReason, NoteType, Sharing};
 use super::{
-    identity::ObjectKey,
     pod::{ConfigKind, HostAccess},
-    rbac::RoleRef,
     usage,
-    workload::Workload,
 };
-
-/// Something to know about the permissions of an account.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum AccountNote {
-    /// All that it is granted by name, it is granted in other namespaces, by these bindings; none of them is trusted.
-    GrantedElsewhereOnly(Vec<(ObjectKey, RoleRef)>),
-    /// Objects of custom kinds name it, and it is not known which pods they stand for.
-    NamedBy(Vec<Workload>),
-}
-
-impl AccountNote {
-    /// As the API spells it.
-    #[must_use]
-    pub const fn name(&self) -> &'static str {
-        match self {
-            Self::GrantedElsewhereOnly(_) => "GrantedElsewhereOnly",
-            Self::NamedBy(_) => "NamedBy",
-        }
-    }
-}
-
-impl fmt::Display for AccountNote {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::GrantedElsewhereOnly(bindings) => {
-                let name = |(binding, role): &(ObjectKey, RoleRef)| {
-                    format!(
-                        "RoleBinding {} in namespace {} ({role})",
-                        binding.name, binding.namespace
-                    )
-                };
-                let shown = shown(bindings, name);
-                write!(f, "only other namespaces grant it permissions: {shown}")
-            }
-            Self::NamedBy(objects) => {
-                let shown = shown(objects, Workload::to_string);
-                write!(
-                    f,
-                    "named by {shown}: which pods the operator creates is not known"
-                )
-            }
-        }
-    }
-}
 
 /// The first entries of a list, and how many more there are.
 fn shown<T>(list: &[T], name: impl Fn(&T) -> String) -> String {

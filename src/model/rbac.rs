@@ -5,7 +5,10 @@ use std::{fmt, sync::Arc};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::identity::{ObjectKey, ServiceAccountRef};
+use super::{
+    identity::{ObjectKey, ServiceAccountRef},
+    stray::Stray,
+};
 
 /// One `PolicyRule`.
 #[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -73,11 +76,26 @@ impl fmt::Display for RoleRef {
 pub struct Binding {
     /// `roleRef`.
     pub role_ref: RoleRef,
-    /// The subjects that can reach a ServiceAccount, sorted; all others are left out.
+    /// The subjects that can reach a ServiceAccount, or everybody, and the first of those that may be meant for one;
+    /// sorted. All others are left out.
     pub subjects: Box<[Subject]>,
 }
 
-/// A subject that can reach a ServiceAccount, parsed to what it matches.
+impl Role {
+    /// Whether it grants everything, as `cluster-admin` does.
+    #[must_use]
+    pub fn grants_everything(&self) -> bool {
+        let has_all = |list: &[Box<str>]| list.iter().any(|entry| **entry == *"*");
+        self.rules.iter().any(|rule| {
+            has_all(&rule.verbs)
+                && has_all(&rule.api_groups)
+                && has_all(&rule.resources)
+                && rule.resource_names.is_empty()
+        })
+    }
+}
+
+/// A subject that can reach a ServiceAccount, or everybody, parsed to what it matches.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Subject {
     /// Group `system:authenticated`: every authenticated user.
@@ -90,10 +108,14 @@ pub enum Subject {
     User(ServiceAccountRef),
     /// Kind ServiceAccount.
     ServiceAccount(ServiceAccountRef),
+    /// Group `system:unauthenticated`: requests without credentials. No account is in it.
+    Unauthenticated,
+    /// It matches nothing here, but may be meant for an account.
+    Stray(Stray),
 }
 
 impl Subject {
-    /// What a subject entry matches, if it can match a ServiceAccount at all.
+    /// What a subject entry matches, if it can match a ServiceAccount or everybody.
     ///
     /// Mirrors `appliesToUser` (pkg/registry/rbac/validation/rule.go): kinds are case-sensitive,
     /// the namespace of a User or Group is ignored, and a ServiceAccount without a namespace gets
@@ -110,7 +132,8 @@ impl Subject {
                         .filter(|namespace| !namespace.is_empty())?;
                     Some(Self::NamespaceServiceAccounts(namespace.into()))
                 }
-                None => (name == "system:authenticated").then_some(Self::Authenticated),
+                None if name == "system:authenticated" => Some(Self::Authenticated),
+                None => (name == "system:unauthenticated").then_some(Self::Unauthenticated),
             },
             "ServiceAccount" => {
                 let namespace = if namespace.is_empty() {
@@ -125,12 +148,28 @@ impl Subject {
         }
     }
 
+    /// The account that it names.
+    #[must_use]
+    pub const fn account(&self) -> Option<&ServiceAccountRef> {
+        match self {
+            Self::User(account) | Self::ServiceAccount(account) => Some(account),
+            Self::Authenticated
+            | Self::AllServiceAccounts
+            | Self::NamespaceServiceAccounts(_)
+            | Self::Unauthenticated
+            | Self::Stray(_) => None,
+        }
+    }
+
     /// Whether the grant is to a group rather than to the account itself.
     #[must_use]
     pub const fn is_group(&self) -> bool {
         matches!(
             self,
-            Self::Authenticated | Self::AllServiceAccounts | Self::NamespaceServiceAccounts(_)
+            Self::Authenticated
+                | Self::AllServiceAccounts
+                | Self::NamespaceServiceAccounts(_)
+                | Self::Unauthenticated
         )
     }
 }
@@ -139,12 +178,14 @@ impl fmt::Display for Subject {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Authenticated => f.write_str("Group system:authenticated"),
+            Self::Unauthenticated => f.write_str("Group system:unauthenticated"),
             Self::AllServiceAccounts => f.write_str("Group system:serviceaccounts"),
             Self::NamespaceServiceAccounts(namespace) => {
                 write!(f, "Group system:serviceaccounts:{namespace}")
             }
             Self::User(account) => write!(f, "User {}", account.username()),
             Self::ServiceAccount(account) => write!(f, "ServiceAccount {account}"),
+            Self::Stray(stray) => stray.fmt(f),
         }
     }
 }
@@ -247,11 +288,15 @@ impl Grant {
     /// `RoleBinding` or `ClusterRoleBinding`.
     #[must_use]
     pub fn binding_kind(&self) -> &'static str {
-        if self.binding.is_cluster() {
-            "ClusterRoleBinding"
-        } else {
-            "RoleBinding"
-        }
+        self.binding.binding_kind()
+    }
+}
+
+impl fmt::Display for Grant {
+    /// As its binding and role.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (kind, binding, role) = (self.binding_kind(), &self.binding, &self.role_ref);
+        write!(f, "{kind} {binding} ({role})")
     }
 }
 
@@ -364,7 +409,10 @@ mod tests {
                 ("Group", "", "system:authenticated", ""),
                 Some(Subject::Authenticated),
             ),
-            (("Group", "", "system:unauthenticated", ""), None),
+            (
+                ("Group", "", "system:unauthenticated", ""),
+                Some(Subject::Unauthenticated),
+            ),
             (("Group", "", "system:masters", ""), None),
         ];
         for ((kind, namespace, name, binding_namespace), expected) in cases {

@@ -1,6 +1,6 @@
 //! What is kept of a ServiceAccount, of a Namespace and of a CSIDriver.
 
-use super::Claim;
+use super::{Claim, LeftOut};
 
 /// What is kept of a ServiceAccount.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -24,6 +24,8 @@ pub struct NamespaceFacts {
     pub terminating: bool,
     /// Systems whose clients are added to the pods in it; sorted.
     pub consumers: Box<[Box<str>]>,
+    /// Why its accounts are not judged.
+    pub left_out: Option<LeftOut>,
 }
 
 /// What is kept of a CSIDriver.

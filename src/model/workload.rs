@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use serde_json::{Value, json};
+
 /// The outermost owner of a pod: what a person would edit.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Workload {
@@ -107,6 +109,13 @@ impl PodKind {
             kind.name.eq_ignore_ascii_case(singular)
                 || (!kind.short_name.is_empty() && kind.short_name == word)
         })
+    }
+
+    /// The part of an object that has this part of a pod spec.
+    #[must_use]
+    pub fn object_with(&self, pod_spec: Value) -> Value {
+        let fields = self.pod_spec.iter().rev();
+        fields.fold(pod_spec, |inner, field| json!({ *field: inner }))
     }
 
     /// Whether a built-in kind of this name embeds a pod template.

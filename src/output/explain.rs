@@ -40,6 +40,7 @@ pub(super) fn chain(explanation: &Explanation) -> Vec<String> {
     lines.push(String::new());
     lines.extend(permissions(explanation));
     lines.extend(usage::lines(explanation));
+    lines.extend(own_accounts(explanation));
     lines.extend(remediation(&explanation.exposure));
     lines.iter().map(|line| visible(line)).collect()
 }
@@ -227,6 +228,23 @@ fn rule(used: &RuleUse, has_no_effect: bool) -> String {
         _ => "",
     };
     format!("      {}{remark}", used.rule)
+}
+
+/// The manifests that give workloads an account of their own.
+fn own_accounts(explanation: &Explanation) -> Vec<String> {
+    if explanation.own_accounts.is_empty() {
+        return Vec::new();
+    }
+    let account = &explanation.exposure.account;
+    let own = explanation.own_accounts.iter().flat_map(|own| {
+        [
+            format!("  {} as a ServiceAccount of its own, without a token; add the imagePullSecrets of {account}, if it has any:", own.patch.target),
+            format!("    {}", own.manifest),
+            format!("    {}", command(&account.namespace, &own.patch)),
+        ]
+    });
+    let head = [String::new(), "OWN SERVICEACCOUNTS".to_owned()];
+    head.into_iter().chain(own).collect()
 }
 
 fn remediation(exposure: &Exposure) -> Vec<String> {

@@ -110,8 +110,12 @@ struct Account {
 impl From<&Scan<'_>> for Data {
     fn from(scan: &Scan<'_>) -> Self {
         let mut lines = Lines::default();
-        let accounts = scan.shown.iter().map(|exposure| {
-            let explanation = (scan.explain)(&exposure.account);
+        let accounts = scan.shown.iter().chain(scan.defaults).map(|exposure| {
+            let mut explanation = (scan.explain)(&exposure.account);
+            explanation
+                .exposure
+                .remediation
+                .clone_from(&exposure.remediation);
             Account::new(scan, &explanation, &mut lines)
         });
         let accounts = accounts.collect();

@@ -7,7 +7,7 @@ use quick_xml::{
     events::{BytesText, Event},
 };
 
-use super::{Message, Scan, Severity, judged, table::visible};
+use super::{Message, Scan, Severity, judged, notes, table::visible};
 use crate::{
     baseline::Change,
     model::{Exposure, Verdict},
@@ -46,7 +46,7 @@ pub fn write(out: &mut impl io::Write, scan: &Scan<'_>) -> io::Result<()> {
                 errors
                     .iter()
                     .try_for_each(|error| unread_input(writer, error))?;
-                notes(writer, &others)
+                input_notes(writer, &others)
             },
         )?;
         suite(
@@ -106,7 +106,7 @@ fn unread_input<W: io::Write>(writer: &mut Writer<W>, error: &Message) -> io::Re
 }
 
 /// Warnings and notes: a case that passes.
-fn notes<W: io::Write>(writer: &mut Writer<W>, notes: &[&Message]) -> io::Result<()> {
+fn input_notes<W: io::Write>(writer: &mut Writer<W>, notes: &[&Message]) -> io::Result<()> {
     if notes.is_empty() {
         return Ok(());
     }
@@ -117,11 +117,7 @@ fn notes<W: io::Write>(writer: &mut Writer<W>, notes: &[&Message]) -> io::Result
     let case = writer.create_element("testcase");
     let case = case.with_attribute(("name", "notes about the input"));
     let case = case.with_attribute(("classname", "input"));
-    case.write_inner_content(|writer| {
-        let said = writer.create_element("system-out");
-        said.write_text_content(BytesText::new(&lines.join("\n")))?;
-        Ok(())
-    })?;
+    case.write_inner_content(|writer| said_by(writer, &lines))?;
     Ok(())
 }
 
@@ -200,36 +196,48 @@ fn case<W: io::Write>(
     let element = writer.create_element("testcase");
     let element = element.with_attribute(("name", name.as_str()));
     let element = element.with_attribute(("classname", namespace.as_str()));
+    let mut said: Vec<_> = notes(exposure)
+        .map(|note| visible(&format!("note: {note}")))
+        .collect();
     let tag = match outcome(scan, exposure) {
-        Outcome::Passed => {
-            element.write_empty()?;
-            return Ok(());
-        }
+        Outcome::Passed => None,
         Outcome::Noted => {
-            element.write_inner_content(|writer| {
-                let text = format!("{change} {kind}: {message}");
-                let noted = writer.create_element("system-out");
-                noted.write_text_content(BytesText::new(text.trim_start()))?;
-                Ok(())
-            })?;
-            return Ok(());
+            let text = format!("{change} {kind}: {message}");
+            said.insert(0, text.trim_start().to_owned());
+            None
         }
-        Outcome::Failure => "failure",
-        Outcome::Error => "error",
-        Outcome::Skipped => "skipped",
+        Outcome::Failure => Some("failure"),
+        Outcome::Error => Some("error"),
+        Outcome::Skipped => Some("skipped"),
     };
+    if tag.is_none() && said.is_empty() {
+        element.write_empty()?;
+        return Ok(());
+    }
     element.write_inner_content(|writer| {
-        let element = writer.create_element(tag);
-        let element = element.with_attribute(("message", message.as_str()));
-        if exposure.verdict == Verdict::Exempted {
-            element.write_empty()?;
-        } else {
-            let element = element.with_attribute(("type", kind.as_str()));
-            element.write_inner_content(|writer| {
-                writer.write_event(Event::Text(BytesText::new(details.trim())))
-            })?;
+        if let Some(tag) = tag {
+            let element = writer.create_element(tag);
+            let element = element.with_attribute(("message", message.as_str()));
+            if exposure.verdict == Verdict::Exempted {
+                element.write_empty()?;
+            } else {
+                let element = element.with_attribute(("type", kind.as_str()));
+                element.write_inner_content(|writer| {
+                    writer.write_event(Event::Text(BytesText::new(details.trim())))
+                })?;
+            }
         }
-        Ok(())
+        said_by(writer, &said)
     })?;
+    Ok(())
+}
+
+/// What a case says beside its outcome.
+fn said_by<W: io::Write>(writer: &mut Writer<W>, lines: &[String]) -> io::Result<()> {
+    if lines.is_empty() {
+        return Ok(());
+    }
+    let said = writer.create_element("system-out");
+    said.write_text_content(BytesText::new(&lines.join("\n")))?;
     Ok(())
 }

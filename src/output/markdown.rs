@@ -2,7 +2,7 @@
 
 use std::io;
 
-use super::{Scan, Severity, groups, judged, table::visible};
+use super::{Scan, Severity, defaults, groups, judged, notes_on, table::visible};
 use crate::{
     baseline::Change,
     model::{Exposure, note::and_more},
@@ -41,10 +41,19 @@ pub fn write(out: &mut impl io::Write, scan: &Scan<'_>) -> io::Result<()> {
         writeln!(out, "* {}", escaped(&fixed))?;
     }
     match scan.shown.len() {
-        0 => Ok(()),
-        1..=MAX_ROWS => rows(out, scan, scan.shown.iter().copied()),
-        _ => grouped(out, scan),
+        0 => {}
+        1..=MAX_ROWS => rows(out, scan, scan.shown.iter().copied())?,
+        _ => grouped(out, scan)?,
     }
+    let noted = notes_on(super::rows(scan.shown), MAX_ROWS);
+    let lines: Vec<_> = noted.into_iter().chain(defaults::lines(scan)).collect();
+    if !lines.is_empty() {
+        writeln!(out)?;
+    }
+    for line in lines {
+        writeln!(out, "* {}", escaped(&line))?;
+    }
+    Ok(())
 }
 
 fn rows<'a>(

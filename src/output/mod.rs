@@ -1,6 +1,7 @@
 //! The output formats of the commands, for people and for programs.
 
 pub mod catalogues;
+mod defaults;
 pub mod explain;
 mod groups;
 pub mod html;
@@ -16,6 +17,7 @@ mod usage;
 
 use std::{fmt, path::Path};
 
+pub use self::defaults::title as unused_defaults_title;
 use crate::{
     baseline::{self, Change, Comparison},
     model::{Explanation, Exposure, ServiceAccountRef, Verdict, Workload, WorkloadExposure},
@@ -27,6 +29,8 @@ pub struct Scan<'a> {
     pub all: &'a [Exposure],
     /// The accounts to show, worst first.
     pub shown: &'a [&'a Exposure],
+    /// The `default` accounts for which one patch is asked that disables automount.
+    pub defaults: &'a [&'a Exposure],
     /// What to know about the input and the answer.
     pub messages: &'a [Message],
     /// The findings beside those of a baseline.
@@ -161,6 +165,27 @@ pub fn rows<'a>(shown: &[&'a Exposure]) -> Vec<&'a Exposure> {
     } else {
         shown.to_vec()
     }
+}
+
+/// The notes on an account, beyond what its message says.
+fn notes(exposure: &Exposure) -> impl Iterator<Item = String> {
+    let notes = exposure.notes.iter().map(ToString::to_string);
+    notes.filter(|note| !exposure.message.contains(note))
+}
+
+/// The notes on several accounts, a line for each: the first ones, and how many more there are.
+fn notes_on<'a>(exposures: impl IntoIterator<Item = &'a Exposure>, limit: usize) -> Vec<String> {
+    let lines = exposures.into_iter().flat_map(|exposure| {
+        let line = |note| format!("note on {}: {note}", exposure.account);
+        notes(exposure).map(line)
+    });
+    let mut lines: Vec<_> = lines.collect();
+    let more = lines.len().saturating_sub(limit);
+    if more > 0 {
+        lines.truncate(limit);
+        lines.push(format!("{more} more notes: `-o wide` has them"));
+    }
+    lines
 }
 
 /// The workloads that an account's verdict is about.

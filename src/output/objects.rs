@@ -54,7 +54,7 @@ impl From<&Message> for Told {
 impl From<&Scan<'_>> for List {
     fn from(scan: &Scan<'_>) -> Self {
         let cleared = cleared(scan);
-        let shown = scan.shown.iter().copied();
+        let shown = scan.shown.iter().chain(scan.defaults).copied();
         let mut items: Vec<_> = shown
             .chain(&cleared)
             .map(|exposure| report(scan, exposure))

@@ -2,7 +2,7 @@
 
 use std::{borrow::Cow, io};
 
-use super::{Scan, table::visible};
+use super::{Scan, notes, table::visible};
 use crate::{
     baseline::Change,
     model::{Verdict, exposure::Patch},
@@ -19,7 +19,7 @@ pub fn write(out: &mut impl io::Write, scan: &Scan<'_>) -> io::Result<()> {
     for fixed in scan.fixed() {
         writeln!(out, "# fixed since the baseline: {}", visible(&fixed))?;
     }
-    for exposure in scan.shown {
+    for exposure in scan.shown.iter().chain(scan.defaults) {
         let Some(remediation) = &exposure.remediation else {
             continue;
         };
@@ -32,6 +32,9 @@ pub fn write(out: &mut impl io::Write, scan: &Scan<'_>) -> io::Result<()> {
             "# {account_name}, {}{change}: {message}",
             exposure.verdict
         )?;
+        for note in notes(exposure) {
+            writeln!(out, "# note: {}", visible(&note))?;
+        }
         if remediation.patches.is_empty() {
             writeln!(out, "# {}\n", remediation.summary)?;
         }
@@ -45,11 +48,8 @@ pub fn write(out: &mut impl io::Write, scan: &Scan<'_>) -> io::Result<()> {
                 continue;
             };
             let yaml = serde_saphyr::to_string(&document).map_err(io::Error::other)?;
-            let comment = if exposure.verdict == Verdict::Unneeded {
-                ""
-            } else {
-                "# "
-            };
+            let must_look = exposure.verdict.is_finding() && exposure.verdict != Verdict::Unneeded;
+            let comment = if must_look { "# " } else { "" };
             writeln!(out, "{comment}---")?;
             for line in yaml.lines() {
                 writeln!(out, "{comment}{line}")?;
@@ -62,25 +62,30 @@ pub fn write(out: &mut impl io::Write, scan: &Scan<'_>) -> io::Result<()> {
 
 /// The command that applies a patch to the live object, or what to do if that cannot be patched.
 pub(super) fn command(namespace: &str, patch: &Patch) -> String {
-    let (target, json) = (&patch.target, patch.patch.to_string());
     visible(&if patch.is_live() {
-        format!(
-            "kubectl -n {} patch {} {} --type={} --patch {}",
-            quoted(namespace),
-            quoted(&target.kind.to_lowercase()),
-            quoted(&target.name),
-            patch.kind(),
-            quoted(&json)
-        )
+        command_for(&quoted(namespace), patch)
     } else {
+        let (target, json) = (&patch.target, &patch.patch);
         format!(
             "{target} cannot be patched in the cluster: merge this patch into its manifest and recreate it: {json}"
         )
     })
 }
 
+/// The command for a namespace that is a word of a shell.
+pub(super) fn command_for(namespace: &str, patch: &Patch) -> String {
+    let target = &patch.target;
+    format!(
+        "kubectl -n {namespace} patch {} {} --type={} --patch {}",
+        quoted(&target.kind.to_lowercase()),
+        quoted(&target.name),
+        patch.kind(),
+        quoted(&patch.patch.to_string())
+    )
+}
+
 /// One word of a shell command, quoted if needed: names in files may contain any character.
-fn quoted(word: &str) -> Cow<'_, str> {
+pub(super) fn quoted(word: &str) -> Cow<'_, str> {
     let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-._/".contains(&byte);
     if !word.is_empty() && word.bytes().all(is_plain) {
         return word.into();

@@ -12,11 +12,13 @@ use serde_json::{Value, json};
 use super::{
     Message, Scan,
     catalogues::{Control, controls},
+    defaults, notes,
 };
 use crate::{
     baseline::Change,
     model::{
-        Exposure, Reason, Verdict, WorkloadExposure,
+        Exposure, Reason, ServiceAccountRef, Verdict, WorkloadExposure,
+        note::AccountNote,
         usage::{Use, seconds},
         verdict::meanings,
     },
@@ -96,10 +98,13 @@ pub fn write<'a>(out: &mut impl io::Write, scan: &'a Scan<'a>) -> io::Result<()>
     });
     let fixed = scan.fixed().take(MAX_FIXED);
     let fixed = fixed.map(|text| Message::note(format!("fixed since the baseline: {text}")));
+    let defaults = defaults::lines(scan).join(": ");
+    let defaults = (!defaults.is_empty()).then(|| Message::note(defaults));
     let notifications: Vec<_> = omitted
         .into_iter()
         .chain(scan.messages.iter().cloned())
         .chain(fixed)
+        .chain(defaults)
         .map(|message| {
             json!({ "level": message.severity.name(), "message": { "text": message.text } })
         })
@@ -171,26 +176,16 @@ fn result(scan: &Scan<'_>, exposure: &Exposure, workload: Option<&WorkloadExposu
     } else {
         format!("{}: {}", reason.verdict(), reason.advice())
     };
-    let mut location = json!({
-        "logicalLocations": [{
-            "fullyQualifiedName": format!("{}/{subject}", account.namespace),
-            "kind": "resource",
-        }],
+    let noted = notes(exposure).fold(String::new(), |noted, note| {
+        format!("{noted}; note: {note}")
     });
-    let line = workload.and_then(|found| (scan.place)(&account.namespace, &found.workload));
-    if let Some((file, line)) = line {
-        location["physicalLocation"] = json!({
-            "artifactLocation": artifact(file),
-            "region": { "startLine": line.max(1) },
-        });
-    }
     let identity = format!("{account} {subject} {}", reason.name());
     let mut result = json!({
         "ruleId": kebab(reason.name()),
         "ruleIndex": reasons().position(|other| other == reason),
         "level": level(reason.verdict()),
-        "message": { "text": format!("{subject} runs as ServiceAccount {account}: {message}") },
-        "locations": [location],
+        "message": { "text": format!("{subject} runs as ServiceAccount {account}: {message}{noted}") },
+        "locations": [location(scan, account, workload, &subject)],
         "partialFingerprints": { "primaryLocationLineHash": fingerprint(&identity) },
         "properties": {
             "verdict": reason.verdict().name(),
@@ -205,19 +200,49 @@ fn result(scan: &Scan<'_>, exposure: &Exposure, workload: Option<&WorkloadExposu
     if let Some(used) = used {
         result["properties"]["use"] = use_of(used);
     }
+    if !exposure.notes.is_empty() {
+        result["properties"]["notes"] = exposure.notes.iter().map(told).collect();
+    }
     if let Some(comparison) = scan.comparison {
         let change = comparison.change(exposure, workload);
         result["baselineState"] = change.map_or("unchanged", state).into();
     }
     let exemption = workload.and_then(|workload| workload.exemption.as_ref());
     if let Some(exemption) = exemption.filter(|_| reason == Reason::Exemption) {
+        let justification = format!("{} ({})", exemption.reason, exemption.by);
         result["suppressions"] = json!([{
-            "kind": "external",
-            "status": "accepted",
-            "justification": format!("{} ({})", exemption.reason, exemption.by),
+            "kind": "external", "status": "accepted", "justification": justification,
         }]);
     }
     result
+}
+
+/// Where a result is: the object, and in files the line of its workload.
+fn location(
+    scan: &Scan<'_>,
+    account: &ServiceAccountRef,
+    workload: Option<&WorkloadExposure>,
+    subject: &str,
+) -> Value {
+    let mut location = json!({
+        "logicalLocations": [{
+            "fullyQualifiedName": format!("{}/{subject}", account.namespace),
+            "kind": "resource",
+        }],
+    });
+    let line = workload.and_then(|found| (scan.place)(&account.namespace, &found.workload));
+    if let Some((file, line)) = line {
+        location["physicalLocation"] = json!({
+            "artifactLocation": artifact(file),
+            "region": { "startLine": line.max(1) },
+        });
+    }
+    location
+}
+
+/// A note as a report has it.
+fn told(note: &AccountNote) -> Value {
+    json!({ "type": note.type_().name(), "message": note.to_string() })
 }
 
 /// The use of a token, as audit logs show it.

@@ -4,7 +4,7 @@ use std::{fmt::Write as _, io};
 
 use comfy_table::{Cell, Color, ContentArrangement, Table, presets::NOTHING};
 
-use super::{Scan, groups, judged};
+use super::{Scan, defaults, groups, judged, notes_on, rows};
 use crate::{
     baseline::Change,
     model::{Exposure, Level, Verdict, WorkloadExposure, note::and_more, usage::seconds},
@@ -12,6 +12,8 @@ use crate::{
 
 /// How many workloads and files a row names.
 const MAX_NAMES: usize = 2;
+/// How many notes follow the rows, unless all are asked for.
+const MAX_NOTES: usize = 10;
 
 /// Which columns a table has.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -55,6 +57,7 @@ pub fn write(
     if !shown.is_empty() {
         writeln!(out)?;
     }
+    write_notes(out, scan, detail)?;
     if !has_messages {
         writeln!(
             out,
@@ -82,6 +85,26 @@ fn write_groups(out: &mut impl io::Write, scan: &Scan<'_>, style: Style) -> io::
     }
     writeln!(out, "\n`-o wide` has a row for each ServiceAccount")?;
     Ok(has_messages)
+}
+
+/// Writes the notes on the accounts that have a row, and the patch for `default` accounts.
+fn write_notes(out: &mut impl io::Write, scan: &Scan<'_>, detail: Detail) -> io::Result<()> {
+    let noted = match detail {
+        Detail::Normal => notes_on(rows(scan.shown), MAX_NOTES),
+        Detail::Wide => notes_on(scan.shown.iter().copied(), usize::MAX),
+    };
+    for line in &noted {
+        writeln!(out, "{}", visible(line))?;
+    }
+    let defaults = defaults::lines(scan);
+    for (place, line) in defaults.iter().enumerate() {
+        let indent = if place == 0 { "" } else { "  " };
+        writeln!(out, "{indent}{}", visible(line))?;
+    }
+    if noted.is_empty() && defaults.is_empty() {
+        return Ok(());
+    }
+    writeln!(out)
 }
 
 /// Writes what the baseline has and the scan does not find.

@@ -3,6 +3,7 @@
 pub mod aggregate;
 pub mod cover;
 pub mod defaults;
+pub mod near;
 pub mod reachable;
 pub mod resolve;
 

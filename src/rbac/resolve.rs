@@ -42,6 +42,7 @@ pub fn applies_to<'a>(account: &ServiceAccountRef, subjects: &'a [Subject]) -> O
         Subject::Authenticated | Subject::AllServiceAccounts => true,
         Subject::NamespaceServiceAccounts(namespace) => *namespace == account.namespace,
         Subject::User(named) | Subject::ServiceAccount(named) => named == account,
+        Subject::Unauthenticated | Subject::Stray(_) => false,
     };
     // `Subject` is ordered from wide to narrow.
     subjects.iter().filter(applies).min()
@@ -258,10 +259,10 @@ fn widened_defaults(
 /// How wide a subject is: 0 every authenticated user, 1 all accounts, 2 those of a namespace, 3 one account.
 const fn width(subject: &Subject) -> u8 {
     match subject {
-        Subject::Authenticated => 0,
+        Subject::Authenticated | Subject::Unauthenticated => 0,
         Subject::AllServiceAccounts => 1,
         Subject::NamespaceServiceAccounts(_) => 2,
-        Subject::User(_) | Subject::ServiceAccount(_) => 3,
+        Subject::User(_) | Subject::ServiceAccount(_) | Subject::Stray(_) => 3,
     }
 }
 

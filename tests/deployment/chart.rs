@@ -221,6 +221,9 @@ fn invalid_values_are_rejected_with_their_path() {
             "until",
         ),
         ("config.knownConsumers[0].name=x", "knownConsumers"),
+        ("namespaces={team-*}", "namespaces"),
+        ("config.namespaces={Shop}", "namespaces"),
+        ("config.namespaceSelector=", "namespaceSelector"),
         ("metrics.service.port=0", "port"),
         ("metrics.podMonitor.interval=often", "interval"),
         ("policy.actions={Block}", "actions"),
@@ -396,6 +399,22 @@ fn no_values_file_weakens_the_security_of_the_pod() {
             file.display()
         );
     }
+}
+
+#[test]
+fn the_values_that_select_namespaces_are_arguments_of_the_controller() {
+    let file = Path::new(CHART).join("ci/namespaces-values.yaml");
+    let rendered = objects(&render(&["-f", file.to_str().unwrap()]).unwrap());
+    assert_eq!(
+        controller_args(&rendered),
+        [
+            "--namespace=shop",
+            "--namespace=team-a",
+            "--exclude-namespace=kube-*",
+            "--exclude-namespace=default",
+            "--namespace-selector=team in (a, b),!legacy",
+        ]
+    );
 }
 
 /// The program accepts the rendered arguments, and the rendered ConfigMap is a valid configuration.

@@ -26,6 +26,7 @@ mod html;
 mod inspect;
 mod layering;
 mod memory;
+mod notes;
 mod outputs;
 mod project;
 mod render;

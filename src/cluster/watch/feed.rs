@@ -8,7 +8,7 @@ use tokio::sync::{Notify, watch};
 use crate::{
     index::{Index, SharedIndex},
     log::LogLimiter,
-    model::ServiceAccountRef,
+    model::{InputKind, ServiceAccountRef},
 };
 
 /// Where watches write: the index, and a notification for the reader of [`dirty`](Self::dirty).
@@ -16,6 +16,8 @@ use crate::{
 pub struct Feed {
     pub(super) index: SharedIndex,
     pub(super) changed: Arc<Notify>,
+    /// Notifies the watch of pods that a namespace begins to be selected.
+    pub(super) entering: Arc<Notify>,
     pub(super) log: LogLimiter,
     /// How many kinds cannot be watched now.
     pub(super) failing: Arc<AtomicUsize>,
@@ -30,10 +32,17 @@ impl Feed {
         Self {
             index,
             changed: Arc::default(),
+            entering: Arc::default(),
             log,
             failing: Arc::default(),
             histories: watch::channel(0).0,
         }
+    }
+
+    /// The index.
+    #[must_use]
+    pub const fn index(&self) -> &SharedIndex {
+        &self.index
     }
 
     /// The accounts whose answer may have changed, as they change. They wait in the index, each once,
@@ -52,9 +61,26 @@ impl Feed {
         .flatten()
     }
 
+    /// Resolves when there is a namespace whose pods must be listed.
+    pub(super) async fn entering(&self, kind: InputKind) {
+        if kind != InputKind::Pod {
+            return std::future::pending().await;
+        }
+        while !self.index.read().has_entering() {
+            self.entering.notified().await;
+        }
+    }
+
     /// Changes the index, and notifies the reader of [`dirty`](Self::dirty).
     pub fn write(&self, change: impl FnOnce(&mut Index)) {
-        change(&mut self.index.write());
+        let has_entering = {
+            let mut index = self.index.write();
+            change(&mut index);
+            index.has_entering()
+        };
+        if has_entering {
+            self.entering.notify_one();
+        }
         self.changed.notify_one();
     }
 }

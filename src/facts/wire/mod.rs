@@ -5,7 +5,7 @@ use serde::{Deserialize, Deserializer};
 
 pub use self::{
     pod::*,
-    proto::{Fields, Malformed, Proto, Value, decode, entry},
+    proto::{Decode, Fields, Malformed, Proto, Value, decode, entry},
     rbac::*,
 };
 pub use super::words::{Annotations, Labels, Texts, Time, VariableName, Word};

@@ -56,7 +56,7 @@ impl<'a> Value<'a> {
 }
 
 /// The fields of a message, with their numbers; it ends after the first error.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct Fields<'a>(pub &'a [u8]);
 
 impl<'a> Iterator for Fields<'a> {
@@ -105,6 +105,9 @@ pub trait Proto: Default {
     /// When it is not of this type.
     fn merge(&mut self, value: Value<'_>) -> Result<(), Malformed>;
 }
+
+/// How a message is read.
+pub type Decode<T> = fn(&[u8]) -> Result<T, Malformed>;
 
 /// Reads a message.
 ///

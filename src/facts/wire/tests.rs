@@ -1,4 +1,5 @@
 //! Kubernetes' own protobuf messages are the oracle: random objects, encoded as protobuf and as JSON, are the same facts.
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
 use std::{collections::BTreeSet, fmt::Debug};
 
@@ -45,7 +46,9 @@ impl<T: Declared> Declared for Vec<T> {
     }
 
     fn found(&self, into: &mut BTreeSet<&'static str>) {
-        self.iter().for_each(|item| item.found(into));
+        for item in self {
+            item.found(into);
+        }
     }
 }
 
@@ -55,7 +58,9 @@ impl<T: Declared> Declared for Option<T> {
     }
 
     fn found(&self, into: &mut BTreeSet<&'static str>) {
-        self.iter().for_each(|item| item.found(into));
+        if let Some(item) = self {
+            item.found(into);
+        }
     }
 }
 
@@ -159,6 +164,7 @@ macro_rules! random {
     ($($name:ident: $type:ty { $($field:ident $json:literal = $value:expr),* $(,)? } $(+ { $($noise:ident: $noise_value:expr),* })?)*) => {
         $(#[allow(unused, reason = "no field of some messages is read")]
         fn $name(random: &mut Random) -> ($type, Value) {
+            type Message = $type;
             let mut json = serde_json::Map::new();
             $(let $field = {
                 let make: fn(&mut Random) -> _ = $value;
@@ -171,7 +177,6 @@ macro_rules! random {
                 }
                 value
             };)*
-            type Message = $type;
             #[allow(clippy::needless_update, reason = "some messages have all their fields")]
             let message = Message { $($field,)* $($($noise: $noise_value,)*)? ..Message::default() };
             (message, json.into())
@@ -421,7 +426,10 @@ fn wrong_types_and_deep_groups_are_errors() {
         assert_eq!(decode::<Pod>(bytes).unwrap_err(), Malformed);
     }
     // A group in a group, and so on.
-    assert_eq!(decode::<Pod>(&[0x7b; 1_000_000]).unwrap_err(), Malformed);
+    assert_eq!(
+        decode::<Pod>(&vec![0x7b; 1_000_000]).unwrap_err(),
+        Malformed
+    );
     // Unknown fields of every type: a number, 8 bytes, a text, a group, 4 bytes.
     let unknown = [
         0x78, 0x01, 0x79, 0, 0, 0, 0, 0, 0, 0, 0, 0x7a, 0x01, 0x41, 0x7b, 0x7c, 0x7d, 0, 0, 0, 0,

@@ -42,11 +42,11 @@ fn restarts(world: World) {
     let lines = controller.log().lines().count();
     let began = Instant::now();
     plane.restart_api_server();
-    let back = began.elapsed();
+    let back = Instant::now();
     // Every kind was confirmed after the API server was back.
     let is_fresh = |kind: &str| {
         let stale = controller.metric(&format!("token_exposure_stale_seconds{{kind=\"{kind}\"}}"));
-        stale < (began.elapsed() - back).as_secs_f64()
+        stale < back.elapsed().as_secs_f64()
     };
     while !kinds().all(is_fresh) {
         assert!(began.elapsed() < LONG, "{}", controller.log());
@@ -58,7 +58,7 @@ fn restarts(world: World) {
     println!(
         "{}: {found} findings, {writes} writes before; the API server was back after {:.0} s, all kinds were fresh after {:.0} s; {} writes and {} lines of logs since",
         world.name,
-        back.as_secs_f64(),
+        back.duration_since(began).as_secs_f64(),
         began.elapsed().as_secs_f64(),
         controller.writes() - writes,
         log.lines().count() - lines,

@@ -218,6 +218,7 @@ fn a_replaced_token_is_read_again() {
 /// The API server gets a certificate of another authority, and the file of the pod follows some seconds later.
 #[test]
 #[ignore = "takes minutes: `make faults`"]
+#[expect(clippy::print_stderr, reason = "a test that is skipped says so")]
 fn a_replaced_certificate_authority_is_read_again() {
     let plane = pool::installed();
     plane.namespace("shop");

@@ -4,6 +4,11 @@
 //! No controller manager runs: it would delete pods whose owners and nodes do not exist, and create a ConfigMap in each
 //! namespace.
 
+#![allow(
+    clippy::unnecessary_wraps,
+    reason = "every field of a message may be absent"
+)]
+
 pub mod etcd;
 mod pods;
 mod rbac;

@@ -55,6 +55,8 @@ pub struct Evidence<'a> {
     pub nearly_naming: Vec<NearName>,
     /// Whether all roles are known.
     pub roles: KnownRoles,
+    /// Whether all pods are read, not only some that the user selects.
+    pub all_pods: bool,
     /// What could not be read.
     pub gaps: BTreeSet<Gap>,
     /// What the API server accepts.

@@ -22,7 +22,7 @@ const MAX_OWN: usize = 5;
 pub(super) fn notes(evidence: &Evidence<'_>, exposure: &Exposure) -> Vec<AccountNote> {
     let notes = [
         named_by(evidence),
-        permissions_without_token(exposure),
+        permissions_without_token(evidence, exposure),
         nearly_named_by(evidence, exposure),
         shared_permissions(exposure),
         unused_default(evidence, exposure),
@@ -79,17 +79,16 @@ fn api_tokens(workload: &WorkloadExposure) -> impl Iterator<Item = &Carrier> {
 
 /// Permissions that no pod of the account can use, now or after it is recreated: often somebody disabled automount and
 /// did not know of them.
-fn permissions_without_token(exposure: &Exposure) -> Option<AccountNote> {
+fn permissions_without_token(evidence: &Evidence<'_>, exposure: &Exposure) -> Option<AccountNote> {
     let grants: Vec<_> = usable(&exposure.permissions).cloned().collect();
     let mut tokens = exposure.workloads.iter().flat_map(api_tokens).peekable();
     let on_recreate = tokens.peek().is_some();
     let is_lost = tokens.all(|carrier| carrier.drift.is_some());
-    (is_lost && !grants.is_empty() && !exposure.workloads.is_empty()).then_some(
-        AccountNote::PermissionsWithoutToken {
+    (evidence.all_pods && is_lost && !grants.is_empty() && !exposure.workloads.is_empty())
+        .then_some(AccountNote::PermissionsWithoutToken {
             grants,
             on_recreate,
-        },
-    )
+        })
 }
 
 /// Bindings that may mean the account, where it has pods and nothing is granted to it by name.
@@ -200,6 +199,7 @@ fn unused_default(evidence: &Evidence<'_>, exposure: &Exposure) -> Option<Accoun
         .service_account
         .is_some_and(|account| account.automount != Some(false));
     let is_unused = exposure.reason == Reason::NoPods && evidence.naming.is_empty();
+    let is_unused = is_unused && evidence.all_pods;
     let is_default = *exposure.account.name == *DEFAULT;
     let is_found =
         is_default && automounts && is_unused && exposure.permissions.level == Level::None;

@@ -192,11 +192,13 @@ impl InputArgs {
         let audiences = self.config.audiences(&config);
         let mut messages: Vec<_> = warnings.iter().map(Message::warning).collect();
         let index = Arc::new(RwLock::new(Index::new(&[])));
+        let all_pods = wanted.pods.selects_all() && !self.with_cluster;
         if !self.has_files() {
             let live = self.live(&index, config, audiences, wanted, &kinds);
             let live = live.await?;
             messages.extend(live.messages);
             messages.extend(self.evidence(live.leases, &index)?);
+            index.write().set_all_pods(all_pods);
             return Ok(Input::new(index, Places::default(), messages));
         }
         // They select namespaces of a cluster: all that the files have is judged.
@@ -222,6 +224,7 @@ impl InputArgs {
         let outcome = self.files(&index, wanted, default_namespace).await;
         messages.extend(self.file_messages(&outcome));
         messages.extend(self.evidence(leases, &index)?);
+        index.write().set_all_pods(all_pods);
         Ok(Input::new(index, outcome.places, messages))
     }
 

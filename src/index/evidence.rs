@@ -101,8 +101,6 @@ impl Index {
                 role: self.role(&binding.role_ref.key(&key.namespace)),
             })
             .collect();
-        let mut gaps = self.gaps();
-        gaps.extend(self.namespace_gap(account));
         Evidence {
             account,
             service_account,
@@ -113,6 +111,7 @@ impl Index {
             drivers,
             bindings,
             roles: self.known_roles,
+            all_pods: self.all_pods,
             configs,
             namespace_consumers: self.consumers_of_namespace(&account.namespace),
             naming: self.naming(account).collect(),

@@ -106,6 +106,8 @@ pub struct Index {
     entering: Entering,
     rbac_enforced: bool,
     known_roles: KnownRoles,
+    /// Whether the pods of the whole cluster, or of all files, are read.
+    all_pods: bool,
     audiences: ApiAudiences,
     config: Config,
     today: Option<Date>,
@@ -147,6 +149,7 @@ impl Index {
             entering: Entering::default(),
             rbac_enforced: true,
             known_roles: KnownRoles::Complete,
+            all_pods: true,
             audiences: ApiAudiences::default(),
             config: Config::default(),
             today: None,
@@ -282,6 +285,11 @@ impl Index {
     /// Whether all roles were read.
     pub fn set_known_roles(&mut self, known: KnownRoles) {
         self.known_roles = known;
+    }
+
+    /// Whether all pods are read, not only some that the user selects: else nobody can say what no pod does.
+    pub const fn set_all_pods(&mut self, all: bool) {
+        self.all_pods = all;
     }
 
     /// The last verdict on an account, with the number of pods for each verdict, for the metrics.

@@ -613,7 +613,7 @@ fn without_streamed_lists_objects_are_listed_in_pages() {
         .filter(|uri| uri.starts_with("/api/v1/pods?"))
         .collect();
     assert!(
-        !pods.is_empty() && pods.iter().all(|uri| uri.contains("limit=100")),
+        !pods.is_empty() && pods.iter().all(|uri| uri.contains("limit=500")),
         "{pods:?}"
     );
 }

@@ -596,3 +596,27 @@ fn printed(dir: &Path, format: &str, scope: &str) -> String {
     ];
     scan_in(dir, &args).1
 }
+
+/// Where only some pods are read, nobody can say what no pod does.
+#[test]
+fn with_selected_pods_nothing_is_said_about_all_pods() {
+    let manifests = workload("shop", "default", "web", "")
+        + "---\n{apiVersion: v1, kind: ServiceAccount, metadata: {name: default, namespace: shop}}\n"
+        + "---\n{apiVersion: v1, kind: ServiceAccount, metadata: {name: default, namespace: team}}\n";
+    let notes = |labels: &[&str]| {
+        let all = [
+            "scan",
+            "-o",
+            "json",
+            "--report-scope=all",
+            "--fail-on=never",
+            "-",
+        ];
+        let output = program(&[&all[..], labels].concat(), &manifests);
+        let list: Value = serde_json::from_slice(&output.stdout).unwrap();
+        let items = list["items"].as_array().unwrap().iter();
+        let noted = items.filter(|item| item["status"]["notes"].is_array());
+        noted.count()
+    };
+    assert_eq!((notes(&[]), notes(&["-l", "app=other"])), (1, 0));
+}

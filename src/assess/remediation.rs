@@ -178,7 +178,7 @@ fn spec_without_token(workload: &WorkloadExposure, pods: &[&PodFacts], kept: Kep
         ("initContainers", ContainerKind::Init),
         ("containers", ContainerKind::Regular),
     ] {
-        let containers = pods.iter().flat_map(|pod| &pod.containers);
+        let containers = pods.iter().flat_map(|pod| pod.containers.iter());
         let containers = containers.filter(|container| container.kind == kind);
         let names: BTreeSet<_> = containers
             .map(|container| &container.name)

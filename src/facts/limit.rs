@@ -1,5 +1,7 @@
 //! How much is kept of an object: who may create one must not decide how much memory we need.
 
+use std::sync::Arc;
+
 use crate::model::{
     PodFacts, Workload,
     pod::{Container, Delegation, HostAccess, SubPath, Volume},
@@ -45,15 +47,15 @@ pub(super) fn limited(facts: PodFacts, pod: &str) -> PodFacts {
         labels: Box::default(),
         consumers: Box::default(),
         refuses: Box::default(),
-        configs: Box::default(),
+        configs: Arc::default(),
         reads_files: false,
         starts_client: false,
         before_removal: Box::default(),
         shares_processes: false,
         host_access: Box::default(),
         delegations: Box::default(),
-        volumes: Box::default(),
-        containers: Box::default(),
+        volumes: Arc::default(),
+        containers: Arc::default(),
         exceeded: largest.map(|(field, _)| *field),
     }
 }

@@ -1,5 +1,7 @@
 //! What is kept of a pod, and of a pod template.
 
+use std::sync::Arc;
+
 use super::{Kind, Pods, config_map, consumers, exemption, limit, owner, wire, words};
 use crate::model::{
     Config, InputKind, Workload,
@@ -85,14 +87,14 @@ pub fn template(
         labels: exemption::labels(&metadata.labels, config),
         consumers: clues.systems(),
         refuses: consumers::refused(metadata, config),
-        configs: config_map::references(spec),
+        configs: config_map::references(spec).into(),
         reads_files: clues.reads_files,
         starts_client: clues.starts_client,
         before_removal: consumers::before_removal(metadata, config),
         shares_processes: spec.share_process_namespace,
         host_access: host_access(spec),
         delegations: delegations(spec),
-        volumes,
+        volumes: volumes.into(),
         containers,
         exceeded: None,
     };
@@ -331,14 +333,16 @@ fn remove_random_names(facts: &mut PodFacts) {
     // Where processes are shared, a note is about the containers that mount no token.
     let all = facts.shares_processes;
     let is_kept = |mount: &Mount| volumes.iter().any(|volume| volume.name == mount.volume);
-    facts.containers = std::mem::take(&mut facts.containers)
-        .into_iter()
-        .filter(|container| {
-            all || !container.variables.is_empty() || container.mounts.iter().any(is_kept)
-        })
-        .collect();
-    let mut injected = facts
-        .volumes
+    let sees_token = |container: &Container| {
+        all || !container.variables.is_empty() || container.mounts.iter().any(is_kept)
+    };
+    if !facts.containers.iter().all(sees_token) {
+        let seeing = facts.containers.iter();
+        let seeing = seeing.filter(|container| sees_token(container));
+        facts.containers = seeing.cloned().collect();
+    }
+    // Nobody else has these lists yet: they are changed in place.
+    let mut injected = Arc::make_mut(&mut facts.volumes)
         .iter_mut()
         .filter(|volume| is_generated(&volume.name));
     let (Some(volume), None) = (injected.next(), injected.next()) else {
@@ -346,8 +350,7 @@ fn remove_random_names(facts: &mut PodFacts) {
     };
     let placeholder: Box<str> = format!("{INJECTED_VOLUME_PREFIX}{GENERATED}").into();
     let name = std::mem::replace(&mut volume.name, placeholder.clone());
-    for mount in facts
-        .containers
+    for mount in Arc::make_mut(&mut facts.containers)
         .iter_mut()
         .flat_map(|container| &mut container.mounts)
     {

@@ -5,7 +5,9 @@ use std::collections::{BTreeSet, HashMap};
 use super::{Index, Indexed, Table, table::unlink};
 use crate::{
     facts::{ClusterRoleBindings, RoleBindings},
-    model::{Binding, Grant, ObjectKey, Role, Scope, ServiceAccountRef, Subject, rbac::Effect},
+    model::{
+        Binding, Grant, InputKind, ObjectKey, Role, Scope, ServiceAccountRef, Subject, rbac::Effect,
+    },
 };
 
 /// Which bindings name a subject.
@@ -143,6 +145,12 @@ impl Index {
 impl Indexed<RoleBindings> for Index {
     fn table(&mut self) -> &mut Table<Binding> {
         &mut self.role_bindings
+    }
+
+    /// Most bind people. In files, one that binds no account still takes the place of one that every API server creates.
+    fn keeps(&self, binding: &Binding) -> bool {
+        let is_from_files = !self.readings.contains_key(&InputKind::RoleBinding);
+        !binding.subjects.is_empty() || is_from_files
     }
 
     fn changed(&mut self, key: &ObjectKey, old: Option<&Binding>, new: Option<&Binding>) {

@@ -62,6 +62,11 @@ impl Index {
         self.gaps().into_iter().chain(own).collect()
     }
 
+    /// Whether all pods are read, not only some that the user selects: else nobody can say what no pod does.
+    pub const fn set_all_pods(&mut self, all: bool) {
+        self.all_pods = all;
+    }
+
     /// Everything that the answer for one account is computed from, borrowed.
     #[must_use]
     pub fn evidence<'a>(&'a self, account: &'a ServiceAccountRef) -> Evidence<'a> {
@@ -85,7 +90,7 @@ impl Index {
         let drivers = shapes().flat_map(PodFacts::csi_drivers);
         let drivers = drivers.filter_map(|driver| Some((driver, self.csi_driver(driver)?)));
         let drivers = drivers.collect();
-        let configs = shapes().flat_map(|facts| &facts.configs);
+        let configs = shapes().flat_map(|facts| facts.configs.iter());
         let configs = configs.filter_map(|reference| {
             Some((
                 reference,

@@ -7,6 +7,7 @@ mod configs;
 mod evidence;
 mod namespaces;
 mod near;
+mod parts;
 mod pods;
 mod reading;
 mod reports;
@@ -29,6 +30,7 @@ use self::{
     bindings::Subjects,
     namespaces::Elsewhere,
     near::Near,
+    parts::Parts,
     secrets::SecretLinks,
     standing::{Denied, Entering},
     table::Table,
@@ -62,6 +64,11 @@ pub trait Indexed<K: Kind> {
         false
     }
 
+    /// Whether facts say something: others are not kept.
+    fn keeps(&self, _facts: &K::Facts) -> bool {
+        true
+    }
+
     /// A complete reading begins.
     fn begins(&mut self) {}
 
@@ -69,7 +76,7 @@ pub trait Indexed<K: Kind> {
     fn ends(&mut self) {}
 
     /// Replaces facts by an equal value that is already kept, where rows repeat.
-    fn shared(&self, _key: &ObjectKey, facts: K::Facts) -> K::Facts {
+    fn shared(&mut self, _key: &ObjectKey, facts: K::Facts) -> K::Facts {
         facts
     }
 }
@@ -78,6 +85,7 @@ pub trait Indexed<K: Kind> {
 #[derive(Debug)]
 pub struct Index {
     pods: Table<<Pods as Kind>::Facts>,
+    parts: Parts,
     service_accounts: Table<<ServiceAccounts as Kind>::Facts>,
     namespaces: Table<<Namespaces as Kind>::Facts>,
     roles: Table<<Roles as Kind>::Facts>,
@@ -122,6 +130,7 @@ impl Index {
     pub fn new(expected: &[InputKind]) -> Self {
         Self {
             pods: Table::default(),
+            parts: Parts::default(),
             service_accounts: Table::default(),
             namespaces: Table::default(),
             roles: Table::default(),
@@ -171,6 +180,9 @@ impl Index {
         }
         if self.is_outdated(&key, &facts) || self.table().is_current(&key, &facts) {
             return;
+        }
+        if !self.keeps(&facts) {
+            return self.delete::<K>(&key);
         }
         let key = ObjectKey {
             namespace: self.shared_namespace(&key.namespace),
@@ -285,11 +297,6 @@ impl Index {
     /// Whether all roles were read.
     pub fn set_known_roles(&mut self, known: KnownRoles) {
         self.known_roles = known;
-    }
-
-    /// Whether all pods are read, not only some that the user selects: else nobody can say what no pod does.
-    pub const fn set_all_pods(&mut self, all: bool) {
-        self.all_pods = all;
     }
 
     /// The last verdict on an account, with the number of pods for each verdict, for the metrics.

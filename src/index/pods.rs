@@ -1,5 +1,7 @@
 //! Pods, grouped by account and shape.
 
+use std::sync::Arc;
+
 use super::{Index, Indexed, Table, accounts::Shapes};
 use crate::{
     facts::{Kind, Pods},
@@ -55,14 +57,15 @@ impl Indexed<Pods> for Index {
         self.read_pods();
     }
 
-    fn shared(&self, key: &ObjectKey, facts: Pod) -> Pod {
+    fn shared(&mut self, key: &ObjectKey, mut facts: Pod) -> Pod {
         let known = account(key, &facts).and_then(|account| self.accounts.get(&account));
         let shape = known
             .and_then(|known| known.pods.get_key_value(&facts.shape))
             .map(|(shape, _)| shape.clone());
-        match shape {
-            Some(shape) => Pod { shape, ..facts },
-            None => facts,
+        if let Some(shape) = shape {
+            return Pod { shape, ..facts };
         }
+        self.parts.share(Arc::make_mut(&mut facts.shape));
+        facts
     }
 }

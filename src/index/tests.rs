@@ -959,3 +959,27 @@ proptest! {
         incremental_equals_fresh(&script, &by_label())?;
     }
 }
+
+#[test]
+fn bindings_of_people_are_not_kept_of_a_cluster() {
+    let names = |index: &mut Index| {
+        let known = ["a/people", "a/account"].map(key);
+        known.map(|key| index.contains::<RoleBindings>(&key))
+    };
+    for (mut index, expected) in [
+        (Index::new(&[InputKind::RoleBinding]), [false, true]),
+        // One may take the place of a binding that every API server creates.
+        (Index::new(&[]), [true, true]),
+    ] {
+        index.begin::<RoleBindings>();
+        let people = binding("a", "Role", "r", &["people"]);
+        index.apply::<RoleBindings>(key("a/people"), people.clone());
+        index.apply::<RoleBindings>(key("a/account"), binding("a", "Role", "r", &["a/alice"]));
+        index.commit::<RoleBindings>();
+        assert_eq!(names(&mut index), expected);
+        // It no longer binds an account.
+        index.apply::<RoleBindings>(key("a/account"), people);
+        assert_eq!(names(&mut index), [expected[0], expected[0]]);
+        assert_eq!(index.bindings_of(&account("a/alice")).count(), 0);
+    }
+}

@@ -1,6 +1,6 @@
 //! What is kept of a pod, or of a pod template: enough to say which tokens it carries.
 
-use std::{fmt, ops::Deref, sync::Arc};
+use std::{fmt, num::NonZeroU32, ops::Deref, sync::Arc};
 
 use super::{Claim, Workload, workload::CustomTemplate};
 
@@ -30,8 +30,8 @@ pub struct Pod {
 pub struct Instance {
     /// `metadata.uid`, see [`uid`], as bytes.
     uid: [u8; 16],
-    /// `metadata.creationTimestamp` as a Unix timestamp; 0 if it is not known.
-    created: i64,
+    /// `metadata.creationTimestamp` as a Unix timestamp; `None` if it is not known, or no 32 bits hold it.
+    created: Option<NonZeroU32>,
 }
 
 impl Instance {
@@ -40,6 +40,7 @@ impl Instance {
     #[must_use]
     pub fn new(uid: &str, created: i64) -> Option<Self> {
         let uid = self::uid(uid)?.to_be_bytes();
+        let created = u32::try_from(created).ok().and_then(NonZeroU32::new);
         Some(Self { uid, created })
     }
 
@@ -51,12 +52,8 @@ impl Instance {
 
     /// When it was created, as a Unix timestamp.
     #[must_use]
-    pub const fn created(&self) -> Option<i64> {
-        if self.created == 0 {
-            None
-        } else {
-            Some(self.created)
-        }
+    pub fn created(&self) -> Option<i64> {
+        self.created.map(|created| created.get().into())
     }
 }
 
@@ -91,7 +88,8 @@ pub fn uid(text: &str) -> Option<u128> {
 }
 
 /// The facts of a pod or of a pod template. Equal pods of one workload have equal facts: the
-/// random parts of names are left out, so that the index keeps each shape once.
+/// random parts of names are left out, so that the index keeps each shape once. Lists that pods of different workloads
+/// have in common are kept once, too.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct PodFacts {
     /// `spec.serviceAccountName`, else `spec.serviceAccount`, else `default`; `None` for a mirror
@@ -114,7 +112,7 @@ pub struct PodFacts {
     /// Systems that its labels or annotations keep away, whatever its namespace says; sorted.
     pub refuses: Box<[Box<str>]>,
     /// ConfigMaps and Secrets from which it takes variables or files; sorted.
-    pub configs: Box<[ConfigReference]>,
+    pub configs: Arc<[ConfigReference]>,
     /// Its commands or variables mention `ca.crt` or `namespace` where admission mounts them.
     pub reads_files: bool,
     /// Its commands have a flag of Kubernetes clients, which open the token when they start.
@@ -128,9 +126,9 @@ pub struct PodFacts {
     /// Credentials for the pod's account other than the tokens in its volumes; sorted.
     pub delegations: Box<[Delegation]>,
     /// The volumes that matter for tokens, in the order of the pod.
-    pub volumes: Box<[Volume]>,
+    pub volumes: Arc<[Volume]>,
     /// All containers, init containers first, in the order of the pod.
-    pub containers: Box<[Container]>,
+    pub containers: Arc<[Container]>,
     /// The field that has more than is kept: then nothing is known of volumes and containers.
     pub exceeded: Option<&'static str>,
 }

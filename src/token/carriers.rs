@@ -45,7 +45,7 @@ pub fn carriers(pod: &PodFacts, bearer: &Bearer<'_>) -> Vec<Carrier> {
     let mut found: BTreeMap<Carrier, Vec<Box<str>>> = BTreeMap::new();
     // Whether another account disables automount is not known here.
     let injects = injected || (!own && pod.automount != Some(false));
-    for container in &pod.containers {
+    for container in pod.containers.iter() {
         let views = views(pod, container, injects && pod.origin == Origin::Template);
         let projected = views.iter().filter(|_| own).flat_map(projected);
         let projected = projected.map(|seen| carrier(pod, injected, &seen, bearer.audiences));

@@ -5,6 +5,7 @@ use std::fmt::Write;
 
 use allocation_counter::measure;
 use token_exposure::{
+    cluster::KINDS,
     facts::{
         ClusterRoleBindings, ClusterRoles, Kind, Namespaces, Pods, RoleBindings, Roles,
         ServiceAccounts, Wire,
@@ -85,7 +86,7 @@ where
 
 /// As a controller reads them.
 fn costs() -> Vec<Cost> {
-    let mut index = Index::new(&[]);
+    let mut index = Index::new(&KINDS);
     vec![
         cost::<Pods>(&mut index),
         cost::<ServiceAccounts>(&mut index),

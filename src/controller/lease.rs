@@ -166,14 +166,7 @@ impl Election {
         if !holder.is_empty() && holder != self.identity {
             return Ok(true);
         }
-        let is_new = lease.is_none();
-        let nobodys = self.renewed(lease.unwrap_or_default(), String::new());
-        let params = PostParams::default();
-        let written = if is_new {
-            self.leases.create(&params, &nobodys).await
-        } else {
-            self.leases.replace(&self.name, &params, &nobodys).await
-        };
+        let written = self.write(lease, "").await;
         match written {
             Err(kube::Error::Api(status)) if status.code == 409 => Ok(false),
             written => written.map(|_| true),
@@ -182,31 +175,43 @@ impl Election {
 
     /// Renews the Lease, acquires it, or finds that another replica holds it; whether we hold it now.
     async fn round(&mut self) -> kube::Result<bool> {
-        let Some(lease) = self.leases.get_opt(&self.name).await? else {
-            let made = self.renewed(Lease::default(), self.identity.clone());
-            self.is_unsure = true;
-            let made = self.leases.create(&PostParams::default(), &made).await;
-            return self.settled(made);
-        };
+        let known = self.leases.get_opt(&self.name).await?;
+        if let Some(lease) = &known
+            && self.is_held_by_another(lease)
+        {
+            return Ok(false);
+        }
+        self.is_unsure = true;
+        let ours = self.write(known, &self.identity).await;
+        self.settled(ours)
+    }
+
+    /// Whether another replica holds the Lease, which has just been read.
+    fn is_held_by_another(&mut self, lease: &Lease) -> bool {
         let version = |lease: &Lease| lease.metadata.resource_version.clone();
         let known = self.seen.as_ref();
         let since = known
-            .filter(|(known, _)| version(known) == version(&lease))
+            .filter(|(known, _)| version(known) == version(lease))
             .map_or_else(Instant::now, |(_, since)| *since);
         self.seen = Some((lease.clone(), since));
-        let holder = holder(Some(&lease));
+        let holder = holder(Some(lease));
         let spec = lease.spec.as_ref();
         let lasts = spec.and_then(|spec| spec.lease_duration_seconds);
         let lasts =
             Duration::from_secs(u64::try_from(lasts.unwrap_or_default()).unwrap_or_default());
-        if holder != self.identity && !holder.is_empty() && since.elapsed() < lasts {
-            return Ok(false);
-        }
-        let ours = self.renewed(lease, self.identity.clone());
+        holder != self.identity && !holder.is_empty() && since.elapsed() < lasts
+    }
+
+    /// Writes who holds the Lease, as it was read; one that was not there is created.
+    async fn write(&self, known: Option<Lease>, holder: &str) -> kube::Result<Lease> {
+        let is_new = known.is_none();
+        let lease = self.renewed(known.unwrap_or_default(), holder.to_owned());
         let params = PostParams::default();
-        self.is_unsure = true;
-        let ours = self.leases.replace(&self.name, &params, &ours).await;
-        self.settled(ours)
+        if is_new {
+            self.leases.create(&params, &lease).await
+        } else {
+            self.leases.replace(&self.name, &params, &lease).await
+        }
     }
 
     /// Whether a write made us the holder: on a conflict another replica was faster.

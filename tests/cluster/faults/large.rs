@@ -4,7 +4,7 @@
 
 use std::time::{Duration, Instant};
 
-use super::kinds;
+use super::{kinds, stale_seconds};
 use crate::rig::{
     Controller,
     world::{K3, K5, World},
@@ -44,10 +44,7 @@ fn restarts(world: World) {
     plane.restart_api_server();
     let back = Instant::now();
     // Every kind was confirmed after the API server was back.
-    let is_fresh = |kind: &str| {
-        let stale = controller.metric(&format!("token_exposure_stale_seconds{{kind=\"{kind}\"}}"));
-        stale < back.elapsed().as_secs_f64()
-    };
+    let is_fresh = |kind: &str| stale_seconds(&controller, kind) < back.elapsed().as_secs_f64();
     while !kinds().all(is_fresh) {
         assert!(began.elapsed() < LONG, "{}", controller.log());
         assert_eq!(findings(), found);

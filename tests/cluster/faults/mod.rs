@@ -99,6 +99,17 @@ impl World {
     }
 }
 
+/// A control plane with an account in namespace `shop` whose token is unneeded, and the controller, which has reported it.
+fn reported(account: &str) -> (Lent, Controller) {
+    let plane = pool::installed();
+    plane.namespace("shop");
+    plane.apply(&unneeded_in("shop", account));
+    let controller = plane.controller(&[]);
+    plane.await_report("shop", account, UNNEEDED);
+    controller.settle();
+    (plane, controller)
+}
+
 /// Grants something to an account in namespace `many`: its token is needed.
 fn bind(plane: &ControlPlane, account: &str) {
     let account = format!("--serviceaccount=many:{account}");
@@ -135,6 +146,11 @@ fn rejected(controller: &Controller) -> f64 {
         .map(|cause| controller.metric(&series(cause)))
         .iter()
         .sum()
+}
+
+/// How long ago the API server has confirmed what is known of a kind.
+fn stale_seconds(controller: &Controller, kind: &str) -> f64 {
+    controller.metric(&format!("token_exposure_stale_seconds{{kind=\"{kind}\"}}"))
 }
 
 /// The kinds that are watched.

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use super::{DENIED, EXPIRED, UNNEEDED, World, kinds, owned, unneeded_in};
+use super::{DENIED, EXPIRED, UNNEEDED, World, kinds, owned, stale_seconds, unneeded_in};
 use crate::rig::{
     oracle::reports_equal_to_scans,
     proxy::{Answer, Cut},
@@ -71,12 +71,8 @@ impl World {
     /// Waits until the API server has confirmed every kind again.
     fn await_news(&self) {
         let since = Instant::now();
-        let is_fresh = |kind: &str| {
-            let stale = self
-                .controller
-                .metric(&format!("token_exposure_stale_seconds{{kind=\"{kind}\"}}"));
-            stale < since.elapsed().as_secs_f64()
-        };
+        let is_fresh =
+            |kind: &str| stale_seconds(&self.controller, kind) < since.elapsed().as_secs_f64();
         while !kinds().all(is_fresh) {
             assert!(
                 since.elapsed() < Duration::from_secs(130),

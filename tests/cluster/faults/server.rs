@@ -9,7 +9,9 @@ use std::{
 
 use serde_json::json;
 
-use super::{UNNEEDED, World, bind, kinds, owned, rejected, unneeded, unneeded_in};
+use super::{
+    UNNEEDED, World, bind, kinds, owned, rejected, reported, stale_seconds, unneeded, unneeded_in,
+};
 use crate::rig::{
     Controller, await_that,
     oracle::reports_equal_to_scans,
@@ -330,12 +332,7 @@ fn an_api_server_that_is_down_at_the_start_is_waited_for() {
 #[test]
 #[ignore = "takes minutes: `make faults`"]
 fn a_suspended_api_server_makes_every_kind_stale() {
-    let plane = pool::installed();
-    plane.namespace("shop");
-    plane.apply(&unneeded_in("shop", "web"));
-    let controller = plane.controller(&[]);
-    plane.await_report("shop", "web", UNNEEDED);
-    controller.settle();
+    let (plane, controller) = reported("web");
     let finding = "token_exposure_serviceaccounts{namespace=\"shop\",verdict=\"Unneeded\"}";
     let (writes, findings) = (controller.writes(), controller.metric(finding));
     signal("STOP", plane.pid("kube-apiserver"));
@@ -346,7 +343,7 @@ fn a_suspended_api_server_makes_every_kind_stale() {
         std::thread::sleep(Duration::from_secs(1));
     }
     for kind in kinds() {
-        let stale = controller.metric(&format!("token_exposure_stale_seconds{{kind=\"{kind}\"}}"));
+        let stale = stale_seconds(&controller, kind);
         assert!(stale > 90.0, "{kind}: {stale}");
     }
     signal("CONT", plane.pid("kube-apiserver"));
@@ -362,12 +359,7 @@ fn a_suspended_api_server_makes_every_kind_stale() {
 #[test]
 #[ignore = "takes minutes: `make faults`"]
 fn a_full_etcd_delays_reports() {
-    let plane = pool::installed();
-    plane.namespace("shop");
-    plane.apply(&unneeded_in("shop", "before"));
-    let controller = plane.controller(&[]);
-    plane.await_report("shop", "before", UNNEEDED);
-    controller.settle();
+    let (plane, controller) = reported("before");
     let errors = || controller.metric(r#"token_exposure_report_errors_total{cause="server"}"#);
     let before = errors();
     plane.apply(&unneeded_in("shop", "after"));

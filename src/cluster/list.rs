@@ -131,23 +131,21 @@ where
         let Some(status) = self.read(&[("", api)]).await?.pop() else {
             return Ok(());
         };
-        let denied = |place| Err(Error::denied(kind, place, status.1));
         if kind == InputKind::Namespace && self.get(names).await {
             return Ok(());
         }
-        let mut place = Place::Cluster;
-        if kind.is_namespaced() && !names.is_empty() {
-            let some = self.read(&self.namespaced(names)).await?.len() < names.len();
-            place = if some {
-                Place::Elsewhere
-            } else {
-                Place::Cluster
-            };
-        }
+        let reads_some = kind.is_namespaced()
+            && !names.is_empty()
+            && self.read(&self.namespaced(names)).await?.len() < names.len();
+        let place = if reads_some {
+            Place::Elsewhere
+        } else {
+            Place::Cluster
+        };
         self.index
             .write()
             .read(kind, |reading| reading.forbidden = true);
-        denied(place)
+        Err(Error::denied(kind, place, status.1))
     }
 
     /// Lists the objects of some namespaces.

@@ -78,7 +78,7 @@ impl Clues {
         if self.reads_directory(text) {
             self.systems.insert(reader.into());
         }
-        let known = [Consumers::built_in(), &config.known_consumers];
+        let known = known(config);
         let bare = bare(text);
         if !known.iter().any(|known| known.may_be_in(&bare)) {
             return false;
@@ -114,6 +114,11 @@ impl Clues {
         }
         reads_token
     }
+}
+
+/// The built-in table, and that of the configuration.
+fn known(config: &Config) -> [&Consumers; 2] {
+    [Consumers::built_in(), &config.known_consumers]
 }
 
 /// The systems whose clients use the auto-mounted token: those of the built-in table, and those of the configuration.
@@ -164,7 +169,7 @@ pub(super) fn of_pod(metadata: &Metadata, spec: &PodSpec, config: &Config) -> Cl
             clues.read_text(&variable.value.0, config);
         }
     }
-    let known = [Consumers::built_in(), &config.known_consumers];
+    let known = known(config);
     let variables: Vec<_> = all_containers(spec)
         .flat_map(|container| &container.env)
         .filter(|variable| {
@@ -189,8 +194,7 @@ pub(super) fn of_pod(metadata: &Metadata, spec: &PodSpec, config: &Config) -> Cl
 
 /// What to do before the auto-mounted token of a pod is removed, sorted: for clients that open it and do not need it.
 pub(super) fn before_removal(pod: &Metadata, config: &Config) -> Box<[Box<str>]> {
-    let rules = [Consumers::built_in(), &config.known_consumers];
-    let rules = rules.into_iter().flat_map(Consumers::all);
+    let rules = known(config).into_iter().flat_map(Consumers::all);
     let opens = |rule: &&ConsumerRule| {
         !rule.before_removal.is_empty()
             && says(&rule.labels, &rule.annotations, pod) == Some(Says::Yes)

@@ -95,6 +95,9 @@ struct Changed {
 
 /// Patches one file.
 fn patch_file(file: &Path, changes: &[(&Place, &Value)]) -> Result<Changed, String> {
+    if changes.iter().any(|(place, _)| place.is_large) {
+        return Err("is too large to be changed: split it".to_owned());
+    }
     let cannot = |error: io::Error| format!("cannot be changed: {error}");
     let text = fs::read_to_string(file).map_err(cannot)?;
     let new = patched(&text, changes);

@@ -1,15 +1,11 @@
 //! Adds the objects of manifests to the index, one by one.
 
 mod finish;
+mod input;
 mod namespaces;
 mod template;
 
-use std::{
-    collections::BTreeMap,
-    io,
-    path::{Path, PathBuf},
-    sync::Arc,
-};
+use std::{collections::BTreeMap, path::Path, sync::Arc};
 
 use self::namespaces::Guesses;
 use super::{
@@ -28,7 +24,7 @@ use crate::{
     index::{Index, Indexed},
     model::{InputKind, ObjectKey, PodKind, Workload, pod::Origin},
     rbac::aggregate::AggregatedRole,
-    text::{self, Malformed, Problem, UNRENDERED, folders::Rendered},
+    text::{Malformed, Problem, UNRENDERED},
 };
 
 /// The namespace of objects that name none, where the user names none either.
@@ -45,6 +41,10 @@ pub(super) struct Loader<'a> {
     keeps_known: bool,
     /// The file that is being read; `None` for standard input.
     file: Option<Arc<Path>>,
+    /// Whether it is read piece by piece.
+    is_large: bool,
+    /// How many items have no kind there, nor has what was read of their list.
+    without_kind: usize,
     /// The folders that were rendered.
     renderings: Renderings<'a>,
     /// Whether the user named the file itself, not only its folder.
@@ -66,6 +66,8 @@ impl<'a> Loader<'a> {
             namespaces: Guesses::default(),
             keeps_known: false,
             file: None,
+            is_large: false,
+            without_kind: 0,
             renderings: Renderings::default(),
             explicit: false,
             warnings: Vec::new(),
@@ -74,47 +76,7 @@ impl<'a> Loader<'a> {
     }
 }
 
-impl<'a> Loader<'a> {
-    /// Reads what a folder was rendered to.
-    pub(super) fn rendered(&mut self, rendered: &'a Rendered) {
-        self.explicit = false;
-        self.renderings.begin(rendered);
-        self.manifests(&rendered.place, &rendered.text);
-        self.renderings.end();
-    }
-}
-
 impl Loader<'_> {
-    // === paths ===
-
-    /// Reads a file; `explicit` if the user named the file itself, not only its folder.
-    pub(super) fn path(&mut self, path: Result<PathBuf, Problem>, explicit: bool) {
-        self.explicit = explicit;
-        match path {
-            Ok(path) => self.file(&path),
-            Err(problem) => self.outcome.problems.push(problem),
-        }
-    }
-
-    fn file(&mut self, path: &Path) {
-        if path == Path::new("-") {
-            let text = text::read(io::stdin().lock());
-            return self.text("standard input", text);
-        }
-        let place = path.display().to_string();
-        let text = text::open(path).and_then(text::read);
-        self.file = Some(path.into());
-        self.text(&place, text);
-        self.file = None;
-    }
-
-    fn text(&mut self, place: &str, text: io::Result<String>) {
-        match text {
-            Ok(text) => self.manifests(place, &text),
-            Err(error) => self.problem(place.to_owned(), format!("cannot be read: {error}")),
-        }
-    }
-
     fn problem(&mut self, place: String, message: String) {
         self.outcome.problems.push(Problem { place, message });
     }
@@ -128,14 +90,16 @@ impl Loader<'_> {
         self.wanted.pods.matches(|key| labels.get(key))
     }
 
-    // === objects ===
-
     fn manifests(&mut self, place: &str, text: &str) {
         for manifest in manifests(text) {
-            match manifest {
-                Ok(manifest) => self.manifest(place, manifest, None),
-                Err(malformed) => self.malformed(place, malformed),
-            }
+            self.manifest_or_error(place, manifest);
+        }
+    }
+
+    fn manifest_or_error(&mut self, place: &str, manifest: Result<Manifest<'_>, Malformed>) {
+        match manifest {
+            Ok(manifest) => self.manifest(place, manifest, None),
+            Err(malformed) => self.malformed(place, malformed),
         }
     }
 
@@ -153,6 +117,7 @@ impl Loader<'_> {
             return;
         }
         if let Some(list) = list.filter(|_| head.kind.is_empty()) {
+            self.without_kind += usize::from(self.is_large && list.kind.is_empty());
             list.kind
                 .strip_suffix("List")
                 .unwrap_or_default()
@@ -275,11 +240,16 @@ impl Loader<'_> {
         let place = if let Some(file) = &self.file {
             Some(Place {
                 file: file.clone(),
-                line: manifest.line,
+                line: if self.is_large {
+                    manifest.own_line()
+                } else {
+                    manifest.line
+                },
                 items: manifest.items.clone(),
                 pod_spec: pod_spec.into(),
                 lasts,
                 is_rendered: false,
+                is_large: self.is_large,
             })
         } else {
             // The name of a workload begins with its kind.

@@ -3,7 +3,7 @@
 use serde::{Deserialize, de::DeserializeOwned};
 use serde_json::{Value, value::RawValue};
 
-use crate::text::{Malformed, strip_position, yaml};
+use crate::text::{Malformed, pieces::Format, strip_position, yaml};
 
 /// One object.
 #[derive(Debug)]
@@ -64,7 +64,28 @@ impl Head<'_> {
     }
 }
 
+impl Head<'_> {
+    /// That of a list whose fields other than its items are this document.
+    pub(crate) fn of_list(text: &str) -> Self {
+        let mut value = yaml::first(text).unwrap_or_default();
+        yaml_head(&mut value).0
+    }
+}
+
 impl<'a> Manifest<'a> {
+    /// An item of a list that is read piece by piece, which so many lines precede.
+    pub(crate) fn item(before: usize, format: Format, text: &'a str) -> Self {
+        Self {
+            line: before + 1,
+            items: Box::default(),
+            first_line: None,
+            body: match format {
+                Format::Json => Body::Json(text),
+                Format::Yaml => Body::YamlItem(before, text),
+            },
+        }
+    }
+
     /// The first line of the object, counted from 1; that of its document if its own is not known.
     pub(crate) fn own_line(&self) -> usize {
         self.first_line.unwrap_or(self.line)
@@ -136,11 +157,13 @@ impl<'a> Manifest<'a> {
             Body::Json(text) => json_head(text),
             Body::Yaml(_) | Body::YamlList { .. } | Body::YamlItem(..) => Ok(Opened::default()),
         };
-        if let (Body::Json(text), Err(error)) = (&self.body, &json)
-            && is_duplicate(error)
-            && let Some(value) = last_fields(text)
-        {
-            self.body = Body::Yaml(value);
+        if let (Body::Json(text), Err(error)) = (&self.body, &json) {
+            if !error.is_data() {
+                return Err(Malformed::from_json(error).in_document(self.line - 1, text));
+            }
+            if let Some(value) = last_fields(text).filter(|_| is_duplicate(error)) {
+                self.body = Body::Yaml(value);
+            }
         }
         if let Body::YamlItem(before, text) = self.body {
             self.first_line = Some(before + 1);
@@ -266,27 +289,35 @@ fn yaml_head<'a>(value: &mut Value) -> Opened<'a> {
 pub(crate) fn manifests(
     text: &str,
 ) -> Box<dyn Iterator<Item = Result<Manifest<'_>, Malformed>> + '_> {
+    manifests_after(0, text)
+}
+
+/// The objects of a part of a file, which so many lines precede.
+pub(crate) fn manifests_after(
+    before: usize,
+    text: &str,
+) -> Box<dyn Iterator<Item = Result<Manifest<'_>, Malformed>> + '_> {
     let text = text.trim_start_matches('\u{feff}');
     match text.trim_start().chars().next() {
         // Text with document markers is YAML, which includes JSON.
         Some('{' | '[') if !text.contains("\n---") => {
-            let mut objects = json(text).peekable();
+            let mut objects = json(before, text).peekable();
             // YAML may begin like this too. Text that is neither is reported as JSON.
             if matches!(objects.peek(), Some(Err(_))) {
-                let mut documents = yaml(text).peekable();
+                let mut documents = yaml(before, text).peekable();
                 if matches!(documents.peek(), Some(Ok(_))) {
                     return Box::new(documents);
                 }
             }
             Box::new(objects)
         }
-        _ => Box::new(yaml(text)),
+        _ => Box::new(yaml(before, text)),
     }
 }
 
-fn json(text: &str) -> impl Iterator<Item = Result<Manifest<'_>, Malformed>> {
+fn json(before: usize, text: &str) -> impl Iterator<Item = Result<Manifest<'_>, Malformed>> {
     let objects = serde_json::Deserializer::from_str(text).into_iter::<&RawValue>();
-    let (mut seen, mut line) = (0, 1);
+    let (mut seen, mut line) = (0, before + 1);
     objects.map(move |object| match object {
         Ok(object) => {
             // The object is a slice of the text.
@@ -300,19 +331,19 @@ fn json(text: &str) -> impl Iterator<Item = Result<Manifest<'_>, Malformed>> {
                 body: Body::Json(object.get()),
             })
         }
-        Err(error) => Err(Malformed {
-            line: error.line(),
-            column: error.column(),
-            message: strip_position(&error) + "; the rest of the file is not read",
+        Err(error) => {
+            let mut malformed = Malformed::from_json(&error);
+            malformed.message += "; the rest of the file is not read";
+            Err(malformed.in_document(before, text))
         }
-        .in_document(0, text)),
     })
 }
 
 /// The documents of a YAML text. Each is parsed alone: an error in one does not affect the others, and only
 /// one is in memory at a time.
-fn yaml(text: &str) -> impl Iterator<Item = Result<Manifest<'_>, Malformed>> {
-    yaml::documents(text).flat_map(|(before, document)| {
+fn yaml(before: usize, text: &str) -> impl Iterator<Item = Result<Manifest<'_>, Malformed>> {
+    yaml::documents(text).flat_map(move |(lines, document)| {
+        let before = before + lines;
         if let Some(list) = yaml::list(document) {
             return vec![Ok(Manifest {
                 line: before + 1,

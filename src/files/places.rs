@@ -32,6 +32,9 @@ pub(crate) struct Place {
     pub(crate) lasts: bool,
     /// Whether its manifest is rendered from this one.
     pub(crate) is_rendered: bool,
+    /// Whether its file is too large to be held in memory: then `line` is its own, and nothing more precise is looked
+    /// for.
+    pub(crate) is_large: bool,
 }
 
 /// The file and line of objects.
@@ -87,13 +90,17 @@ impl Places {
     #[must_use]
     pub fn lines<'a>(&self, wanted: impl IntoIterator<Item = (&'a str, &'a Workload)>) -> Lines {
         let mut by_file: BTreeMap<&Path, Vec<_>> = BTreeMap::new();
+        let mut lines = Lines::default();
         for (namespace, workload) in wanted {
             let key = workload_key(&namespace.into(), workload);
-            if let Some(place) = self.0.get(&key).and_then(|places| places.last()) {
-                by_file.entry(&place.file).or_default().push((place, key));
+            match self.0.get(&key).and_then(|places| places.last()) {
+                Some(place) if place.is_large => {
+                    lines.0.insert(key, (place.file.to_path_buf(), place.line));
+                }
+                Some(place) => by_file.entry(&place.file).or_default().push((place, key)),
+                None => {}
             }
         }
-        let mut lines = Lines::default();
         for (file, mut wanted) in by_file {
             wanted.sort_by_key(|(place, _)| place.line);
             let text = fs::read_to_string(file).unwrap_or_default();

@@ -82,6 +82,7 @@ impl<'a> Renderings<'a> {
             pod_spec: pod_spec.into(),
             lasts: false,
             is_rendered: true,
+            is_large: false,
         })
     }
 

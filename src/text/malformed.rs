@@ -26,6 +26,15 @@ impl Malformed {
         }
     }
 
+    /// The error of a parser of JSON, with its position taken out of the message.
+    pub(crate) fn from_json(error: &serde_json::Error) -> Self {
+        Self {
+            line: error.line(),
+            column: error.column(),
+            message: strip_position(error),
+        }
+    }
+
     /// The error of a parser, with its position taken out of the message.
     pub(crate) fn from_yaml(error: &serde_saphyr::Error) -> Self {
         let (line, column) = error

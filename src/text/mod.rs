@@ -3,6 +3,7 @@
 pub mod folders;
 mod malformed;
 pub mod paths;
+pub(crate) mod pieces;
 pub(crate) mod yaml;
 
 pub(crate) use self::malformed::{Malformed, UNRENDERED, strip_position};
@@ -10,12 +11,18 @@ pub use self::paths::Problem;
 
 use std::{
     fs::{self, File},
-    io::{self, Read},
+    io::{self, BufRead, BufReader, Cursor, Read},
     path::Path,
 };
 
-/// How much is read, in bytes: the input is held in memory.
+/// How much of a text is held in memory, in bytes, where it can be read piece by piece.
+const LARGE: u64 = 16 << 20;
+/// How much of a text is held in memory, in bytes, where it cannot.
 const MAX_BYTES: u64 = 1 << 30;
+/// How much of a text is read at once, in bytes, where it is not held in memory.
+const BLOCK: usize = 256 << 10;
+/// The error for bytes that are no text.
+const NOT_UTF8: &str = "it is not UTF-8 text: convert it, or do not scan it";
 
 /// Opens a file or a pipe, but not a device, which may never end.
 pub(crate) fn open(path: &Path) -> io::Result<File> {
@@ -40,17 +47,46 @@ const fn is_device(_: fs::FileType) -> bool {
     false
 }
 
-/// Reads text: UTF-8, or UTF-16 with a byte-order mark.
-pub(crate) fn read(from: impl Read) -> io::Result<String> {
+/// A text of any size.
+pub(crate) enum Text<'a> {
+    /// All of it.
+    Whole(String),
+    /// One that is too large for that: [`pieces`] reads it.
+    Large(Box<dyn BufRead + 'a>),
+}
+
+/// Reads text: UTF-8, or UTF-16 with a byte-order mark. A large one is to be read piece by piece.
+pub(crate) fn begin<'a>(from: impl Read + 'a) -> io::Result<Text<'a>> {
+    within(LARGE, from)
+}
+
+fn within<'a>(limit: u64, mut from: impl Read + 'a) -> io::Result<Text<'a>> {
     let mut bytes = Vec::new();
-    from.take(MAX_BYTES + 1).read_to_end(&mut bytes)?;
-    if bytes.len() as u64 > MAX_BYTES {
-        return Err(io::Error::other("it is larger than 1 GiB: split it"));
-    }
+    let mut begin = from.by_ref().take(limit + 1);
+    begin.read_to_end(&mut bytes)?;
+    let is_large = bytes.len() as u64 > limit;
     match bytes[..] {
-        [0xff, 0xfe, ref rest @ ..] => utf16(rest, u16::from_le_bytes),
-        [0xfe, 0xff, ref rest @ ..] => utf16(rest, u16::from_be_bytes),
-        _ => String::from_utf8(bytes).map_err(|_| not_utf8()),
+        [0xff, 0xfe, ..] | [0xfe, 0xff, ..] if is_large => Err(io::Error::other(format!(
+            "it is larger than {} MiB, and not UTF-8 text: convert it",
+            limit >> 20
+        ))),
+        [0xff, 0xfe, ref rest @ ..] => utf16(rest, u16::from_le_bytes).map(Text::Whole),
+        [0xfe, 0xff, ref rest @ ..] => utf16(rest, u16::from_be_bytes).map(Text::Whole),
+        _ if is_large => {
+            let all = Cursor::new(bytes).chain(from);
+            Ok(Text::Large(Box::new(BufReader::with_capacity(BLOCK, all))))
+        }
+        _ => String::from_utf8(bytes)
+            .map(Text::Whole)
+            .map_err(|_| not_utf8()),
+    }
+}
+
+/// Reads all of a text.
+pub(crate) fn read(from: impl Read) -> io::Result<String> {
+    match within(MAX_BYTES, from)? {
+        Text::Whole(text) => Ok(text),
+        Text::Large(_) => Err(io::Error::other("it is larger than 1 GiB")),
     }
 }
 
@@ -62,7 +98,7 @@ fn utf16(bytes: &[u8], unit: fn([u8; 2]) -> u16) -> io::Result<String> {
 }
 
 fn not_utf8() -> io::Error {
-    io::Error::other("it is not UTF-8 text: convert it, or do not scan it")
+    io::Error::other(NOT_UTF8)
 }
 
 #[cfg(test)]

@@ -6,7 +6,7 @@ use serde_json::Value;
 use serde_saphyr::{DuplicateKeyPolicy, Spanned};
 
 /// The size in bytes from which a list is parsed item by item.
-const LARGE_LIST: usize = 1 << 20;
+pub(crate) const LARGE_LIST: usize = 1 << 20;
 /// How many nodes the aliases of a document may expand to.
 const MAX_ALIAS_NODES: usize = 250_000;
 
@@ -19,17 +19,14 @@ pub(crate) fn documents(text: &str) -> impl Iterator<Item = (usize, &str)> {
         if rest.is_empty() {
             return None;
         }
-        let (mut end, mut lines, mut has_content) = (0, 0, false);
+        let (mut end, mut lines, mut bounds) = (0, 0, Bounds::default());
         for line in rest.split_inclusive('\n') {
-            let is_start = is_marker(line, "---");
-            if is_start && has_content {
+            if bounds.end_before(line) {
                 break;
             }
-            let trimmed = line.trim_start();
-            has_content |= is_start || !(trimmed.is_empty() || trimmed.starts_with(['#', '%']));
             end += line.len();
             lines += 1;
-            if is_marker(line, "...") {
+            if Bounds::end_with(line) {
                 break;
             }
         }
@@ -38,6 +35,30 @@ pub(crate) fn documents(text: &str) -> impl Iterator<Item = (usize, &str)> {
         (rest, before) = (after, before + lines);
         Some((begin, document))
     })
+}
+
+/// Where a document ends, found line by line.
+#[derive(Debug, Default)]
+pub(crate) struct Bounds {
+    has_content: bool,
+}
+
+impl Bounds {
+    /// Whether the document ends before a line.
+    pub(crate) fn end_before(&mut self, line: &str) -> bool {
+        let is_start = is_marker(line, "---");
+        if is_start && self.has_content {
+            return true;
+        }
+        let trimmed = line.trim_start();
+        self.has_content |= is_start || !(trimmed.is_empty() || trimmed.starts_with(['#', '%']));
+        false
+    }
+
+    /// Whether it ends with a line.
+    pub(crate) fn end_with(line: &str) -> bool {
+        is_marker(line, "...")
+    }
 }
 
 /// Whether a line begins with the marker of a document's start or end.
@@ -103,45 +124,27 @@ pub(crate) struct List<'a> {
     pub(crate) items: Vec<(usize, &'a str)>,
 }
 
-/// Splits a large document with `items` in block style, as `kubectl get -o yaml` writes them: an item ends
-/// before the next dash in the column of the first. `None` if the document has another form, or if an item
-/// may refer to another by an alias.
+/// Splits a large document with `items` in block style, as `kubectl get -o yaml` writes them. `None` if the document
+/// has another form, or if an item may refer to another by an alias.
 pub(crate) fn list(document: &str) -> Option<List<'_>> {
     if document.len() < LARGE_LIST || may_have_alias(document) {
         return None;
     }
     let mut head = String::new();
     let mut items: Vec<(usize, usize, usize)> = Vec::new();
-    // The column of the dashes, once the items have begun.
-    let (mut column, mut within, mut offset) = (None, false, 0);
+    let (mut lines, mut offset) = (ListLines::default(), 0);
     for (number, line) in document.split_inclusive('\n').enumerate() {
         let (begin, end) = (offset, offset + line.len());
         offset = end;
-        let content = line.trim();
-        let indent = line.len() - line.trim_start_matches(' ').len();
-        let is_item = content == "-" || content.starts_with("- ");
-        if line.trim_end() == "items:" {
-            if within || column.is_some() {
-                return None;
+        match lines.next(line)? {
+            ListLine::Head => head.push_str(line),
+            ListLine::Items => {}
+            ListLine::Item => items.push((number, begin, end)),
+            ListLine::InItem => {
+                if let Some((.., last)) = items.last_mut() {
+                    *last = end;
+                }
             }
-            within = true;
-        } else if !within {
-            head.push_str(line);
-        } else if content.is_empty()
-            || content.starts_with('#')
-            || column.is_some_and(|column| indent > column)
-        {
-            if let Some((.., last)) = items.last_mut() {
-                *last = end;
-            }
-        } else if is_item && column.is_none_or(|column| indent == column) {
-            column = Some(indent);
-            items.push((number, begin, end));
-        } else if indent == 0 && column.is_some() {
-            within = false;
-            head.push_str(line);
-        } else {
-            return None;
         }
     }
     let head = match &mut parse(&head)[..] {
@@ -155,8 +158,58 @@ pub(crate) fn list(document: &str) -> Option<List<'_>> {
     (items.len() > 1).then_some(List { head, items })
 }
 
+/// What a line of a list is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum ListLine {
+    /// A field of the list other than `items`.
+    Head,
+    /// The key `items`.
+    Items,
+    /// The first line of an item.
+    Item,
+    /// Another line of the last item, or a line between items.
+    InItem,
+}
+
+/// Finds the items of a list line by line: an item ends before the next dash in the column of the first.
+#[derive(Debug, Default)]
+pub(crate) struct ListLines {
+    /// The column of the dashes, once the items have begun.
+    column: Option<usize>,
+    within: bool,
+}
+
+impl ListLines {
+    /// What the next line is; `None` if the document has another form.
+    pub(crate) fn next(&mut self, line: &str) -> Option<ListLine> {
+        let content = line.trim();
+        let indent = line.len() - line.trim_start_matches(' ').len();
+        let is_item = content == "-" || content.starts_with("- ");
+        let is_deeper = self.column.is_some_and(|column| indent > column);
+        if line.trim_end() == "items:" {
+            if self.within || self.column.is_some() {
+                return None;
+            }
+            self.within = true;
+            Some(ListLine::Items)
+        } else if !self.within {
+            Some(ListLine::Head)
+        } else if content.is_empty() || content.starts_with('#') || is_deeper {
+            Some(ListLine::InItem)
+        } else if is_item && self.column.is_none_or(|column| indent == column) {
+            self.column = Some(indent);
+            Some(ListLine::Item)
+        } else if indent == 0 && self.column.is_some() {
+            self.within = false;
+            Some(ListLine::Head)
+        } else {
+            None
+        }
+    }
+}
+
 /// Whether the text may contain an alias: an asterisk followed by a name.
-fn may_have_alias(document: &str) -> bool {
+pub(crate) fn may_have_alias(document: &str) -> bool {
     document.match_indices(" *").any(|(offset, _)| {
         let next = document.as_bytes().get(offset + 2);
         next.is_some_and(|byte| byte.is_ascii_alphanumeric() || *byte == b'_')

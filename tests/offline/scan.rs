@@ -758,7 +758,104 @@ fn a_large_list_is_read_item_by_item() {
     assert!(error.contains(&format!("broken.yaml:{line}:")), "{error}");
 }
 
-/// A ServiceAccount and a Deployment of this name; `of` is added to their metadata.
+/// Pods of seven namespaces, each with so much text that no answer depends on.
+fn padded_pods(padding: usize) -> Vec<Value> {
+    let padding = "x".repeat(padding);
+    let pod = |number: usize| {
+        serde_json::json!({"apiVersion": "v1", "kind": "Pod",
+            "metadata": {"annotations": {"text": padding}, "name": format!("p{number}"), "namespace": format!("n{}", number % 7)},
+            "spec": {"containers": [{"name": "c"}], "serviceAccountName": format!("a{}", number % 3)}})
+    };
+    (0..300).map(pod).collect()
+}
+
+/// What does not fit into memory is read piece by piece: the answers are those for the same objects in a small file.
+#[test]
+fn a_dump_of_any_size_is_read() {
+    let list =
+        |items: &[Value]| serde_json::json!({"apiVersion": "v1", "items": items, "kind": "List"});
+    let typed = |items: &[Value]| {
+        let items = items.iter().cloned().map(|mut item| {
+            item.as_object_mut()
+                .unwrap()
+                .retain(|key, _| key != "kind" && key != "apiVersion");
+            item.to_string()
+        });
+        format!(
+            r#"{{"kind":"PodList","apiVersion":"v1","metadata":{{}},"items":[{}]}}"#,
+            items.collect::<Vec<_>>().join(",")
+        )
+    };
+    let yaml = |value: &Value| serde_yaml::to_string(value).unwrap();
+    let (small, large) = (padded_pods(1), padded_pods(60_000));
+    let lines = |text: fn(&Value) -> String, between: &str| {
+        large.iter().map(text).collect::<Vec<_>>().join(between)
+    };
+    let (expected, ..) = scan_files(
+        &[&folder(&[("a.json", &list(&small).to_string())])
+            .path()
+            .join("a.json")],
+        &[],
+    );
+    assert_eq!(expected.len(), 21);
+    for (name, text) in [
+        (
+            "pretty.json",
+            serde_json::to_string_pretty(&list(&large)).unwrap(),
+        ),
+        ("typed.json", typed(&large)),
+        ("lines.json", lines(Value::to_string, "\n")),
+        ("documents.json", lines(Value::to_string, "\n---\n")),
+        ("list.yaml", yaml(&list(&large))),
+        (
+            "documents.yaml",
+            lines(|value| serde_yaml::to_string(value).unwrap(), "---\n"),
+        ),
+    ] {
+        assert!(text.len() > 16 << 20, "{name}: {}", text.len());
+        let dir = folder(&[(name, &text)]);
+        let (items, code, error) = scan_files(&[&dir.path().join(name)], &[]);
+        assert_eq!((items == expected, code), (true, 1), "{name}: {error}");
+    }
+}
+
+/// Positions in a large file are those of its objects, what is wrong with it is said, and it is not changed.
+#[test]
+fn a_large_file_has_positions_and_errors_and_is_not_changed() {
+    let pods: Vec<_> = padded_pods(60_000).iter().map(Value::to_string).collect();
+    let dir = folder(&[
+        (
+            "a.json",
+            &format!("{{\"items\": [\n{},\n{{\"kind\": }}, ", pods.join(",\n")),
+        ),
+        (
+            "b.json",
+            &format!(
+                "{{\"items\": [{{\"metadata\": {{\"name\": \"{}\"}}}}], \"kind\": \"PodList\"}}",
+                "x".repeat(17 << 20)
+            ),
+        ),
+        (
+            "c.yaml",
+            &(format!("# {}\n---\n", "x".repeat(17 << 20)) + POD),
+        ),
+    ]);
+    let (code, out, error) = scan_in(dir.path(), &["."]);
+    assert_eq!(code, 2, "{error}");
+    assert!(out.contains("a.json:2, "), "{out}");
+    for said in [
+        "a.json:302:10: expected value",
+        "a.json:302: the text ends within an object; the rest of the file is not read",
+        "b.json: items without a `kind` were not read",
+    ] {
+        assert!(error.contains(said), "{said}: {error}");
+    }
+    let (.., error) = scan_in(dir.path(), &["c.yaml", "-o", "patch", "--write"]);
+    assert!(
+        error.contains("c.yaml: is too large to be changed: split it"),
+        "{error}"
+    );
+}
 fn installed(name: &str, of: &str) -> String {
     format!(
         "apiVersion: v1\nkind: ServiceAccount\nmetadata: {{name: {name}{of}}}\n---\n\

@@ -1,0 +1,305 @@
+//! Pieces of JSON: values one after the other, and the items of those that are lists.
+
+use std::io::{self, BufRead};
+
+use memchr::{memchr_iter, memchr2};
+use serde::de::IgnoredAny;
+
+use super::{Format, MAX_PIECE, Malformed, Piece, not_utf8, too_large};
+use crate::text::strip_position;
+
+pub(super) fn pieces(
+    mut reader: impl BufRead,
+    found: &mut impl FnMut(Piece<'_>),
+) -> io::Result<()> {
+    let mut scanner = Scanner::default();
+    loop {
+        let part = reader.fill_buf()?;
+        let size = part.len();
+        if size == 0 {
+            scanner.end(found);
+            return Ok(());
+        }
+        if !scanner.feed(part, found) {
+            return Ok(());
+        }
+        reader.consume(size);
+    }
+}
+
+/// Said of an error after which nothing is read.
+const REST: &str = "the rest of the file is not read";
+
+/// Where the last byte is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+enum Place {
+    #[default]
+    Outside,
+    Text,
+    /// In a text, after a backslash.
+    Escaped,
+}
+
+/// Finds where values and items begin and end. Whether they are valid is up to the parser that reads them.
+#[derive(Debug, Default)]
+struct Scanner {
+    place: Place,
+    /// How many objects and lists are open.
+    depth: usize,
+    /// The number of open objects and lists directly within the list whose items are pieces.
+    list: Option<usize>,
+    /// The value that is being read; of a list, its fields other than `items`.
+    value: Text,
+    /// The item that is being read.
+    item: Text,
+    /// Whether the list has an item.
+    has_items: bool,
+    /// Whether the value has a list whose items are pieces.
+    is_list: bool,
+    /// The lines that are read.
+    lines: usize,
+}
+
+/// A part of the text, up to a limit.
+#[derive(Debug, Default)]
+struct Text {
+    bytes: Vec<u8>,
+    is_too_large: bool,
+    /// The lines before it.
+    before: usize,
+}
+
+impl Text {
+    fn push(&mut self, bytes: &[u8]) {
+        self.is_too_large |= self.bytes.len() + bytes.len() > MAX_PIECE;
+        if self.is_too_large {
+            self.bytes.clear();
+        } else {
+            self.bytes.extend_from_slice(bytes);
+        }
+    }
+
+    fn begin(&mut self, before: usize) {
+        self.bytes.clear();
+        self.is_too_large = false;
+        self.before = before;
+    }
+
+    /// What was read, without the space around it, and the lines before that.
+    fn read(&self) -> Result<(usize, &str), Malformed> {
+        if self.is_too_large {
+            return Err(too_large(self.before));
+        }
+        let text = str::from_utf8(&self.bytes).map_err(|_| not_utf8(self.before))?;
+        let begin = text.trim_start();
+        let space = &text[..text.len() - begin.len()];
+        Ok((self.before + newlines(space.as_bytes()), begin.trim_end()))
+    }
+}
+
+/// Whether text ends with the key `items`.
+fn ends_with_key(text: &[u8]) -> bool {
+    let key = text.trim_ascii_end().strip_suffix(b":");
+    key.is_some_and(|key| key.trim_ascii_end().ends_with(br#""items""#))
+}
+
+fn newlines(bytes: &[u8]) -> usize {
+    memchr_iter(b'\n', bytes).count()
+}
+
+impl Scanner {
+    /// Reads a part of the text; `false` if the rest of it cannot be read.
+    fn feed(&mut self, mut bytes: &[u8], found: &mut impl FnMut(Piece<'_>)) -> bool {
+        while !bytes.is_empty() {
+            let was_outside = self.place == Place::Outside;
+            let count = if was_outside {
+                self.outside(bytes)
+            } else {
+                self.text(bytes)
+            };
+            let (read, rest) = bytes.split_at(count);
+            self.keep(read);
+            bytes = rest;
+            if let (true, Some((mark, rest))) = (was_outside, bytes.split_first()) {
+                if !self.mark(*mark, found) {
+                    return false;
+                }
+                bytes = rest;
+            }
+        }
+        true
+    }
+
+    /// How many bytes to the next mark.
+    fn outside(&self, bytes: &[u8]) -> usize {
+        let is_mark = |byte: &u8| matches!(byte, b'"' | b'{' | b'}' | b'[' | b']');
+        let next = if self.depth == 0 {
+            bytes
+                .iter()
+                .position(|byte| !byte.is_ascii_whitespace() && *byte != b'-')
+        } else if self.list == Some(self.depth) {
+            bytes.iter().position(|byte| is_mark(byte) || *byte == b',')
+        } else {
+            bytes.iter().position(is_mark)
+        };
+        next.unwrap_or(bytes.len())
+    }
+
+    /// How many bytes to the end of a text, or of a part of it.
+    fn text(&mut self, bytes: &[u8]) -> usize {
+        let mut count = 0;
+        if self.place == Place::Escaped {
+            self.place = Place::Text;
+            count = 1;
+        }
+        while let Some(next) = memchr2(b'"', b'\\', &bytes[count..]) {
+            count += next + 1;
+            if bytes[count - 1] == b'"' {
+                self.place = Place::Outside;
+                return count;
+            }
+            if count == bytes.len() {
+                self.place = Place::Escaped;
+                return count;
+            }
+            count += 1;
+        }
+        bytes.len()
+    }
+
+    fn keep(&mut self, bytes: &[u8]) {
+        if self.depth == 0 {
+            // Space, and markers of documents.
+        } else if self.list.is_some() {
+            self.item.push(bytes);
+        } else {
+            self.value.push(bytes);
+        }
+        self.lines += newlines(bytes);
+    }
+
+    /// Reads a mark; `false` if the rest of the text cannot be read.
+    fn mark(&mut self, mark: u8, found: &mut impl FnMut(Piece<'_>)) -> bool {
+        match mark {
+            b'{' | b'[' if self.depth == 0 => {
+                self.value.begin(self.lines);
+                self.is_list = false;
+                self.depth = 1;
+                if mark == b'[' {
+                    self.begin_list(found);
+                } else {
+                    self.keep(b"{");
+                }
+            }
+            _ if self.depth == 0 => {
+                self.malformed("this is no object", found);
+                return false;
+            }
+            b'"' => {
+                self.keep(b"\"");
+                self.place = Place::Text;
+            }
+            b'[' if self.depth == 1 && self.list.is_none() && ends_with_key(&self.value.bytes) => {
+                self.depth = 2;
+                self.begin_list(found);
+            }
+            b'{' | b'[' => {
+                self.depth += 1;
+                self.keep(&[mark]);
+            }
+            b',' => {
+                self.has_items = true;
+                self.emit_item(found);
+            }
+            b']' if self.list == Some(self.depth) => {
+                self.emit_last_item(found);
+                self.list = None;
+                self.depth -= 1;
+            }
+            _ if self.list == Some(self.depth) => {
+                self.emit_last_item(found);
+                self.malformed("the list ends with a brace", found);
+                return false;
+            }
+            _ => {
+                self.keep(&[mark]);
+                self.depth -= 1;
+                return self.depth > 0 || self.emit_value(found);
+            }
+        }
+        true
+    }
+
+    fn begin_list(&mut self, found: &mut impl FnMut(Piece<'_>)) {
+        self.list = Some(self.depth);
+        (self.is_list, self.has_items) = (true, false);
+        self.item.begin(self.lines);
+        self.value.push(b"null");
+        let mut head = self.value.bytes.clone();
+        if self.depth == 2 {
+            head.push(b'}');
+        }
+        if let Ok(text) = str::from_utf8(&head) {
+            found(Piece::List { text });
+        }
+    }
+
+    fn emit_item(&mut self, found: &mut impl FnMut(Piece<'_>)) {
+        found(match self.item.read() {
+            Ok((before, text)) => Piece::Item {
+                before,
+                format: Format::Json,
+                text,
+            },
+            Err(malformed) => Piece::Malformed(malformed),
+        });
+        self.item.begin(self.lines);
+    }
+
+    /// Hands over the last item, unless the list is empty.
+    fn emit_last_item(&mut self, found: &mut impl FnMut(Piece<'_>)) {
+        let is_empty = !self.has_items && self.item.bytes.trim_ascii().is_empty();
+        if !is_empty || self.item.is_too_large {
+            self.emit_item(found);
+        }
+    }
+
+    /// Hands over a value that is no list; `false` if the rest of the text cannot be read.
+    fn emit_value(&mut self, found: &mut impl FnMut(Piece<'_>)) -> bool {
+        // A list was handed over item by item: its other fields are parsed for errors only.
+        let malformed = match self.value.read() {
+            Ok((before, text)) if !self.is_list => {
+                found(Piece::Document { before, text });
+                return true;
+            }
+            Ok((before, text)) => match serde_json::from_str::<IgnoredAny>(text) {
+                Ok(_) => return true,
+                // The position is that within the fields.
+                Err(error) => Malformed {
+                    line: before + 1,
+                    column: 0,
+                    message: format!("{}; {REST}", strip_position(&error)),
+                },
+            },
+            Err(malformed) => malformed,
+        };
+        found(Piece::Malformed(malformed));
+        false
+    }
+
+    /// The text has ended.
+    fn end(&self, found: &mut impl FnMut(Piece<'_>)) {
+        if self.depth > 0 {
+            self.malformed("the text ends within an object", found);
+        }
+    }
+
+    /// The rest of the text cannot be read from here on.
+    fn malformed(&self, why: &str, found: &mut impl FnMut(Piece<'_>)) {
+        found(Piece::Malformed(Malformed {
+            line: self.lines + 1,
+            column: 0,
+            message: format!("{why}; {REST}"),
+        }));
+    }
+}

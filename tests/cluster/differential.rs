@@ -20,8 +20,8 @@ use token_exposure::{
 use crate::rig::{
     load,
     oracle::{
-        CUSTOM, TOKEN_SECRET, carried, carried_by_custom, carried_by_template, comparable, level,
-        reports_equal_to_scans,
+        CUSTOM, TOKEN_SECRET, carried, carried_by_custom, carried_by_template, comparable,
+        custom_object, level, reports_equal_to_scans_with,
     },
     pool,
     random::{Random, cases},
@@ -132,34 +132,86 @@ fn settings(random: &mut Random, container: &mut Value) {
     }
 }
 
-/// Labels of a pod, and an owner of a custom kind, which says what users call the workload.
-fn owned(random: &mut Random, pod: &mut Value) {
-    const OWNERS: [(&str, &str, &str); 5] = [
-        ("ray.io/v1", "RayCluster", "ray.io/cluster"),
-        ("batch.volcano.sh/v1alpha1", "Job", "volcano.sh/job-name"),
+/// Owners of pods: the controller, the label that names the workload where that is another object, and what users call
+/// the workload, with the path to the pod spec if it is spelled as Kubernetes does.
+const OWNERS: [((&str, &str), &str, (&str, &str, &str)); 8] = [
+    (
+        ("ray.io/v1", "RayCluster"),
+        "",
+        (
+            "ray.io/v1",
+            "RayCluster",
+            "spec/workerGroupSpecs/0/template/spec",
+        ),
+    ),
+    (
+        ("batch.volcano.sh/v1alpha1", "Job"),
+        "",
+        (
+            "batch.volcano.sh/v1alpha1",
+            "Job",
+            "spec/tasks/0/template/spec",
+        ),
+    ),
+    (
+        ("kubeflow.org/v1", "PyTorchJob"),
+        "",
+        (
+            "kubeflow.org/v1",
+            "PyTorchJob",
+            "spec/pytorchReplicaSpecs/Worker/template/spec",
+        ),
+    ),
+    (
+        ("apps.kruise.io/v1alpha1", "CloneSet"),
+        "",
+        ("apps.kruise.io/v1alpha1", "CloneSet", "spec/template/spec"),
+    ),
+    (
+        ("own.example/v1", "Machinery"),
+        "",
+        ("own.example/v1", "Machinery", "spec/parts/0/deep/1/pods"),
+    ),
+    (
+        ("actions.summerwind.dev/v1alpha1", "Runner"),
+        "runner-deployment-name",
         (
             "actions.summerwind.dev/v1alpha1",
-            "Runner",
-            "runner-deployment-name",
+            "RunnerDeployment",
+            "spec/template/spec",
         ),
-        ("tekton.dev/v1", "TaskRun", "tekton.dev/pipelineRun"),
-        (
-            "argoproj.io/v1alpha1",
-            "Workflow",
-            "workflows.argoproj.io/workflow",
-        ),
-    ];
+    ),
+    (
+        ("tekton.dev/v1", "TaskRun"),
+        "tekton.dev/pipelineRun",
+        ("", "", ""),
+    ),
+    (("argoproj.io/v1alpha1", "Workflow"), "", ("", "", "")),
+];
+
+/// Gives a pod labels, and maybe an owner of a custom kind: returns that as a file would have it.
+fn owned(random: &mut Random, n: usize, pod: &mut Value) -> Option<Value> {
     if random.below(4) == 0 {
         let value = random.pick(&["enabled", "disabled"]);
         pod["metadata"]["labels"] = json!({ "kuma.io/sidecar-injection": value });
     }
-    if random.below(3) == 0 {
-        let (api_version, kind, label) = random.pick(&OWNERS);
-        pod["metadata"]["labels"][label] = json!("outer");
-        pod["metadata"]["ownerReferences"] = json!([{
-            "apiVersion": api_version, "kind": kind, "name": "inner", "controller": true,
-            "uid": "8f2bb0f6-5f0c-4a7e-9d0e-0123456789ab" }]);
+    if random.below(2) == 0 {
+        return None;
     }
+    let ((api_version, kind), label, outer) = *random.pick(&OWNERS);
+    let (inner_name, outer_name) = (format!("inner-{n}"), format!("outer-{n}"));
+    let template = pod.clone();
+    pod["metadata"]["ownerReferences"] = json!([{
+        "apiVersion": api_version, "kind": kind, "name": inner_name, "controller": true,
+        "uid": "8f2bb0f6-5f0c-4a7e-9d0e-0123456789ab" }]);
+    let name = if label.is_empty() {
+        inner_name
+    } else {
+        pod["metadata"]["labels"][label] = json!(outer_name);
+        outer_name
+    };
+    let namespace = pod["metadata"]["namespace"].as_str().unwrap_or_default();
+    (!outer.1.is_empty()).then(|| custom_object(outer, namespace, &name, &template))
 }
 
 fn pod(random: &mut Random, n: usize, namespace: &str, account: &str) -> Value {
@@ -441,18 +493,25 @@ fn worlds(count: usize, random: &mut Random) -> Verdicts {
             NAMESPACES[0],
             &injection,
         ]);
-        let pods: Vec<_> = (0..12)
+        let (pods, owners): (Vec<_>, Vec<_>) = (0..12)
             .map(|p| {
                 let (namespace, name) = (*random.pick(&NAMESPACES), *random.pick(&ACCOUNTS));
                 let mut pod = pod(random, 100 * n + p, namespace, name);
-                owned(random, &mut pod);
-                pod
+                let owner = owned(random, p, &mut pod);
+                (pod, owner)
             })
-            .collect();
+            .unzip();
         // The API server rejects some of them.
-        plane.try_kubectl(&["create", "-f", "-"], &list(&pods));
+        let created = plane.try_kubectl(&["create", "-o", "name", "-f", "-"], &list(&pods));
+        let created = String::from_utf8_lossy(&created.stdout).into_owned();
+        let is_created = |pod: &Value| {
+            let name = pod["metadata"]["name"].as_str().unwrap_or_default();
+            created.lines().any(|line| line == format!("pod/{name}"))
+        };
+        let owners = pods.iter().zip(owners).filter(|(pod, _)| is_created(pod));
+        let owners: Vec<_> = owners.filter_map(|(_, owner)| owner).collect();
         controller.settle();
-        for report in reports_equal_to_scans(&plane, "all") {
+        for report in reports_equal_to_scans_with(&plane, "all", &owners) {
             let status = &report["status"];
             let verdict = format!("{}/{}", status["verdict"], status["reason"]);
             *verdicts.entry(verdict).or_default() += 1;

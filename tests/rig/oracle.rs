@@ -86,19 +86,12 @@ pub const CUSTOM: [(&str, &str, &str); 9] = [
 
 /// What the program predicts for the pods of an object of a custom kind with this pod spec.
 pub fn carried_by_custom(
-    (api_version, kind, path): (&str, &str, &str),
+    kind: (&str, &str, &str),
     pod: &Value,
     account: &str,
     automount: Option<bool>,
 ) -> Vec<Carrier> {
-    let wrapped = path.rsplit('/').fold(pod["spec"].clone(), |inner, step| {
-        match step.parse::<usize>() {
-            Ok(index) => [vec![Value::Null; index], vec![inner]].concat().into(),
-            Err(_) => json!({ step: inner }),
-        }
-    });
-    let mut object = json!({ "apiVersion": api_version, "kind": kind, "metadata": { "name": "w", "namespace": "n" } });
-    object["spec"] = wrapped["spec"].clone();
+    let object = custom_object(kind, "n", "w", pod);
     let dir = tempfile::tempdir().unwrap();
     let file = dir.path().join("custom.json");
     fs::write(&file, object.to_string()).unwrap();
@@ -110,6 +103,23 @@ pub fn carried_by_custom(
         panic!("{object}: {:?}", evidence.pods);
     };
     carried_by(facts, account, automount)
+}
+
+/// An object of a custom kind with the spec of a pod.
+pub fn custom_object(
+    (api_version, kind, path): (&str, &str, &str),
+    namespace: &str,
+    name: &str,
+    pod: &Value,
+) -> Value {
+    let wrapped = path.rsplit('/').fold(pod["spec"].clone(), |inner, step| {
+        match step.parse::<usize>() {
+            Ok(index) => [vec![Value::Null; index], vec![inner]].concat().into(),
+            Err(_) => json!({ step: inner }),
+        }
+    });
+    let metadata = json!({ "name": name, "namespace": namespace });
+    json!({ "apiVersion": api_version, "kind": kind, "metadata": metadata, "spec": wrapped["spec"] })
 }
 
 fn carried_by(pod: &PodFacts, account: &str, automount: Option<bool>) -> Vec<Carrier> {
@@ -291,6 +301,21 @@ fn reports(list: &Value) -> Vec<Value> {
 /// The live reports of an idle controller, which equal a scan of the cluster and scans of its dumps.
 /// The controller must have settled.
 pub fn reports_equal_to_scans(plane: &ControlPlane, scope: &str) -> Vec<Value> {
+    reports_equal_to_scans_with(plane, scope, &[])
+}
+
+/// The same, where dumps also have objects of kinds that the API server of a test has not.
+pub fn reports_equal_to_scans_with(
+    plane: &ControlPlane,
+    scope: &str,
+    custom: &[Value],
+) -> Vec<Value> {
+    let beside = plane.file("custom.json");
+    fs::write(
+        &beside,
+        json!({ "apiVersion": "v1", "kind": "List", "items": custom }).to_string(),
+    )
+    .unwrap();
     let live = reports(&plane.get(&["ter", "-A"]));
     let args = ["-o", "json", "--report-scope", scope];
     let scan = plane.scan(&[&["-A"], &args[..]].concat());
@@ -305,7 +330,7 @@ pub fn reports_equal_to_scans(plane: &ControlPlane, scope: &str) -> Vec<Value> {
         let dump = plane.file(&format!("dump.{format}"));
         fs::write(&dump, plane.kubectl(&["get", kinds, "-A", "-o", format])).unwrap();
         let audience = ["--api-audience", "https://kubernetes.default.svc"];
-        let paths = [dump.to_str().unwrap()];
+        let paths = [dump.to_str().unwrap(), beside.to_str().unwrap()];
         let scan = program(&[&["scan"], &args[..], &audience, &paths].concat(), "");
         let said = String::from_utf8_lossy(&scan.stderr);
         assert!(

@@ -2,12 +2,12 @@
 
 use std::{collections::BTreeSet, io};
 
-use serde::Serialize;
+use serde::{Serialize, Serializer};
 
 use super::{Message, Scan, Severity};
 use crate::{
     api::TokenExposureReport,
-    baseline::{Change, Subject},
+    baseline::{Change, Comparison, Subject},
     model::{Exposure, ServiceAccountRef, Verdict, WorkloadExposure, note::and_more},
 };
 
@@ -22,12 +22,25 @@ const MAX_NAMES: usize = 100;
 /// A `v1` List, with the messages beside its items.
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
-struct List {
+struct List<'a> {
     api_version: &'static str,
     kind: &'static str,
-    items: Vec<TokenExposureReport>,
+    items: Items<'a>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     messages: Vec<Told>,
+}
+
+/// Reports, each of which is made when it is written: those of a large cluster take more memory than it does.
+struct Items<'a> {
+    exposures: Vec<&'a Exposure>,
+    comparison: Option<&'a Comparison>,
+}
+
+impl Serialize for Items<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let exposures = self.exposures.iter();
+        serializer.collect_seq(exposures.map(|exposure| report(self.comparison, exposure)))
+    }
 }
 
 /// A message, in the words of events and conditions.
@@ -51,25 +64,19 @@ impl From<&Message> for Told {
     }
 }
 
-impl From<&Scan<'_>> for List {
-    fn from(scan: &Scan<'_>) -> Self {
-        let cleared = cleared(scan);
+impl<'a> List<'a> {
+    fn of<'b: 'a>(scan: &Scan<'b>, cleared: &'a [Exposure]) -> Self {
         let shown = scan.shown.iter().chain(scan.defaults).copied();
-        let mut items: Vec<_> = shown
-            .chain(&cleared)
-            .map(|exposure| report(scan, exposure))
-            .collect();
+        let mut exposures: Vec<_> = shown.chain(cleared).collect();
         // The API server lists objects in this order: by their key in etcd.
-        items.sort_by_cached_key(|report| {
-            let metadata = &report.metadata;
-            [metadata.namespace.as_deref(), metadata.name.as_deref()]
-                .map(Option::unwrap_or_default)
-                .join("/")
-        });
+        exposures.sort_by_cached_key(|exposure| exposure.account.to_string());
         Self {
             api_version: "v1",
             kind: "List",
-            items,
+            items: Items {
+                exposures,
+                comparison: scan.comparison,
+            },
             messages: scan.messages.iter().map(Told::from).collect(),
         }
     }
@@ -80,7 +87,10 @@ impl From<&Scan<'_>> for List {
 fn cleared(scan: &Scan<'_>) -> Vec<Exposure> {
     let shown = scan.shown.iter();
     let shown: BTreeSet<_> = shown.map(|exposure| &exposure.account).collect();
-    let fixed = fixed_workloads(scan)
+    let fixed = scan
+        .comparison
+        .into_iter()
+        .flat_map(fixed_workloads)
         .map(|subject| ServiceAccountRef::new(&*subject.namespace, &*subject.service_account));
     let fixed: BTreeSet<_> = fixed.collect();
     let hidden = fixed.iter().filter(|account| !shown.contains(account));
@@ -89,10 +99,8 @@ fn cleared(scan: &Scan<'_>) -> Vec<Exposure> {
         .collect()
 }
 
-fn fixed_workloads<'a>(scan: &Scan<'a>) -> impl Iterator<Item = &'a Subject> {
-    scan.comparison
-        .into_iter()
-        .flat_map(|comparison| comparison.fixed.keys())
+fn fixed_workloads(comparison: &Comparison) -> impl Iterator<Item = &Subject> {
+    comparison.fixed.keys()
 }
 
 fn account(subject: &Subject) -> (&str, &str) {
@@ -100,13 +108,13 @@ fn account(subject: &Subject) -> (&str, &str) {
 }
 
 /// A report, with annotations that compare it with the baseline.
-fn report(scan: &Scan<'_>, exposure: &Exposure) -> TokenExposureReport {
+fn report(comparison: Option<&Comparison>, exposure: &Exposure) -> TokenExposureReport {
     let mut report = TokenExposureReport::exact(exposure);
-    let Some(comparison) = scan.comparison else {
+    let Some(comparison) = comparison else {
         return report;
     };
     let own = (&*exposure.account.namespace, &*exposure.account.name);
-    let fixed: Vec<_> = fixed_workloads(scan)
+    let fixed: Vec<_> = fixed_workloads(comparison)
         .filter(|subject| account(subject) == own)
         .map(Subject::workload)
         .collect();
@@ -148,7 +156,8 @@ fn named(names: &[String]) -> Option<String> {
 /// # Errors
 /// When the output cannot be written.
 pub fn write_json(out: &mut impl io::Write, scan: &Scan<'_>) -> io::Result<()> {
-    serde_json::to_writer_pretty(&mut *out, &List::from(scan))?;
+    let cleared = cleared(scan);
+    serde_json::to_writer_pretty(&mut *out, &List::of(scan, &cleared))?;
     writeln!(out)
 }
 
@@ -157,6 +166,6 @@ pub fn write_json(out: &mut impl io::Write, scan: &Scan<'_>) -> io::Result<()> {
 /// # Errors
 /// When the output cannot be written.
 pub fn write_yaml(out: &mut impl io::Write, scan: &Scan<'_>) -> io::Result<()> {
-    let text = serde_saphyr::to_string(&List::from(scan)).map_err(io::Error::other)?;
-    out.write_all(text.as_bytes())
+    let cleared = cleared(scan);
+    serde_saphyr::to_io_writer(out, &List::of(scan, &cleared)).map_err(io::Error::other)
 }

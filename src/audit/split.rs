@@ -1,7 +1,9 @@
 //! Splits a stream into JSON values without reading it whole: lines, values over several lines, and the elements of
 //! lists such as `items` of an EventList, whatever their size.
 
-use memchr::{memchr, memchr2};
+use memchr::memchr;
+
+use crate::text::quotes::Quotes;
 
 /// How large one value may be, in bytes. An event at level RequestResponse has an object of at most 3 MiB twice.
 const MAX_VALUE: usize = 16 << 20;
@@ -140,17 +142,6 @@ pub(super) fn elements(line: &[u8], found: &mut impl FnMut(Piece<'_>)) -> bool {
     elements.feed(line, found) && elements.is_done() && elements.has_list
 }
 
-/// Where in a value the last byte is.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-enum Place {
-    #[default]
-    Outside,
-    /// In a text.
-    Text,
-    /// In a text, after a backslash.
-    Escaped,
-}
-
 /// Splits one value into the elements of its lists.
 #[derive(Debug, Default)]
 struct Elements {
@@ -164,7 +155,7 @@ struct Elements {
     within: bool,
     /// The last text, which may be the name of the next list.
     text: Vec<u8>,
-    place: Place,
+    quotes: Quotes,
     has_list: bool,
     has_begun: bool,
 }
@@ -179,7 +170,7 @@ impl Elements {
     }
 
     const fn ends_in_text(&self) -> bool {
-        !matches!(self.place, Place::Outside)
+        !matches!(self.quotes, Quotes::Outside)
     }
 
     /// Reads a part; `false` if it is no JSON.
@@ -209,26 +200,7 @@ impl Elements {
 
     /// Reads text up to its end; returns how many bytes it has here.
     fn text_until_end(&mut self, bytes: &[u8]) -> usize {
-        let mut count = 0;
-        if self.place == Place::Escaped {
-            self.place = Place::Text;
-            count = 1;
-        }
-        while let Some(next) = memchr2(b'"', b'\\', &bytes[count..]) {
-            count += next + 1;
-            if bytes[count - 1] == b'"' {
-                self.place = Place::Outside;
-                break;
-            }
-            if count == bytes.len() {
-                self.place = Place::Escaped;
-                break;
-            }
-            count += 1;
-        }
-        if self.ends_in_text() {
-            count = bytes.len();
-        }
+        let count = self.quotes.read(bytes);
         // Only names of lists matter, which are short.
         let end = count - usize::from(!self.ends_in_text());
         if self.text.len() + end <= 16 {
@@ -246,7 +218,7 @@ impl Elements {
                 if self.open.is_empty() {
                     return false;
                 }
-                self.place = Place::Text;
+                self.quotes = Quotes::Within;
                 self.text.clear();
                 self.keep(b"\"", found);
             }

@@ -4,6 +4,7 @@ pub mod folders;
 mod malformed;
 pub mod paths;
 pub(crate) mod pieces;
+pub(crate) mod quotes;
 pub(crate) mod yaml;
 
 pub(crate) use self::malformed::{Malformed, UNRENDERED, strip_position};

@@ -2,11 +2,11 @@
 
 use std::io::{self, BufRead};
 
-use memchr::{memchr_iter, memchr2};
+use memchr::memchr_iter;
 use serde::de::IgnoredAny;
 
 use super::{Format, MAX_PIECE, Malformed, Piece, not_utf8, too_large};
-use crate::text::strip_position;
+use crate::text::{quotes::Quotes, strip_position};
 
 pub(super) fn pieces(
     mut reader: impl BufRead,
@@ -30,20 +30,10 @@ pub(super) fn pieces(
 /// Said of an error after which nothing is read.
 const REST: &str = "the rest of the file is not read";
 
-/// Where the last byte is.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-enum Place {
-    #[default]
-    Outside,
-    Text,
-    /// In a text, after a backslash.
-    Escaped,
-}
-
 /// Finds where values and items begin and end. Whether they are valid is up to the parser that reads them.
 #[derive(Debug, Default)]
 struct Scanner {
-    place: Place,
+    quotes: Quotes,
     /// How many objects and lists are open.
     depth: usize,
     /// The number of open objects and lists directly within the list whose items are pieces.
@@ -111,11 +101,11 @@ impl Scanner {
     /// Reads a part of the text; `false` if the rest of it cannot be read.
     fn feed(&mut self, mut bytes: &[u8], found: &mut impl FnMut(Piece<'_>)) -> bool {
         while !bytes.is_empty() {
-            let was_outside = self.place == Place::Outside;
+            let was_outside = self.quotes == Quotes::Outside;
             let count = if was_outside {
                 self.outside(bytes)
             } else {
-                self.text(bytes)
+                self.quotes.read(bytes)
             };
             let (read, rest) = bytes.split_at(count);
             self.keep(read);
@@ -143,28 +133,6 @@ impl Scanner {
             bytes.iter().position(is_mark)
         };
         next.unwrap_or(bytes.len())
-    }
-
-    /// How many bytes to the end of a text, or of a part of it.
-    fn text(&mut self, bytes: &[u8]) -> usize {
-        let mut count = 0;
-        if self.place == Place::Escaped {
-            self.place = Place::Text;
-            count = 1;
-        }
-        while let Some(next) = memchr2(b'"', b'\\', &bytes[count..]) {
-            count += next + 1;
-            if bytes[count - 1] == b'"' {
-                self.place = Place::Outside;
-                return count;
-            }
-            if count == bytes.len() {
-                self.place = Place::Escaped;
-                return count;
-            }
-            count += 1;
-        }
-        bytes.len()
     }
 
     fn keep(&mut self, bytes: &[u8]) {
@@ -197,7 +165,7 @@ impl Scanner {
             }
             b'"' => {
                 self.keep(b"\"");
-                self.place = Place::Text;
+                self.quotes = Quotes::Within;
             }
             b'[' if self.depth == 1 && self.list.is_none() && ends_with_key(&self.value.bytes) => {
                 self.depth = 2;

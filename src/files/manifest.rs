@@ -14,6 +14,8 @@ pub(crate) struct Manifest<'a> {
     pub(crate) items: Box<[usize]>,
     /// The first line of the object itself, if known.
     first_line: Option<usize>,
+    /// Its API version and kind, where they are known and it is no list.
+    known: Option<(&'a str, &'a str)>,
     body: Body<'a>,
 }
 
@@ -73,12 +75,19 @@ impl Head<'_> {
 }
 
 impl<'a> Manifest<'a> {
-    /// An item of a list that is read piece by piece, which so many lines precede.
-    pub(crate) fn item(before: usize, format: Format, text: &'a str) -> Self {
+    /// An item of a list that is read piece by piece, which so many lines precede, with its API version and kind where
+    /// they are known.
+    pub(crate) fn item(
+        before: usize,
+        format: Format,
+        text: &'a str,
+        known: Option<(&'a str, &'a str)>,
+    ) -> Self {
         Self {
             line: before + 1,
             items: Box::default(),
             first_line: None,
+            known,
             body: match format {
                 Format::Json => Body::Json(text),
                 Format::Yaml => Body::YamlItem(before, text),
@@ -143,6 +152,13 @@ impl<'a> Manifest<'a> {
     /// # Errors
     /// When an item of a large list is not valid YAML, or in too many lists.
     pub(crate) fn head(&mut self) -> Result<Head<'a>, Malformed> {
+        if let Some((api_version, kind)) = self.known {
+            return Ok(Head {
+                api_version: api_version.to_owned(),
+                kind: kind.to_owned(),
+                items: None,
+            });
+        }
         if self.items.len() > MOST_LISTS {
             let message = format!(
                 "is an item of more than {MOST_LISTS} lists, one in the other: write one list of all objects"
@@ -184,6 +200,7 @@ impl<'a> Manifest<'a> {
             line: self.line,
             items: self.items.iter().copied().chain([index]).collect(),
             first_line: None,
+            known: None,
             body,
         };
         head.items = items.map(|items| items.into_iter().enumerate().map(item).collect());
@@ -328,6 +345,7 @@ fn json(before: usize, text: &str) -> impl Iterator<Item = Result<Manifest<'_>, 
                 line,
                 items: Box::default(),
                 first_line: None,
+                known: None,
                 body: Body::Json(object.get()),
             })
         }
@@ -349,6 +367,7 @@ fn yaml(before: usize, text: &str) -> impl Iterator<Item = Result<Manifest<'_>, 
                 line: before + 1,
                 items: Box::default(),
                 first_line: None,
+                known: None,
                 body: Body::YamlList {
                     document,
                     before,
@@ -361,6 +380,7 @@ fn yaml(before: usize, text: &str) -> impl Iterator<Item = Result<Manifest<'_>, 
                 line: before + usize::try_from(parsed.referenced.line()).unwrap_or_default(),
                 items: Box::default(),
                 first_line: None,
+                known: None,
                 body: Body::Yaml(parsed.value),
             }),
             Err(error) => Err(Malformed::from_yaml(&error).in_document(before, document)),

@@ -76,7 +76,12 @@ impl Loader<'_> {
                 before,
                 format,
                 text,
-            } => self.manifest(place, Manifest::item(before, format, text), Some(&list)),
+                head,
+            } => self.manifest(
+                place,
+                Manifest::item(before, format, text, head),
+                Some(&list),
+            ),
             Piece::Malformed(malformed) => self.malformed(place, malformed),
         });
         self.is_large = false;

@@ -1,6 +1,9 @@
 //! Pieces of JSON: values one after the other, and the items of those that are lists.
 
-use std::io::{self, BufRead};
+use std::{
+    io::{self, BufRead},
+    ops::Range,
+};
 
 use memchr::memchr_iter;
 use serde::de::IgnoredAny;
@@ -42,12 +45,64 @@ struct Scanner {
     value: Text,
     /// The item that is being read.
     item: Text,
+    /// What was seen of the item's head.
+    head: HeadOf,
     /// Whether the list has an item.
     has_items: bool,
     /// Whether the value has a list whose items are pieces.
     is_list: bool,
     /// The lines that are read.
     lines: usize,
+}
+
+/// The fields of an item that say what it is, as positions in its bytes.
+#[derive(Debug, Default)]
+struct HeadOf {
+    kind: Range<usize>,
+    api_version: Range<usize>,
+    /// Whether the text that is being read is one of the two, and which.
+    reading: Option<Field>,
+    /// Whether the item may be a list itself.
+    has_items: bool,
+}
+
+#[derive(Clone, Copy, Debug)]
+enum Field {
+    Kind,
+    ApiVersion,
+}
+
+impl HeadOf {
+    /// A text begins after these bytes of the item.
+    fn begin(&mut self, bytes: &[u8]) {
+        self.reading = [(Field::Kind, "kind"), (Field::ApiVersion, "apiVersion")]
+            .into_iter()
+            .find_map(|(field, key)| ends_with_key(bytes, key).then_some(field));
+        match self.reading {
+            Some(Field::Kind) => self.kind = bytes.len() + 1..0,
+            Some(Field::ApiVersion) => self.api_version = bytes.len() + 1..0,
+            None => {}
+        }
+    }
+
+    /// A text ends before the last of so many bytes of the item.
+    fn end(&mut self, bytes: usize) {
+        match self.reading.take() {
+            Some(Field::Kind) => self.kind.end = bytes - 1,
+            Some(Field::ApiVersion) => self.api_version.end = bytes - 1,
+            None => {}
+        }
+    }
+
+    /// API version and kind of an item that is no list; `None` where only a parser can tell.
+    fn of<'a>(&self, item: &'a [u8]) -> Option<(&'a str, &'a str)> {
+        let text = |range: &Range<usize>| {
+            let text = str::from_utf8(item.get(range.clone())?).ok()?;
+            (!text.is_empty() && !text.contains('\\')).then_some(text)
+        };
+        let head = (text(&self.api_version)?, text(&self.kind)?);
+        (!self.has_items).then_some(head)
+    }
 }
 
 /// A part of the text, up to a limit.
@@ -87,10 +142,14 @@ impl Text {
     }
 }
 
-/// Whether text ends with the key `items`.
-fn ends_with_key(text: &[u8]) -> bool {
-    let key = text.trim_ascii_end().strip_suffix(b":");
-    key.is_some_and(|key| key.trim_ascii_end().ends_with(br#""items""#))
+/// Whether JSON ends with this key, and its value follows.
+fn ends_with_key(json: &[u8], key: &str) -> bool {
+    let before = || {
+        let name = json.trim_ascii_end().strip_suffix(b":")?;
+        let name = name.trim_ascii_end().strip_suffix(b"\"")?;
+        name.strip_suffix(key.as_bytes())
+    };
+    before().is_some_and(|before| before.ends_with(b"\""))
 }
 
 fn newlines(bytes: &[u8]) -> usize {
@@ -110,6 +169,9 @@ impl Scanner {
             let (read, rest) = bytes.split_at(count);
             self.keep(read);
             bytes = rest;
+            if !was_outside && self.quotes == Quotes::Outside {
+                self.head.end(self.item.bytes.len());
+            }
             if let (true, Some((mark, rest))) = (was_outside, bytes.split_first()) {
                 if !self.mark(*mark, found) {
                     return false;
@@ -164,14 +226,22 @@ impl Scanner {
                 return false;
             }
             b'"' => {
+                if self.is_in_item() {
+                    self.head.begin(&self.item.bytes);
+                }
                 self.keep(b"\"");
                 self.quotes = Quotes::Within;
             }
-            b'[' if self.depth == 1 && self.list.is_none() && ends_with_key(&self.value.bytes) => {
+            b'[' if self.depth == 1
+                && self.list.is_none()
+                && ends_with_key(&self.value.bytes, "items") =>
+            {
                 self.depth = 2;
                 self.begin_list(found);
             }
             b'{' | b'[' => {
+                self.head.has_items |=
+                    self.is_in_item() && ends_with_key(&self.item.bytes, "items");
                 self.depth += 1;
                 self.keep(&[mark]);
             }
@@ -198,6 +268,11 @@ impl Scanner {
         true
     }
 
+    /// Whether the next mark is that of a field of an item itself.
+    fn is_in_item(&self) -> bool {
+        self.list.is_some_and(|list| self.depth == list + 1)
+    }
+
     fn begin_list(&mut self, found: &mut impl FnMut(Piece<'_>)) {
         self.list = Some(self.depth);
         (self.is_list, self.has_items) = (true, false);
@@ -218,10 +293,12 @@ impl Scanner {
                 before,
                 format: Format::Json,
                 text,
+                head: self.head.of(&self.item.bytes),
             },
             Err(malformed) => Piece::Malformed(malformed),
         });
         self.item.begin(self.lines);
+        self.head = HeadOf::default();
     }
 
     /// Hands over the last item, unless the list is empty.

@@ -18,11 +18,13 @@ pub(crate) enum Piece<'a> {
     Document { before: usize, text: &'a str },
     /// A list begins: its fields before `items`, as a document.
     List { text: &'a str },
-    /// An item of the last list, after this many lines. In YAML it is a list with one item.
+    /// An item of the last list, after this many lines, and its API version and kind where they were seen. In YAML it
+    /// is a list with one item.
     Item {
         before: usize,
         format: Format,
         text: &'a str,
+        head: Option<(&'a str, &'a str)>,
     },
     /// Something that cannot be read.
     Malformed(Malformed),
@@ -94,7 +96,12 @@ mod tests {
                 all.push(match piece {
                     Piece::Document { before, text } => format!("{before} {text}"),
                     Piece::List { text } => format!("list {text}"),
-                    Piece::Item { before, text, .. } => format!("{before} item {text}"),
+                    Piece::Item {
+                        before, text, head, ..
+                    } => {
+                        let head = head.map(|(version, kind)| format!("{version}/{kind} "));
+                        format!("{before} item {}{text}", head.unwrap_or_default())
+                    }
                     Piece::Malformed(malformed) => malformed.place(&malformed.message),
                 });
             });
@@ -128,6 +135,15 @@ mod tests {
         assert_eq!(
             of("[]\n---\n[{}, []]"),
             ["list null", "list null", "2 item {}", "2 item []"]
+        );
+        assert_eq!(
+            of(
+                r#"[{"apiVersion": "v1", "x": {"kind": "X"}, "kind" : "A"}, {"apiVersion": "v1", "kind": "B", "items": []}]"#
+            )[1..],
+            [
+                r#"0 item v1/A {"apiVersion": "v1", "x": {"kind": "X"}, "kind" : "A"}"#,
+                r#"0 item {"apiVersion": "v1", "kind": "B", "items": []}"#
+            ]
         );
         assert_eq!(of("{\"items\": \"[\", \"text\": \"items\"}").len(), 1);
     }

@@ -144,6 +144,7 @@ impl Document {
                 before,
                 format: Format::Yaml,
                 text: &self.text[begin..end],
+                head: None,
             });
         }
         self.text.drain(..last);
@@ -157,6 +158,7 @@ impl Document {
                 before: self.begins,
                 format: Format::Yaml,
                 text: &self.text,
+                head: None,
             });
         }
         self.text.clear();

@@ -158,28 +158,48 @@ fn newlines(bytes: &[u8]) -> usize {
 
 impl Scanner {
     /// Reads a part of the text; `false` if the rest of it cannot be read.
-    fn feed(&mut self, mut bytes: &[u8], found: &mut impl FnMut(Piece<'_>)) -> bool {
-        while !bytes.is_empty() {
-            let was_outside = self.quotes == Quotes::Outside;
-            let count = if was_outside {
-                self.outside(bytes)
-            } else {
-                self.quotes.read(bytes)
-            };
-            let (read, rest) = bytes.split_at(count);
-            self.keep(read);
-            bytes = rest;
-            if !was_outside && self.quotes == Quotes::Outside {
-                self.head.end(self.item.bytes.len());
+    fn feed(&mut self, bytes: &[u8], found: &mut impl FnMut(Piece<'_>)) -> bool {
+        // What is read, and what of it is kept: the less often, the faster.
+        let (mut at, mut kept) = (0, 0);
+        while at < bytes.len() {
+            if self.quotes != Quotes::Outside {
+                at += self.quotes.read(&bytes[at..]);
+                if self.quotes == Quotes::Outside && self.head.reading.is_some() {
+                    self.keep(&bytes[kept..at]);
+                    kept = at;
+                    self.head.end(self.item.bytes.len());
+                }
+                continue;
             }
-            if let (true, Some((mark, rest))) = (was_outside, bytes.split_first()) {
-                if !self.mark(*mark, found) {
+            at += self.outside(&bytes[at..]);
+            let Some(&mark) = bytes.get(at) else { break };
+            if self.is_deep() {
+                self.pass(mark);
+            } else {
+                self.keep(&bytes[kept..at]);
+                kept = at + 1;
+                if !self.mark(mark, found) {
                     return false;
                 }
-                bytes = rest;
             }
+            at += 1;
         }
+        self.keep(&bytes[kept..]);
         true
+    }
+
+    /// Whether the next mark is that of a field of a field, and says nothing about where pieces begin and end.
+    fn is_deep(&self) -> bool {
+        self.depth > self.list.unwrap_or(0) + 1
+    }
+
+    /// Reads a mark where that is so.
+    fn pass(&mut self, mark: u8) {
+        match mark {
+            b'"' => self.quotes = Quotes::Within,
+            b'{' | b'[' => self.depth += 1,
+            _ => self.depth -= 1,
+        }
     }
 
     /// How many bytes to the next mark.

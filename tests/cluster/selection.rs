@@ -102,7 +102,8 @@ fn a_namespace_enters_and_leaves_the_selection_by_its_label() {
     let labelled = "{apiVersion: v1, kind: Namespace, metadata: {name: new, labels: {team: a}}}";
     let account = "{apiVersion: v1, kind: ServiceAccount, metadata: {name: own, namespace: new}}";
     let pod = "{apiVersion: v1, kind: Pod, metadata: {name: p, namespace: new}, spec: {serviceAccountName: own, containers: [{name: c, image: i}]}}";
-    plane.apply(&[labelled, account, pod].join("\n---\n"));
+    // Text that begins with a brace is JSON to an older kubectl.
+    plane.apply(&["", labelled, account, pod].join("\n---\n"));
     plane.await_report("new", "own", UNNEEDED);
     let log = controller.terminate().2;
     // The binding of the namespace that is left out cleared a finding.

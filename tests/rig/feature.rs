@@ -14,6 +14,8 @@ pub enum Feature {
     PatchesInOneFile,
     /// Lists that are streamed, beyond the alpha that waits for the next event of a quiet kind.
     StreamedLists,
+    /// An id of client certificates in audit events: without it, one with the name of an account looks like a token.
+    CertificateIds,
     /// Policies that change objects, in `admissionregistration.k8s.io/v1`.
     MutatingAdmissionPolicy,
     /// The roles of `src/files/bootstrap.json`, which are those of the newest version.
@@ -29,6 +31,7 @@ impl Feature {
                 "a `kubectl kustomize` that takes several patches from a file",
             ),
             Self::StreamedLists => (32, "streamed lists beyond alpha"),
+            Self::CertificateIds => (32, "ids of client certificates in audit events"),
             Self::MutatingAdmissionPolicy => (36, "MutatingAdmissionPolicy"),
             Self::DefaultRoles => (37, "some roles of src/files/bootstrap.json"),
         }

@@ -58,7 +58,8 @@ pub(crate) fn workload_key(namespace: &Arc<str>, workload: &Workload) -> ObjectK
 impl Places {
     /// Adds the position of an object. Of those where a change would not last, only the latest is kept.
     pub(super) fn note(&mut self, key: ObjectKey, place: Place) {
-        let places = self.0.entry(key).or_default();
+        // Nearly all have one position.
+        let places = self.0.entry(key).or_insert_with(|| Vec::with_capacity(1));
         places.retain(|known| known.lasts);
         places.push(place);
     }

@@ -1,8 +1,11 @@
 //! One object of a file before its kind is known: JSON text that is parsed on demand, or a YAML document.
 
+mod head;
+
 use serde::{Deserialize, de::DeserializeOwned};
 use serde_json::{Value, value::RawValue};
 
+use self::head::{Opened, json_head, yaml_head};
 use crate::text::{Malformed, pieces::Format, strip_position, yaml};
 
 /// One object.
@@ -93,6 +96,20 @@ impl<'a> Manifest<'a> {
                 Format::Yaml => Body::YamlItem(before, text),
             },
         }
+    }
+
+    /// The same without the text of the file, if it is parsed.
+    fn owned(self) -> Option<Manifest<'static>> {
+        let Body::Yaml(value) = self.body else {
+            return None;
+        };
+        Some(Manifest {
+            line: self.line,
+            items: self.items,
+            first_line: self.first_line,
+            known: None,
+            body: Body::Yaml(value),
+        })
     }
 
     /// The first line of the object, counted from 1; that of its document if its own is not known.
@@ -235,78 +252,24 @@ fn yaml_item(before: usize, text: &str) -> Result<Value, Malformed> {
     }
 }
 
-/// The head of an object, and its items if it is a list.
-type Opened<'a> = (Head<'a>, Option<Vec<Body<'a>>>);
-
-#[derive(Default, Deserialize)]
-#[serde(default, rename_all = "camelCase")]
-struct JsonHead<'a> {
-    #[serde(borrow)]
-    api_version: Option<&'a RawValue>,
-    #[serde(borrow)]
-    kind: Option<&'a RawValue>,
-    #[serde(borrow)]
-    items: Option<&'a RawValue>,
-}
-
-fn json_head<'a>(text: &'a str) -> serde_json::Result<Opened<'a>> {
-    let bodies = |items: Vec<&'a RawValue>| {
-        let items = items.into_iter();
-        items.map(|item| Body::Json(item.get())).collect()
-    };
-    if text.starts_with('[') {
-        return Ok((Head::default(), Some(bodies(serde_json::from_str(text)?))));
-    }
-    let wire: JsonHead<'a> = serde_json::from_str(text)?;
-    let string = |raw: Option<&RawValue>| {
-        raw.and_then(|raw| serde_json::from_str(raw.get()).ok())
-            .unwrap_or_default()
-    };
-    let items: Option<Vec<&'a RawValue>> = wire
-        .items
-        .and_then(|items| serde_json::from_str(items.get()).ok());
-    let head = Head {
-        api_version: string(wire.api_version),
-        kind: string(wire.kind),
-        items: None,
-    };
-    Ok((head, items.map(bodies)))
-}
-
-fn yaml_head<'a>(value: &mut Value) -> Opened<'a> {
-    let string = |value: &Value, key: &str| {
-        value
-            .get(key)
-            .and_then(|value| value.as_str())
-            .unwrap_or_default()
-            .to_owned()
-    };
-    let list = if value.is_array() {
-        // Some tools write a bare array of objects.
-        Some(value.take())
-    } else {
-        value.get_mut("items").map(Value::take)
-    };
-    let items = match list {
-        Some(Value::Array(items)) => Some(items),
-        _ => None,
-    };
-    let head = Head {
-        api_version: string(value, "apiVersion"),
-        kind: string(value, "kind"),
-        items: None,
-    };
-    (
-        head,
-        items.map(|items| items.into_iter().map(Body::Yaml).collect()),
-    )
-}
-
 /// The objects of a file; in JSON, up to the first that cannot be parsed.
 pub(crate) fn manifests(
     text: &str,
 ) -> Box<dyn Iterator<Item = Result<Manifest<'_>, Malformed>> + '_> {
     manifests_after(0, text)
+}
+
+/// The objects of a YAML file, parsed; `None` for JSON and for large lists, which are parsed object by object.
+pub(crate) fn parsed(text: &str) -> Option<Vec<Result<Manifest<'static>, Malformed>>> {
+    let begin = text.trim_start_matches('\u{feff}').trim_start();
+    if begin.starts_with(['{', '[']) {
+        return None;
+    }
+    let owned = |manifest: Result<Manifest<'_>, Malformed>| match manifest {
+        Ok(manifest) => manifest.owned().map(Ok),
+        Err(malformed) => Some(Err(malformed)),
+    };
+    yaml(0, text).map(owned).collect()
 }
 
 /// The objects of a part of a file, which so many lines precede.

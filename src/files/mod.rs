@@ -72,10 +72,7 @@ pub fn load_rendered(
 ) -> Outcome {
     let mut loader = loader::Loader::new(index, wanted);
     (wanted.progress)(0, selection.files.len() as u64);
-    for file in selection.files {
-        loader.path(file.path, file.explicit);
-        (wanted.progress)(1, 0);
-    }
+    loader.files(&selection.files);
     for rendered in rendered {
         loader.rendered(rendered);
     }

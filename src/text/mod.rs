@@ -2,6 +2,7 @@
 
 pub mod folders;
 mod malformed;
+pub(crate) mod parallel;
 pub mod paths;
 pub(crate) mod pieces;
 pub(crate) mod quotes;

@@ -132,9 +132,15 @@ fn settings(random: &mut Random, container: &mut Value) {
     }
 }
 
+type Owner = (
+    (&'static str, &'static str),
+    &'static str,
+    (&'static str, &'static str, &'static str),
+);
+
 /// Owners of pods: the controller, the label that names the workload where that is another object, and what users call
 /// the workload, with the path to the pod spec if it is spelled as Kubernetes does.
-const OWNERS: [((&str, &str), &str, (&str, &str, &str)); 8] = [
+const OWNERS: [Owner; 8] = [
     (
         ("ray.io/v1", "RayCluster"),
         "",

@@ -2,18 +2,48 @@
 
 use std::{
     io::{self, BufRead},
-    path::{Path, PathBuf},
+    path::Path,
 };
 
 use super::Loader;
 use crate::{
-    files::manifest::{Head, Manifest, manifests_after},
+    files::manifest::{Head, Manifest, manifests_after, parsed},
     text::{
-        self, Problem, Text,
-        folders::Rendered,
+        self, Malformed, Text,
+        folders::{Rendered, Selected},
+        parallel::in_order,
         pieces::{Piece, pieces},
     },
 };
+
+/// How large a file may be that is parsed beside others, in bytes: parsed, it is several times as large.
+const BESIDE: u64 = 1 << 20;
+
+/// A file as far as it can be read without the index.
+enum Ahead {
+    Parsed(Vec<Result<Manifest<'static>, Malformed>>),
+    /// JSON, which is parsed object by object.
+    Text(String),
+    /// Nothing: standard input, pipes, what is large, and errors have to be their turn.
+    Nothing,
+}
+
+impl Ahead {
+    fn of(file: &Selected) -> Self {
+        let known = file.path.as_ref().ok().and_then(|path| {
+            let known = path.metadata().ok()?;
+            (known.is_file() && known.len() <= BESIDE).then_some(path)
+        });
+        let text = known.map(|path| text::open(path).and_then(text::begin));
+        match text {
+            Some(Ok(Text::Whole(text))) => match parsed(&text) {
+                Some(manifests) => Self::Parsed(manifests),
+                None => Self::Text(text),
+            },
+            _ => Self::Nothing,
+        }
+    }
+}
 
 impl<'a> Loader<'a> {
     /// Reads what a folder was rendered to.
@@ -26,13 +56,32 @@ impl<'a> Loader<'a> {
 }
 
 impl Loader<'_> {
-    /// Reads a file; `explicit` if the user named the file itself, not only its folder.
-    pub(in crate::files) fn path(&mut self, path: Result<PathBuf, Problem>, explicit: bool) {
-        self.explicit = explicit;
-        match path {
-            Ok(path) => self.file(&path),
-            Err(problem) => self.outcome.problems.push(problem),
+    /// Reads files, one after the other into the index; they are parsed side by side.
+    pub(in crate::files) fn files(&mut self, files: &[Selected]) {
+        let progress = self.wanted.progress;
+        in_order(files, Ahead::of, |file, ahead| {
+            self.explicit = file.explicit;
+            match &file.path {
+                Ok(path) => self.read_ahead(path, ahead),
+                Err(problem) => self.outcome.problems.push(problem.clone()),
+            }
+            progress(1, 0);
+        });
+    }
+
+    fn read_ahead(&mut self, path: &Path, ahead: Ahead) {
+        let place = path.display().to_string();
+        self.file = Some(path.into());
+        match ahead {
+            Ahead::Parsed(manifests) => {
+                for manifest in manifests {
+                    self.manifest_or_error(&place, manifest);
+                }
+            }
+            Ahead::Text(text) => self.manifests(&place, &text),
+            Ahead::Nothing => self.file(path),
         }
+        self.file = None;
     }
 
     fn file(&mut self, path: &Path) {

@@ -40,19 +40,20 @@
 //! | `client` | how is the API server asked, and what does its error mean? | |
 //! | `cluster` | what does the API server have? | `client` `facts` `index` `log` `model` `rbac` `token` `usage` |
 //! | `audit` | what do audit logs say, in which format? | `model` `text` `usage` |
+//! | `listen` | what do API servers send of what they audit? | `audit` `client` `cluster` `index` `log` `usage` |
 //! | `files` | what do manifests and dumps have, and in which line? | `facts` `index` `model` `rbac` `text` |
 //! | `edit` | how is a patch written into a manifest? | `files` `model` |
 //! | `config` | what does the user's configuration add? | `facts` `model` `text` |
 //! | `controller` | which reports are written, and when? | `api` `client` `facts` `index` `log` `model` |
 //! | `output` | how does a person or a program read the answer? | `api` `baseline` `model` |
-//! | `cli` | which commands and flags are there? | `api` `audit` `baseline` `client` `cluster` `config` `controller` `edit` `files` `index` `log` `model` `output` `render` `text` `token` `usage` |
+//! | `cli` | which commands and flags are there? | `api` `audit` `baseline` `client` `cluster` `config` `controller` `edit` `files` `index` `listen` `log` `model` `output` `render` `text` `token` `usage` |
 //! | `main` | which process is this? | `cli` |
 //!
 //! `tests/offline/layering.rs` reads this table: each room imports what its row says, no more and no less, and a
 //! planned room does not exist yet. No room imports one that stands below it in the table, so there is
 //! no circle. [`audit`] is a supplier like [`cluster`] and [`files`]: what it reads becomes a [`usage::Record`], which
-//! [`index`] joins with the pods and [`assess`](mod@assess) with what they are granted; a listener of the controller
-//! would fill the same record. The summary of a namespace will be computed in [`api`] from
+//! [`index`] joins with the pods and [`assess`](mod@assess) with what they are granted. [`listen`] receives events from
+//! the API servers themselves: each batch is such a record, and [`usage::Live`] what is remembered of all. The summary of a namespace will be computed in [`api`] from
 //! the exposures of its accounts, as a report is from one, and written by [`controller`]; the admission
 //! policies that read it are templates in `deploy/chart`.
 //!
@@ -162,6 +163,7 @@
 //! | what does a failure of the API server do? | [`cluster::watch`], `tests/cluster/faults` |
 //! | a watched kind | [`facts`], a file in [`index`], [`cluster::KINDS`], `deploy/chart/templates/rbac.yaml` |
 //! | may a token count as never used? | [`usage`]: the rules; `assess/usage.rs`: the verdict |
+//! | what is remembered of events that arrive? | [`usage::Live`]; [`listen::memory`]: across restarts |
 //! | a format of audit logs | `audit/envelope.rs`, a case in `audit/tests.rs` |
 //! | a metric | `controller/metrics.rs` |
 //! | a report field | [`api`], then `make generate` |
@@ -190,6 +192,7 @@ pub mod cluster;
 pub mod config;
 pub mod edit;
 pub mod files;
+pub mod listen;
 pub mod render;
 
 pub mod controller;

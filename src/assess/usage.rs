@@ -64,9 +64,12 @@ impl Granted {
 
     /// Whether a binding that allowed something has reached it and does no more.
     fn has_lost(&self, evidence: &Evidence<'_>) -> bool {
-        let usage = evidence.usage.iter();
-        let mut used = usage.flat_map(|usage| usage.bindings.keys());
-        used.any(|binding| !self.bindings.contains(binding))
+        let Some(usage) = &evidence.usage else {
+            return false;
+        };
+        let used = usage.bindings.iter();
+        let mut used = used.filter(|(_, time)| Some(**time) >= usage.counts_from);
+        used.any(|(binding, _)| !self.bindings.contains(binding))
     }
 
     /// The verbs that it is granted and that no account is seen to use.
@@ -191,7 +194,12 @@ pub(super) fn judge(
     judged: (Verdict, Reason),
     used: &Use,
 ) -> (Verdict, Reason) {
-    let is_beyond = used.last_beyond_defaults.is_some();
+    // A use of long ago shows no need, and no lack.
+    let from = evidence.usage.as_ref().and_then(|usage| usage.counts_from);
+    let counts =
+        |last: Option<Timestamp>| last.is_some_and(|last| Some(last.as_microsecond()) >= from);
+    let is_beyond = counts(used.last_beyond_defaults);
+    let is_denied = counts(used.last_denied);
     let reason = match judged.1 {
         Reason::DirectGrant | Reason::InheritedOnly | Reason::GrantedElsewhere if is_beyond => {
             Reason::InUse
@@ -203,7 +211,7 @@ pub(super) fn judge(
         }
         // What a distribution grants to all accounts counts as a default permission: using it needs no other one.
         Reason::NoPermissions | Reason::AdmissionOnly
-            if used.last_denied.is_some() || (is_beyond && granted.has_lost(evidence)) =>
+            if is_denied || (is_beyond && granted.has_lost(evidence)) =>
         {
             Reason::UsedWithoutPermission
         }

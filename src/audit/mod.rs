@@ -1,6 +1,7 @@
 //! What do audit logs say, in which format? Reads the files of an API server, webhook batches, and the envelopes of
 //! clouds and log shippers, in a stream and several files at a time. Nothing of a request's body is kept.
 
+mod batch;
 mod envelope;
 mod event;
 mod gke;
@@ -16,7 +17,11 @@ use std::{
 };
 
 use self::reader::{Broken, Reader};
-pub use self::{policy::policy, time::instant};
+pub use self::{
+    batch::{Batch, batch},
+    policy::policy,
+    time::instant,
+};
 use crate::{
     text::{Problem, paths},
     usage::{Micros, Record},

@@ -63,7 +63,7 @@ impl Broken {
 }
 
 /// What lines that matter contain: others are skipped without being parsed.
-struct Needles([Finder<'static>; 4]);
+pub(super) struct Needles([Finder<'static>; 4]);
 
 impl Default for Needles {
     fn default() -> Self {
@@ -81,7 +81,7 @@ impl Default for Needles {
 }
 
 impl Needles {
-    fn are_in(&self, line: &[u8]) -> bool {
+    pub(super) fn are_in(&self, line: &[u8]) -> bool {
         self.0.iter().any(|needle| needle.find(line).is_some())
     }
 }

@@ -7,10 +7,10 @@ use serde_json::{Value, json};
 use super::*;
 use crate::{
     model::{
-        Workload,
+        ServiceAccountRef, Workload,
         usage::{Grade, Hole},
     },
-    usage::{AccountUsage, LivePod},
+    usage::{AccountUsage, LivePod, WEBHOOK},
 };
 
 const UID: &str = "9a1d6c0e-5b7e-4c7e-8f0a-2f0e9d3c1b11";
@@ -374,6 +374,38 @@ fn compressed_files_and_folders_are_read() {
         holes.iter().any(|hole| matches!(hole, Hole::Unreadable(_))),
         "{holes:?}"
     );
+}
+
+#[test]
+fn a_batch_of_a_webhook_is_read_and_nothing_else() {
+    let list = |items: &[Value]| json!({ "kind": "EventList", "apiVersion": "audit.k8s.io/v1", "metadata": {}, "items": items });
+    let mut broken = event();
+    broken["stage"] = "Never".into();
+    let read = batch(
+        list(&[event(), broken, json!({ "other": true })])
+            .to_string()
+            .as_bytes(),
+    );
+    let read = read.unwrap();
+    assert_eq!((read.events, read.unreadable), (3, 1));
+    let account = ServiceAccountRef::new("shop", "mail");
+    let usage = read.record.of(&account, &[], 0);
+    assert_eq!(usage.total.requests, 1);
+    assert!(usage.window.holes.contains(&Hole::Lossy(WEBHOOK)));
+    assert!(usage.window.holes.contains(&Hole::Unreadable(1)));
+    let empty = json!({ "kind": "EventList", "apiVersion": "audit.k8s.io/v1", "items": null });
+    assert_eq!(batch(empty.to_string().as_bytes()).unwrap().events, 0);
+    let mut other = list(&[]);
+    other["kind"] = "List".into();
+    for text in [
+        other.to_string(),
+        event().to_string(),
+        line(),
+        list(&[event()]).to_string()[1..].to_owned(),
+        String::new(),
+    ] {
+        assert!(batch(text.as_bytes()).is_err(), "{text}");
+    }
 }
 
 #[test]

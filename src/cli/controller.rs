@@ -13,6 +13,7 @@ use super::{
     cluster::{Cluster, ClusterArgs},
     config::ConfigArgs,
     duration::duration,
+    listen::{self, ListenArgs},
     logging::{self, LogFormat, Logs},
     namespaces::NamespaceArgs,
     scan::Scope,
@@ -32,6 +33,7 @@ use crate::{
         server::Server,
     },
     index::{Index, SharedIndex},
+    listen::Listener,
     log::LogLimiter,
     model::{ApiAudiences, Config, InputKind},
 };
@@ -78,6 +80,8 @@ pub(super) struct Args {
     /// Elect a leader among several replicas: only the one that holds the Lease writes reports
     #[arg(long)]
     leader_elect: bool,
+    #[command(flatten)]
+    listen: ListenArgs,
     /// Write a Kubernetes event to a ServiceAccount when its verdict changes
     #[arg(long)]
     events: bool,
@@ -94,12 +98,13 @@ pub(super) async fn run(args: Args) -> anyhow::Result<ExitCode> {
     let config = args.config.read(&args.namespaces)?;
     let audiences = args.config.audiences(&config);
     let index = empty_index(args.config.opt_ins(), config);
+    args.listen.prepare(&mut index.write());
     let log = LogLimiter::default();
     let mut election = args.leader_elect.then(|| election(&cluster, &log));
     let leadership = election
         .as_ref()
         .map_or_else(Leadership::alone, Election::leadership);
-    let (server, instruments) = serve(&args, &index, &leadership, &log, &logs).await?;
+    let (server, instruments, listener) = serve(&args, &index, &leadership, &log, &logs).await?;
     let budget = Budget::new(Rates {
         first: args.first_writes_per_second.into(),
         sustained: args.writes_per_second.into(),
@@ -114,7 +119,15 @@ pub(super) async fn run(args: Args) -> anyhow::Result<ExitCode> {
         log,
         instruments: Arc::new(instruments),
     });
-    let operate = operate(&args, &cluster, audiences, context, &mut election, stop);
+    let operate = operate(
+        &args,
+        &cluster,
+        audiences,
+        context,
+        &mut election,
+        listener,
+        stop,
+    );
     tokio::select! {
         result = Box::pin(operate) => result?,
         () = server.serve() => {}
@@ -140,7 +153,7 @@ async fn serve(
     leadership: &Leadership,
     log: &LogLimiter,
     logs: &Logs,
-) -> anyhow::Result<(Server, Instruments)> {
+) -> anyhow::Result<(Server, Instruments, Option<Listener>)> {
     let registry = Arc::new(Registry::new());
     registry.register(Box::new(lost_lines(logs)?))?;
     let instruments = Instruments::register(&registry)?;
@@ -149,11 +162,12 @@ async fn serve(
         leadership.clone(),
         args.metrics_per_serviceaccount,
     )?))?;
+    let listener = args.listen.bind(&registry, log).await?;
     let server = Server::bind(args.bind_address, registry, index.clone(), log.clone()).await;
     let server = server
         .with_context(|| format!("cannot listen on {} (of --bind-address)", args.bind_address))?;
     tracing::info!(address = %server.address()?, version = env!("CARGO_PKG_VERSION"), "serving /metrics, /healthz and /readyz");
-    Ok((server, instruments))
+    Ok((server, instruments, listener))
 }
 
 /// Counts the lines of logs that were lost.
@@ -174,12 +188,16 @@ async fn operate(
     audiences: Option<ApiAudiences>,
     context: Arc<Reconciling>,
     election: &mut Option<Election>,
+    listener: Option<Listener>,
     stop: impl Future<Output = ()> + Clone,
 ) -> anyhow::Result<()> {
     let (client, index) = (&cluster.connection.client, &context.index);
+    let feed = watch::Feed::new(index.clone(), context.log.clone());
+    let mut memory = args.listen.memory(cluster, args.leader_elect, &context.log);
     let prepare = async {
         await_api_server(client, &context.log).await?;
         warn(cluster.learn(index, audiences, false).await);
+        listen::restore(memory.as_mut(), &feed).await;
         anyhow::Ok(())
     };
     tokio::select! {
@@ -190,8 +208,7 @@ async fn operate(
         opt_ins: args.config.opt_ins(),
         forbidden_after: args.forbidden_after,
     };
-    let feed = watch::Feed::new(index.clone(), context.log.clone());
-    let reread = Notify::new();
+    let (reread, leads) = (Notify::new(), Notify::new());
     let watching = async {
         loop {
             tokio::select! {
@@ -204,7 +221,7 @@ async fn operate(
     };
     let electing = async {
         match election {
-            Some(election) => election.run(|| feed.write(Index::revisit)).await,
+            Some(election) => election.run(|| args.listen.gained(&leads, &feed)).await,
             None => std::future::pending().await,
         }
     };
@@ -212,8 +229,10 @@ async fn operate(
         () = watching => {}
         () = electing => {}
         () = args.config.follow(cluster, &feed, &reread, &args.namespaces) => {}
+        () = listen::receive(listener, memory.as_mut(), &feed, &leads) => {}
         () = controller::run(context.clone(), feed.dirty(), stop) => {}
     }
+    listen::end(memory.as_mut(), &feed).await;
     Ok(())
 }
 

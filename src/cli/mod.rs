@@ -10,6 +10,7 @@ mod evidence;
 mod explain;
 mod input;
 mod inspect;
+mod listen;
 mod logging;
 mod man;
 mod namespaces;

@@ -1,6 +1,7 @@
 //! The metrics: gauges are computed from the index at each scrape, counters and histograms are kept.
 
 mod instruments;
+mod usage;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -132,13 +133,14 @@ const BUILD_INFO: (&str, &str, &[&str]) = (
     "Always 1; the label has the version.",
     &["version"],
 );
-const FAMILIES: [(&str, &str, &[&str]); 14] = [
+const FAMILIES: [(&str, &str, &[&str]); 15] = [
     SERVICE_ACCOUNTS,
     PODS,
     FINDING_PODS,
     NOTED,
     EVERYTHING,
     EXEMPTION_EXPIRY,
+    usage::LAST_USED,
     SYNCED,
     WATCH_ERRORS,
     LAST_EVENT,
@@ -160,6 +162,7 @@ impl Collector for IndexCollector {
         if self.per_service_account {
             families.push(finding_pods(&index));
             families.push(exemption_expiry(&index));
+            families.push(usage::last_used(&index));
         }
         families.push(noted(&index));
         families.push(everything(&index));

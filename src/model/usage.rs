@@ -92,6 +92,8 @@ pub enum Hole {
     NeverSeen(Box<str>),
     /// An event names a ServiceAccount and cannot be understood.
     Unreadable(u64),
+    /// Batches of events that were refused: too large, malformed, or too many at a time.
+    Refused(u64),
 }
 
 impl fmt::Display for Hole {
@@ -120,6 +122,10 @@ impl fmt::Display for Hole {
             Self::Unreadable(events) => write!(
                 f,
                 "{events} events or lines cannot be read: they may be requests of any account"
+            ),
+            Self::Refused(batches) => write!(
+                f,
+                "{batches} batches of events were refused: they may have had requests of any account"
             ),
         }
     }

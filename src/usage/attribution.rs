@@ -70,6 +70,8 @@ pub struct AccountUsage {
     pub window: Window,
     /// How many seconds of it are asked for.
     pub required: i64,
+    /// Since when a use counts for a verdict; `None` if all of it does.
+    pub counts_from: Option<Micros>,
     /// Who had tokens reviewed, whose are not known, and when last.
     pub reviewers: BTreeMap<Box<str>, Micros>,
     /// Who had a token of this account reviewed.
@@ -90,6 +92,7 @@ impl Record {
             is_unattributed: false,
             bindings: BTreeMap::new(),
             required,
+            counts_from: None,
             reviewers: self.reviewers.clone(),
             reviewed_by: None,
             seen_verbs: self.verbs.keys().cloned().collect(),
@@ -249,14 +252,22 @@ fn owners(uid: u128, name: &str, pods: &[LivePod]) -> BTreeSet<Workload> {
     if let Some(pod) = living {
         return [pod.workload.clone()].into();
     }
-    // A pod that is gone; pods of kind Pod have no successors.
+    // A pod that is gone.
     let may_own = |pod: &&LivePod| match &*pod.workload.kind {
         "Pod" => pod.uid.is_none() && *pod.name == *name,
-        kind if PodKind::named(kind).is_none() && kind != "Rollout" => true,
-        _ => begins_with(name, &pod.workload.name),
+        _ => may_own(&pod.workload, name),
     };
     let owners = pods.iter().filter(may_own);
     owners.map(|pod| pod.workload.clone()).collect()
+}
+
+/// Whether a pod that is gone may have belonged to a workload; those of kind Pod have no successors.
+pub(super) fn may_own(workload: &Workload, pod: &str) -> bool {
+    match &*workload.kind {
+        "Pod" => false,
+        kind if PodKind::named(kind).is_none() && kind != "Rollout" => true,
+        _ => begins_with(pod, &workload.name),
+    }
 }
 
 /// Whether the name of a pod begins with that of a workload and a dash.

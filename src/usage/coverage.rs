@@ -59,6 +59,18 @@ impl Spans {
         self.0.insert(from, to);
     }
 
+    /// The spans, in order.
+    pub(super) fn iter(&self) -> impl Iterator<Item = (Micros, Micros)> + '_ {
+        self.0.iter().map(|(from, to)| (*from, *to))
+    }
+
+    /// Forgets the first spans, until there are at most `max`.
+    fn limit(&mut self, max: usize) {
+        while self.0.len() > max {
+            self.0.pop_first();
+        }
+    }
+
     fn first(&self) -> Option<Micros> {
         self.0.keys().next().copied()
     }
@@ -126,6 +138,22 @@ impl Servers {
         }
         self.deliveries.extend(other.deliveries);
         self.unreadable += other.unreadable;
+    }
+
+    /// Forgets the API servers whose last sign of life is the longest ago, and the first spans of each. What is
+    /// forgotten begins later, or leaves a hole.
+    pub(super) fn limit(&mut self, max: usize) {
+        self.beats.values_mut().for_each(|spans| spans.limit(max));
+        while self.beats.len() > max {
+            let oldest = self.beats.iter().min_by_key(|(_, spans)| spans.last());
+            let Some(oldest) = oldest.map(|(server, _)| server.clone()) else {
+                break;
+            };
+            self.beats.remove(&oldest);
+        }
+        while self.deleted.len() > max {
+            self.deleted.pop_first();
+        }
     }
 
     /// The coverage; `None` if no API server shows a sign of life.

@@ -21,6 +21,7 @@
 
 mod attribution;
 mod coverage;
+mod live;
 mod policy;
 mod record;
 mod request;
@@ -28,6 +29,7 @@ mod request;
 pub use self::{
     attribution::{AccountUsage, LivePod, WorkloadUsage},
     coverage::{Delivery, Lease},
+    live::{Kept, Live, MAX_ENTRIES, Malformed, OwnerOf, Touched, WEBHOOK},
     policy::{Policy, PolicyRule, Resources},
     record::Record,
     request::{Binding, Caller, Object, PodName, Request, Stage},

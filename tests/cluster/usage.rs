@@ -1,7 +1,8 @@
 //! Proof of use on real API servers with audit logs: each kind of use, two API servers, one of them restarted.
 
-use std::{collections::BTreeMap, path::Path, process::Command, time::Duration};
+use std::{collections::BTreeMap, io::Write, path::Path, process::Command, time::Duration};
 
+use base64::Engine;
 use http::Request;
 use k8s_openapi::api::{
     authentication::v1::{
@@ -16,7 +17,13 @@ use kube::{
 };
 use serde_json::{Value, json};
 
-use crate::rig::{ControlPlane, PATIENCE, await_that, feature::Feature, holds_within, runtime};
+use crate::rig::{
+    ControlPlane, Controller, PATIENCE,
+    audit::{Certificates, batch, denied},
+    await_that,
+    feature::Feature,
+    holds_within, runtime,
+};
 
 /// How long the logs must show no use, in seconds.
 const REQUIRED: &str = "15s";
@@ -388,4 +395,163 @@ fn each_kind_of_use_is_told_from_the_logs_of_two_api_servers() {
 fn await_that_long(what: &str, holds: impl FnMut() -> bool) {
     let held = holds_within(Duration::from_mins(2), Duration::from_secs(3), holds);
     assert!(held, "{what}: not within 2 minutes");
+}
+
+/// A port that is free now.
+fn free_address() -> String {
+    let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    free.local_addr().unwrap().to_string()
+}
+
+/// The controllers of this test: each receives events at its own address.
+fn listening(plane: &ControlPlane, certificates: &Certificates, address: &str) -> Controller {
+    let mut args = certificates.controller_flags(address);
+    args.extend(["--leader-elect", "--report-scope=all"].map(str::to_owned));
+    let args: Vec<&str> = args.iter().map(String::as_str).collect();
+    plane.controller(&args)
+}
+
+/// What is kept across restarts.
+fn kept(plane: &ControlPlane) -> Value {
+    let map = plane.get(&["-n", "token-exposure", "configmap", "token-exposure-use"]);
+    let value = map["binaryData"]["use.json.gz"].as_str().unwrap();
+    let bytes = base64::prelude::BASE64_STANDARD.decode(value).unwrap();
+    serde_json::from_reader(flate2::read::GzDecoder::new(&bytes[..])).unwrap()
+}
+
+const RESULTS: &str = "token_exposure_audit_batches_total";
+
+/// Who may send events, and which.
+fn only_known_clients_are_heard(controller: &Controller, certificates: &Certificates) {
+    let address = controller.audit_address();
+    let counts = |result: &str| controller.metric(&format!("{RESULTS}{{result=\"{result}\"}}"));
+    let is = |found: f64, expected: f64| assert!((found - expected).abs() < 0.5, "{found}");
+    let events: Vec<_> = (0..2_000)
+        .map(|number| denied("shop", "nobody", &number.to_string()))
+        .collect();
+    let whole = batch(&events);
+    for stranger in [Some("stranger"), None] {
+        let answer = certificates.post(&address, stranger, None, whole.clone());
+        assert_eq!(answer, None, "{stranger:?}");
+    }
+    let total = || controller.metric("token_exposure_audit_events_total");
+    let before = total();
+    assert!(before < 2_000.0, "nothing of a stranger is read");
+    let post = |encoding, body| certificates.post(&address, Some("client"), encoding, body);
+    assert_eq!(post(None, whole.clone()), Some(200));
+    // An API server that got no answer sends a batch once more.
+    assert_eq!(post(None, whole.clone()), Some(200));
+    is(counts("repeated"), 1.0);
+    assert!((2_000.0..3_900.0).contains(&(total() - before)));
+    let mut gzip = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+    gzip.write_all(&batch(&[denied("shop", "nobody", "compressed")]))
+        .unwrap();
+    let gzip = gzip.finish().unwrap();
+    assert_eq!(post(Some("gzip"), gzip), Some(200));
+    let mut bomb = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+    bomb.write_all(&vec![b' '; 64 << 20]).unwrap();
+    assert_eq!(post(Some("gzip"), bomb.finish().unwrap()), Some(413));
+    assert!(matches!(post(None, vec![b' '; 5 << 20]), Some(413) | None));
+    is(counts("too_large"), 2.0);
+    assert_eq!(post(None, b"{\"kind\":\"Status\"}".to_vec()), Some(400));
+    is(counts("malformed"), 1.0);
+    assert!(
+        controller
+            .log()
+            .contains("a batch of audit events was refused")
+    );
+}
+
+/// Uses a token at the API server, as the pod of the account does.
+async fn ask_as(plane: &ControlPlane, account: &str, path: &str) -> u16 {
+    let admin = plane.client().await;
+    let pods: Api<Pod> = Api::namespaced(admin.clone(), "shop");
+    let token = token_of(&admin, account, &pods.get(account).await.unwrap()).await;
+    let server = std::fs::read_to_string(plane.file("server")).unwrap();
+    ask(&client_as(plane, server.trim(), bearer(&token)).await, path).await
+}
+
+#[test]
+fn use_that_an_api_server_reports_changes_verdicts_and_survives_restarts() {
+    let certificates = Certificates::new();
+    let address = free_address();
+    let flags = certificates.api_server_flags(&address);
+    let flags: Vec<&str> = flags.iter().map(String::as_str).collect();
+    let plane = ControlPlane::bare(&flags);
+    plane.own_namespace();
+    plane.release("replicaCount=2,audit.enabled=true,audit.secretName=unused");
+    plane.namespace("shop");
+    plane.apply(&world());
+    let first = listening(&plane, &certificates, &address);
+    // It does not receive what the first one does.
+    let second = listening(&plane, &certificates, "127.0.0.1:0");
+    plane.await_report("shop", "lists", Some(("Needed", "DirectGrant")));
+    plane.await_report("shop", "refused", Some(("Unneeded", "NoPermissions")));
+    let runtime = runtime();
+    runtime.block_on(async {
+        assert_eq!(ask_as(&plane, "lists", CONFIG_MAPS).await, 200);
+        assert_eq!(ask_as(&plane, "refused", CONFIG_MAPS).await, 403);
+        assert_eq!(ask_as(&plane, "discovers", "/version").await, 200);
+    });
+    let in_use = Some(("Needed", "InUse"));
+    let refused = Some(("Review", "UsedWithoutPermission"));
+    plane.await_report("shop", "lists", in_use);
+    plane.await_report("shop", "refused", refused);
+    plane.await_report("shop", "discovers", Some(("Unneeded", "NoPermissions")));
+    await_that_long("a heartbeat of the API server has arrived", || {
+        let report = plane.get(&["-n", "shop", "ter", "idle"]);
+        report["status"]["use"]["window"]["grade"] == "Partial"
+    });
+    let report = plane.get(&["-n", "shop", "ter", "lists"]);
+    for used in [
+        &report["status"]["use"],
+        &report["status"]["workloads"][0]["use"],
+    ] {
+        assert!(used["lastUsed"].is_string(), "{report}");
+        assert!(used["lastUsedBeyondDefaults"].is_string(), "{report}");
+    }
+    assert!(report["status"]["permissions"]["direct"][0]["lastUsed"].is_string());
+    let last =
+        "token_exposure_last_used_timestamp_seconds{namespace=\"shop\",serviceaccount=\"refused\"}";
+    let now = jiff::Timestamp::now().as_second();
+    #[expect(clippy::cast_possible_truncation, reason = "a time in seconds")]
+    let age = now - first.metric(last) as i64;
+    assert!((-2..120).contains(&age), "{age}");
+    only_known_clients_are_heard(&first, &certificates);
+    plane.await_report("shop", "idle", Some(("Needed", "DirectGrant")));
+    first.settle();
+
+    // The standby takes over: it learns what was kept before it writes.
+    let versions = || {
+        let reports = plane.get(&["-n", "shop", "ter"]);
+        let reports = reports["items"].as_array().unwrap().clone();
+        let version = |report: &Value| report["metadata"]["resourceVersion"].clone();
+        reports.iter().map(version).collect::<Vec<_>>()
+    };
+    let before = versions();
+    let (_, took, log) = first.terminate();
+    assert!(
+        took < Duration::from_secs(10) && !log.contains("cannot write what"),
+        "{log}"
+    );
+    let memory = kept(&plane);
+    assert_eq!(memory["refused"], 3, "{memory}");
+    assert!(memory["accounts"]["shop"]["lists"].is_object(), "{memory}");
+    await_that("the standby leads", || {
+        second.metric("token_exposure_leader") > 0.5
+    });
+    second.settle();
+    assert_eq!(versions(), before, "{}", second.log());
+    drop(second);
+    // So does one that starts anew.
+    let third = listening(&plane, &certificates, &address);
+    third.settle();
+    assert_eq!(versions(), before, "{}", third.log());
+    let reports = plane.get(&["ter", "-A"]).to_string();
+    assert!(
+        !reports.contains("NeverUsed"),
+        "nothing that arrives live is complete"
+    );
+    runtime.block_on(async { assert_eq!(ask_as(&plane, "watches", CONFIG_MAPS).await, 200) });
+    plane.await_report("shop", "watches", in_use);
 }

@@ -6,6 +6,7 @@ use std::{collections::BTreeSet, fmt::Write, fs, path::Path};
 use serde_json::{Value, json};
 
 use crate::rig::{
+    audit::Certificates,
     fresh, fresh_section,
     helm::{CHART, controller_args, helm, objects, render, tools, values_files},
     pool, scan_files,
@@ -223,6 +224,8 @@ fn invalid_values_are_rejected_with_their_path() {
         ("config.knownConsumers[0].name=x", "knownConsumers"),
         ("namespaces={team-*}", "namespaces"),
         ("config.namespaces={Shop}", "namespaces"),
+        ("audit.enabled=true", "audit.secretName"),
+        ("audit.evidenceWindow=long", "evidenceWindow"),
         ("config.namespaceSelector=", "namespaceSelector"),
         ("metrics.service.port=0", "port"),
         ("metrics.podMonitor.interval=often", "interval"),
@@ -423,11 +426,13 @@ fn the_controller_accepts_the_arguments_and_the_configuration_of_every_values_fi
     let plane = pool::bare();
     plane.own_namespace();
     // All permissions that any of them needs.
-    plane.release("legacyTokens.readSecrets=true,configMaps.read=true,replicaCount=2");
+    plane.release("legacyTokens.readSecrets=true,configMaps.read=true,replicaCount=2,audit.enabled=true,audit.secretName=unused");
+    let certificates = Certificates::new();
     for file in values_files() {
         let rendered = objects(&render(&["-f", file.to_str().unwrap()]).unwrap());
         let of = |kind: &str| rendered.iter().find(|object| object["kind"] == kind);
-        let args = controller_args(&rendered);
+        let mut args = controller_args(&rendered);
+        certificates.in_place(&mut args);
         let mut args: Vec<_> = args.iter().map(String::as_str).collect();
         // The rig reads the address from logs in text format.
         if let Some(arg) = args.iter_mut().find(|arg| **arg == "--log-format=json") {

@@ -12,7 +12,9 @@ use serde_json::{Value, json};
 use token_exposure::model::Verdict;
 
 use crate::rig::{
-    ControlPlane, Controller, await_that, fresh_section,
+    ControlPlane, Controller,
+    audit::{Certificates, batch, discovery},
+    await_that, fresh_section,
     helm::{objects, render},
     prometheus::{ALERTS, Prometheus, promtool},
 };
@@ -55,10 +57,19 @@ fn observe() -> (ControlPlane, Controller) {
     run("web", "default");
     run("kept", "kept");
     let (kubeconfig, log) = (plane.own_kubeconfig(), plane.file("controller.log"));
+    let certificates = Certificates::new();
+    let listen = certificates.controller_flags("127.0.0.1:0");
     let args = ["--kubeconfig", kubeconfig.to_str().unwrap(), "--events"];
+    let args: Vec<&str> = args
+        .into_iter()
+        .chain(listen.iter().map(String::as_str))
+        .collect();
     let controller = Controller::start_detached(&args, log);
     controller.await_ready();
     plane.await_report("shop", "default", Some(("Unneeded", "NoPermissions")));
+    let events = batch(&[discovery("shop", "default", "1")]);
+    let sent = certificates.post(&controller.audit_address(), Some("client"), None, events);
+    assert_eq!(sent, Some(200));
     plane.await_report("shop", "kept", Some(("Exempted", "Exemption")));
     plane.kubectl(&["delete", "clusterrolebinding", "token-exposure"]);
     plane.kubectl(&["-n", "shop", "create", "serviceaccount", "late"]);

@@ -7,7 +7,9 @@ use serde_json::Value;
 use token_exposure::cluster::KINDS;
 
 use crate::rig::{
-    ControlPlane, await_that,
+    ControlPlane,
+    audit::{Certificates, batch, discovery},
+    await_that,
     feature::Feature,
     helm::{controller_args, objects, render, values_files},
     pool, scan_files,
@@ -145,6 +147,15 @@ fn needed_for_leases() -> [Permission; 3] {
     })
 }
 
+/// Additional permissions to keep what was learnt from audit events.
+fn needed_for_events_of_api_servers() -> [Permission; 2] {
+    ["get", "update"].map(|verb| Permission {
+        name: Some("token-exposure-use".to_owned()),
+        namespace: Some("token-exposure".to_owned()),
+        ..Permission::to(verb, "", "configmaps")
+    })
+}
+
 #[test]
 fn the_shipped_permissions_are_exactly_those_needed() {
     let shipped = fs::read_to_string("deploy/install.yaml").unwrap();
@@ -160,6 +171,9 @@ fn the_shipped_permissions_are_exactly_those_needed() {
         }
         if values["events"]["create"] == true {
             expected.insert(needed_for_events());
+        }
+        if values["audit"]["enabled"] == true {
+            expected.extend(needed_for_events_of_api_servers());
         }
         if values["replicaCount"].as_u64() > Some(1) {
             expected.extend(needed_for_leases());
@@ -249,10 +263,18 @@ fn run_the_chart(plane: &ControlPlane, values: &str) -> Vec<Value> {
         .find(|object| object["kind"] == "Deployment")
         .unwrap();
     let began = jiff::Timestamp::now();
-    let args = controller_args(&rendered);
+    let mut args = controller_args(&rendered);
+    let certificates = Certificates::new();
+    certificates.in_place(&mut args);
     let args: Vec<_> = args.iter().map(String::as_str).collect();
     let count = deployment["spec"]["replicas"].as_u64().unwrap();
     let replicas: Vec<_> = (0..count).map(|_| plane.controller(&args)).collect();
+    if values.contains("audit.enabled") {
+        let address = replicas[0].audit_address();
+        let events = batch(&[discovery("shop", "default", "1")]);
+        let sent = certificates.post(&address, Some("client"), None, events);
+        assert_eq!(sent, Some(200));
+    }
     plane.kubectl(&["-n", "shop", "run", "web", "--image=nginx"]);
     plane.await_report("shop", "default", Some(("Unneeded", "NoPermissions")));
     plane.kubectl(&["-n", "shop", "delete", "pod", "web", "--now"]);
@@ -288,6 +310,10 @@ fn the_requests_use_exactly_the_shipped_permissions_with_every_opt_in() {
             ("legacyTokens.readSecrets=true", needed_for_secrets().into()),
             ("configMaps.read=true", needed_for_config_maps().into()),
             ("events.create=true", vec![needed_for_events()]),
+            (
+                "audit.enabled=true,audit.secretName=unused",
+                needed_for_events_of_api_servers().into(),
+            ),
             ("replicaCount=2", needed_for_leases().to_vec()),
         ];
         for (values, more) in opt_ins {

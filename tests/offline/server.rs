@@ -213,3 +213,37 @@ fn a_request_timeout_is_a_duration() {
         assert!(error.contains(fix), "{text}: {error}");
     }
 }
+
+#[test]
+fn audit_events_are_received_with_mutual_tls_or_not_at_all() {
+    let dir = tempfile::tempdir().unwrap();
+    let config = kubeconfig_for(dir.path(), &format!("http://{}", free_address()));
+    let flags = |name: &str| {
+        let file = dir.path().join(name).display().to_string();
+        ["--audit-tls-cert", "--audit-tls-key", "--audit-client-ca"]
+            .map(|flag| format!("{flag}={file}"))
+    };
+    std::fs::write(dir.path().join("empty"), "").unwrap();
+    let [certificate, key, _] = flags("absent");
+    for (more, error) in [
+        (vec![], "--audit-client-ca"),
+        (vec![certificate, key], "--audit-client-ca"),
+        (flags("absent").into(), "absent: No such file"),
+        (flags("empty").into(), "empty: has no certificate in PEM"),
+    ] {
+        let own = [
+            "controller",
+            "--bind-address",
+            "127.0.0.1:0",
+            "--audit-listen",
+            "127.0.0.1:0",
+        ];
+        let more = more.iter().map(String::as_str);
+        let kubeconfig = ["--kubeconfig", config.to_str().unwrap()];
+        let args: Vec<_> = own.into_iter().chain(kubeconfig).chain(more).collect();
+        let output = program(&args, "");
+        let said = String::from_utf8(output.stderr).unwrap();
+        assert_eq!(output.status.code(), Some(2), "{said}");
+        assert!(said.contains(error), "{said}");
+    }
+}

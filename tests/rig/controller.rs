@@ -139,6 +139,13 @@ impl Controller {
         &self.address
     }
 
+    /// The address that receives audit events.
+    pub fn audit_address(&self) -> String {
+        let log = self.log();
+        let after = log.split("audit=").nth(1).unwrap();
+        after.split_whitespace().next().unwrap().to_owned()
+    }
+
     /// Status and body of a path; `None` without an answer.
     pub fn get(&self, path: &str) -> Option<(u16, String)> {
         get(&self.address, path)

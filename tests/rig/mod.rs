@@ -11,6 +11,7 @@
     reason = "a test that cannot go on fails"
 )]
 
+pub mod audit;
 mod controller;
 pub mod feature;
 pub mod helm;

@@ -1,0 +1,73 @@
+//! One batch of events, as the audit webhook of an API server posts it: an `EventList` on one line.
+
+use serde::Deserialize;
+use serde_json::value::RawValue;
+
+use super::{
+    event::{Event, Found},
+    reader::Needles,
+};
+use crate::usage::{Delivery, Record, Request, WEBHOOK};
+
+/// What a batch says.
+#[derive(Debug, Default)]
+pub struct Batch {
+    /// What was learnt.
+    pub record: Record,
+    /// How many events it has.
+    pub events: u64,
+    /// How many of them cannot be read: they are in the record as a hole.
+    pub unreadable: u64,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct EventList<'a> {
+    kind: &'a str,
+    api_version: &'a str,
+    #[serde(default, borrow)]
+    items: Option<Vec<&'a RawValue>>,
+}
+
+/// Reads a batch. Other formats than that of a webhook are none: who posts is an API server.
+///
+/// # Errors
+/// When the text is no `EventList` of `audit.k8s.io/v1`.
+pub fn batch(text: &[u8]) -> Result<Batch, String> {
+    let list: EventList<'_> =
+        serde_json::from_slice(text).map_err(|error| format!("is no EventList: {error}"))?;
+    if list.kind != "EventList" || list.api_version != "audit.k8s.io/v1" {
+        return Err(format!(
+            "is a `{}` of `{}` and no `EventList` of `audit.k8s.io/v1`",
+            list.kind, list.api_version
+        ));
+    }
+    let needles = Needles::default();
+    let mut batch = Batch::default();
+    batch.record.delivered(Delivery::Lossy(WEBHOOK));
+    for item in list.items.into_iter().flatten() {
+        batch.events += 1;
+        let text = item.get().as_bytes();
+        if needles.are_in(text) && !add(text, &mut batch.record) {
+            batch.unreadable += 1;
+            batch.record.unreadable();
+        }
+    }
+    Ok(batch)
+}
+
+/// Adds an event; whether it can be read.
+fn add(text: &[u8], record: &mut Record) -> bool {
+    let Ok(event) = serde_json::from_slice::<Event<'_>>(text) else {
+        return false;
+    };
+    let Found::Request(request) = event.found() else {
+        return false;
+    };
+    let reviewed = event.reviewed();
+    record.add(&Request {
+        reviewed: reviewed.as_deref(),
+        ..request
+    });
+    true
+}

@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 
 use crate::rig::{
     program,
-    shared::{unwatched, watched},
+    shared::{sample, unwatched, watched},
 };
 
 fn deployment(name: &str, account: &str) -> Value {
@@ -206,6 +206,31 @@ fn the_api_server_stores_what_scan_prints() {
             (&stored["spec"], &stored["status"]),
             (&report["spec"], &report["status"])
         );
+    }
+}
+
+#[test]
+fn dumps_of_kubectl_give_the_reports_of_the_cluster() {
+    let plane = sample();
+    let kinds =
+        "pods,serviceaccounts,namespaces,roles,clusterroles,rolebindings,clusterrolebindings";
+    let args = ["-n", "shop", "-o", "json", "--report-scope=all"];
+    let items = |output: &std::process::Output| {
+        let list: Value = serde_json::from_slice(&output.stdout).unwrap();
+        list["items"].clone()
+    };
+    let live = items(&plane.scan(&args));
+    assert!(live.as_array().unwrap().len() > 5);
+    for format in ["json", "yaml"] {
+        let dump = plane.kubectl(&["get", kinds, "-A", "-o", format]);
+        let audience = ["--api-audience=https://kubernetes.default.svc", "-"];
+        let output = program(&[&["scan"], &args[2..], &audience].concat(), &dump);
+        let scanned = items(&output);
+        let in_shop = scanned.as_array().unwrap().iter();
+        let in_shop: Vec<_> = in_shop
+            .filter(|report| report["metadata"]["namespace"] == "shop")
+            .collect();
+        assert_eq!(in_shop, live.as_array().unwrap().iter().collect::<Vec<_>>());
     }
 }
 

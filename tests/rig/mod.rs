@@ -37,7 +37,10 @@ use std::{
 use serde_json::Value;
 use token_exposure::{files, index::Index, model::LabelSelector};
 
-pub use self::{controller::Controller, plane::ControlPlane};
+pub use self::{
+    controller::Controller,
+    plane::{ControlPlane, path_of},
+};
 
 /// The program under test: the one in the environment, else the debug build. `make test` and measurements name the
 /// release build: it is what users run, and takes a tenth of the time.

@@ -23,7 +23,7 @@ use token_exposure::{
     token::{Bearer, carriers, legacy::Holding},
 };
 
-use super::{ControlPlane, load, program};
+use super::{ControlPlane, load, path_of, program};
 
 /// A Secret that holds a token of the account.
 pub const TOKEN_SECRET: &str = "legacy";
@@ -298,6 +298,32 @@ fn reports(list: &Value) -> Vec<Value> {
         .collect()
 }
 
+/// All objects that answers depend on, in a list as kubectl prints it. kubectl takes a hundred times longer; its own dumps
+/// are scanned by `scan::dumps_of_kubectl_give_the_reports_of_the_cluster`.
+fn objects(plane: &ControlPlane) -> Value {
+    const RBAC: &str = "rbac.authorization.k8s.io/v1";
+    let kinds = [
+        ("v1", "Pod"),
+        ("v1", "ServiceAccount"),
+        ("v1", "Namespace"),
+        (RBAC, "Role"),
+        (RBAC, "ClusterRole"),
+        (RBAC, "RoleBinding"),
+        (RBAC, "ClusterRoleBinding"),
+    ];
+    let mut items = Vec::new();
+    for (api_version, kind) in kinds {
+        let path = path_of(&json!({ "apiVersion": api_version, "kind": kind }));
+        let mut list = plane.ask(path.trim_end_matches('/')).unwrap().unwrap();
+        for mut item in list["items"].as_array_mut().unwrap().drain(..) {
+            item["apiVersion"] = api_version.into();
+            item["kind"] = kind.into();
+            items.push(item);
+        }
+    }
+    json!({ "apiVersion": "v1", "items": items, "kind": "List", "metadata": { "resourceVersion": "" } })
+}
+
 /// The live reports of an idle controller, which equal a scan of the cluster and scans of its dumps.
 /// The controller must have settled.
 pub fn reports_equal_to_scans(plane: &ControlPlane, scope: &str) -> Vec<Value> {
@@ -316,7 +342,8 @@ pub fn reports_equal_to_scans_with(
         json!({ "apiVersion": "v1", "kind": "List", "items": custom }).to_string(),
     )
     .unwrap();
-    let live = reports(&plane.get(&["ter", "-A"]));
+    let path = "/apis/tokenexposure.io/v1alpha1/tokenexposurereports";
+    let live = reports(&plane.ask(path).unwrap().unwrap());
     let args = ["-o", "json", "--report-scope", scope];
     let scan = plane.scan(&[&["-A"], &args[..]].concat());
     let said = String::from_utf8_lossy(&scan.stderr);
@@ -324,11 +351,13 @@ pub fn reports_equal_to_scans_with(
     let scanned: Value = serde_json::from_slice(&scan.stdout).unwrap();
     assert_eq!(live, reports(&scanned), "the cluster, {scope}");
 
-    let kinds =
-        "pods,serviceaccounts,namespaces,roles,clusterroles,rolebindings,clusterrolebindings";
-    for format in ["json", "yaml"] {
+    let objects = objects(plane);
+    for (format, text) in [
+        ("json", serde_json::to_string_pretty(&objects).unwrap()),
+        ("yaml", serde_saphyr::to_string(&objects).unwrap()),
+    ] {
         let dump = plane.file(&format!("dump.{format}"));
-        fs::write(&dump, plane.kubectl(&["get", kinds, "-A", "-o", format])).unwrap();
+        fs::write(&dump, text).unwrap();
         let audience = ["--api-audience", "https://kubernetes.default.svc"];
         let paths = [dump.to_str().unwrap(), beside.to_str().unwrap()];
         let scan = program(&[&["scan"], &args[..], &audience, &paths].concat(), "");

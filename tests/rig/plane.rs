@@ -357,6 +357,24 @@ impl ControlPlane {
         self.request(request).expect("the API server deletes it");
     }
 
+    /// Creates an object, as kubectl does but cheaper.
+    pub fn create(&self, object: &Value) -> Result<(), kube::Error> {
+        let path = path_of(object);
+        let (collection, _) = path.rsplit_once('/').unwrap();
+        let request = http::Request::post(collection).header("Content-Type", "application/json");
+        let body = serde_json::to_vec(object).unwrap();
+        self.request(request.body(body).unwrap()).map(|_| ())
+    }
+
+    /// Merges a change into an object.
+    pub fn merge(&self, path: &str, change: &Value) {
+        let request = http::Request::patch(path);
+        let request = request.header("Content-Type", "application/merge-patch+json");
+        let body = serde_json::to_vec(change).unwrap();
+        self.request(request.body(body).unwrap())
+            .expect("the API server changes it");
+    }
+
     fn request(&self, request: http::Request<Vec<u8>>) -> Result<Option<Value>, kube::Error> {
         let mut asking = self.asking.lock().unwrap_or_else(PoisonError::into_inner);
         let (runtime, client) = asking.get_or_insert_with(|| {
@@ -509,6 +527,27 @@ impl Drop for Again {
         drop(self.stdin.take());
         let _ = self.shell.wait();
     }
+}
+
+/// The path of an object of a builtin kind.
+pub fn path_of(object: &Value) -> String {
+    let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
+    let api_version = text(&object["apiVersion"]);
+    let root = if api_version.contains('/') {
+        "apis"
+    } else {
+        "api"
+    };
+    let kind = text(&object["kind"]).to_lowercase();
+    let metadata = &object["metadata"];
+    let folder = match text(&metadata["namespace"]).as_str() {
+        "" => String::new(),
+        namespace => format!("namespaces/{namespace}/"),
+    };
+    format!(
+        "/{root}/{api_version}/{folder}{kind}s/{}",
+        text(&metadata["name"])
+    )
 }
 
 /// The command line of a process.

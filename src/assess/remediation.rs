@@ -14,9 +14,6 @@ use crate::model::{
     workload::{PodKind, Workload},
 };
 
-/// Where most custom kinds have their pod spec.
-const USUAL: &str = "/spec/template/spec";
-
 /// What to do about a finding; `None` where there is nothing to do, or it is not known.
 pub(super) fn remediation(
     verdict: Verdict,
@@ -154,26 +151,43 @@ fn kept(evidence: &Evidence<'_>, pods: &[&PodFacts]) -> Kept {
     }
 }
 
-/// The part of a pod spec that disables automount. Where files beside the token are read, a volume that
-/// has only those takes its place; a mount at exactly that path keeps admission from adding its own.
-fn spec_without_token(workload: &WorkloadExposure, pods: &[&PodFacts], kept: Kept) -> Value {
-    const VOLUME: &str = "service-account-files";
-    let mut spec = json!({ "automountServiceAccountToken": false });
-    let useless =
-        json!({ "serviceAccountToken": { "audience": WITHHELD_AUDIENCE, "path": "token" } });
+/// The name of the volume that takes the place of the token.
+const VOLUME: &str = "service-account-files";
+
+/// The volume that has the files beside the token.
+fn volume(kept: Kept) -> Value {
     let mut sources = vec![
         json!({ "configMap": { "name": "kube-root-ca.crt", "items": [{ "key": "ca.crt", "path": "ca.crt" }] } }),
         json!({ "downwardAPI": { "items": [{ "path": "namespace", "fieldRef": { "fieldPath": "metadata.namespace" } }] } }),
     ];
-    match kept {
-        Kept::Nothing => return spec,
-        Kept::Files => {}
-        Kept::UselessToken => sources.push(useless),
+    if kept == Kept::UselessToken {
+        sources.push(
+            json!({ "serviceAccountToken": { "audience": WITHHELD_AUDIENCE, "path": "token" } }),
+        );
     }
-    spec["volumes"] = json!([{ "name": VOLUME, "projected": { "sources": sources } }]);
-    let seeing: BTreeSet<_> = automounts(workload)
-        .flat_map(|carrier| &carrier.containers)
-        .collect();
+    json!({ "name": VOLUME, "projected": { "sources": sources } })
+}
+
+/// Its mount, where admission would mount the token.
+fn mount() -> Value {
+    json!({ "name": VOLUME, "mountPath": TOKEN_MOUNT_PATH, "readOnly": true })
+}
+
+/// The containers that see the auto-mounted token.
+fn seeing(workload: &WorkloadExposure) -> BTreeSet<&str> {
+    let containers = automounts(workload).flat_map(|carrier| &carrier.containers);
+    containers.map(AsRef::as_ref).collect()
+}
+
+/// The part of a pod spec that disables automount. Where files beside the token are read, a volume that
+/// has only those takes its place; a mount at exactly that path keeps admission from adding its own.
+fn spec_without_token(workload: &WorkloadExposure, pods: &[&PodFacts], kept: Kept) -> Value {
+    let mut spec = json!({ "automountServiceAccountToken": false });
+    if kept == Kept::Nothing {
+        return spec;
+    }
+    spec["volumes"] = json!([volume(kept)]);
+    let seeing = seeing(workload);
     for (list, kind) in [
         ("initContainers", ContainerKind::Init),
         ("containers", ContainerKind::Regular),
@@ -182,11 +196,11 @@ fn spec_without_token(workload: &WorkloadExposure, pods: &[&PodFacts], kept: Kep
         let containers = containers.filter(|container| container.kind == kind);
         let names: BTreeSet<_> = containers
             .map(|container| &container.name)
-            .filter(|name| seeing.contains(name))
+            .filter(|name| seeing.contains(&***name))
             .collect();
-        let mount = |name| json!({ "name": name, "volumeMounts": [{ "name": VOLUME, "mountPath": TOKEN_MOUNT_PATH, "readOnly": true }] });
+        let with_mount = |name| json!({ "name": name, "volumeMounts": [mount()] });
         if !names.is_empty() {
-            spec[list] = names.into_iter().map(mount).collect();
+            spec[list] = names.into_iter().map(with_mount).collect();
         }
     }
     spec
@@ -202,17 +216,10 @@ fn own_patch(workload: &WorkloadExposure, pods: &[&PodFacts], kept: Kept) -> Opt
         .filter_map(|pod| pod.template.as_deref())
         .collect();
     if let Some(first) = templates.first() {
-        let places: BTreeSet<_> = templates
-            .iter()
-            .map(|template| &*template.automount)
-            .collect();
-        let (type_, patch) = custom::patch(&places, || spec_without_token(workload, pods, kept))?;
-        // Its lists of containers and volumes cannot be merged by name.
-        let is_plain = type_ == PatchType::Merge && *places.first()? == USUAL;
-        let type_ = match (reads_files, is_plain) {
-            (false, _) => type_,
-            (true, true) => PatchType::Strategic,
-            (true, false) => return None,
+        let (type_, patch) = if reads_files {
+            custom::with_files(&templates, &volume(kept), &mount(), &seeing(workload))?
+        } else {
+            custom::patch(&templates)?
         };
         return Some(Patch {
             target: target.clone(),

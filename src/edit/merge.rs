@@ -60,8 +60,17 @@ pub(super) fn apply(text: &str, mut edits: Vec<Edit>) -> String {
 fn operations(patch: &Value) -> Option<Vec<(String, Value)>> {
     let operations = patch.as_array()?.iter();
     let operation = |operation: &Value| {
-        let (place, field) = operation["path"].as_str()?.rsplit_once('/')?;
-        Some((place.to_owned(), json!({ field: operation["value"] })))
+        let value = &operation["value"];
+        let pointer = operation["path"].as_str()?;
+        // A value for the end of a list is merged into the list.
+        let list = pointer.strip_suffix("/-");
+        let (place, field) = list.unwrap_or(pointer).rsplit_once('/')?;
+        let value = if list.is_some() {
+            json!([value])
+        } else {
+            value.clone()
+        };
+        Some((place.to_owned(), json!({ field: value })))
     };
     Some(operations.filter_map(operation).collect())
 }

@@ -9,7 +9,10 @@ use serde_json::{Map, Value, json};
 
 use self::kinds::{PLAIN_KINDS, SPELLED, Spec, WITHOUT_PODS};
 use super::pointer;
-use crate::{facts::wire, model::workload::CustomTemplate};
+use crate::{
+    facts::wire,
+    model::workload::{CustomTemplate, ListedContainer, PodLists},
+};
 
 /// A pod spec in an object of a custom kind.
 pub(super) struct Found {
@@ -300,6 +303,7 @@ fn found(
         spec.insert("containers".to_owned(), json!([{ "name": ADDED }]));
     }
     let parent = at.strip_suffix("/spec").filter(|parent| !parent.is_empty());
+    let lists = (at == automount).then(|| lists(&spec));
     let metadata = parent.and_then(|parent| object.pointer(parent)?.get("metadata"));
     let metadata = metadata.map(|metadata| serde_json::from_value(metadata.clone()));
     Some(Found {
@@ -309,7 +313,28 @@ fn found(
             api_version: api_version.into(),
             automount: automount.into(),
             is_guess,
+            lists,
         },
         at: at.to_owned(),
     })
+}
+
+/// The lists of a pod spec that a patch adds to.
+fn lists(spec: &Map<String, Value>) -> PodLists {
+    let is_list = |value: Option<&Value>| value.is_some_and(Value::is_array);
+    let containers = ["initContainers", "containers"]
+        .into_iter()
+        .flat_map(|list| {
+            let containers = spec.get(list).and_then(Value::as_array);
+            let containers = containers.into_iter().flatten().enumerate();
+            containers.map(move |(index, container)| ListedContainer {
+                name: container["name"].as_str().unwrap_or_default().into(),
+                at: format!("{list}/{index}").into(),
+                has_mounts: is_list(container.get("volumeMounts")),
+            })
+        });
+    PodLists {
+        has_volumes: is_list(spec.get("volumes")),
+        containers: containers.collect(),
+    }
 }

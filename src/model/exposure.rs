@@ -293,18 +293,23 @@ impl Patch {
         }
     }
 
+    /// Whether its object has a name; else it has a pattern of names, which each object that is created from it gets.
+    fn has_name(&self) -> bool {
+        !self.target.name.contains('*')
+    }
+
     /// Whether the API server accepts the patch for a live object: a Pod or a Job can only be patched
     /// in its manifest.
     #[must_use]
     pub fn is_live(&self) -> bool {
-        PodKind::named(&self.target.kind).is_none_or(|kind| kind.is_mutable)
+        self.has_name() && PodKind::named(&self.target.kind).is_none_or(|kind| kind.is_mutable)
     }
 
     /// The patch with the name of its object, as kustomize expects it; `None` for a JSON patch, which has no place for
     /// a name.
     #[must_use]
     pub fn for_kustomize(&self, namespace: &str) -> Option<Value> {
-        if self.type_ == PatchType::Json {
+        if self.type_ == PatchType::Json || !self.has_name() {
             return None;
         }
         let (kind, _) = self

@@ -29,6 +29,29 @@ pub struct CustomTemplate {
     pub automount: Box<str>,
     /// It was recognised by its shape, in a kind that is not known.
     pub is_guess: bool,
+    /// The lists of the pod spec, where it is spelled as Kubernetes does. No other patch than a JSON patch adds to a list
+    /// of a custom kind, and it must know what is there.
+    pub lists: Option<PodLists>,
+}
+
+/// The lists of a pod spec that a patch adds to.
+#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct PodLists {
+    /// Whether it has `volumes`.
+    pub has_volumes: bool,
+    /// Its containers.
+    pub containers: Box<[ListedContainer]>,
+}
+
+/// A container in the lists of a pod spec.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct ListedContainer {
+    /// Its name, which may be empty in a custom kind.
+    pub name: Box<str>,
+    /// Its JSON pointer in the pod spec.
+    pub at: Box<str>,
+    /// Whether it has `volumeMounts`.
+    pub has_mounts: bool,
 }
 
 /// The API groups of the built-in kinds with a pod spec, former ones included.

@@ -196,6 +196,113 @@ fn a_pod_template_is_found_anywhere_in_any_kind() {
     }
 }
 
+/// No other patch adds to a list of a custom kind: a merge patch, and kustomize without its schema, replace the list.
+#[test]
+fn files_beside_the_token_are_kept_by_a_json_patch() {
+    const READER: &str = "image: i, args: [/var/run/secrets/kubernetes.io/serviceaccount/ca.crt]";
+    let mount = json!({ "name": "service-account-files", "mountPath": "/var/run/secrets/kubernetes.io/serviceaccount", "readOnly": true });
+    let cases = [
+        (
+            object(
+                "argoproj.io/v1alpha1",
+                "Rollout",
+                &format!(
+                    "{{template: {{spec: {{serviceAccountName: app, volumes: [{{name: v, emptyDir: {{}}}}], \
+                containers: [{{name: a, {READER}, volumeMounts: [{{name: v, mountPath: /v}}]}}, {{name: b, image: i}}]}}}}}}"
+                ),
+            ),
+            vec![
+                ("/spec/template/spec/volumes/-", json!(null)),
+                (
+                    "/spec/template/spec/containers/0/volumeMounts/-",
+                    mount.clone(),
+                ),
+                (
+                    "/spec/template/spec/containers/1/volumeMounts",
+                    json!([mount]),
+                ),
+            ],
+        ),
+        (
+            object(
+                "serving.knative.dev/v1",
+                "Service",
+                &format!(
+                    "{{template: {{spec: {{serviceAccountName: app, containers: [{{{READER}}}]}}}}}}"
+                ),
+            ),
+            vec![
+                ("/spec/template/spec/volumes", json!(null)),
+                (
+                    "/spec/template/spec/containers/0/volumeMounts",
+                    json!([mount]),
+                ),
+            ],
+        ),
+        (
+            object(
+                "batch.volcano.sh/v1alpha1",
+                "Job",
+                &format!(
+                    "{{tasks: [{{template: {{spec: {{serviceAccountName: app, containers: [{{name: a, {READER}}}]}}}}}}]}}"
+                ),
+            ),
+            vec![
+                ("/spec/tasks/0/template/spec/volumes", json!(null)),
+                (
+                    "/spec/tasks/0/template/spec/containers/0/volumeMounts",
+                    json!([mount]),
+                ),
+            ],
+        ),
+    ];
+    for (object, expected) in cases {
+        let status = &reports(&object)["app"];
+        let [(type_, patch)] = &patches(status)[..] else {
+            panic!("{status}");
+        };
+        assert_eq!(type_, "json");
+        let operations = patch.as_array().unwrap();
+        assert!(
+            operations[0]["path"]
+                .as_str()
+                .unwrap()
+                .ends_with("/spec/automountServiceAccountToken")
+        );
+        assert_eq!(operations.len(), expected.len() + 1, "{patch}");
+        for (operation, (path, value)) in operations[1..].iter().zip(&expected) {
+            assert_eq!(
+                (&operation["op"], &operation["path"]),
+                (&json!("add"), &json!(path))
+            );
+            if value.is_null() {
+                let volume = if path.ends_with('-') {
+                    &operation["value"]
+                } else {
+                    &operation["value"][0]
+                };
+                assert_eq!(
+                    volume["projected"]["sources"].as_array().unwrap().len(),
+                    2,
+                    "{volume}"
+                );
+            } else {
+                assert_eq!(&operation["value"], value);
+            }
+        }
+        let dir = tempfile::tempdir().unwrap();
+        fs::write(dir.path().join("in.yaml"), &object).unwrap();
+        let (code, out, error) = scan_in(dir.path(), &["in.yaml", "-o", "patch", "--write"]);
+        assert_eq!(code, 0, "{out}{error}");
+        let written = fs::read_to_string(dir.path().join("in.yaml")).unwrap();
+        assert_eq!(
+            written.matches("service-account-files").count(),
+            expected.len(),
+            "{written}"
+        );
+    }
+}
+
 #[test]
 fn an_operator_decides_where_the_kind_has_no_field_for_it() {
     let spark = object(

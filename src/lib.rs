@@ -29,7 +29,7 @@
 //! | `rbac` | who is granted what, and is it more than the default permissions? | `model` |
 //! | `token` | which tokens does a pod carry? | `model` |
 //! | `usage` | which tokens were used, for what, and how complete is the evidence? | `model` `rbac` |
-//! | `api` | what does a report look like? | `model` |
+//! | `api` | what do a report and a summary look like? | `model` |
 //! | `facts` | what of an API object do answers depend on? | `api` `model` |
 //! | `assess` | why is this account flagged, and what is the remediation? | `model` `rbac` `token` `usage` |
 //! | `index` | what is known, and which accounts does a watch event touch? | `assess` `facts` `model` `rbac` `token` `usage` |
@@ -53,9 +53,9 @@
 //! planned room does not exist yet. No room imports one that stands below it in the table, so there is
 //! no circle. [`audit`] is a supplier like [`cluster`] and [`files`]: what it reads becomes a [`usage::Record`], which
 //! [`index`] joins with the pods and [`assess`](mod@assess) with what they are granted. [`listen`] receives events from
-//! the API servers themselves: each batch is such a record, and [`usage::Live`] what is remembered of all. The summary of a namespace will be computed in [`api`] from
-//! the exposures of its accounts, as a report is from one, and written by [`controller`]; the admission
-//! policies that read it are templates in `deploy/chart`.
+//! the API servers themselves: each batch is such a record, and [`usage::Live`] what is remembered of all. The summary of
+//! a namespace is computed in [`api`] from the last answers for its accounts, as a report is from one, and written by
+//! [`controller`]; the admission policy that reads it is a template in `deploy/chart`.
 //!
 //! Two small rooms stand beside the rims: [`baseline`] compares a scan with an earlier one for [`output`], and [`render`]
 //! runs kustomize and helm before [`files`] reads what they print.
@@ -76,6 +76,9 @@
 //!               (4) reconcile: assess ─► report ─► server-side apply, and a JSON patch where fields of
 //!                   other field managers remain
 //! ```
+//!
+//! Where the answer of an account is another one, the summary of its namespace takes hops 3 and 4 a moment later. Names
+//! that a summary must not have any more are withdrawn at once, before everything else and outside of the budget.
 //!
 //! A scan is hops 1 and 2, then [`assess`](mod@assess) and [`output`]: the same code, another rim.
 //!
@@ -123,6 +126,8 @@
 //! | verdict, reason | the answer for an account or a workload, and why |
 //! | finding | a verdict that asks for work: `Unneeded`, `Review`, `Unknown` |
 //! | report | a TokenExposureReport: the answer for one account, as a custom resource |
+//! | summary | a TokenExposureSummary: the answers for one namespace in short, which admission policies read |
+//! | withdraw | remove a name from a summary, or add an exception to it, so that policies no longer act by it |
 //! | baseline | a file of earlier findings, which a later scan is compared with |
 //! | near name | a subject that names no account that exists and may mean one that does: a misspelled name or username, or another namespace |
 //! | stray | said of a subject that matches no account, whatever accounts there are |
@@ -166,7 +171,7 @@
 //! | what is remembered of events that arrive? | [`usage::Live`]; [`listen::memory`]: across restarts |
 //! | a format of audit logs | `audit/envelope.rs`, a case in `audit/tests.rs` |
 //! | a metric | `controller/metrics.rs` |
-//! | a report field | [`api`], then `make generate` |
+//! | a report field, a summary field | [`api`], then `make generate` |
 
 pub mod model;
 

@@ -1,4 +1,5 @@
-//! The custom resource `TokenExposureReport`, which users read with `kubectl`.
+//! The custom resources that users read with `kubectl`: `TokenExposureReport`, and `TokenExposureSummary` for each
+//! namespace.
 #![allow(
     clippy::duplicated_attributes,
     reason = "each printer column has a type and a path"
@@ -9,13 +10,20 @@
 )]
 
 mod from_exposure;
+mod summary;
 mod usage;
 
 use kube::{CustomResource, KubeSchema};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-pub use self::usage::{Use, UseWindow};
+pub use self::{
+    summary::{
+        Counts, TokenExposureSummary, TokenExposureSummarySpec, TokenExposureSummaryStatus,
+        workload_entry,
+    },
+    usage::{Use, UseWindow},
+};
 use crate::model::{
     Drift, Level, Reason, TokenSource, Verdict,
     exemption::ExemptionState,

@@ -20,7 +20,7 @@ use super::{
     today,
 };
 use crate::{
-    api::TokenExposureReport,
+    api::{TokenExposureReport, TokenExposureSummary},
     client::{Backoff, within},
     cluster::{self, OptIns, watch},
     controller::{
@@ -263,7 +263,10 @@ fn asked_to_stop() -> io::Result<impl Future<Output = ()>> {
 /// An index that is settled once every watched kind was read.
 fn empty_index(opt_ins: OptIns, config: Config) -> SharedIndex {
     let mut kinds = cluster::kinds(opt_ins);
-    kinds.push(InputKind::TokenExposureReport);
+    kinds.extend([
+        InputKind::TokenExposureReport,
+        InputKind::TokenExposureSummary,
+    ]);
     let mut index = Index::new(&kinds);
     index.set_config(config);
     index.set_today(today());
@@ -304,19 +307,28 @@ fn identity() -> String {
 async fn await_api_server(client: &Client, log: &LogLimiter) -> anyhow::Result<()> {
     const API_SERVER: &str = "API server";
     let reports: Api<TokenExposureReport> = Api::all(client.clone());
+    let summaries: Api<TokenExposureSummary> = Api::all(client.clone());
     let mut backoff = Backoff::new(FIRST_PAUSE, LONGEST_PAUSE);
     loop {
         let one = ListParams::default().limit(1);
-        let cause = match within(START_TIMEOUT, reports.list_metadata(&one)).await {
+        let mut missing = "tokenexposurereports";
+        let reports = within(START_TIMEOUT, reports.list_metadata(&one)).await;
+        let mut answer = reports.map(drop);
+        if answer.is_ok() {
+            missing = "tokenexposuresummaries";
+            let summaries = within(START_TIMEOUT, summaries.list_metadata(&one)).await;
+            answer = summaries.map(drop);
+        }
+        let cause = match answer {
             Err(failed) if failed.code() == Some(404) => {
                 return Err(anyhow!(
-                    "the CustomResourceDefinition tokenexposurereports.tokenexposure.io is not installed: \
+                    "the CustomResourceDefinition {missing}.tokenexposure.io is not installed: \
                      `token-exposure crd | kubectl apply --server-side -f -`"
                 ));
             }
             // The watch logs a denied request with the missing rule.
             Err(failed) if failed.code() == Some(403) => return Ok(()),
-            Ok(_) => {
+            Ok(()) => {
                 if log.recovered(API_SERVER).is_some() {
                     tracing::info!("the API server answers");
                 }

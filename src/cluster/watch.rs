@@ -31,7 +31,7 @@ use super::{
 };
 use crate::{
     client::{Backoff, Connection, uptime, within},
-    facts::{Kind, Reports, Wire},
+    facts::{Kind, Reports, Summaries, Wire},
     index::{Index, Indexed},
     model::Selection,
 };
@@ -63,11 +63,12 @@ pub struct Options {
     pub forbidden_after: Duration,
 }
 
-/// Watches every kind of [`kinds`](super::kinds), and our own reports, until it is dropped.
+/// Watches every kind of [`kinds`](super::kinds), and our own reports and summaries, until it is dropped.
 pub async fn watch_all(connection: &Connection, feed: &Feed, options: Options) {
-    futures::future::join(
+    futures::future::join3(
         each_kind!(options.opt_ins, watch(connection, feed, options)),
         watch::<Reports>(connection, feed, options),
+        watch::<Summaries>(connection, feed, options),
     )
     .await;
 }

@@ -1,9 +1,9 @@
-//! Reports that could not be written: when each is tried again, and what the log says of them.
+//! What could not be written: when each is tried again, and what the log says of it.
 
 use std::{collections::HashMap, time::Duration};
 
 use super::write::Error;
-use crate::{client::doubled, log::LogLimiter, model::ServiceAccountRef};
+use crate::{client::doubled, log::LogLimiter, model::Target};
 
 /// The pause after the first failed write; it doubles with each further one.
 const FIRST_PAUSE: Duration = Duration::from_millis(500);
@@ -12,11 +12,11 @@ const LONGEST_PAUSE: Duration = Duration::from_mins(1);
 /// What fails, as the log limiter remembers it.
 const REPORTS: &str = "reports";
 
-/// The accounts whose reports could not be written.
+/// The reports and summaries that could not be written.
 #[derive(Debug)]
 pub(super) struct Failures {
     /// How often in a row each failed.
-    in_a_row: HashMap<ServiceAccountRef, u32>,
+    in_a_row: HashMap<Target, u32>,
     log: LogLimiter,
 }
 
@@ -28,24 +28,25 @@ impl Failures {
         }
     }
 
-    /// Notes that a report could not be written, and returns how long to wait before the next attempt.
-    pub(super) fn failed(&mut self, account: &ServiceAccountRef, error: &Error) -> Duration {
-        let failures = self.in_a_row.entry(account.clone()).or_default();
+    /// Notes that something could not be written, and returns how long to wait before the next attempt.
+    pub(super) fn failed(&mut self, target: &Target, error: &Error) -> Duration {
+        let failures = self.in_a_row.entry(target.clone()).or_default();
         let retry_in = doubled(FIRST_PAUSE, *failures, LONGEST_PAUSE);
         *failures += 1;
         let failing = self.in_a_row.len();
-        let (namespace, service_account) = (&account.namespace, &account.name);
+        let (what, namespace) = (target.what(), target.namespace());
+        let service_account = target.service_account();
         if self.log.failed(REPORTS, error.cause()) {
-            tracing::warn!(%namespace, %service_account, %error, ?retry_in, failing, "report not written");
+            tracing::warn!(%namespace, service_account, %error, ?retry_in, failing, "{what} not written");
         } else {
-            tracing::debug!(%namespace, %service_account, %error, ?retry_in, failing, "report not written");
+            tracing::debug!(%namespace, service_account, %error, ?retry_in, failing, "{what} not written");
         }
         retry_in
     }
 
-    /// Notes that the report of an account is as it should be.
-    pub(super) fn written(&mut self, account: &ServiceAccountRef) {
-        if self.in_a_row.remove(account).is_some()
+    /// Notes that something is as it should be.
+    pub(super) fn written(&mut self, target: &Target) {
+        if self.in_a_row.remove(target).is_some()
             && self.in_a_row.is_empty()
             && let Some(failures) = self.log.recovered(REPORTS)
         {

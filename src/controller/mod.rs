@@ -1,12 +1,14 @@
-//! Writes reports: a queue of accounts, a bounded number of writes at a time and in a second, and metrics.
+//! Writes reports and summaries: a queue, a bounded number of writes at a time and in a second, and metrics.
 //!
-//! The queue is kube-runtime's scheduler, keyed by the account: it holds each account once, runs an
-//! account earlier where asked, and delays it after a failure. The bounded runner around it does what
+//! The queue is kube-runtime's scheduler, keyed by the account or the namespace: it holds each once, runs one
+//! earlier where asked, and delays it after a failure. The bounded runner around it does what
 //! `kube::runtime::applier` does, without its store of ServiceAccounts: an account that no longer exists
 //! can still be reconciled, and 70,000 keys at once take a tenth of the memory.
 //!
 //! Each account is assessed at once, which is cheap. Where its report differs, it waits until the
-//! [`budget`] allows the next write: what changes again meanwhile is still one write.
+//! [`budget`] allows the next write: what changes again meanwhile is still one write. Where its answer is another one,
+//! the summary of its namespace follows a moment later, or at once where names must be withdrawn from it; that does not
+//! wait for the budget.
 
 pub mod budget;
 pub mod events;
@@ -16,6 +18,7 @@ pub mod metrics;
 mod pending;
 pub mod reconcile;
 pub mod server;
+mod summary;
 pub mod write;
 
 use std::{
@@ -31,30 +34,36 @@ use kube::runtime::{scheduler, scheduler::ScheduleRequest};
 
 use self::{
     failures::Failures,
-    pending::Pending,
+    pending::{Pending, Rank},
     reconcile::{Context, assess, reconcile},
+    summary::Due,
     write::Error,
 };
-use crate::model::ServiceAccountRef;
+use crate::model::{ServiceAccountRef, Target};
 
 /// How many reports are written at a time.
 const CONCURRENCY: usize = 16;
 /// How long writes may still take after the controller was asked to stop.
 const STOP_TIMEOUT: Duration = Duration::from_secs(3);
+/// How many summaries more while names are withdrawn.
+const WITHDRAWALS: usize = 4;
 /// How many accounts are assessed until other tasks have their turn.
 const TURN: u32 = 32;
+/// How long a summary waits for the answers for other accounts of its namespace.
+const GATHERING: Duration = Duration::from_millis(250);
+/// The longest pause before names are withdrawn again from a summary that changes all the time.
+const LONGEST_WITHDRAWAL: Duration = Duration::from_secs(1);
 
-/// Reconciles accounts as the queue names them, until it ends or `stop` resolves; writes under way are
-/// completed then.
+/// Reconciles what the queue names, until it ends or `stop` resolves; writes under way are completed then.
 pub async fn run(
     context: Arc<Context>,
-    dirty: impl Stream<Item = ServiceAccountRef>,
+    dirty: impl Stream<Item = Target>,
     stop: impl Future<Output = ()>,
 ) {
     let (retry, retries) = mpsc::unbounded();
-    // When each waiting account was first queued: its latency counts from there.
-    let queued: RefCell<HashMap<ServiceAccountRef, Instant>> = RefCell::default();
-    let now = |message: ServiceAccountRef| {
+    // When each waiting target was first queued: its latency counts from there.
+    let queued: RefCell<HashMap<Target, Instant>> = RefCell::default();
+    let now = |message: Target| {
         let mut queued = queued.borrow_mut();
         queued.entry(message.clone()).or_insert_with(Instant::now);
         run_at(message, Duration::ZERO)
@@ -64,31 +73,30 @@ pub async fn run(
     let mut running = FuturesUnordered::new();
     let mut busy = HashSet::new();
     // The receiver lives as long as this function.
-    let again = |account, pause| drop(retry.unbounded_send(run_at(account, pause)));
+    let again = |target, pause| drop(retry.unbounded_send(run_at(target, pause)));
     let mut queue = Queue::new(context.clone(), &again);
     let mut turn = 0;
     loop {
-        let may_write = queue.pending.len() > 0 && running.len() < CONCURRENCY;
         tokio::select! {
             () = &mut stop => break,
-            Some((account, result)) = running.next(), if !running.is_empty() => {
-                busy.remove(&account);
-                queue.wrote(account, result);
+            Some((target, result)) = running.next(), if !running.is_empty() => {
+                busy.remove(&target);
+                queue.wrote(target, result);
             }
-            () = context.may_write(), if may_write => {
-                let Some(account) = queue.pending.pop() else { continue };
-                busy.insert(account.clone());
+            () = queue.may_write(), if queue.has_room(running.len()) => {
+                let Some(target) = queue.pending.pop() else { continue };
+                busy.insert(target.clone());
                 let context = context.clone();
-                let since = queued.borrow_mut().remove(&account).unwrap_or_else(Instant::now);
+                let since = queued.borrow_mut().remove(&target).unwrap_or_else(Instant::now);
                 running.push(async move {
-                    let result = reconcile(&context, &account, since).await;
-                    (account, result)
+                    let result = written(&context, &target, since).await;
+                    (target, result)
                 });
             }
             next = next(scheduler.as_mut(), &busy) => {
-                let Some(account) = next else { break };
-                if !queue.assess(&account) {
-                    queued.borrow_mut().remove(&account);
+                let Some(target) = next else { break };
+                if !queue.assess(&target) {
+                    queued.borrow_mut().remove(&target);
                 }
                 turn += 1;
                 if turn % TURN == 0 {
@@ -104,19 +112,27 @@ pub async fn run(
     }
 }
 
+/// Brings one target up to date, and returns whether that took a write.
+async fn written(context: &Context, target: &Target, since: Instant) -> Result<bool, Error> {
+    match target {
+        Target::Report(account) => reconcile(context, account, since).await,
+        Target::Summary(namespace) => summary::reconcile(context, namespace).await,
+    }
+}
+
 /// What waits, and what failed.
 struct Queue<'a> {
     pending: Pending,
     /// Those that wait for the end of a pause.
-    later: HashSet<ServiceAccountRef>,
+    later: HashSet<Target>,
     failures: Failures,
     context: Arc<Context>,
-    /// Names an account again after a pause.
-    retry: &'a dyn Fn(ServiceAccountRef, Duration),
+    /// Names a target again after a pause.
+    retry: &'a dyn Fn(Target, Duration),
 }
 
 impl<'a> Queue<'a> {
-    fn new(context: Arc<Context>, retry: &'a dyn Fn(ServiceAccountRef, Duration)) -> Self {
+    fn new(context: Arc<Context>, retry: &'a dyn Fn(Target, Duration)) -> Self {
         Self {
             pending: Pending::default(),
             later: HashSet::new(),
@@ -126,46 +142,97 @@ impl<'a> Queue<'a> {
         }
     }
 
-    /// Assesses an account, and returns whether its report waits to be written.
-    fn assess(&mut self, account: &ServiceAccountRef) -> bool {
-        self.later.remove(account);
-        let Some(verdict) = assess(&self.context, account) else {
-            self.pending.remove(account);
-            self.failures.written(account);
+    /// Assesses a target, and returns whether it waits to be written.
+    fn assess(&mut self, target: &Target) -> bool {
+        self.later.remove(target);
+        let rank = match target {
+            Target::Report(account) => {
+                let verdict = assess(&self.context, account);
+                self.name_summaries(account);
+                verdict.map(Rank::Report)
+            }
+            Target::Summary(namespace) => match summary::due(&self.context, namespace) {
+                Due::Nothing => None,
+                Due::Later => {
+                    self.again(target.clone(), GATHERING);
+                    return true;
+                }
+                Due::Now(rank) => Some(rank),
+            },
+        };
+        let Some(rank) = rank else {
+            self.pending.remove(target);
+            self.failures.written(target);
             return false;
         };
-        let pause = self.pending.pause(account, tokio::time::Instant::now());
+        let mut pause = self.pending.pause(target, tokio::time::Instant::now());
+        if rank == Rank::Withdrawal {
+            pause = pause.min(LONGEST_WITHDRAWAL);
+        }
         if pause.is_zero() {
-            let is_new = self.pending.add(account, verdict);
+            let is_new = self.pending.add(target, rank);
             if is_new && self.context.connection.throttle.is_closed() {
                 self.context.instruments.delayed("throttled");
             }
         } else {
-            self.pending.remove(account);
-            self.context.flapping(account, pause);
-            self.again(account.clone(), pause);
+            self.pending.remove(target);
+            self.context.flapping(target, pause);
+            self.again(target.clone(), pause);
         }
         true
     }
 
-    /// Assesses an account again after a pause.
-    fn again(&mut self, account: ServiceAccountRef, pause: Duration) {
-        self.later.insert(account.clone());
-        (self.retry)(account, pause);
+    /// Names the summaries that the answer for an account changes: at once where it must be withdrawn from one.
+    fn name_summaries(&mut self, account: &ServiceAccountRef) {
+        let (namespaces, is_overstated) = {
+            let mut index = self.context.index.write();
+            let namespaces = index.take_dirty_namespaces();
+            (namespaces, index.is_overstated(account))
+        };
+        for namespace in namespaces {
+            let at_once = is_overstated && namespace == account.namespace;
+            let pause = if at_once { Duration::ZERO } else { GATHERING };
+            self.again(Target::Summary(namespace), pause);
+        }
+    }
+
+    /// Resolves when the first that waits may be written.
+    async fn may_write(&self) {
+        if self.pending.withdraws() {
+            self.context.connection.throttle.passed().await;
+        } else {
+            self.context.may_write().await;
+        }
+    }
+
+    /// Whether one more may be written while this many are.
+    fn has_room(&self, running: usize) -> bool {
+        let more = if self.pending.withdraws() {
+            WITHDRAWALS
+        } else {
+            0
+        };
+        self.pending.len() > 0 && running < CONCURRENCY + more
+    }
+
+    /// Assesses a target again after a pause.
+    fn again(&mut self, target: Target, pause: Duration) {
+        self.later.insert(target.clone());
+        (self.retry)(target, pause);
     }
 
     /// Notes the end of a write.
-    fn wrote(&mut self, account: ServiceAccountRef, result: Result<bool, Error>) {
+    fn wrote(&mut self, target: Target, result: Result<bool, Error>) {
         // What failed counts too: somebody who deletes the report between two requests makes us write as often.
         if !matches!(result, Ok(false)) {
-            self.pending.wrote(&account, tokio::time::Instant::now());
+            self.pending.wrote(&target, tokio::time::Instant::now());
         }
         match result {
-            Ok(_) => self.failures.written(&account),
+            Ok(_) => self.failures.written(&target),
             Err(error) => {
                 self.context.instruments.failed(error.cause());
-                let pause = self.failures.failed(&account, &error);
-                self.again(account, pause);
+                let pause = self.failures.failed(&target, &error);
+                self.again(target, pause);
             }
         }
     }
@@ -184,19 +251,19 @@ impl<'a> Queue<'a> {
     }
 }
 
-/// Asks the scheduler to run an account after a pause.
-fn run_at(message: ServiceAccountRef, pause: Duration) -> ScheduleRequest<ServiceAccountRef> {
+/// Asks the scheduler to run a target after a pause.
+fn run_at(message: Target, pause: Duration) -> ScheduleRequest<Target> {
     let run_at = tokio::time::Instant::now() + pause;
     ScheduleRequest { message, run_at }
 }
 
-/// The next account that is due and is not being reconciled.
-async fn next<R: Stream<Item = ScheduleRequest<ServiceAccountRef>>>(
-    scheduler: Pin<&mut scheduler::Scheduler<ServiceAccountRef, R>>,
-    busy: &HashSet<ServiceAccountRef>,
-) -> Option<ServiceAccountRef> {
+/// The next target that is due and is not being reconciled.
+async fn next<R: Stream<Item = ScheduleRequest<Target>>>(
+    scheduler: Pin<&mut scheduler::Scheduler<Target, R>>,
+    busy: &HashSet<Target>,
+) -> Option<Target> {
     scheduler
-        .hold_unless(|account| !busy.contains(account))
+        .hold_unless(|target| !busy.contains(target))
         .next()
         .await
 }

@@ -1,5 +1,5 @@
-//! Reports that wait to be written: each once, the worst findings first, and those that change all the time ever
-//! more rarely.
+//! What waits to be written: each once, what must be withdrawn first, then the worst findings, and what changes all the
+//! time ever more rarely.
 
 use std::{
     collections::{BTreeSet, HashMap},
@@ -10,10 +10,10 @@ use tokio::time::Instant;
 
 use crate::{
     client::doubled,
-    model::{ServiceAccountRef, Verdict},
+    model::{Target, Verdict},
 };
 
-/// How many writes of one report are not delayed.
+/// How many writes of one target are not delayed.
 const FREE_WRITES: u32 = 20;
 /// After this time without a write, one write more is not delayed.
 const FORGETS: Duration = Duration::from_secs(10);
@@ -22,17 +22,28 @@ const FIRST_PAUSE: Duration = Duration::from_secs(1);
 /// The longest pause: the end of a series of changes shows within this time.
 const LONGEST_PAUSE: Duration = Duration::from_secs(20);
 
+/// What goes before what.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Rank {
+    /// Names that a summary has and must not have: outside of the budget.
+    Withdrawal,
+    /// A report with this verdict.
+    Report(Verdict),
+    /// Any other change of a summary.
+    Summary,
+}
+
 /// What waits, and what was written lately.
 #[derive(Debug, Default)]
 pub(super) struct Pending {
-    order: BTreeSet<(Verdict, u64, ServiceAccountRef)>,
-    places: HashMap<ServiceAccountRef, (Verdict, u64)>,
+    order: BTreeSet<(Rank, u64, Target)>,
+    places: HashMap<Target, (Rank, u64)>,
     arrivals: u64,
-    written: HashMap<ServiceAccountRef, Written>,
+    written: HashMap<Target, Written>,
     pruned: Option<Instant>,
 }
 
-/// The writes of one report.
+/// The writes of one target.
 #[derive(Debug)]
 struct Written {
     writes: u32,
@@ -40,50 +51,55 @@ struct Written {
 }
 
 impl Pending {
-    /// A report waits. One that waits already keeps its place, unless the verdict changed. Returns whether it
-    /// did not wait before.
-    pub(super) fn add(&mut self, account: &ServiceAccountRef, verdict: Verdict) -> bool {
-        let known = self.places.get(account).map(|(known, _)| *known);
-        if known == Some(verdict) {
+    /// Something waits. What waits already keeps its place, unless its rank changed. Returns whether it did not wait
+    /// before.
+    pub(super) fn add(&mut self, target: &Target, rank: Rank) -> bool {
+        let known = self.places.get(target).map(|(known, _)| *known);
+        if known == Some(rank) {
             return false;
         }
-        self.remove(account);
+        self.remove(target);
         self.arrivals += 1;
-        self.places
-            .insert(account.clone(), (verdict, self.arrivals));
-        self.order.insert((verdict, self.arrivals, account.clone()));
+        self.places.insert(target.clone(), (rank, self.arrivals));
+        self.order.insert((rank, self.arrivals, target.clone()));
         known.is_none()
     }
 
     /// Nothing is to be written any more.
-    pub(super) fn remove(&mut self, account: &ServiceAccountRef) {
-        if let Some((verdict, arrival)) = self.places.remove(account) {
-            self.order.remove(&(verdict, arrival, account.clone()));
+    pub(super) fn remove(&mut self, target: &Target) {
+        if let Some((rank, arrival)) = self.places.remove(target) {
+            self.order.remove(&(rank, arrival, target.clone()));
         }
     }
 
-    /// The next report to write.
-    pub(super) fn pop(&mut self) -> Option<ServiceAccountRef> {
-        let (_, _, account) = self.order.pop_first()?;
-        self.places.remove(&account);
-        Some(account)
+    /// The next one to write.
+    pub(super) fn pop(&mut self) -> Option<Target> {
+        let (_, _, target) = self.order.pop_first()?;
+        self.places.remove(&target);
+        Some(target)
     }
 
-    /// How many reports wait.
+    /// How many wait.
     pub(super) fn len(&self) -> usize {
         self.order.len()
     }
 
-    /// A report was written, or that was tried.
-    pub(super) fn wrote(&mut self, account: &ServiceAccountRef, now: Instant) {
-        let known = self.written.get(account);
+    /// Whether something must be withdrawn.
+    pub(super) fn withdraws(&self) -> bool {
+        let first = self.order.first();
+        first.is_some_and(|(rank, ..)| *rank == Rank::Withdrawal)
+    }
+
+    /// Something was written, or that was tried.
+    pub(super) fn wrote(&mut self, target: &Target, now: Instant) {
+        let known = self.written.get(target);
         let written = Written {
             writes: known
                 .map_or(0, |known| known.remembered(now))
                 .saturating_add(1),
             last: now,
         };
-        self.written.insert(account.clone(), written);
+        self.written.insert(target.clone(), written);
         if self
             .pruned
             .is_none_or(|pruned| now.saturating_duration_since(pruned) >= FORGETS)
@@ -95,9 +111,9 @@ impl Pending {
         }
     }
 
-    /// How long the next write of a report has to wait, because it was written often.
-    pub(super) fn pause(&self, account: &ServiceAccountRef, now: Instant) -> Duration {
-        let Some(written) = self.written.get(account) else {
+    /// How long the next write of a target has to wait, because it was written often.
+    pub(super) fn pause(&self, target: &Target, now: Instant) -> Duration {
+        let Some(written) = self.written.get(target) else {
             return Duration::ZERO;
         };
         let Some(more) = written.remembered(now).checked_sub(FREE_WRITES) else {
@@ -120,27 +136,35 @@ impl Written {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::model::ServiceAccountRef;
 
-    fn account(name: &str) -> ServiceAccountRef {
-        ServiceAccountRef::new("shop", name)
+    fn target(name: &str) -> Target {
+        Target::Report(ServiceAccountRef::new("shop", name))
     }
 
     #[test]
     fn the_worst_come_first_and_each_once() {
         let mut pending = Pending::default();
-        pending.add(&account("gone"), Verdict::NoToken);
-        pending.add(&account("b"), Verdict::Unneeded);
-        pending.add(&account("review"), Verdict::Review);
-        pending.add(&account("a"), Verdict::Unneeded);
-        pending.add(&account("b"), Verdict::Unneeded);
-        pending.add(&account("gone"), Verdict::Unknown);
-        pending.add(&account("removed"), Verdict::Unneeded);
-        pending.remove(&account("removed"));
-        assert_eq!(pending.len(), 4);
+        pending.add(&target("gone"), Rank::Report(Verdict::NoToken));
+        pending.add(&target("b"), Rank::Report(Verdict::Unneeded));
+        pending.add(&target("review"), Rank::Report(Verdict::Review));
+        pending.add(&target("a"), Rank::Report(Verdict::Unneeded));
+        pending.add(&target("b"), Rank::Report(Verdict::Unneeded));
+        pending.add(&target("gone"), Rank::Report(Verdict::Unknown));
+        pending.add(&target("removed"), Rank::Report(Verdict::Unneeded));
+        pending.remove(&target("removed"));
+        let summary = |name: &str| Target::Summary(name.into());
+        pending.add(&summary("adds"), Rank::Summary);
+        assert!(!pending.withdraws());
+        pending.add(&summary("withdraws"), Rank::Withdrawal);
+        assert!(pending.withdraws());
+        assert_eq!(pending.len(), 6);
         let order: Vec<_> = std::iter::from_fn(|| pending.pop())
-            .map(|next| next.name.to_string())
+            .map(|next| next.to_string())
             .collect();
-        assert_eq!(order, ["b", "a", "review", "gone"]);
+        let reports = ["shop/b", "shop/a", "shop/review", "shop/gone"];
+        assert_eq!(order[1..5], reports);
+        assert_eq!([&*order[0], &*order[5]], ["withdraws", "adds"]);
     }
 
     #[test]
@@ -150,18 +174,18 @@ mod tests {
         let mut writes = 0;
         while now < began + Duration::from_mins(10) {
             now += pending
-                .pause(&account("flapping"), now)
+                .pause(&target("flapping"), now)
                 .max(Duration::from_millis(20));
-            pending.wrote(&account("flapping"), now);
+            pending.wrote(&target("flapping"), now);
             writes += 1;
         }
         // 20 at once, then fewer and fewer until as many are forgotten as are written.
         assert!((50..=80).contains(&writes), "{writes}");
-        assert!(pending.pause(&account("flapping"), now) <= LONGEST_PAUSE);
-        assert_eq!(pending.pause(&account("other"), now), Duration::ZERO);
+        assert!(pending.pause(&target("flapping"), now) <= LONGEST_PAUSE);
+        assert_eq!(pending.pause(&target("other"), now), Duration::ZERO);
         now += Duration::from_mins(5);
-        assert_eq!(pending.pause(&account("flapping"), now), Duration::ZERO);
-        pending.wrote(&account("other"), now);
+        assert_eq!(pending.pause(&target("flapping"), now), Duration::ZERO);
+        pending.wrote(&target("other"), now);
         assert_eq!(pending.written.len(), 1, "what is calm is forgotten");
     }
 }

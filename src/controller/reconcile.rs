@@ -18,9 +18,9 @@ use crate::{
     api::{TokenExposureReport, TokenExposureReportStatus},
     client::Connection,
     facts::{Reports, report::ReportFacts},
-    index::{Account, Index, SharedIndex, Standing, Summary},
+    index::{Account, Index, SharedIndex, Standing},
     log::LogLimiter,
-    model::{Exposure, ReportScope, ServiceAccountRef, Verdict, note::NoteType},
+    model::{AccountSummary, Exposure, ReportScope, ServiceAccountRef, Target, Verdict},
 };
 
 /// What reconciling needs.
@@ -51,12 +51,13 @@ impl Context {
         self.budget.ready().await;
     }
 
-    /// Counts and logs a report that changes so often that its next write waits.
-    pub(super) fn flapping(&self, account: &ServiceAccountRef, pause: Duration) {
+    /// Counts and logs something that changes so often that its next write waits.
+    pub(super) fn flapping(&self, target: &Target, pause: Duration) {
         self.instruments.delayed("flapping");
-        let (namespace, service_account) = (&account.namespace, &account.name);
-        if self.log.failed("flapping reports", &account.to_string()) {
-            tracing::warn!(%namespace, %service_account, ?pause, "the report changes all the time: somebody changes or deletes it, or its verdict flaps; it is written ever more rarely");
+        let (what, namespace) = (target.what(), target.namespace());
+        let service_account = target.service_account();
+        if self.log.failed("flapping reports", &target.to_string()) {
+            tracing::warn!(%namespace, service_account, ?pause, "the {what} changes all the time: somebody changes or deletes it, or a verdict flaps; it is written ever more rarely");
         }
     }
 }
@@ -146,7 +147,7 @@ pub async fn reconcile(
 struct Answer {
     plan: Plan,
     /// The verdict; `None` in a namespace that is left out.
-    summary: Option<Summary>,
+    summary: Option<AccountSummary>,
     /// The change of the verdict that an event reports.
     change: Option<Change>,
     /// The verdict of the live report.
@@ -175,7 +176,7 @@ fn answer(context: &Context, account: &ServiceAccountRef) -> Option<Answer> {
         .and_then(|owner| Change::between(reported, &exposure, &owner.uid));
     Some(Answer {
         plan: plan(&index, account, &exposure, context.scope),
-        summary: Some(summary(&exposure)),
+        summary: Some(AccountSummary::from(&exposure)),
         change,
         reported,
         elsewhere: exposure.granted_elsewhere().map(ToString::to_string),
@@ -195,7 +196,11 @@ fn left_out(index: &Index, account: &ServiceAccountRef) -> Answer {
 }
 
 /// Keeps the verdict for the metrics, and returns the one before it.
-fn remember(index: &SharedIndex, account: &ServiceAccountRef, summary: Summary) -> Option<Verdict> {
+fn remember(
+    index: &SharedIndex,
+    account: &ServiceAccountRef,
+    summary: AccountSummary,
+) -> Option<Verdict> {
     let mut index = index.write();
     let known = index.account(account).and_then(Account::summary);
     let before = known.map(|summary| summary.verdict);
@@ -302,27 +307,5 @@ fn keep_transition_times(status: &mut TokenExposureReportStatus, live: Option<&R
             before.filter(|(status, time)| *status == condition.status && !time.is_empty());
         let now = || Timestamp::now().strftime("%Y-%m-%dT%H:%M:%SZ").to_string();
         condition.last_transition_time = Some(unchanged.map_or_else(now, |(_, time)| time.clone()));
-    }
-}
-
-fn summary(exposure: &Exposure) -> Summary {
-    let pods_by_verdict = Verdict::ALL.map(|verdict| {
-        exposure
-            .workloads
-            .iter()
-            .filter(|workload| workload.verdict == verdict)
-            .map(|workload| workload.pods)
-            .sum()
-    });
-    Summary {
-        verdict: exposure.verdict,
-        reason: exposure.reason,
-        pods: exposure.pods,
-        exempt_until: exposure
-            .exemption
-            .as_ref()
-            .and_then(|exemption| exemption.until),
-        pods_by_verdict,
-        notes: NoteType::ALL.map(|type_| exposure.notes.iter().any(|note| note.type_() == type_)),
     }
 }

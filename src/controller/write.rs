@@ -43,18 +43,18 @@ pub struct Operation {
     permissions: &'static str,
 }
 
-const fn of_reports(what: &'static str) -> Operation {
+pub(super) const fn of_ours(what: &'static str) -> Operation {
     Operation {
         what,
-        permissions: "`create`, `patch` and `delete` on `tokenexposurereports` and `patch` on \
-                 `tokenexposurereports/status` (apiGroup tokenexposure.io), as the ClusterRole in \
+        permissions: "`create`, `patch` and `delete` on `tokenexposurereports` and `tokenexposuresummaries`, and \
+                 `patch` on the `status` of both (apiGroup tokenexposure.io), as the ClusterRole in \
                  deploy/install.yaml does",
     }
 }
 
-const APPLY: Operation = of_reports("apply the report");
-const APPLY_STATUS: Operation = of_reports("apply the status of the report");
-const DELETE: Operation = of_reports("delete the report");
+const APPLY: Operation = of_ours("apply the report");
+const APPLY_STATUS: Operation = of_ours("apply the status of the report");
+const DELETE: Operation = of_ours("delete the report");
 pub(super) const WRITE_EVENT: Operation = Operation {
     what: "write the event",
     permissions: "`create` on `events` (apiGroup events.k8s.io), as the chart does with events.create, or remove \

@@ -12,6 +12,7 @@ pub mod rejected;
 pub mod report;
 pub mod secret;
 pub mod service_account;
+pub mod summary;
 pub mod wire;
 pub mod words;
 
@@ -88,6 +89,7 @@ objects! {
     wire::Role: Some(wire::decode), |role| rejected::in_rules(&role.rules, true);
     wire::Binding: Some(wire::decode), rejected::in_binding;
     report::ReportWire: None, |_| Vec::new();
+    summary::SummaryWire: None, |_| Vec::new();
 }
 
 /// Pods.
@@ -123,3 +125,6 @@ pub struct CsiDrivers;
 /// Our own TokenExposureReports.
 #[derive(Clone, Copy, Debug)]
 pub struct Reports;
+/// Our own TokenExposureSummaries.
+#[derive(Clone, Copy, Debug)]
+pub struct Summaries;

@@ -5,10 +5,10 @@ use std::{
     sync::Arc,
 };
 
-use super::{Index, Indexed, Summary, Table};
+use super::{Index, Indexed, Table};
 use crate::{
     facts::{Kind, ServiceAccounts},
-    model::{ObjectKey, PodFacts, ServiceAccountRef, Workload},
+    model::{AccountSummary, ObjectKey, PodFacts, ServiceAccountRef, Workload},
 };
 
 /// Distinct shapes of pods, and how many pods have each.
@@ -26,13 +26,16 @@ pub struct Account {
     pub(super) reported: bool,
     /// The distinct shapes of its pods, and how many pods have each.
     pub(super) pods: Shapes,
-    pub(super) summary: Option<Summary>,
+    /// Its last answer.
+    pub(super) summary: Option<AccountSummary>,
+    /// The account was not marked dirty since then.
+    pub(super) is_current: bool,
 }
 
 impl Account {
     /// The last verdict on it; `None` for a name that only an old report has.
     #[must_use]
-    pub fn summary(&self) -> Option<&Summary> {
+    pub fn summary(&self) -> Option<&AccountSummary> {
         self.summary.as_ref().filter(|_| self.exists_or_has_pods())
     }
 
@@ -58,6 +61,7 @@ impl Index {
         if known.is_gone() {
             self.accounts.remove(account);
             self.dirty.remove(account);
+            self.mark_summary(&account.namespace);
         } else {
             self.mark(account);
         }

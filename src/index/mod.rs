@@ -4,6 +4,7 @@
 mod accounts;
 mod bindings;
 mod configs;
+mod dirty;
 mod evidence;
 mod namespaces;
 mod near;
@@ -14,6 +15,7 @@ mod reports;
 mod roles;
 mod secrets;
 mod standing;
+mod summaries;
 mod table;
 mod usage;
 
@@ -24,7 +26,10 @@ use std::{
 
 use jiff::civil::Date;
 
-pub use self::{accounts::Account, reading::Reading, reports::ReportFacts, standing::Standing};
+pub use self::{
+    accounts::Account, reading::Reading, reports::ReportFacts, standing::Standing,
+    summaries::Shares,
+};
 use self::{
     accounts::NamedBy,
     bindings::Subjects,
@@ -39,12 +44,9 @@ use self::{
 use crate::{
     facts::{
         ClusterRoleBindings, ClusterRoles, ConfigMaps, CsiDrivers, Kind, Namespaces, Pods, Reports,
-        RoleBindings, Roles, Secrets, ServiceAccounts,
+        RoleBindings, Roles, Secrets, ServiceAccounts, Summaries,
     },
-    model::{
-        ApiAudiences, Config, InputKind, KnownRoles, ObjectKey, Reason, ServiceAccountRef, Verdict,
-        note::NoteType,
-    },
+    model::{ApiAudiences, Config, InputKind, KnownRoles, ObjectKey, ServiceAccountRef},
 };
 
 /// The index behind its one lock, which is never held across an await.
@@ -98,6 +100,7 @@ pub struct Index {
     /// What a ConfigMap says that does not exist.
     says_nothing: <ConfigMaps as Kind>::Facts,
     reports: Table<<Reports as Kind>::Facts>,
+    summaries: Table<<Summaries as Kind>::Facts>,
 
     /// Every account that exists, that a pod names or that has a report.
     accounts: BTreeMap<ServiceAccountRef, Account>,
@@ -122,6 +125,8 @@ pub struct Index {
     /// What audit logs say; `None` where none were given.
     usage: Option<Usage>,
     dirty: HashSet<ServiceAccountRef>,
+    /// The namespaces whose summary may have changed.
+    dirty_namespaces: HashSet<Arc<str>>,
 }
 
 impl Index {
@@ -142,6 +147,7 @@ impl Index {
             config_maps: Table::default(),
             says_nothing: <ConfigMaps as Kind>::Facts::default(),
             reports: Table::default(),
+            summaries: Table::default(),
             accounts: BTreeMap::new(),
             namespace_names: HashSet::new(),
             elsewhere: Elsewhere::new(),
@@ -164,6 +170,7 @@ impl Index {
             today: None,
             usage: None,
             dirty: HashSet::new(),
+            dirty_namespaces: HashSet::new(),
         }
     }
 
@@ -289,21 +296,9 @@ impl Index {
         }
     }
 
-    /// Marks all accounts dirty.
-    pub fn revisit(&mut self) {
-        self.mark_all();
-    }
-
     /// Whether all roles were read.
     pub fn set_known_roles(&mut self, known: KnownRoles) {
         self.known_roles = known;
-    }
-
-    /// The last verdict on an account, with the number of pods for each verdict, for the metrics.
-    pub fn set_verdict(&mut self, account: &ServiceAccountRef, summary: Summary) {
-        if let Some(known) = self.accounts.get_mut(account) {
-            known.summary = Some(summary);
-        }
     }
 
     // === what comes out ===
@@ -314,19 +309,6 @@ impl Index {
         self.readings
             .values()
             .all(|reading| reading.is_current() || reading.forbidden)
-    }
-
-    /// The accounts whose answer may have changed since the last call; none until every kind was
-    /// read, and then all.
-    pub fn take_dirty(&mut self) -> HashSet<ServiceAccountRef> {
-        if !self.is_settled() {
-            return HashSet::new();
-        }
-        let mut dirty = std::mem::take(&mut self.dirty);
-        if !self.config.namespaces.selects_all() {
-            dirty.retain(|account| self.concerns(account));
-        }
-        dirty
     }
 
     /// What the user's configuration adds.
@@ -363,33 +345,6 @@ impl Index {
         self.namespace_names.insert(namespace.clone());
         namespace.clone()
     }
-
-    fn mark(&mut self, account: &ServiceAccountRef) {
-        if let Some((known, _)) = self.accounts.get_key_value(account) {
-            self.dirty.insert(known.clone());
-        }
-    }
-
-    fn mark_all(&mut self) {
-        self.dirty.extend(self.accounts.keys().cloned());
-    }
-}
-
-/// What the metrics need to know about the last verdict on an account.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Summary {
-    /// The verdict.
-    pub verdict: Verdict,
-    /// Its reason.
-    pub reason: Reason,
-    /// The pods that it is about.
-    pub pods: u32,
-    /// The last day of its exemption, in UTC, which may have passed.
-    pub exempt_until: Option<Date>,
-    /// How many pods have each verdict, in the order of [`Verdict::ALL`].
-    pub pods_by_verdict: [u32; Verdict::ALL.len()],
-    /// Whether the account has each type of note, in the order of [`NoteType::ALL`].
-    pub notes: [bool; NoteType::ALL.len()],
 }
 
 #[cfg(test)]

@@ -82,6 +82,7 @@ impl Indexed<Namespaces> for Index {
     ) {
         self.standing_changed(&key.name, old, new);
         self.mark_namespace(&key.name);
+        self.mark_summary(&key.name);
         if new.is_none() {
             self.namespace_names.remove(&key.name);
         }

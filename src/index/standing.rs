@@ -207,11 +207,4 @@ impl Index {
             .filter(move |(denied, _)| **denied == *namespace)
             .map(|(_, kind)| Gap::Forbidden(*kind))
     }
-
-    /// Marks the accounts of a namespace dirty.
-    pub(super) fn mark_namespace(&mut self, namespace: &Arc<str>) {
-        for account in self.accounts_in(namespace).cloned().collect::<Vec<_>>() {
-            self.mark(&account);
-        }
-    }
 }

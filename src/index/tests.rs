@@ -15,8 +15,8 @@ use super::*;
 use crate::{
     facts::wire,
     model::{
-        Binding, Exposure, LeftOut, NamespaceFacts, Reason, Role, SecretFacts, Selection,
-        ServiceAccountFacts, pod::TOKEN_MOUNT_PATH,
+        AccountSummary, Binding, Exposure, LeftOut, NamespaceFacts, Reason, Role, SecretFacts,
+        Selection, ServiceAccountFacts, Verdict, pod::TOKEN_MOUNT_PATH,
     },
 };
 
@@ -282,6 +282,87 @@ fn an_event_older_than_our_own_write_is_ignored_until_all_reports_are_read() {
     index.begin::<Reports>();
     index.apply::<Reports>(key("a/alice"), report(None, 5));
     assert_eq!(verdict(&index), None);
+}
+
+/// The namespaces whose summary is dirty.
+fn dirty_summaries(index: &mut Index) -> Vec<String> {
+    let dirty = index.take_dirty_namespaces().into_iter();
+    let mut dirty: Vec<_> = dirty.map(|name| name.to_string()).collect();
+    dirty.sort_unstable();
+    dirty
+}
+
+/// Assesses all dirty accounts, as the controller does.
+fn assess_dirty(index: &mut Index) {
+    for account in index.take_dirty() {
+        let answer = AccountSummary::from(&index.assess(&account));
+        index.set_verdict(&account, answer);
+    }
+}
+
+/// The accounts of namespace `a` that its summary counts, and whether all answers are current.
+fn shares(index: &Index) -> Option<(Vec<(&str, Verdict)>, bool)> {
+    let shares = index.shares(&"a".into())?;
+    let accounts = shares.accounts.iter();
+    let verdicts = accounts.map(|(name, answer)| (*name, answer.verdict));
+    Some((verdicts.collect(), shares.is_current))
+}
+
+#[test]
+fn a_summary_is_dirty_when_the_answer_for_an_account_changes() {
+    let mut index = settled();
+    index.mark_all();
+    assert_eq!(dirty_summaries(&mut index), ["a", "b"]);
+    assert_eq!(shares(&index), None, "no account was assessed");
+    assess_dirty(&mut index);
+    assert_eq!(dirty_summaries(&mut index), ["a", "b"]);
+    let unneeded = [("alice", Verdict::Unneeded), ("bob", Verdict::Unneeded)];
+    assert_eq!(shares(&index), Some((unneeded.into(), true)));
+
+    // What changes no answer changes no summary.
+    index.mark(&account("a/alice"));
+    assert_eq!(shares(&index), Some((unneeded.into(), false)));
+    assess_dirty(&mut index);
+    assert_eq!(dirty_summaries(&mut index), Vec::<String>::new());
+
+    let grant = binding("a", "ClusterRole", "r", &["a/alice"]);
+    index.apply::<ClusterRoles>(key("r"), role(&["pods"]));
+    index.apply::<RoleBindings>(key("a/b1"), grant);
+    assess_dirty(&mut index);
+    assert_eq!(dirty_summaries(&mut index), ["a"]);
+    let needed = [("alice", Verdict::Needed), ("bob", Verdict::Unneeded)];
+    assert_eq!(shares(&index), Some((needed.into(), true)));
+
+    // One that is gone is dirty no more, and its namespace is.
+    index.delete::<ServiceAccounts>(&key("b/carol"));
+    index.delete::<Pods>(&key("b/carol-pod"));
+    assert_eq!(dirty_summaries(&mut index), ["b"]);
+    index.apply::<Namespaces>(key("a"), NamespaceFacts::default());
+    assert_eq!(dirty_summaries(&mut index), ["a"]);
+}
+
+#[test]
+fn a_stored_summary_says_too_much_of_an_account_whose_answer_changed() {
+    let mut index = settled();
+    index.mark_all();
+    assess_dirty(&mut index);
+    let stored = |unneeded: &str| {
+        let wire = serde_json::json!({ "status": { "unneeded": unneeded } });
+        Summaries::facts(&serde_json::from_value(wire).unwrap(), &Config::default())
+    };
+    let overstated =
+        |index: &Index| ["a/alice", "a/bob"].map(|name| index.is_overstated(&account(name)));
+    assert_eq!(overstated(&index), [false, false]);
+    index.take_dirty_namespaces();
+    index.apply::<Summaries>(key("a/token-exposure"), stored("|alice|bob|"));
+    assert_eq!(dirty_summaries(&mut index), ["a"], "somebody changed it");
+    assert_eq!(overstated(&index), [false, false]);
+    index.apply::<ClusterRoles>(key("r"), role(&["pods"]));
+    index.apply::<RoleBindings>(key("a/b1"), binding("a", "ClusterRole", "r", &["a/bob"]));
+    assess_dirty(&mut index);
+    assert_eq!(overstated(&index), [false, true]);
+    index.delete::<Summaries>(&key("a/token-exposure"));
+    assert_eq!(overstated(&index), [false, false]);
 }
 
 #[test]

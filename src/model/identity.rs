@@ -97,6 +97,53 @@ impl fmt::Display for ServiceAccountRef {
     }
 }
 
+/// What the controller writes.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Target {
+    /// The report of an account.
+    Report(ServiceAccountRef),
+    /// The summary of a namespace.
+    Summary(Arc<str>),
+}
+
+impl Target {
+    /// What it is called.
+    #[must_use]
+    pub const fn what(&self) -> &'static str {
+        match self {
+            Self::Report(_) => "report",
+            Self::Summary(_) => "summary",
+        }
+    }
+
+    /// Its namespace.
+    #[must_use]
+    pub fn namespace(&self) -> &str {
+        match self {
+            Self::Report(account) => &account.namespace,
+            Self::Summary(namespace) => namespace,
+        }
+    }
+
+    /// The name of the account that it is about; `None` for a summary.
+    #[must_use]
+    pub fn service_account(&self) -> Option<&str> {
+        match self {
+            Self::Report(account) => Some(&account.name),
+            Self::Summary(_) => None,
+        }
+    }
+}
+
+impl fmt::Display for Target {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Report(account) => account.fmt(f),
+            Self::Summary(namespace) => f.write_str(namespace),
+        }
+    }
+}
+
 impl From<ObjectKey> for ServiceAccountRef {
     fn from(key: ObjectKey) -> Self {
         Self {

@@ -13,6 +13,7 @@ pub mod selection;
 pub mod selector;
 pub mod service_account;
 pub mod stray;
+pub mod summary;
 pub mod token;
 pub mod usage;
 pub mod verdict;
@@ -24,7 +25,7 @@ pub use exposure::{
     ApiAudiences, Carrier, Drift, Explanation, Exposure, Gap, Reach, Remediation, ReportScope,
     TokenSource, WorkloadExposure,
 };
-pub use identity::{ObjectKey, ServiceAccountRef};
+pub use identity::{ObjectKey, ServiceAccountRef, Target};
 pub use note::Note;
 pub use pod::PodFacts;
 pub use rbac::{
@@ -34,6 +35,7 @@ pub use secret::SecretFacts;
 pub use selection::{LeftOut, Selection};
 pub use selector::LabelSelector;
 pub use service_account::{CsiDriverFacts, NamespaceFacts, ServiceAccountFacts, TokenRequest};
+pub use summary::AccountSummary;
 pub use verdict::{Reason, Verdict};
 pub use workload::{PodKind, Workload};
 
@@ -62,6 +64,8 @@ pub enum InputKind {
     CsiDriver,
     /// `TokenExposureReport`, tokenexposure.io/v1alpha1: our own.
     TokenExposureReport,
+    /// `TokenExposureSummary`, tokenexposure.io/v1alpha1: our own.
+    TokenExposureSummary,
 }
 
 impl InputKind {
@@ -80,6 +84,7 @@ impl InputKind {
             Self::Secret => "Secret",
             Self::CsiDriver => "CSIDriver",
             Self::TokenExposureReport => "TokenExposureReport",
+            Self::TokenExposureSummary => "TokenExposureSummary",
         }
     }
 
@@ -98,6 +103,7 @@ impl InputKind {
             Self::Secret => "secrets",
             Self::CsiDriver => "csidrivers",
             Self::TokenExposureReport => "tokenexposurereports",
+            Self::TokenExposureSummary => "tokenexposuresummaries",
         }
     }
 
@@ -112,7 +118,7 @@ impl InputKind {
             Self::Role | Self::ClusterRole | Self::RoleBinding | Self::ClusterRoleBinding => {
                 "rbac.authorization.k8s.io"
             }
-            Self::TokenExposureReport => "tokenexposure.io",
+            Self::TokenExposureReport | Self::TokenExposureSummary => "tokenexposure.io",
         }
     }
 
@@ -120,7 +126,7 @@ impl InputKind {
     #[must_use]
     pub const fn version(self) -> &'static str {
         match self {
-            Self::TokenExposureReport => "v1alpha1",
+            Self::TokenExposureReport | Self::TokenExposureSummary => "v1alpha1",
             _ => "v1",
         }
     }

@@ -21,4 +21,5 @@ mod remediation;
 mod replicas;
 mod scan;
 mod selection;
+mod summaries;
 mod usage;

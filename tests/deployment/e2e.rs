@@ -20,7 +20,7 @@ use crate::rig::{
     prometheus::Prometheus,
 };
 
-const CRD: &str = "tokenexposurereports.tokenexposure.io";
+const CRDS: &str = "tokenexposurereports.tokenexposure.io tokenexposuresummaries.tokenexposure.io";
 const ALERT: &str = "TokenExposureUnneededToken";
 /// The accounts of the samples with unneeded tokens.
 const UNNEEDED: [&str; 3] = ["backup", "default", "mail"];
@@ -242,6 +242,7 @@ fn findings_appear(story: &Story, replicas: &[Controller]) {
         .collect();
     await_that("the reports are written", || story.reports() == expected);
     story.kubectl("get ter -A");
+    story.kubectl("get tes -A");
     for replica in replicas {
         println!(
             "\n$ curl http://{}/metrics | grep Unneeded",
@@ -431,8 +432,8 @@ fn uninstall(story: &Story, replicas: Vec<Controller>) {
     assert_eq!(story.reports().len(), OTHERS.len());
     story.kubectl("get ter -A");
 
-    chapter("Delete the CRD too, and the namespace with the Lease");
-    story.kubectl(&format!("delete crd {CRD}"));
+    chapter("Delete the CRDs too, and the namespace with the Lease");
+    story.kubectl(&format!("delete crd {CRDS}"));
     let in_namespace = ["Event", "Lease", "Namespace"];
     await_that("only the namespace and its contents are left", || {
         let left = story.ours();

@@ -78,10 +78,9 @@ fn the_image_is_small_runs_as_non_root_and_contains_only_the_program() {
             "crd",
         ],
     );
-    assert_eq!(
-        inside,
-        fs::read_to_string("crds/tokenexposurereports.tokenexposure.io.yaml").unwrap()
-    );
+    let of = |kind| fs::read_to_string(format!("crds/{kind}.tokenexposure.io.yaml")).unwrap();
+    let both = ["tokenexposurereports", "tokenexposuresummaries"].map(of);
+    assert_eq!(inside, both.join("---\n"));
     let root = buildah(dir.path(), &["mount", &container])
         .trim()
         .to_owned();

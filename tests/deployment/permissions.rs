@@ -105,20 +105,23 @@ fn granted(manifests: &str) -> BTreeSet<Permission> {
     granted
 }
 
-const REPORTS: (&str, &str) = ("tokenexposure.io", "tokenexposurereports");
+const GROUP: &str = "tokenexposure.io";
+/// Our own kinds.
+const OURS: [&str; 2] = ["tokenexposurereports", "tokenexposuresummaries"];
 
-/// The permissions to read the kinds that verdicts are computed from, and to write reports.
+/// The permissions to read the kinds that verdicts are computed from, and to write reports and summaries.
 fn needed() -> BTreeSet<Permission> {
     let of_kinds = KINDS.iter().flat_map(|kind| {
         ["list", "watch"].map(|verb| Permission::to(verb, kind.group(), kind.plural()))
     });
-    let of_reports = ["list", "watch", "create", "patch", "delete"]
-        .map(|verb| Permission::to(verb, REPORTS.0, REPORTS.1));
-    let others = [
-        Permission::to("patch", REPORTS.0, "tokenexposurereports/status"),
-        Permission::to("create", "authorization.k8s.io", "subjectaccessreviews"),
-    ];
-    of_kinds.chain(of_reports).chain(others).collect()
+    let of_ours = OURS.iter().flat_map(|kind| {
+        let status = Permission::to("patch", GROUP, &format!("{kind}/status"));
+        let verbs = ["list", "watch", "create", "patch", "delete"];
+        let verbs = verbs.map(|verb| Permission::to(verb, GROUP, kind));
+        verbs.into_iter().chain([status])
+    });
+    let review = Permission::to("create", "authorization.k8s.io", "subjectaccessreviews");
+    of_kinds.chain(of_ours).chain([review]).collect()
 }
 
 /// Additional permissions to know which Secrets hold tokens.
@@ -277,8 +280,13 @@ fn run_the_chart(plane: &ControlPlane, values: &str) -> Vec<Value> {
     }
     plane.kubectl(&["-n", "shop", "run", "web", "--image=nginx"]);
     plane.await_report("shop", "default", Some(("Unneeded", "NoPermissions")));
+    let summary =
+        "/apis/tokenexposure.io/v1alpha1/namespaces/shop/tokenexposuresummaries/token-exposure";
+    let has_summary = || plane.ask(summary).ok().map(|found| found.is_some());
+    await_that("the summary is written", || has_summary() == Some(true));
     plane.kubectl(&["-n", "shop", "delete", "pod", "web", "--now"]);
     plane.await_report("shop", "default", None);
+    await_that("the summary is gone", || has_summary() == Some(false));
     for replica in replicas {
         assert!(replica.terminate().0.success());
     }
@@ -337,9 +345,11 @@ fn the_requests_use_exactly_the_shipped_permissions_with_every_opt_in() {
             }
             let mut expected = shipped;
             // Server-side apply creates: the request is a patch, and is authorized as a create too.
-            expected.remove(&Permission::to("create", REPORTS.0, REPORTS.1));
+            for kind in OURS {
+                expected.remove(&Permission::to("create", GROUP, kind));
+            }
             let listed = |permission: &Permission| {
-                permission.verb == "list" && permission.resource != REPORTS.1
+                permission.verb == "list" && !OURS.contains(&&*permission.resource)
             };
             expected.retain(|permission| !(streamed && listed(permission)));
             assert_eq!(used, expected, "{values}, streamed: {streamed}");

@@ -97,21 +97,18 @@ fn an_upgrade_updates_the_crd_and_an_uninstall_keeps_the_reports_unless_configur
     drop(controller);
     assert_eq!(uid(), made);
 
-    // After the uninstall, the CRD and the reports are kept; a new release adopts them.
+    // After the uninstall, the CRDs and the reports are kept; a new release adopts them.
     plane.helm(&["uninstall", RELEASE]);
-    assert_eq!(
-        of_release(&plane),
-        [format!(
-            "customresourcedefinition.apiextensions.k8s.io/{CRD}"
-        )]
-    );
+    let definition = |kind| format!("customresourcedefinition.apiextensions.k8s.io/{kind}");
+    let kept = [CRD, "tokenexposuresummaries.tokenexposure.io"].map(definition);
+    assert_eq!(of_release(&plane), kept);
     assert_eq!(uid(), made);
     plane.helm(&["install", RELEASE, CHART, "--set", "crds.keep=false"]);
     assert_eq!(uid(), made);
 
     // With `crds.keep=false` they are deleted.
     plane.helm(&["uninstall", RELEASE]);
-    await_that("the CRD is deleted", || of_release(&plane).is_empty());
+    await_that("the CRDs are deleted", || of_release(&plane).is_empty());
 }
 
 #[test]

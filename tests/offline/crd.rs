@@ -1,4 +1,4 @@
-//! The CRD in `crds/` is up to date, and so are its copies in the chart and in `deploy/install.yaml`.
+//! The definitions in `crds/` are up to date, and so are their copies in the chart and in `deploy/install.yaml`.
 
 use std::fs;
 
@@ -6,42 +6,62 @@ use serde_json::Value;
 
 use crate::rig::{fresh, program};
 
-const CRD: &str = "crds/tokenexposurereports.tokenexposure.io.yaml";
-const CHARTS: &str = "deploy/chart/files/tokenexposurereports.tokenexposure.io.yaml";
+const KINDS: [&str; 2] = ["tokenexposurereports", "tokenexposuresummaries"];
 
-fn generated() -> String {
-    String::from_utf8(program(&["crd"], "").stdout).unwrap()
+/// Each kind with its generated definition.
+fn generated() -> Vec<(&'static str, String)> {
+    let all = String::from_utf8(program(&["crd"], "").stdout).unwrap();
+    let documents: Vec<_> = all.split("---\n").map(str::to_owned).collect();
+    assert_eq!(documents.len(), KINDS.len());
+    KINDS.into_iter().zip(documents).collect()
+}
+
+/// Each generated definition, parsed.
+fn schemas() -> Vec<Value> {
+    let definitions = generated().into_iter();
+    let parsed = definitions.map(|(_, text)| -> Value { serde_yaml::from_str(&text).unwrap() });
+    parsed
+        .map(|mut crd| crd["spec"]["versions"][0]["schema"]["openAPIV3Schema"].take())
+        .collect()
 }
 
 #[test]
 fn the_crd_is_fresh() {
-    fresh(CRD, &generated());
+    for (kind, text) in generated() {
+        fresh(&format!("crds/{kind}.tokenexposure.io.yaml"), &text);
+    }
 }
 
 #[test]
 fn the_chart_has_the_crd() {
-    fresh(CHARTS, &generated());
+    for (kind, text) in generated() {
+        fresh(
+            &format!("deploy/chart/files/{kind}.tokenexposure.io.yaml"),
+            &text,
+        );
+    }
 }
 
 /// The manifest has the generated text, with labels and an annotation in its metadata.
 #[test]
 fn the_manifest_to_install_contains_the_generated_crd() {
-    let head = "metadata:\n  name: tokenexposurereports.tokenexposure.io\n";
-    let spec = generated();
-    let (before, after) = spec.split_once(head).expect("the CRD has its name");
     let install = fs::read_to_string("deploy/install.yaml").unwrap();
-    assert!(install.contains(&format!(
-        "{before}{head}  annotations:\n    helm.sh/resource-policy: keep\n  labels:\n"
-    )));
-    assert!(install.contains(&format!("\n{after}")));
+    for (kind, text) in generated() {
+        let head = format!("metadata:\n  name: {kind}.tokenexposure.io\n");
+        let (before, after) = text.split_once(&head).expect("the CRD has its name");
+        assert!(install.contains(&format!(
+            "{before}{head}  annotations:\n    helm.sh/resource-policy: keep\n  labels:\n"
+        )));
+        assert!(install.contains(&format!("\n{after}")));
+    }
 }
 
 #[test]
 fn every_field_is_described() {
-    let crd: Value = serde_yaml::from_str(&generated()).unwrap();
-    let schema = &crd["spec"]["versions"][0]["schema"]["openAPIV3Schema"];
     let mut bare = Vec::new();
-    visit("", schema, &mut bare);
+    for schema in schemas() {
+        visit("", &schema, &mut bare);
+    }
     assert_eq!(bare, Vec::<String>::new(), "fields without a description");
 }
 
@@ -57,12 +77,16 @@ fn visit(path: &str, schema: &Value, bare: &mut Vec<String>) {
 }
 
 #[test]
-fn every_list_of_the_status_is_bounded() {
-    let crd: Value = serde_yaml::from_str(&generated()).unwrap();
-    let status = &crd["spec"]["versions"][0]["schema"]["openAPIV3Schema"]["properties"]["status"];
+fn every_list_and_name_list_of_the_status_is_bounded() {
     let mut unbounded = Vec::new();
-    lists(".status", status, &mut unbounded);
+    for schema in schemas() {
+        lists(".status", &schema["properties"]["status"], &mut unbounded);
+    }
     assert_eq!(unbounded, Vec::<String>::new(), "lists without maxItems");
+    let status = &schemas()[1]["properties"]["status"]["properties"];
+    for names in ["unneeded", "judgedOtherwise"] {
+        assert!(status[names]["maxLength"].is_u64(), "{names}");
+    }
 }
 
 fn lists(path: &str, schema: &Value, unbounded: &mut Vec<String>) {

@@ -173,6 +173,19 @@ impl Controller {
             .sum()
     }
 
+    /// The number of summary writes so far.
+    pub fn summary_writes(&self) -> f64 {
+        let of = |operation| {
+            self.metric(&format!(
+                "token_exposure_summaries_written_total{{operation=\"{operation}\"}}"
+            ))
+        };
+        ["apply", "apply_status", "delete"]
+            .into_iter()
+            .map(of)
+            .sum()
+    }
+
     /// Waits until it is idle: no write for a second, and none that waits.
     pub fn settle(&self) {
         self.settle_within(PATIENCE);
@@ -180,7 +193,8 @@ impl Controller {
 
     /// The same, of a large cluster.
     pub fn settle_within(&self, time: Duration) {
-        let (mut writes, mut since) = (self.writes(), Instant::now());
+        let all = || self.writes() + self.summary_writes();
+        let (mut writes, mut since) = (all(), Instant::now());
         let deadline = Instant::now() + time;
         while since.elapsed() < Duration::from_secs(1) {
             assert!(
@@ -189,7 +203,7 @@ impl Controller {
                 self.log()
             );
             std::thread::sleep(Duration::from_millis(100));
-            let now = self.writes();
+            let now = all();
             let waits = self.metric("token_exposure_pending_writes") > 0.0;
             if now.to_bits() != writes.to_bits() || waits {
                 (writes, since) = (now, Instant::now());

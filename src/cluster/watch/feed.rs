@@ -8,7 +8,7 @@ use tokio::sync::{Notify, watch};
 use crate::{
     index::{Index, SharedIndex},
     log::LogLimiter,
-    model::{InputKind, ServiceAccountRef},
+    model::{InputKind, Target},
 };
 
 /// Where watches write: the index, and a notification for the reader of [`dirty`](Self::dirty).
@@ -45,13 +45,13 @@ impl Feed {
         &self.index
     }
 
-    /// The accounts whose answer may have changed, as they change. They wait in the index, each once,
-    /// so that no queue grows.
-    pub fn dirty(&self) -> impl Stream<Item = ServiceAccountRef> + use<> {
+    /// The accounts whose answer may have changed, as they change, and the namespaces whose summary may have. They wait
+    /// in the index, each once, so that no queue grows.
+    pub fn dirty(&self) -> impl Stream<Item = Target> + use<> {
         let feed = self.clone();
         stream::unfold(feed, |feed| async {
             loop {
-                let dirty = feed.index.write().take_dirty();
+                let dirty = targets(&mut feed.index.write());
                 if !dirty.is_empty() {
                     return Some((stream::iter(dirty), feed));
                 }
@@ -83,4 +83,10 @@ impl Feed {
         }
         self.changed.notify_one();
     }
+}
+
+fn targets(index: &mut Index) -> Vec<Target> {
+    let accounts = index.take_dirty().into_iter().map(Target::Report);
+    let namespaces = index.take_dirty_namespaces().into_iter();
+    accounts.chain(namespaces.map(Target::Summary)).collect()
 }

@@ -13,11 +13,13 @@ pub struct Instruments {
     pub event_to_report: Histogram,
     /// Writes that succeeded.
     pub report_writes: IntCounterVec,
+    /// Writes of summaries that succeeded.
+    pub summary_writes: IntCounterVec,
     /// Writes that failed.
     pub report_errors: IntCounterVec,
     /// Kubernetes events, by result.
     pub events: IntCounterVec,
-    /// Reports that wait to be written.
+    /// Reports and summaries that wait to be written.
     pub pending_writes: IntGauge,
     /// Findings that a binding of another namespace cleared.
     pub cleared_elsewhere: IntCounter,
@@ -55,9 +57,14 @@ impl Instruments {
                 "Successful writes of reports, by operation.",
                 "operation",
             )?,
+            summary_writes: counter(
+                "summaries_written_total",
+                "Successful writes of summaries, by operation.",
+                "operation",
+            )?,
             report_errors: counter(
                 "report_errors_total",
-                "Failed writes of reports, by cause.",
+                "Failed writes of reports and summaries, by cause.",
                 "cause",
             )?,
             events: counter(
@@ -67,7 +74,7 @@ impl Instruments {
             )?,
             pending_writes: IntGauge::new(
                 "token_exposure_pending_writes",
-                "Reports that wait to be written.",
+                "Reports and summaries that wait to be written.",
             )?,
             cleared_elsewhere: IntCounter::new(
                 "token_exposure_findings_cleared_elsewhere_total",
@@ -75,15 +82,16 @@ impl Instruments {
             )?,
             delayed_writes: counter(
                 "delayed_writes_total",
-                "Writes of reports that were put off, by cause: flapping (the report changes all the time), throttled (the API server asked for a pause).",
+                "Writes of reports and summaries that were put off, by cause: flapping (it changes all the time), throttled (the API server asked for a pause).",
                 "cause",
             )?,
         };
         instruments.begin();
-        let all: [Box<dyn Collector>; 8] = [
+        let all: [Box<dyn Collector>; 9] = [
             Box::new(instruments.reconcile_duration.clone()),
             Box::new(instruments.event_to_report.clone()),
             Box::new(instruments.report_writes.clone()),
+            Box::new(instruments.summary_writes.clone()),
             Box::new(instruments.report_errors.clone()),
             Box::new(instruments.events.clone()),
             Box::new(instruments.pending_writes.clone()),
@@ -100,17 +108,20 @@ impl Instruments {
         for operation in ["apply", "apply_status", "replace_status", "delete"] {
             self.report_writes.with_label_values(&[operation]);
         }
+        for operation in ["apply", "apply_status", "delete"] {
+            self.summary_writes.with_label_values(&[operation]);
+        }
         for cause in ["flapping", "throttled"] {
             self.delayed_writes.with_label_values(&[cause]);
         }
     }
 
-    /// Counts a write of a report that failed.
+    /// Counts a write that failed.
     pub(in crate::controller) fn failed(&self, cause: &str) {
         self.report_errors.with_label_values(&[cause]).inc();
     }
 
-    /// Counts a write of a report that was put off.
+    /// Counts a write that was put off.
     pub(in crate::controller) fn delayed(&self, cause: &str) {
         self.delayed_writes.with_label_values(&[cause]).inc();
     }

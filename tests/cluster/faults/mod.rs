@@ -59,7 +59,8 @@ impl World {
 
     /// Runs the controller through a fault of some seconds: nothing is written, the finding and readiness stay.
     fn endure(&self, what: &str, seconds: u64) {
-        let writes = self.controller.writes();
+        let all = || self.controller.writes() + self.controller.summary_writes();
+        let writes = all();
         let until = Instant::now() + Duration::from_secs(seconds);
         while Instant::now() < until {
             let found = self.plane.report("shop", "default");
@@ -68,7 +69,7 @@ impl World {
             std::thread::sleep(Duration::from_millis(300));
         }
         assert_eq!(
-            self.controller.writes().to_bits(),
+            all().to_bits(),
             writes.to_bits(),
             "{what}: {}",
             self.controller.log()
@@ -155,7 +156,10 @@ fn stale_seconds(controller: &Controller, kind: &str) -> f64 {
 
 /// The kinds that are watched.
 fn kinds() -> impl Iterator<Item = &'static str> {
-    let own = [InputKind::TokenExposureReport];
+    let own = [
+        InputKind::TokenExposureReport,
+        InputKind::TokenExposureSummary,
+    ];
     KINDS.into_iter().chain(own).map(InputKind::name)
 }
 

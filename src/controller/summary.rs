@@ -1,0 +1,178 @@
+//! Brings the summary of one namespace up to date: gather, compare, write what differs.
+
+use std::sync::Arc;
+
+use kube::{
+    Api,
+    api::{DeleteParams, Patch, PatchParams},
+};
+
+use super::{
+    pending::Rank,
+    reconcile::Context,
+    write::{Error, FIELD_MANAGER, Operation, of_ours, within},
+};
+use crate::{
+    api::{TokenExposureSummary, TokenExposureSummarySpec, TokenExposureSummaryStatus},
+    facts::{Summaries, summary::SummaryFacts},
+    index::{Shares, Standing},
+    model::{ObjectKey, summary::NAME},
+};
+
+const APPLY: Operation = of_ours("apply the summary");
+const APPLY_STATUS: Operation = of_ours("apply the status of the summary");
+const DELETE: Operation = of_ours("delete the summary");
+
+/// When a summary is to be written.
+pub(super) enum Due {
+    /// It is as it should be, or it is not known how it should be: then its namespace is named again.
+    Nothing,
+    /// Accounts of its namespace are still assessed.
+    Later,
+    /// Now.
+    Now(Rank),
+}
+
+/// What has to be done.
+enum Plan {
+    Keep,
+    Delete,
+    Write(Box<Write>),
+}
+
+/// A summary to write.
+struct Write {
+    status: TokenExposureSummaryStatus,
+    facts: SummaryFacts,
+    /// There is none yet.
+    is_new: bool,
+    /// It has names that it must not have.
+    withdraws: bool,
+}
+
+/// Whether the summary of a namespace differs from what is known. A standby writes nothing: the next leader looks at
+/// all namespaces.
+pub(super) fn due(context: &Context, namespace: &Arc<str>) -> Due {
+    if !context.leadership.is_mine() {
+        return Due::Nothing;
+    }
+    match plan(context, namespace) {
+        None => Due::Later,
+        Some(Plan::Keep) => Due::Nothing,
+        Some(Plan::Write(write)) if !write.withdraws => Due::Now(Rank::Summary),
+        Some(Plan::Write(_) | Plan::Delete) => Due::Now(Rank::Withdrawal),
+    }
+}
+
+/// Brings the summary of a namespace up to date, and returns whether that took a write.
+///
+/// # Errors
+/// When the summary cannot be written; nothing is lost, since the index still says what is wanted.
+pub(super) async fn reconcile(context: &Context, namespace: &Arc<str>) -> Result<bool, Error> {
+    if !context.leadership.is_mine() {
+        return Ok(false);
+    }
+    match plan(context, namespace) {
+        None | Some(Plan::Keep) => Ok(false),
+        Some(Plan::Delete) => delete(context, namespace).await,
+        Some(Plan::Write(write)) => apply(context, namespace, *write).await,
+    }
+}
+
+/// What has to be done with the summary of a namespace; `None` while answers that it depends on are computed.
+fn plan(context: &Context, namespace: &Arc<str>) -> Option<Plan> {
+    let index = context.index.read();
+    // Every namespace is named again when every kind was read, and when it is known whether it is selected.
+    if !index.is_settled() || index.is_terminating(namespace) {
+        return Some(Plan::Keep);
+    }
+    let stored = index.summary(namespace);
+    match index.standing(namespace) {
+        Standing::Selected => wanted(&index.shares(namespace)?, stored),
+        Standing::LeftOut => Some(absent(stored)),
+        Standing::Undecided => Some(Plan::Keep),
+    }
+}
+
+/// The summary of a namespace without an account that counts, or that is left out.
+fn absent(stored: Option<&SummaryFacts>) -> Plan {
+    stored.map_or(Plan::Keep, |_| Plan::Delete)
+}
+
+/// What is to be done so that a summary says what its accounts do; while some are dirty only names are withdrawn.
+fn wanted(shares: &Shares<'_>, stored: Option<&SummaryFacts>) -> Option<Plan> {
+    if shares.accounts.is_empty() {
+        return shares.is_current.then(|| absent(stored));
+    }
+    let status = TokenExposureSummaryStatus::new(shares.accounts.iter().copied());
+    let facts = SummaryFacts::from(&status);
+    if stored == Some(&facts) {
+        return shares.is_current.then_some(Plan::Keep);
+    }
+    let withdraws = stored.is_some_and(|stored| stored.allows_more_than(&facts));
+    (shares.is_current || withdraws).then(|| {
+        Plan::Write(Box::new(Write {
+            status,
+            facts,
+            is_new: stored.is_none(),
+            withdraws,
+        }))
+    })
+}
+
+fn api(context: &Context, namespace: &str) -> Api<TokenExposureSummary> {
+    Api::namespaced(context.connection.client.clone(), namespace)
+}
+
+/// Counts a request in the budget, unless it withdraws names.
+fn spend(context: &Context, withdraws: bool) {
+    if !withdraws {
+        context.budget.spend();
+    }
+}
+
+fn count(context: &Context, operation: &str) {
+    let writes = &context.instruments.summary_writes;
+    writes.with_label_values(&[operation]).inc();
+}
+
+async fn apply(context: &Context, namespace: &str, write: Write) -> Result<bool, Error> {
+    let api = api(context, namespace);
+    let params = PatchParams::apply(FIELD_MANAGER).force();
+    let mut summary = TokenExposureSummary::new(NAME, TokenExposureSummarySpec {});
+    if write.is_new {
+        spend(context, write.withdraws);
+        within(APPLY, api.patch(NAME, &params, &Patch::Apply(&summary))).await?;
+        count(context, "apply");
+    }
+    summary.status = Some(write.status);
+    spend(context, write.withdraws);
+    let status = Patch::Apply(&summary);
+    let live = within(APPLY_STATUS, api.patch_status(NAME, &params, &status)).await?;
+    count(context, "apply_status");
+    let version = live.metadata.resource_version;
+    let facts = SummaryFacts {
+        version: version.and_then(|version| version.parse().ok()),
+        ..write.facts
+    };
+    let mut index = context.index.write();
+    index.apply::<Summaries>(ObjectKey::new(namespace, NAME), facts);
+    Ok(true)
+}
+
+/// Deletes a summary; one that is already gone is no error and no write.
+async fn delete(context: &Context, namespace: &str) -> Result<bool, Error> {
+    let api = api(context, namespace);
+    let deleted = within(DELETE, api.delete(NAME, &DeleteParams::default())).await;
+    let written = match deleted {
+        Ok(_) => true,
+        Err(error) if error.code() == Some(404) => false,
+        Err(error) => return Err(error),
+    };
+    if written {
+        count(context, "delete");
+    }
+    let mut index = context.index.write();
+    index.delete::<Summaries>(&ObjectKey::new(namespace, NAME));
+    Ok(written)
+}

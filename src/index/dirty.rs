@@ -1,0 +1,68 @@
+//! Which answers may have changed: those of accounts, and the summaries of namespaces, which are made of them.
+
+use std::{collections::HashSet, sync::Arc};
+
+use super::Index;
+use crate::model::ServiceAccountRef;
+
+impl Index {
+    /// The accounts whose answer may have changed since the last call; none until every kind was
+    /// read, and then all.
+    pub fn take_dirty(&mut self) -> HashSet<ServiceAccountRef> {
+        if !self.is_settled() {
+            return HashSet::new();
+        }
+        let mut dirty = std::mem::take(&mut self.dirty);
+        if !self.config.namespaces.selects_all() {
+            dirty.retain(|account| self.concerns(account));
+        }
+        dirty
+    }
+
+    /// The namespaces whose summary may have changed since the last call; none until every kind was read, and then all
+    /// that have an account or a summary.
+    pub fn take_dirty_namespaces(&mut self) -> HashSet<Arc<str>> {
+        if !self.is_settled() {
+            return HashSet::new();
+        }
+        std::mem::take(&mut self.dirty_namespaces)
+    }
+
+    /// Marks everything dirty.
+    pub fn revisit(&mut self) {
+        self.mark_all();
+    }
+
+    pub(super) fn mark(&mut self, account: &ServiceAccountRef) {
+        if let Some((known, state)) = self.accounts.range_mut(account..=account).next() {
+            state.is_current = false;
+            self.dirty.insert(known.clone());
+        }
+    }
+
+    pub(super) fn mark_all(&mut self) {
+        for (account, state) in &mut self.accounts {
+            state.is_current = false;
+            self.dirty.insert(account.clone());
+            if !self.dirty_namespaces.contains(&account.namespace) {
+                self.dirty_namespaces.insert(account.namespace.clone());
+            }
+        }
+        let summaries = self.summaries.iter();
+        self.dirty_namespaces
+            .extend(summaries.map(|(key, _)| key.namespace.clone()));
+    }
+
+    /// Marks the accounts of a namespace dirty.
+    pub(super) fn mark_namespace(&mut self, namespace: &Arc<str>) {
+        for account in self.accounts_in(namespace).cloned().collect::<Vec<_>>() {
+            self.mark(&account);
+        }
+    }
+
+    /// Marks the summary of a namespace dirty.
+    pub(super) fn mark_summary(&mut self, namespace: &Arc<str>) {
+        let namespace = self.shared_namespace(namespace);
+        self.dirty_namespaces.insert(namespace);
+    }
+}

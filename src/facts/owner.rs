@@ -11,7 +11,7 @@ const ROLLOUT_HASH: &str = "rollouts-pod-template-hash";
 
 /// Labels of pods that name an owner further out than their controller: the kind of that controller, the label, and the
 /// kind that it names.
-const OUTER: [(&str, &str, &str); 9] = [
+const OUTER: [(&str, &str, &str); 11] = [
     // knative/serving: pkg/apis/serving/register.go
     (
         "Deployment",
@@ -27,6 +27,18 @@ const OUTER: [(&str, &str, &str); 9] = [
         "ReplicationController",
         "deploymentconfig",
         "DeploymentConfig",
+    ),
+    // actions/actions-runner-controller: controllers/actions.github.com/constants.go
+    (
+        "EphemeralRunner",
+        "actions.github.com/scale-set-name",
+        "AutoscalingRunnerSet",
+    ),
+    // kubernetes-sigs/lws: api/leaderworkerset/v1
+    (
+        "StatefulSet",
+        "leaderworkerset.sigs.k8s.io/name",
+        "LeaderWorkerSet",
     ),
     // actions/actions-runner-controller: controllers/actions.summerwind.net
     ("Runner", "runner-deployment-name", "RunnerDeployment"),

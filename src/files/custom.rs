@@ -1,13 +1,15 @@
 //! Which pods does an object of a custom kind stand for? Its pod specs are recognised by their shape, wherever they are
 //! in the object; kinds that spell them otherwise are in a table.
 
+mod accounts;
+pub(super) mod embedded;
 mod kinds;
 
-use std::collections::BTreeSet;
+pub(super) use self::accounts::{accounts, target_namespace};
 
 use serde_json::{Map, Value, json};
 
-use self::kinds::{PLAIN_KINDS, SPELLED, Spec, WITHOUT_PODS};
+use self::kinds::{KINDS_WITHOUT_PODS, PLAIN_KINDS, SPELLED, Spec, WITHOUT_PODS};
 use super::pointer;
 use crate::{
     facts::wire,
@@ -81,7 +83,7 @@ const OF_ACCOUNT: [&str; 3] = [
 /// The pod specs in an object.
 pub(super) fn templates(api_version: &str, kind: &str, object: &Value) -> Vec<Found> {
     let group = api_version.split_once('/').map_or("", |(group, _)| group);
-    if WITHOUT_PODS.contains(&group) {
+    if has_no_pods(group, kind) {
         return Vec::new();
     }
     let is = |(known, name): (&str, &str)| known == group && name == kind;
@@ -93,8 +95,12 @@ pub(super) fn templates(api_version: &str, kind: &str, object: &Value) -> Vec<Fo
             .collect();
     }
     let mut places = Vec::new();
-    search(object, "", Hint::default(), 0, &mut places);
     let is_guess = !PLAIN_KINDS.iter().any(|known| is(*known));
+    let hint = Hint {
+        is_guess,
+        ..Hint::default()
+    };
+    search(object, "", hint, 0, &mut places);
     let found = places.into_iter().filter_map(|at| {
         let spec = object.pointer(&at)?.as_object()?.clone();
         found(&at, &at, spec, (api_version, object, is_guess))
@@ -102,36 +108,9 @@ pub(super) fn templates(api_version: &str, kind: &str, object: &Value) -> Vec<Fo
     found.collect()
 }
 
-/// The names of accounts in an object.
-pub(super) fn accounts(object: &Value) -> BTreeSet<String> {
-    let mut names = BTreeSet::new();
-    collect_accounts(object, 0, &mut names);
-    names
-}
-
-fn collect_accounts(value: &Value, depth: usize, names: &mut BTreeSet<String>) {
-    if depth > MAX_DEPTH {
-        return;
-    }
-    match value {
-        Value::Object(fields) => {
-            for (field, value) in fields {
-                let name = match &**field {
-                    "serviceAccountName" | "serviceAccount" => value.as_str(),
-                    "serviceAccountRef" => value["name"].as_str(),
-                    _ => None,
-                };
-                names.extend(name.filter(|name| !name.is_empty()).map(str::to_owned));
-                collect_accounts(value, depth + 1, names);
-            }
-        }
-        Value::Array(items) => {
-            for item in items {
-                collect_accounts(item, depth + 1, names);
-            }
-        }
-        _ => {}
-    }
+/// Whether no object of a kind runs a pod.
+fn has_no_pods(group: &str, kind: &str) -> bool {
+    WITHOUT_PODS.contains(&group) || KINDS_WITHOUT_PODS.contains(&(group, kind))
 }
 
 // === by shape ===
@@ -143,6 +122,8 @@ struct Hint {
     is_template: bool,
     /// It is the `spec` of such a value.
     is_spec_of_template: bool,
+    /// It is in an object of a kind that is not known.
+    is_guess: bool,
 }
 
 /// Adds the JSON pointers of all pod specs in a value.
@@ -151,7 +132,9 @@ fn search(value: &Value, at: &str, hint: Hint, depth: usize, places: &mut Vec<St
         return;
     }
     match value {
-        Value::Object(fields) if is_pod_spec(fields, hint.is_spec_of_template) => {
+        // It is read as what it is.
+        Value::Object(fields) if depth > 0 && embedded::is_object(fields) => {}
+        Value::Object(fields) if is_pod_spec(fields, hint) => {
             places.push(at.to_owned());
         }
         Value::Object(fields) => {
@@ -163,6 +146,7 @@ fn search(value: &Value, at: &str, hint: Hint, depth: usize, places: &mut Vec<St
                 let hint = Hint {
                     is_template: lower.ends_with("template") || lower.ends_with("templatespec"),
                     is_spec_of_template: hint.is_template && field == "spec",
+                    is_guess: hint.is_guess,
                 };
                 search(value, &pointer::joined(at, field), hint, depth + 1, places);
             }
@@ -170,7 +154,11 @@ fn search(value: &Value, at: &str, hint: Hint, depth: usize, places: &mut Vec<St
         Value::Array(items) => {
             for (index, item) in items.iter().enumerate() {
                 let at = pointer::joined(at, &index.to_string());
-                search(item, &at, Hint::default(), depth + 1, places);
+                let hint = Hint {
+                    is_guess: hint.is_guess,
+                    ..Hint::default()
+                };
+                search(item, &at, hint, depth + 1, places);
             }
         }
         _ => {}
@@ -178,8 +166,10 @@ fn search(value: &Value, at: &str, hint: Hint, depth: usize, places: &mut Vec<St
 }
 
 /// Whether an object is a pod spec: it has containers with images, and is one by its other fields; the `spec` of a
-/// template may leave images or containers to its operator.
-fn is_pod_spec(fields: &Map<String, Value>, is_spec_of_template: bool) -> bool {
+/// template may leave images or containers to its operator. In a kind that is not known, one that then does not even name
+/// an account only changes pods that its operator makes.
+fn is_pod_spec(fields: &Map<String, Value>, hint: Hint) -> bool {
+    let is_spec_of_template = hint.is_spec_of_template;
     let others = || fields.keys().filter(|field| *field != "containers");
     let known = others()
         .filter(|field| FIELDS.contains(&field.as_str()))
@@ -190,7 +180,12 @@ fn is_pod_spec(fields: &Map<String, Value>, is_spec_of_template: bool) -> bool {
         !containers.is_empty() && containers.iter().all(Value::is_object)
     });
     match containers {
-        Some(true) if is_spec_of_template => true,
+        Some(true) if is_spec_of_template => {
+            let names_account = OF_ACCOUNT[..2]
+                .iter()
+                .any(|field| fields.contains_key(*field));
+            !hint.is_guess || names_account || has_images(&fields["containers"])
+        }
         Some(true) => (is_only || known > 0) && has_images(&fields["containers"]),
         Some(false) => false,
         None => {
@@ -239,17 +234,27 @@ fn spelled(spec: &Spec, part: &Value) -> Option<Map<String, Value>> {
     };
     let containers = spec.containers.iter().flat_map(|path| places(part, path));
     let mut containers: Vec<Value> = containers
+        .filter(|at| spec.is_own || !has_own_account(part, at))
         .filter_map(|at| part.pointer(&at).cloned())
         .collect();
-    if containers.is_empty() && spec.added.is_empty() {
+    let account = first(spec.accounts);
+    if containers.is_empty() && spec.added.is_empty() || spec.is_own && account.is_none() {
         return None;
     }
+    containers.iter_mut().for_each(read_script);
     if !containers
         .iter()
         .any(|container| container["name"] == spec.added)
         && !spec.added.is_empty()
     {
-        containers.push(json!({ "name": spec.added }));
+        let settings = ["env", "envFrom", "volumeMounts"].into_iter();
+        let settings = settings.filter_map(|field| Some((field.to_owned(), fields.get(field)?)));
+        let mut added: Map<_, _> = settings
+            .filter(|(_, value)| value.is_array())
+            .map(|(field, value)| (field, value.clone()))
+            .collect();
+        added.insert("name".to_owned(), spec.added.into());
+        containers.push(added.into());
     }
     let automount = spec.automount.map(|path| match path {
         "" => "automountServiceAccountToken".to_owned(),
@@ -258,16 +263,33 @@ fn spelled(spec: &Spec, part: &Value) -> Option<Map<String, Value>> {
     let automount = automount.and_then(|path| first(&[&path]));
     let automount = automount.or_else(|| spec.default_automount.map(Value::Bool));
     fields.remove("serviceAccount");
-    fields.insert(
-        "serviceAccountName".to_owned(),
-        first(spec.accounts).unwrap_or_default(),
-    );
+    fields.insert("serviceAccountName".to_owned(), account.unwrap_or_default());
     fields.insert(
         "automountServiceAccountToken".to_owned(),
         automount.unwrap_or_default(),
     );
     fields.insert("containers".to_owned(), containers.into());
     Some(fields)
+}
+
+/// Whether a part on the way to a container names an account of its own: another row has it.
+fn has_own_account(part: &Value, at: &str) -> bool {
+    let parents = at.match_indices('/').skip(1).map(|(end, _)| &at[..end]);
+    let mut parents = parents.filter_map(|parent| part.pointer(parent));
+    parents.any(|parent| parent["serviceAccountName"].is_string())
+}
+
+/// Makes the script of a container an argument, which it becomes in the pod.
+fn read_script(container: &mut Value) {
+    let script = ["script", "source"].into_iter();
+    let script = script.filter_map(|field| container[field].as_str());
+    let script: Vec<Value> = script.map(Value::from).collect();
+    if let (false, Some(fields)) = (script.is_empty(), container.as_object_mut()) {
+        match fields.entry("args").or_insert_with(|| json!([])) {
+            Value::Array(args) => args.extend(script),
+            other => *other = script.into(),
+        }
+    }
 }
 
 /// The JSON pointers of the values at a path of the table.

@@ -30,6 +30,7 @@ use crate::{
 /// The namespace of objects that name none, where the user names none either.
 const DEFAULT_NAMESPACE: &str = "default";
 
+#[expect(clippy::struct_excessive_bools, reason = "they are independent")]
 pub(super) struct Loader<'a> {
     index: &'a mut Index,
     wanted: &'a Wanted<'a>,
@@ -43,6 +44,8 @@ pub(super) struct Loader<'a> {
     file: Option<Arc<Path>>,
     /// Whether it is read piece by piece.
     is_large: bool,
+    /// Whether the object that is being read is a part of another one: patches of it cannot be written.
+    is_part: bool,
     /// How many items have no kind there, nor has what was read of their list.
     without_kind: usize,
     /// The folders that were rendered.
@@ -67,6 +70,7 @@ impl<'a> Loader<'a> {
             keeps_known: false,
             file: None,
             is_large: false,
+            is_part: false,
             without_kind: 0,
             renderings: Renderings::default(),
             explicit: false,
@@ -247,7 +251,7 @@ impl Loader<'_> {
                 },
                 items: manifest.items.clone(),
                 pod_spec: pod_spec.into(),
-                lasts,
+                lasts: lasts && !self.is_part,
                 is_rendered: false,
                 is_large: self.is_large,
             })

@@ -98,6 +98,17 @@ impl<'a> Manifest<'a> {
         }
     }
 
+    /// An object at the same place.
+    pub(crate) fn with(&self, object: Value) -> Manifest<'static> {
+        Manifest {
+            line: self.line,
+            items: self.items.clone(),
+            first_line: self.first_line,
+            known: None,
+            body: Body::Yaml(object),
+        }
+    }
+
     /// The same without the text of the file, if it is parsed.
     fn owned(self) -> Option<Manifest<'static>> {
         let Body::Yaml(value) = self.body else {

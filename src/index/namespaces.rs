@@ -1,7 +1,7 @@
 //! Namespaces: nothing is written into one that is being deleted, or that is not selected.
 
 use std::{
-    collections::{BTreeMap, HashMap},
+    collections::{BTreeMap, BTreeSet, HashMap},
     sync::Arc,
 };
 
@@ -19,18 +19,28 @@ impl Index {
     /// the same name in a namespace that the input does not have may be meant for it.
     pub fn set_guessed_namespaces(&mut self, accounts: &BTreeMap<ServiceAccountRef, bool>) {
         let mut bound: HashMap<&Arc<str>, Vec<&ServiceAccountRef>> = HashMap::new();
+        // Namespaces whose accounts are granted something together, and of which the input has none.
+        let mut grouped: BTreeSet<&Arc<str>> = BTreeSet::new();
         for subject in self.subjects.keys() {
-            if let Subject::User(account) | Subject::ServiceAccount(account) = subject {
-                bound.entry(&account.name).or_default().push(account);
+            match subject {
+                Subject::User(account) | Subject::ServiceAccount(account) => {
+                    bound.entry(&account.name).or_default().push(account);
+                }
+                Subject::NamespaceServiceAccounts(namespace) => {
+                    grouped.insert(namespace);
+                }
+                _ => {}
             }
         }
+        grouped.retain(|namespace| accounts.keys().all(|known| known.namespace != **namespace));
         let elsewhere = |guessed: &ServiceAccountRef| -> Box<[Arc<str>]> {
             let bound = bound.get(&guessed.name).into_iter().flatten();
             let others = bound.filter(|bound| {
                 bound.namespace != guessed.namespace
                     && !(accounts.contains_key(**bound) && self.exists(guessed))
             });
-            let mut namespaces: Vec<_> = others.map(|bound| bound.namespace.clone()).collect();
+            let others = others.map(|bound| &bound.namespace);
+            let mut namespaces: Vec<_> = others.chain(grouped.iter().copied()).cloned().collect();
             namespaces.sort_unstable();
             namespaces.dedup();
             Box::from(namespaces)

@@ -154,6 +154,12 @@ struct Kustomization {
     is_component: bool,
 }
 
+/// Whether a file is an object of Flux, whose kind is also called Kustomization.
+fn is_of_flux(file: &Path) -> bool {
+    let api_version = parsed(file)["apiVersion"].as_str().map(str::to_owned);
+    api_version.is_some_and(|version| version.starts_with("kustomize.toolkit.fluxcd.io/"))
+}
+
 impl Folders {
     fn of<'a>(files: impl Iterator<Item = &'a PathBuf>) -> Self {
         let mut folders = Self::default();
@@ -163,7 +169,7 @@ impl Folders {
             let folder = file.parent().unwrap_or_else(|| Path::new(""));
             if name == CHART {
                 charts.insert(folder.to_owned());
-            } else if KUSTOMIZATIONS.contains(&&*name) {
+            } else if KUSTOMIZATIONS.contains(&&*name) && !is_of_flux(file) {
                 kustomizations.push(file);
             }
         }

@@ -198,6 +198,7 @@ fn a_pod_template_is_found_anywhere_in_any_kind() {
 
 /// No other patch adds to a list of a custom kind: a merge patch, and kustomize without its schema, replace the list.
 #[test]
+#[expect(clippy::too_many_lines, reason = "a table of cases")]
 fn files_beside_the_token_are_kept_by_a_json_patch() {
     const READER: &str = "image: i, args: [/var/run/secrets/kubernetes.io/serviceaccount/ca.crt]";
     let mount = json!({ "name": "service-account-files", "mountPath": "/var/run/secrets/kubernetes.io/serviceaccount", "readOnly": true });
@@ -471,5 +472,365 @@ fn what_an_operator_created_is_one_workload_with_its_pods() {
             "{count}"
         );
         assert_eq!(found["app"]["pods"], 1, "{count}");
+    }
+}
+
+/// Verdict and reason of each account, as `namespace/name`, of those that have a pod.
+fn verdicts(input: &str) -> BTreeMap<String, String> {
+    let dir = tempfile::tempdir().unwrap();
+    fs::write(dir.path().join("in.yaml"), input).unwrap();
+    let (reports, _, error) = scan_files(&[dir.path()], &[]);
+    assert!(!error.contains("error"), "{error}");
+    let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
+    let of = |report: &Value| {
+        let (metadata, status) = (&report["metadata"], &report["status"]);
+        let account = format!(
+            "{}/{}",
+            text(&metadata["namespace"]),
+            text(&metadata["name"])
+        );
+        (
+            account,
+            format!("{}/{}", text(&status["verdict"]), text(&status["reason"])),
+        )
+    };
+    let reports = reports.iter().map(of);
+    reports
+        .filter(|(_, verdict)| verdict != "NoToken/NoPods")
+        .collect()
+}
+
+const DEPLOYMENT: &str = "{apiVersion: apps/v1, kind: Deployment, metadata: {name: d, namespace: prod}, spec: {template: {spec: {serviceAccountName: app, containers: [{name: c, image: i}]}}}}";
+const ROLE: &str = "{apiVersion: rbac.authorization.k8s.io/v1, kind: Role, metadata: {name: r, namespace: prod}, rules: [{apiGroups: [\"\"], resources: [pods], verbs: [get]}]}";
+const BINDING: &str = "{apiVersion: rbac.authorization.k8s.io/v1, kind: RoleBinding, metadata: {name: b, namespace: prod}, roleRef: {apiGroup: rbac.authorization.k8s.io, kind: Role, name: r}, subjects: [{kind: ServiceAccount, name: app}]}";
+
+/// Operators create them: they are in their own namespace, and what they grant counts.
+#[test]
+fn whole_objects_in_other_objects_are_read_as_what_they_are() {
+    let all = format!("[{DEPLOYMENT}, {ROLE}, {BINDING}]");
+    for (api_version, kind, fields, expected) in [
+        (
+            "template.openshift.io/v1",
+            "Template",
+            format!("objects: {all}"),
+            "Needed/DirectGrant",
+        ),
+        (
+            "work.open-cluster-management.io/v1",
+            "ManifestWork",
+            format!("spec: {{workload: {{manifests: {all}}}}}"),
+            "Needed/DirectGrant",
+        ),
+        (
+            "kubernetes.crossplane.io/v1alpha2",
+            "Object",
+            format!("spec: {{forProvider: {{manifest: {DEPLOYMENT}}}}}"),
+            "Unneeded/NoPermissions",
+        ),
+        (
+            "own.example/v1",
+            "Bundle",
+            format!("spec: {{parts: [{{raw: {{apiVersion: v1, kind: List, items: {all}}}}}]}}"),
+            "Needed/DirectGrant",
+        ),
+    ] {
+        let input = format!(
+            "apiVersion: {api_version}\nkind: {kind}\nmetadata: {{name: x, namespace: ct}}\n{fields}\n"
+        );
+        let expected: BTreeMap<_, _> = [("prod/app".to_owned(), expected.to_owned())].into();
+        assert_eq!(verdicts(&input), expected, "{kind}");
+    }
+    let policy = format!(
+        "apiVersion: policy.open-cluster-management.io/v1\nkind: ConfigurationPolicy\nmetadata: {{name: x, namespace: ct}}\nspec: {{object-templates: [{{complianceType: mustNotHave, objectDefinition: {DEPLOYMENT}}}]}}\n"
+    );
+    assert_eq!(verdicts(&policy), BTreeMap::new());
+}
+
+#[test]
+fn what_an_operator_of_the_lifecycle_manager_is_permitted_counts() {
+    let csv = "apiVersion: operators.coreos.com/v1alpha1\nkind: ClusterServiceVersion\nmetadata: {name: x.v1, namespace: ct}\nspec:\n  install:\n    spec:\n      \
+               FIELD:\n      - serviceAccountName: app\n        rules: [{apiGroups: [\"\"], resources: [pods], verbs: [list]}]\n      deployments:\n      \
+               - {name: d, spec: {template: {spec: {serviceAccountName: app, containers: [{name: c, image: i}]}}}}\n";
+    for (field, expected) in [
+        ("permissions", "Needed/DirectGrant"),
+        ("clusterPermissions", "Needed/DirectGrant"),
+        ("others", "Unneeded/NoPermissions"),
+    ] {
+        let found = verdicts(&csv.replace("FIELD", field));
+        assert_eq!(
+            found,
+            [("ct/app".to_owned(), expected.to_owned())].into(),
+            "{field}"
+        );
+    }
+}
+
+/// OpenShift stores them as those of Kubernetes.
+#[test]
+fn roles_and_bindings_of_openshift_grant() {
+    let pod = "{apiVersion: v1, kind: Pod, metadata: {name: p, namespace: ct}, spec: {serviceAccountName: app, containers: [{name: c, image: i}]}}\n---\n";
+    let role = "apiVersion: authorization.openshift.io/v1\nkind: Role\nmetadata: {name: r, namespace: ct}\nrules: [{apiGroups: null, resources: [pods], verbs: [get]}, {apiGroups: [\"\"], resources: [pods], verbs: [get]}]\n---\n";
+    let needed = "Needed/DirectGrant";
+    for (api_version, kind, fields, expected) in [
+        (
+            "authorization.openshift.io/v1",
+            "RoleBinding",
+            "roleRef: {name: r, namespace: ct}\nsubjects: [{kind: ServiceAccount, name: app}]",
+            needed,
+        ),
+        (
+            "v1",
+            "RoleBinding",
+            "roleRef: {name: view}\nsubjects: [{kind: ServiceAccount, name: app, namespace: ct}]",
+            needed,
+        ),
+        (
+            "authorization.openshift.io/v1",
+            "ClusterRoleBinding",
+            "roleRef: {name: cluster-admin}\nuserNames: ['system:serviceaccount:ct:app']",
+            needed,
+        ),
+        (
+            "v1",
+            "ClusterRoleBinding",
+            "roleRef: {name: view}\ngroupNames: ['system:serviceaccounts:ct']",
+            "Review/InheritedOnly",
+        ),
+        (
+            "authorization.openshift.io/v1",
+            "ClusterRoleBinding",
+            "roleRef: {name: view}\nsubjects: [{kind: SystemGroup, name: 'system:serviceaccounts:ct'}]",
+            "Review/InheritedOnly",
+        ),
+        (
+            "authorization.openshift.io/v1",
+            "RoleBinding",
+            "roleRef: {name: view}\nsubjects: [{kind: User, name: app}]",
+            "Unneeded/NoPermissions",
+        ),
+        (
+            "other.example/v1",
+            "RoleBinding",
+            "roleRef: {name: view}\nsubjects: [{kind: ServiceAccount, name: app}]",
+            "Unneeded/NoPermissions",
+        ),
+    ] {
+        let input = format!(
+            "{pod}{role}apiVersion: {api_version}\nkind: {kind}\nmetadata: {{name: b, namespace: ct}}\n{fields}\n"
+        );
+        assert_eq!(verdicts(&input)["ct/app"], expected, "{kind}: {fields}");
+    }
+}
+
+/// What changes pods that an operator makes, or only shows other pods, is none of `default`.
+#[test]
+fn a_part_of_a_pod_that_names_no_account_is_no_pod_of_the_default_account() {
+    for (api_version, kind, spec) in [
+        (
+            "gateway.envoyproxy.io/v1alpha1",
+            "EnvoyProxy",
+            "{provider: {envoyDeployment: {patch: {template: {spec: {containers: [{name: envoy, args: [-l]}]}}}}}}",
+        ),
+        (
+            "pkg.crossplane.io/v1beta1",
+            "DeploymentRuntimeConfig",
+            "{deploymentTemplate: {spec: {template: {spec: {containers: [{name: package-runtime}]}}}}}",
+        ),
+        (
+            "rabbitmq.com/v1beta1",
+            "RabbitmqCluster",
+            "{override: {statefulSet: {spec: {template: {spec: {containers: [{name: rabbitmq, env: []}]}}}}}}",
+        ),
+        (
+            "apps.kruise.io/v1alpha1",
+            "SidecarSet",
+            "{containers: [{name: s, image: i}], volumes: []}",
+        ),
+        (
+            "kueue.x-k8s.io/v1beta1",
+            "Workload",
+            "{podSets: [{template: {spec: {containers: [{name: c, image: i}]}}}]}",
+        ),
+        (
+            "apps/v1",
+            "ControllerRevision",
+            "{template: {spec: {containers: [{name: c, image: i}]}}}",
+        ),
+        (
+            "argoproj.io/v1alpha1",
+            "ClusterWorkflowTemplate",
+            "{templates: [{name: t, container: {image: i}}]}",
+        ),
+    ] {
+        assert_eq!(
+            verdicts(&object(api_version, kind, spec)),
+            BTreeMap::new(),
+            "{kind}"
+        );
+    }
+    // A whole pod spec is a pod, also where nobody knows the kind.
+    let whole = "{podTemplate: {spec: {containers: [{name: c, image: i}]}}}";
+    let found = verdicts(&object("own.example/v1", "Machinery", whole));
+    assert_eq!(found["ct/default"], "Unneeded/NoPermissions");
+}
+
+#[test]
+fn operators_that_spell_no_pod_spec_run_pods() {
+    for (api_version, kind, spec) in [
+        (
+            "monitoring.coreos.com/v1",
+            "Prometheus",
+            "{serviceAccountName: app}",
+        ),
+        (
+            "monitoring.coreos.com/v1",
+            "Alertmanager",
+            "{serviceAccountName: app, automountServiceAccountToken: true}",
+        ),
+        (
+            "opentelemetry.io/v1beta1",
+            "OpenTelemetryCollector",
+            "{serviceAccount: app}",
+        ),
+        (
+            "serving.kserve.io/v1beta1",
+            "InferenceService",
+            "{predictor: {serviceAccountName: app, model: {modelFormat: {name: onnx}}}}",
+        ),
+    ] {
+        let found = verdicts(&object(api_version, kind, spec));
+        assert_eq!(
+            found,
+            [("ct/app".to_owned(), "Unneeded/NoPermissions".to_owned())].into(),
+            "{kind}"
+        );
+    }
+    let own = object(
+        "opentelemetry.io/v1beta1",
+        "OpenTelemetryCollector",
+        "{mode: sidecar}",
+    );
+    assert_eq!(verdicts(&own), BTreeMap::new());
+    let disabled = object(
+        "monitoring.coreos.com/v1",
+        "Prometheus",
+        "{serviceAccountName: app, automountServiceAccountToken: false}",
+    );
+    assert_eq!(verdicts(&disabled)["ct/app"], "NoToken/AutomountDisabled");
+}
+
+#[test]
+fn each_part_of_a_workflow_runs_as_its_own_account() {
+    let names = |kind: &str, api_version: &str, spec: &str| {
+        let found = verdicts(&object(api_version, kind, spec));
+        found.into_keys().collect::<Vec<_>>().join(" ")
+    };
+    for (kind, spec, expected) in [
+        (
+            "Workflow",
+            "{serviceAccountName: app, workflowTemplateRef: {name: t}}",
+            "ct/app",
+        ),
+        (
+            "CronWorkflow",
+            "{workflowSpec: {serviceAccountName: app, workflowTemplateRef: {name: t}}}",
+            "ct/app",
+        ),
+        (
+            "Workflow",
+            "{serviceAccountName: app, templates: [{name: t, resource: {action: create}}]}",
+            "ct/app",
+        ),
+        (
+            "Workflow",
+            "{serviceAccountName: app, templates: [{name: t, serviceAccountName: own, container: {image: i}}]}",
+            "ct/app ct/own",
+        ),
+        (
+            "Workflow",
+            "{serviceAccountName: app, executor: {serviceAccountName: executor}, templates: [{name: t, container: {image: i}}]}",
+            "ct/app ct/executor",
+        ),
+    ] {
+        assert_eq!(
+            names(kind, "argoproj.io/v1alpha1", spec),
+            expected,
+            "{spec}"
+        );
+    }
+    let run = "{taskRunTemplate: {serviceAccountName: app}, taskRunSpecs: [{pipelineTaskName: a, serviceAccountName: own}, {pipelineTaskName: b}]}";
+    assert_eq!(names("PipelineRun", "tekton.dev/v1", run), "ct/app ct/own");
+}
+
+/// A script and the settings of a container that the operator adds say who uses the token.
+#[test]
+fn scripts_and_settings_of_custom_kinds_are_read() {
+    let login = "vault login -method=kubernetes role=x";
+    let vault = "env: [{name: VAULT_ADDR, value: 'https://vault:8200'}, {name: VAULT_K8S_LOGIN_PATH, value: kubernetes}]";
+    for (api_version, kind, spec) in [
+        (
+            "argoproj.io/v1alpha1",
+            "Workflow",
+            format!(
+                "{{serviceAccountName: app, templates: [{{name: t, script: {{image: i, source: '{login}'}}}}]}}"
+            ),
+        ),
+        (
+            "tekton.dev/v1",
+            "TaskRun",
+            format!(
+                "{{serviceAccountName: app, taskSpec: {{steps: [{{name: s, image: i, script: '{login}'}}]}}}}"
+            ),
+        ),
+        (
+            "sparkoperator.k8s.io/v1beta2",
+            "SparkApplication",
+            format!(
+                "{{driver: {{serviceAccount: app, {vault}}}, executor: {{serviceAccount: app}}}}"
+            ),
+        ),
+        (
+            "flink.apache.org/v1beta1",
+            "FlinkDeployment",
+            format!(
+                "{{serviceAccount: app, jobManager: {{podTemplate: {{spec: {{containers: [{{name: flink-main-container, {vault}}}]}}}}}}}}"
+            ),
+        ),
+    ] {
+        let found = verdicts(&object(api_version, kind, &spec));
+        assert_eq!(found["ct/app"], "Review/KnownConsumer", "{kind}");
+    }
+}
+
+#[test]
+fn accounts_that_charts_and_operators_are_told_of_are_named() {
+    let account =
+        "{apiVersion: v1, kind: ServiceAccount, metadata: {name: app, namespace: prod}}\n---\n";
+    for (api_version, kind, spec) in [
+        (
+            "helm.toolkit.fluxcd.io/v2",
+            "HelmRelease",
+            "{targetNamespace: prod, values: {serviceAccount: {create: false, name: app}}}",
+        ),
+        (
+            "argoproj.io/v1alpha1",
+            "Application",
+            "{destination: {namespace: prod}, source: {helm: {valuesObject: {serviceAccount: {name: app}}}}}",
+        ),
+        (
+            "olm.operatorframework.io/v1",
+            "ClusterExtension",
+            "{namespace: prod, serviceAccount: {name: app}}",
+        ),
+        (
+            "external-secrets.io/v1",
+            "ClusterSecretStore",
+            "{provider: {vault: {auth: {kubernetes: {serviceAccountRef: {name: app, namespace: prod}}}}}}",
+        ),
+    ] {
+        let input = format!("{account}{}", object(api_version, kind, spec));
+        let status = &reports(&input)["app"];
+        let message = status["message"].as_str().unwrap();
+        assert!(message.contains(kind), "{status}");
     }
 }

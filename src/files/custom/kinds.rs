@@ -23,6 +23,8 @@ pub(super) struct Spec {
     pub(super) containers: &'static [&'static str],
     /// The container that its operator adds where there is none; empty where it adds none.
     pub(super) added: &'static str,
+    /// Whether there is such a pod only where an account is named: else another row has it.
+    pub(super) is_own: bool,
 }
 
 /// A pod spec as Kubernetes spells it.
@@ -33,6 +35,7 @@ const PLAIN: Spec = Spec {
     default_automount: None,
     containers: &["containers/*"],
     added: "",
+    is_own: false,
 };
 
 /// Runners of actions/actions-runner-controller, summerwind's: the controller adds the container `runner`.
@@ -62,6 +65,33 @@ const fn workflow(at: &'static str) -> Spec {
             "templates/*/initContainers/*",
             "templates/*/sidecars/*",
         ],
+        added: "main",
+        ..PLAIN
+    }
+}
+
+/// A template of an Argo Workflow that names an account of its own.
+const fn workflow_template(at: &'static str) -> Spec {
+    Spec {
+        at,
+        automount: None,
+        containers: &["container", "script", "containerSet/containers/*"],
+        added: "main",
+        is_own: true,
+        ..PLAIN
+    }
+}
+
+/// The account of the executor of an Argo Workflow, whose token each pod gets too (argo-workflows:
+/// workflow/controller/workflowpod.go).
+const fn workflow_executor(at: &'static str) -> Spec {
+    Spec {
+        at,
+        accounts: &["executor/serviceAccountName"],
+        automount: None,
+        containers: &[],
+        added: "wait",
+        is_own: true,
         ..PLAIN
     }
 }
@@ -74,6 +104,26 @@ const fn spark(at: &'static str, added: &'static str) -> Spec {
         automount: None,
         containers: &["sidecars/*"],
         added,
+        ..PLAIN
+    }
+}
+
+/// Pods of the Prometheus operator.
+const fn monitoring(added: &'static str, automount: Option<&'static str>) -> Spec {
+    Spec {
+        at: "spec",
+        accounts: &["serviceAccountName"],
+        automount,
+        added,
+        ..PLAIN
+    }
+}
+
+/// A component of an InferenceService, which is a pod spec with a model beside its containers.
+const fn kserve(at: &'static str) -> Spec {
+    Spec {
+        at,
+        added: "kserve-container",
         ..PLAIN
     }
 }
@@ -93,17 +143,28 @@ pub(super) const SPELLED: &[CustomKind] = &[
             ..RUNNER
         }],
     ),
-    custom("argoproj.io", "Workflow", &[workflow("spec")]),
-    custom("argoproj.io", "WorkflowTemplate", &[workflow("spec")]),
+    // Its listener runs in the namespace of the controller, as an account of its own.
+    custom("actions.github.com", "AutoscalingRunnerSet", &[PLAIN]),
     custom(
         "argoproj.io",
-        "ClusterWorkflowTemplate",
-        &[workflow("spec")],
+        "Workflow",
+        &[
+            workflow("spec"),
+            workflow_template("spec/templates/*"),
+            workflow_executor("spec"),
+        ],
     ),
+    // They run nothing alone: a Workflow refers to them.
+    custom("argoproj.io", "WorkflowTemplate", &[]),
+    custom("argoproj.io", "ClusterWorkflowTemplate", &[]),
     custom(
         "argoproj.io",
         "CronWorkflow",
-        &[workflow("spec/workflowSpec")],
+        &[
+            workflow("spec/workflowSpec"),
+            workflow_template("spec/workflowSpec/templates/*"),
+            workflow_executor("spec/workflowSpec"),
+        ],
     ),
     // tektoncd/pipeline: pkg/pod
     custom(
@@ -135,6 +196,7 @@ pub(super) const SPELLED: &[CustomKind] = &[
                 automount: Some("podTemplate"),
                 containers: &[],
                 added: "step",
+                is_own: true,
                 ..PLAIN
             },
         ],
@@ -202,6 +264,51 @@ pub(super) const SPELLED: &[CustomKind] = &[
             spark("spec/template/executor", "executor"),
         ],
     ),
+    // prometheus-operator/prometheus-operator: pkg/apis/monitoring/v1
+    custom(
+        "monitoring.coreos.com",
+        "Prometheus",
+        &[monitoring("prometheus", Some(""))],
+    ),
+    custom(
+        "monitoring.coreos.com",
+        "PrometheusAgent",
+        &[monitoring("prometheus", Some(""))],
+    ),
+    custom(
+        "monitoring.coreos.com",
+        "Alertmanager",
+        &[monitoring("alertmanager", Some(""))],
+    ),
+    custom(
+        "monitoring.coreos.com",
+        "ThanosRuler",
+        &[monitoring("thanos-ruler", None)],
+    ),
+    // open-telemetry/opentelemetry-operator: it creates an account where none is named
+    custom(
+        "opentelemetry.io",
+        "OpenTelemetryCollector",
+        &[Spec {
+            at: "spec",
+            accounts: &["serviceAccount"],
+            automount: None,
+            containers: &["additionalContainers/*", "initContainers/*"],
+            added: "otc-container",
+            is_own: true,
+            ..PLAIN
+        }],
+    ),
+    // kserve/kserve: pkg/apis/serving/v1beta1
+    custom(
+        "serving.kserve.io",
+        "InferenceService",
+        &[
+            kserve("spec/predictor"),
+            kserve("spec/transformer"),
+            kserve("spec/explainer"),
+        ],
+    ),
     // apache/flink-kubernetes-operator: the account is beside the template
     custom(
         "flink.apache.org",
@@ -210,7 +317,11 @@ pub(super) const SPELLED: &[CustomKind] = &[
             at: "spec",
             accounts: &["serviceAccount", "podTemplate/spec/serviceAccountName"],
             automount: Some("podTemplate/spec"),
-            containers: &["podTemplate/spec/containers/*"],
+            containers: &[
+                "podTemplate/spec/containers/*",
+                "jobManager/podTemplate/spec/containers/*",
+                "taskManager/podTemplate/spec/containers/*",
+            ],
             added: "flink-main-container",
             ..PLAIN
         }],
@@ -240,7 +351,6 @@ pub(super) const PLAIN_KINDS: &[(&str, &str)] = &[
     ("kubeflow.org", "TFJob"),
     ("kubeflow.org", "XGBoostJob"),
     ("kubeflow.org", "Notebook"),
-    ("actions.github.com", "AutoscalingRunnerSet"),
     ("actions.github.com", "EphemeralRunnerSet"),
     ("actions.github.com", "EphemeralRunner"),
     ("apps.kruise.io", "CloneSet"),
@@ -259,4 +369,14 @@ pub(super) const WITHOUT_PODS: &[&str] = &[
     "expansion.gatekeeper.sh",
     "mutations.gatekeeper.sh",
     "templates.gatekeeper.sh",
+    "chainsaw.kyverno.io",
+];
+
+/// Kinds that have pod specs and run no pod: a shadow of another object, a history, or what is added to other pods.
+pub(super) const KINDS_WITHOUT_PODS: &[(&str, &str)] = &[
+    ("apps", "ControllerRevision"),
+    ("apps.kruise.io", "SidecarSet"),
+    ("kueue.x-k8s.io", "Workload"),
+    ("serving.kserve.io", "ClusterServingRuntime"),
+    ("serving.kserve.io", "ServingRuntime"),
 ];

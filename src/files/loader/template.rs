@@ -96,6 +96,12 @@ impl Loader<'_> {
         let Ok(Bare { mut metadata }) = manifest.read() else {
             return;
         };
+        if let Some(rbac) = custom::embedded::as_rbac(head.group(), &head.kind, &object) {
+            return self.embedded(manifest.with(rbac), false);
+        }
+        for object in custom::embedded::objects(head.group(), &head.kind, &object) {
+            self.embedded(manifest.with(object), true);
+        }
         let mut found = custom::templates(&head.api_version, &head.kind, &object);
         found.retain(|found| self.selects(&found.metadata.labels));
         let mut accounts = custom::accounts(&object);
@@ -108,12 +114,15 @@ impl Loader<'_> {
             name: metadata.name.as_str().into(),
         };
         let namespace: Arc<str> = metadata.namespace.as_str().into();
-        accounts.retain(|name| {
+        accounts.retain(|(_, name)| {
             let mut specs = found.iter().map(|found| &found.spec);
             !specs.any(|spec| [&spec.service_account_name, &spec.service_account].contains(&name))
         });
-        let accounts = accounts.into_iter();
-        let accounts = accounts.map(|name| ServiceAccountRef::new(namespace.clone(), name));
+        let target: Arc<str> =
+            custom::target_namespace(&object).map_or_else(|| namespace.clone(), Into::into);
+        let accounts = accounts.into_iter().map(|(own, name)| {
+            ServiceAccountRef::new(own.map_or_else(|| target.clone(), Into::into), name)
+        });
         self.index.name_accounts(&workload, accounts);
         let Some(first) = found.first() else {
             return;
@@ -139,5 +148,27 @@ impl Loader<'_> {
         }
         let folder = self.renderings.current();
         self.templates.written(key, facts, folder);
+    }
+
+    /// Reads an object that another one stands for; `is_part` if that has it within itself.
+    fn embedded(&mut self, mut manifest: Manifest<'_>, is_part: bool) {
+        let before = self.is_part;
+        self.is_part |= is_part;
+        if let Ok(mut head) = manifest.head() {
+            match head.items.take() {
+                Some(items) => {
+                    for item in items {
+                        self.embedded(item, true);
+                    }
+                }
+                None => {
+                    if let Err(fault) = self.object(&head, &manifest) {
+                        let fault = format!("{} {}: {fault}", head.kind, manifest.name());
+                        self.faults.push(fault);
+                    }
+                }
+            }
+        }
+        self.is_part = before;
     }
 }

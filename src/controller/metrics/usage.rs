@@ -3,7 +3,7 @@
 use prometheus::proto;
 
 use super::gauges;
-use crate::index::Index;
+use crate::{index::Index, model::AccountSummary};
 
 pub(super) const LAST_USED: (&str, &str, &[&str]) = (
     "last_used_timestamp_seconds",
@@ -17,7 +17,7 @@ pub(super) const LAST_USED: (&str, &str, &[&str]) = (
 )]
 pub(super) fn last_used(index: &Index) -> proto::MetricFamily {
     let findings = index.accounts().filter_map(|(account, known)| {
-        let is_finding = |summary: &crate::model::AccountSummary| summary.verdict.is_finding();
+        let is_finding = |summary: &AccountSummary| summary.verdict.is_finding();
         known.summary().filter(|summary| is_finding(summary))?;
         let last = index.last_used(account)? as f64 / 1e6;
         Some((vec![&*account.namespace, &*account.name], last))

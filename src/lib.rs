@@ -40,7 +40,7 @@
 //! | `client` | how is the API server asked, and what does its error mean? | |
 //! | `cluster` | what does the API server have? | `client` `facts` `index` `log` `model` `rbac` `token` `usage` |
 //! | `audit` | what do audit logs say, in which format? | `model` `text` `usage` |
-//! | `listen` | what do API servers send of what they audit? | `audit` `client` `cluster` `index` `log` `usage` |
+//! | `listen` | what do API servers send of what they audit? | `audit` `client` `cluster` `index` `log` `model` `usage` |
 //! | `files` | what do manifests and dumps have, and in which line? | `facts` `index` `model` `rbac` `text` |
 //! | `edit` | how is a patch written into a manifest? | `files` `model` |
 //! | `config` | what does the user's configuration add? | `facts` `model` `text` |

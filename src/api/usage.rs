@@ -83,7 +83,8 @@ fn exact(used: &model::usage::Use) -> Use {
     Use {
         last_used: used.last.map(text),
         last_used_beyond_defaults: used.last_beyond_defaults.map(text),
-        requests: Some(used.requests),
+        // A label of a Secret says when, and not how often.
+        requests: (used.requests > 0 || used.last.is_none()).then_some(used.requests),
         window: UseWindow {
             from: text(used.window.from),
             to: Some(text(used.window.to)),

@@ -67,6 +67,8 @@ pub struct Evidence<'a> {
     pub today: Option<Date>,
     /// What audit logs say; `None` where none were given.
     pub usage: Option<AccountUsage>,
+    /// The last day on which a token in a Secret was used, in UTC, as a label of the Secret says.
+    pub secret_used: Option<Date>,
 }
 
 /// What kind of token a workload carries: the rows of the decision table.

@@ -2,14 +2,14 @@
 
 use std::collections::BTreeSet;
 
-use jiff::Timestamp;
+use jiff::{Timestamp, civil::Date};
 
 use super::{Evidence, proposal::grants};
 use crate::{
     model::{
         Carrier, Note, ObjectKey, Permissions, Reason, TokenSource, Verdict, Workload,
         rbac::Effect,
-        usage::{Doubt, Hole, Use, Window},
+        usage::{Doubt, Grade, Hole, Use, Window},
     },
     usage::{AccountUsage, WorkloadUsage},
 };
@@ -100,8 +100,36 @@ pub(super) fn note_last_use(evidence: &Evidence<'_>, permissions: &mut Permissio
 
 /// The use of all tokens of the account.
 pub(super) fn of_account(evidence: &Evidence<'_>) -> Option<Use> {
-    let usage = evidence.usage.as_ref()?;
-    Some(used(&usage.total, usage.window.clone(), Vec::new()))
+    let day = evidence.secret_used.and_then(begin);
+    let Some(usage) = &evidence.usage else {
+        return day.map(of_label);
+    };
+    let mut all = used(&usage.total, usage.window.clone(), Vec::new());
+    if day > all.last {
+        all.last = day;
+        all.last_pod = None;
+    }
+    Some(all)
+}
+
+/// The begin of a day, in UTC.
+fn begin(day: Date) -> Option<Timestamp> {
+    let begin = day.to_zoned(jiff::tz::TimeZone::UTC).ok()?;
+    Some(begin.timestamp())
+}
+
+/// The use on a day that the label of a Secret says.
+fn of_label(day: Timestamp) -> Use {
+    let window = Window {
+        from: day,
+        to: day,
+        grade: Grade::Unproven,
+        holes: vec![Hole::LabelOnly],
+    };
+    Use {
+        last: Some(day),
+        ..used(&WorkloadUsage::default(), window, Vec::new())
+    }
 }
 
 /// The use of the tokens of one workload.
@@ -123,6 +151,13 @@ pub(super) fn of_workload(
     let mut window = window.since(if is_single { since } else { Timestamp::MIN });
     window.from = window.from.max(since).min(window.to);
     let mut doubts = doubts(usage, own, workload, granted);
+    // It was used at some time of that day.
+    let end = evidence
+        .secret_used
+        .and_then(|day| begin(day.tomorrow().ok()?));
+    if end > Some(usage.window.from) && !usage.is_unattributed {
+        doubts.push(Doubt::Unattributed);
+    }
     doubts.extend(consumers.iter().cloned().map(Doubt::Consumer));
     let mut sources = carriers.iter().map(|carrier| carrier.source);
     if sources.any(|source| source != TokenSource::Automount) {

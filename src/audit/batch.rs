@@ -7,7 +7,10 @@ use super::{
     event::{Event, Found},
     reader::Needles,
 };
-use crate::usage::{Delivery, Record, Request, WEBHOOK};
+use crate::{
+    model::ServiceAccountRef,
+    usage::{Caller, Delivery, Micros, Record, Request, WEBHOOK},
+};
 
 /// What a batch says.
 #[derive(Debug, Default)]
@@ -18,7 +21,12 @@ pub struct Batch {
     pub events: u64,
     /// How many of them cannot be read: they are in the record as a hole.
     pub unreadable: u64,
+    /// When the last of our own requests was recorded, as far as it has an Audit-ID that begins with [`CANARY`].
+    pub canary: Option<Micros>,
 }
+
+/// How the Audit-ID of a request begins that is sent only so that it comes back.
+pub const CANARY: &str = "te-";
 
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -29,11 +37,11 @@ struct EventList<'a> {
     items: Option<Vec<&'a RawValue>>,
 }
 
-/// Reads a batch. Other formats than that of a webhook are none: who posts is an API server.
+/// Reads a batch. Other formats than that of a webhook are none: who posts is an API server. `own` is our account.
 ///
 /// # Errors
 /// When the text is no `EventList` of `audit.k8s.io/v1`.
-pub fn batch(text: &[u8]) -> Result<Batch, String> {
+pub fn batch(text: &[u8], own: Option<&ServiceAccountRef>) -> Result<Batch, String> {
     let list: EventList<'_> =
         serde_json::from_slice(text).map_err(|error| format!("is no EventList: {error}"))?;
     if list.kind != "EventList" || list.api_version != "audit.k8s.io/v1" {
@@ -48,7 +56,7 @@ pub fn batch(text: &[u8]) -> Result<Batch, String> {
     for item in list.items.into_iter().flatten() {
         batch.events += 1;
         let text = item.get().as_bytes();
-        if needles.are_in(text) && !add(text, &mut batch.record) {
+        if needles.are_in(text) && !batch.add(text, own) {
             batch.unreadable += 1;
             batch.record.unreadable();
         }
@@ -56,18 +64,29 @@ pub fn batch(text: &[u8]) -> Result<Batch, String> {
     Ok(batch)
 }
 
-/// Adds an event; whether it can be read.
-fn add(text: &[u8], record: &mut Record) -> bool {
-    let Ok(event) = serde_json::from_slice::<Event<'_>>(text) else {
-        return false;
-    };
-    let Found::Request(request) = event.found() else {
-        return false;
-    };
-    let reviewed = event.reviewed();
-    record.add(&Request {
-        reviewed: reviewed.as_deref(),
-        ..request
-    });
-    true
+impl Batch {
+    /// Adds an event; whether it can be read.
+    fn add(&mut self, text: &[u8], own: Option<&ServiceAccountRef>) -> bool {
+        let Ok(event) = serde_json::from_slice::<Event<'_>>(text) else {
+            return false;
+        };
+        let Found::Request(request) = event.found() else {
+            return false;
+        };
+        // Anybody may choose an Audit-ID, and nobody else has our name.
+        if request.id.starts_with(CANARY)
+            && let Caller::Token {
+                namespace, name, ..
+            } = request.caller
+            && own.is_some_and(|own| (&*own.namespace, &*own.name) == (namespace, name))
+        {
+            self.canary = self.canary.max(Some(request.time));
+        }
+        let reviewed = event.reviewed();
+        self.record.add(&Request {
+            reviewed: reviewed.as_deref(),
+            ..request
+        });
+        true
+    }
 }

@@ -18,7 +18,7 @@ use std::{
 
 use self::reader::{Broken, Reader};
 pub use self::{
-    batch::{Batch, batch},
+    batch::{Batch, CANARY, batch},
     policy::policy,
     time::instant,
 };

@@ -385,6 +385,7 @@ fn a_batch_of_a_webhook_is_read_and_nothing_else() {
         list(&[event(), broken, json!({ "other": true })])
             .to_string()
             .as_bytes(),
+        None,
     );
     let read = read.unwrap();
     assert_eq!((read.events, read.unreadable), (3, 1));
@@ -394,7 +395,7 @@ fn a_batch_of_a_webhook_is_read_and_nothing_else() {
     assert!(usage.window.holes.contains(&Hole::Lossy(WEBHOOK)));
     assert!(usage.window.holes.contains(&Hole::Unreadable(1)));
     let empty = json!({ "kind": "EventList", "apiVersion": "audit.k8s.io/v1", "items": null });
-    assert_eq!(batch(empty.to_string().as_bytes()).unwrap().events, 0);
+    assert_eq!(batch(empty.to_string().as_bytes(), None).unwrap().events, 0);
     let mut other = list(&[]);
     other["kind"] = "List".into();
     for text in [
@@ -404,7 +405,32 @@ fn a_batch_of_a_webhook_is_read_and_nothing_else() {
         list(&[event()]).to_string()[1..].to_owned(),
         String::new(),
     ] {
-        assert!(batch(text.as_bytes()).is_err(), "{text}");
+        assert!(batch(text.as_bytes(), None).is_err(), "{text}");
+    }
+}
+
+#[test]
+fn only_our_own_canary_is_credited() {
+    let own = ServiceAccountRef::new("shop", "mail");
+    let read = |event: &Value| {
+        let list =
+            json!({ "kind": "EventList", "apiVersion": "audit.k8s.io/v1", "items": [event] });
+        batch(list.to_string().as_bytes(), Some(&own)).unwrap()
+    };
+    let mut canary = event();
+    canary["auditID"] = "te-1".into();
+    assert!(read(&canary).canary.is_some());
+    assert_eq!(read(&event()).canary, None);
+    let mut other = canary.clone();
+    other["user"]["username"] = "system:serviceaccount:shop:web".into();
+    let mut certificate = canary.clone();
+    certificate["user"]["extra"] =
+        json!({ "authentication.kubernetes.io/credential-id": ["X509SHA256=a"] });
+    let mut impersonated = canary.clone();
+    impersonated["impersonatedUser"] = impersonated["user"].take();
+    impersonated["user"] = json!({ "username": "admin", "groups": ["system:masters"] });
+    for event in [other, certificate, impersonated] {
+        assert_eq!(read(&event).canary, None, "{event}");
     }
 }
 

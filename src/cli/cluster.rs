@@ -14,7 +14,8 @@ use crate::{
     client::{Connection, within},
     cluster::probe,
     index::SharedIndex,
-    model::ApiAudiences,
+    model::{ApiAudiences, ServiceAccountRef},
+    token::claims::parse_token,
 };
 
 /// Our user agent in the audit log of an API server.
@@ -134,6 +135,14 @@ impl Cluster {
     /// The URL of the API server.
     pub(super) fn server(&self) -> String {
         self.config.cluster_url.to_string()
+    }
+
+    /// The account of our own token, if it is one of a ServiceAccount and we act as nobody else.
+    pub(super) fn own_account(&self) -> Option<ServiceAccountRef> {
+        let token = self.own_token.as_deref()?;
+        let acts_as_another = self.config.auth_info.impersonate.is_some();
+        let claims = parse_token(token).ok().filter(|_| !acts_as_another)?;
+        Some(claims.account)
     }
 
     /// A client that sends this token and no other credential.

@@ -229,7 +229,7 @@ async fn operate(
         () = watching => {}
         () = electing => {}
         () = args.config.follow(cluster, &feed, &reread, &args.namespaces) => {}
-        () = listen::receive(listener, memory.as_mut(), &feed, &leads) => {}
+        () = listen::receive(cluster, listener, memory.as_mut(), &feed, &leads) => {}
         () = controller::run(context.clone(), feed.dirty(), stop) => {}
     }
     listen::end(memory.as_mut(), &feed).await;

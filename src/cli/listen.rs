@@ -10,7 +10,7 @@ use super::{cluster::Cluster, duration::window};
 use crate::{
     cluster::watch::Feed,
     index::Index,
-    listen::{Counters, Files, Listener, Tls, memory::Memory},
+    listen::{Canary, Counters, Files, Listener, Tls, memory::Memory},
     log::LogLimiter,
 };
 
@@ -132,6 +132,7 @@ pub(super) async fn end(memory: Option<&mut Memory>, feed: &Feed) {
 
 /// Receives events, and keeps what was learnt, until it is dropped.
 pub(super) async fn receive(
+    cluster: &Cluster,
     listener: Option<Listener>,
     memory: Option<&mut Memory>,
     feed: &Feed,
@@ -139,7 +140,13 @@ pub(super) async fn receive(
 ) {
     match (listener, memory) {
         (Some(listener), Some(memory)) => {
-            futures::future::join(listener.serve(feed), memory.keep(feed, leads)).await;
+            let canary = Canary {
+                own: cluster.own_account(),
+                connection: cluster.connection.clone(),
+                log: listener.log(),
+            };
+            let serve = listener.serve(feed, &canary);
+            futures::future::join(serve, memory.keep(feed, leads)).await;
         }
         _ => std::future::pending().await,
     }

@@ -7,6 +7,8 @@ use crate::model::{Config, InputKind, SecretFacts};
 const TOKEN_TYPE: &str = "kubernetes.io/service-account-token";
 /// The label of a Secret whose token the API server rejects (`InvalidSinceLabelKey`).
 const INVALID_SINCE: &str = "kubernetes.io/legacy-token-invalid-since";
+/// The label of a Secret whose token was used, with the day (`LastUsedLabelKey`).
+const LAST_USED: &str = "kubernetes.io/legacy-token-last-used";
 /// The `kind` of an object that comes without its `type`: only Secrets of that type are listed so.
 const METADATA_ONLY: &str = "PartialObjectMetadata";
 
@@ -29,6 +31,11 @@ impl Kind for Secrets {
             owner: Some(annotation(words::TOKEN_OWNER).into()),
             owner_uid: annotation(words::TOKEN_OWNER_UID).into(),
             invalidated: wire.metadata.labels.get(INVALID_SINCE).is_some(),
+            last_used: wire
+                .metadata
+                .labels
+                .get(LAST_USED)
+                .and_then(|day| day.parse().ok()),
             content,
         }
     }

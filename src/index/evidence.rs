@@ -126,6 +126,7 @@ impl Index {
             config: &self.config,
             today: self.today,
             usage: self.usage(account),
+            secret_used: self.secret_used(account),
         }
     }
 }

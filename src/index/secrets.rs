@@ -6,6 +6,8 @@ use std::{
     sync::Arc,
 };
 
+use jiff::civil::Date;
+
 use super::{Index, Indexed, Table, accounts::Shapes, table::unlink};
 use crate::{
     facts::{CsiDrivers, Secrets},
@@ -165,6 +167,15 @@ impl Index {
         shapes
             .into_iter()
             .filter(move |(shape, _)| shape.service_account.as_ref() != own)
+    }
+
+    /// The last day on which a token of an account that is in a Secret was used.
+    pub(super) fn secret_used(&self, account: &ServiceAccountRef) -> Option<Date> {
+        let owned = self.secret_links.owned.get(account)?.iter();
+        let owned = owned.filter(|secret| self.holding(account, &secret.name).is_some());
+        owned
+            .filter_map(|secret| self.secrets.get(secret)?.last_used)
+            .max()
     }
 
     /// The CSIDriver of a name.

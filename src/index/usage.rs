@@ -107,6 +107,27 @@ impl Index {
         }
     }
 
+    /// A request of ours came back as an event of this time.
+    pub fn hear(&mut self, canary: Micros) {
+        let is_news = self.live_mut().is_some_and(|(live, _)| live.hear(canary));
+        if is_news {
+            self.mark_all();
+        }
+    }
+
+    /// When a request of ours last came back.
+    #[must_use]
+    pub fn heard(&self) -> Option<Micros> {
+        self.live()?.heard()
+    }
+
+    /// A request of ours did not come back.
+    pub fn miss(&mut self) {
+        if let Some((live, _)) = self.live_mut() {
+            live.miss();
+        }
+    }
+
     /// Adds what was learnt by an earlier run or by another replica.
     ///
     /// # Errors

@@ -9,6 +9,7 @@ use prometheus::{Gauge, IntCounter, IntCounterVec, Opts, Registry};
 pub struct Counters {
     pub(super) events: IntCounter,
     batches: IntCounterVec,
+    canaries: IntCounterVec,
     last: Gauge,
 }
 
@@ -69,6 +70,13 @@ impl Counters {
                 ),
                 &["result"],
             )?,
+            canaries: IntCounterVec::new(
+                Opts::new(
+                    "token_exposure_audit_canaries_total",
+                    "Requests of the controller that should come back as audit events, by result: sent; heard (batches that have one, of any replica); missed (none came back within 15 minutes).",
+                ),
+                &["result"],
+            )?,
             last: Gauge::new(
                 "token_exposure_audit_last_batch_timestamp_seconds",
                 "When the last batch of audit events arrived, as a Unix timestamp; 0 before the first.",
@@ -78,10 +86,18 @@ impl Counters {
         for outcome in Outcome::ALL {
             counters.batches.with_label_values(&[outcome.name()]);
         }
+        for result in ["sent", "heard", "missed"] {
+            counters.canaries.with_label_values(&[result]);
+        }
+        registry.register(Box::new(counters.canaries.clone()))?;
         registry.register(Box::new(counters.events.clone()))?;
         registry.register(Box::new(counters.batches.clone()))?;
         registry.register(Box::new(counters.last.clone()))?;
         Ok(counters)
+    }
+
+    pub(super) fn canary(&self, result: &str) {
+        self.canaries.with_label_values(&[result]).inc();
     }
 
     pub(super) fn batch(&self, outcome: Outcome) {

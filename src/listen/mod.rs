@@ -5,6 +5,7 @@
 //! heard whose certificate another authority signed. Nothing waits for us: a batch that is too large, or for which there
 //! is no room now, is refused, and is a hole. An API server sends most of those once more.
 
+mod canary;
 mod counters;
 pub mod memory;
 mod receive;
@@ -31,6 +32,7 @@ use tokio::{
 
 use self::receive::Receiver;
 pub use self::{
+    canary::Canary,
     counters::Counters,
     tls::{Fault, Files, Tls},
 };
@@ -88,13 +90,29 @@ impl Listener {
         self.socket.local_addr()
     }
 
-    /// Receives events into the index until it is dropped.
-    pub async fn serve(mut self, feed: &Feed) {
-        let receiver = Arc::new(Receiver::new(
+    /// What limits its logs.
+    #[must_use]
+    pub fn log(&self) -> LogLimiter {
+        self.log.clone()
+    }
+
+    /// Receives events into the index, and lets requests of ours come back as such, until it is dropped.
+    pub async fn serve(self, feed: &Feed, canary: &Canary) {
+        let counters = self.counters.clone();
+        let receiver = Receiver::new(
             feed.clone(),
-            self.counters.clone(),
+            canary.own.clone(),
+            counters.clone(),
             self.log.clone(),
-        ));
+        );
+        futures::future::join(
+            self.receive(Arc::new(receiver)),
+            canary.sing(feed, &counters),
+        )
+        .await;
+    }
+
+    async fn receive(mut self, receiver: Arc<Receiver>) {
         let clients = Arc::new(Semaphore::new(MAX_CLIENTS));
         let mut unknown: VecDeque<(AbortHandle, Arc<AtomicBool>)> = VecDeque::new();
         let mut read = Instant::now();

@@ -22,7 +22,7 @@ use tokio::{
 };
 
 use super::counters::{Counters, Outcome};
-use crate::{audit, cluster::watch::Feed, index::Index, log::LogLimiter};
+use crate::{audit, cluster::watch::Feed, index::Index, log::LogLimiter, model::ServiceAccountRef};
 
 /// How large a batch may be, as it arrives and decompressed: 400 events at level Metadata, which is the default of
 /// `--audit-webhook-batch-max-size`, have some 0.5 MiB.
@@ -41,6 +41,8 @@ const BATCHES: &str = "batches of audit events";
 /// Receives batches.
 pub(super) struct Receiver {
     feed: Feed,
+    /// Our account.
+    own: Option<ServiceAccountRef>,
     counters: Counters,
     log: LogLimiter,
     room: Arc<Semaphore>,
@@ -49,9 +51,15 @@ pub(super) struct Receiver {
 }
 
 impl Receiver {
-    pub(super) fn new(feed: Feed, counters: Counters, log: LogLimiter) -> Self {
+    pub(super) fn new(
+        feed: Feed,
+        own: Option<ServiceAccountRef>,
+        counters: Counters,
+        log: LogLimiter,
+    ) -> Self {
         Self {
             feed,
+            own,
             counters,
             log,
             room: Arc::new(Semaphore::new(MAX_BATCHES)),
@@ -134,7 +142,7 @@ impl Receiver {
         if plain.len() > MAX_BATCH {
             return self.too_large();
         }
-        let batch = match audit::batch(plain) {
+        let batch = match audit::batch(plain, self.own.as_ref()) {
             Ok(batch) => batch,
             Err(cause) => return self.refuse(Outcome::Malformed, StatusCode::BAD_REQUEST, &cause),
         };
@@ -144,7 +152,16 @@ impl Receiver {
                 "audit events cannot be read: they may be requests of any account"
             );
         }
-        self.feed.write(|index| index.learn(batch.record));
+        let canary = batch.canary;
+        self.feed.write(|index| {
+            index.learn(batch.record);
+            if let Some(time) = canary {
+                index.hear(time);
+            }
+        });
+        if canary.is_some() {
+            self.counters.canary("heard");
+        }
         let mut recent = self.recent.lock();
         recent.push_back(hash);
         if recent.len() > MAX_RECENT {

@@ -1,5 +1,7 @@
 //! What is kept of a Secret: whose token it holds, and what its data says in files. No value of it is kept.
 
+use jiff::civil::Date;
+
 use super::pod::ConfigFacts;
 
 /// How many characters of a base `SimpleNameGenerator` (apiserver: pkg/storage/names/generate.go) keeps,
@@ -17,6 +19,9 @@ pub struct SecretFacts {
     pub owner_uid: Box<str>,
     /// It has the label `kubernetes.io/legacy-token-invalid-since`: the API server rejects it (401).
     pub invalidated: bool,
+    /// The day in its label `kubernetes.io/legacy-token-last-used`, in UTC: the API server writes it when the token is
+    /// used, once a day.
+    pub last_used: Option<Date>,
     /// What its data says; `None` where it was not read.
     pub content: Option<ConfigFacts>,
 }

@@ -84,6 +84,8 @@ pub enum Hole {
     UnknownServers,
     /// Events were delivered in a way that may lose some.
     Lossy(&'static str),
+    /// There are no audit logs: only a label of a Secret says when its token was last used.
+    LabelOnly,
     /// What the audit policy records is not known.
     NoPolicy,
     /// The audit policy does not record some requests of the account.
@@ -94,6 +96,8 @@ pub enum Hole {
     Unreadable(u64),
     /// Batches of events that were refused: too large, malformed, or too many at a time.
     Refused(u64),
+    /// Requests of ours that did not come back as events.
+    Unreported(u64),
 }
 
 impl fmt::Display for Hole {
@@ -111,6 +115,9 @@ impl fmt::Display for Hole {
                 "which API servers exist is not known: add the output of `kubectl get leases -n kube-system -o json` to --audit-log, or scan the cluster",
             ),
             Self::Lossy(how) => write!(f, "{how} may lose events"),
+            Self::LabelOnly => f.write_str(
+                "no audit logs: only the label kubernetes.io/legacy-token-last-used of a Secret says when its token was last used",
+            ),
             Self::NoPolicy => f.write_str(
                 "what the audit policy records is not known: add it with --audit-policy",
             ),
@@ -122,6 +129,10 @@ impl fmt::Display for Hole {
             Self::Unreadable(events) => write!(
                 f,
                 "{events} events or lines cannot be read: they may be requests of any account"
+            ),
+            Self::Unreported(requests) => write!(
+                f,
+                "{requests} requests of the controller did not come back as audit events: others may be missing too"
             ),
             Self::Refused(batches) => write!(
                 f,

@@ -10,7 +10,9 @@ use base64::{Engine, prelude::BASE64_STANDARD};
 use ring::digest::{SHA256, digest};
 use serde::Serialize;
 
-use super::{Scan, Severity, catalogues::controls, explain::chain, table::visible};
+use super::{
+    Scan, Severity, catalogues::controls, explain::chain, table::visible, usage::last_used,
+};
 use crate::{
     baseline::Change,
     model::{Explanation, Level, Reason, Verdict, verdict::meanings},
@@ -66,6 +68,8 @@ struct Data {
     messages: Vec<Told>,
     /// Whether the findings are compared with a baseline.
     compared: bool,
+    /// Whether it is known which tokens are used.
+    evidence: bool,
     /// What the baseline has and the scan does not find.
     fixed: Vec<String>,
     /// The lines of all chains, each once: accounts share most of them.
@@ -98,6 +102,8 @@ struct Account {
     reason: Reason,
     pods: u32,
     permissions: Level,
+    /// When a token was last used; empty where nothing is known of that.
+    used: String,
     message: String,
     /// How it differs from the baseline; empty for what is no finding.
     baseline: &'static str,
@@ -138,6 +144,7 @@ impl From<&Scan<'_>> for Data {
             reasons: meanings::<Reason>().into_iter().map(meaning).collect(),
             messages: told.collect(),
             compared: scan.comparison.is_some(),
+            evidence: scan.shown.iter().any(|exposure| exposure.usage.is_some()),
             fixed: scan.fixed().map(|fixed| visible(&fixed)).collect(),
             lines: lines.in_order(),
             accounts,
@@ -168,6 +175,7 @@ impl Account {
             reason: exposure.reason,
             pods: exposure.pods,
             permissions: exposure.permissions.level,
+            used: exposure.usage.as_ref().map_or_else(String::new, last_used),
             message: visible(&exposure.message),
             baseline: scan.worst_change(exposure).map_or("", Change::name),
             chain: chain

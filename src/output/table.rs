@@ -4,10 +4,10 @@ use std::{fmt::Write as _, io};
 
 use comfy_table::{Cell, Color, ContentArrangement, Table, presets::NOTHING};
 
-use super::{Scan, defaults, groups, judged, notes_on, rows};
+use super::{Scan, defaults, groups, judged, notes_on, rows, usage};
 use crate::{
     baseline::Change,
-    model::{Exposure, Level, Verdict, WorkloadExposure, note::and_more, usage::seconds},
+    model::{Exposure, Level, Verdict, WorkloadExposure, note::and_more},
 };
 
 /// How many workloads and files a row names.
@@ -270,11 +270,10 @@ fn named(exposure: &Exposure, limit: usize) -> impl Iterator<Item = &WorkloadExp
 }
 
 fn last_used(exposure: &Exposure) -> String {
-    let last = exposure.usage.as_ref().and_then(|used| used.last);
-    last.map_or_else(
-        || "no use seen".to_owned(),
-        |last| seconds(last).to_string(),
-    )
+    exposure
+        .usage
+        .as_ref()
+        .map_or_else(|| usage::NONE_SEEN.to_owned(), usage::last_used)
 }
 
 fn workloads(exposure: &Exposure, limit: usize) -> String {

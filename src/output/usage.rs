@@ -10,10 +10,26 @@ use crate::model::{
 /// How many kinds of requests of a workload, and how many breaks of the logs, are printed.
 const SHOWN: usize = 20;
 
-/// The lines about use; none without audit logs.
+/// What stands for the time of a use that was not seen.
+pub(super) const NONE_SEEN: &str = "no use seen";
+
+/// When a token was last used.
+pub(super) fn last_used(used: &Use) -> String {
+    let last = used.last.map(|last| seconds(last).to_string());
+    last.unwrap_or_else(|| NONE_SEEN.to_owned())
+}
+
+/// The lines about use; none without evidence of it.
 pub(super) fn lines(explanation: &Explanation) -> Vec<String> {
-    let (Some(total), Some(detail)) = (&explanation.exposure.usage, &explanation.usage) else {
+    let Some(total) = &explanation.exposure.usage else {
         return Vec::new();
+    };
+    let Some(detail) = &explanation.usage else {
+        let day = total.window.to.strftime("%Y-%m-%d");
+        let label = format!(
+            "USE: no audit logs; a token in a Secret was last used on {day}, as the label kubernetes.io/legacy-token-last-used says"
+        );
+        return vec![String::new(), label];
     };
     let mut lines = vec![String::new(), format!("USE: {}", window(&total.window))];
     lines.extend(holes(&total.window));
@@ -77,7 +93,7 @@ fn holes(window: &Window) -> Vec<String> {
 
 fn workload(workload: &Workload, used: &Use, total: &Use, detail: &UsageDetail) -> Vec<String> {
     let Some(last) = used.last else {
-        let mut lines = vec![format!("  {workload}: no use seen")];
+        let mut lines = vec![format!("  {workload}: {NONE_SEEN}")];
         let is_short = used.window.from > total.window.from;
         lines.extend(is_short.then(|| format!("    since {}", seconds(used.window.from))));
         let own = used.window.holes.iter();

@@ -50,6 +50,10 @@ pub struct Live {
     forgotten: Option<Micros>,
     /// How many batches of events were refused.
     refused: u64,
+    /// When a request of ours last came back as an event.
+    canary: Option<Micros>,
+    /// How many of them did not.
+    unreported: u64,
     /// For how many seconds a use counts.
     required: i64,
     /// At most this many entries are there.
@@ -127,6 +131,24 @@ impl Live {
     /// A batch of events was refused, and with it whatever it says.
     pub const fn refuse(&mut self) {
         self.refused = self.refused.saturating_add(1);
+    }
+
+    /// A request of ours came back as an event: those of accounts are recorded, and arrive. Whether that is news.
+    pub fn hear(&mut self, canary: Micros) -> bool {
+        let before = self.window_in_days();
+        self.canary = self.canary.max(Some(canary));
+        self.window_in_days() != before
+    }
+
+    /// When a request of ours last came back.
+    #[must_use]
+    pub const fn heard(&self) -> Option<Micros> {
+        self.canary
+    }
+
+    /// A request of ours did not come back.
+    pub const fn miss(&mut self) {
+        self.unreported = self.unreported.saturating_add(1);
     }
 
     fn join(&mut self, account: ServiceAccountRef, seen: Seen, touched: &mut Touched) {
@@ -310,17 +332,20 @@ impl Live {
             |coverage| coverage.holes.clone(),
         );
         let refused = (self.refused > 0).then_some(Hole::Refused(self.refused));
+        let unreported = (self.unreported > 0).then_some(Hole::Unreported(self.unreported));
         let more = [Hole::NoPolicy, Hole::Lossy(WEBHOOK)]
             .into_iter()
-            .chain(refused);
+            .chain(refused)
+            .chain(unreported);
         let holes: BTreeSet<Hole> = holes.into_iter().chain(more).collect();
         let from = self.forgotten.map_or(from, |time| time.max(from));
         Window {
             from: timestamp(from.min(to)),
             to: timestamp(to),
-            grade: match coverage {
-                Some(_) => Grade::Partial,
-                None => Grade::Unproven,
+            grade: if coverage.is_some() || self.canary.is_some() {
+                Grade::Partial
+            } else {
+                Grade::Unproven
             },
             holes: holes.into_iter().collect(),
         }

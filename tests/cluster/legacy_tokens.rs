@@ -1,5 +1,6 @@
 //! `--legacy-tokens` on the real control plane: the metadata of Secrets says whose tokens they hold.
 
+use base64::{Engine, prelude::BASE64_STANDARD};
 use serde_json::{Value, json};
 
 use crate::rig::{ControlPlane, await_that};
@@ -115,6 +116,16 @@ fn secrets_show_which_account_their_token_belongs_to() {
     let answer = &lists.next().unwrap()["responseObject"];
     assert_eq!(answer["kind"], "PartialObjectMetadataList", "{answer}");
 
+    // The API server writes the day into a label of the Secret.
+    let token = plane.get(&["-n", "shop", "secret", "build-robot"])["data"]["token"].clone();
+    let token = BASE64_STANDARD.decode(token.as_str().unwrap()).unwrap();
+    let token = format!("--token={}", String::from_utf8(token).unwrap());
+    plane.kubectl(&[&token, "get", "--raw", "/version"]);
+    await_that("the report says when the token was used", || {
+        let report = plane.get(&["-n", "shop", "ter", "old"]);
+        let used = &report["status"]["use"];
+        used["lastUsed"].is_string() && used["window"]["grade"] == "Unproven"
+    });
     plane.kubectl(&[
         "-n",
         "shop",

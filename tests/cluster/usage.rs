@@ -471,6 +471,25 @@ async fn ask_as(plane: &ControlPlane, account: &str, path: &str) -> u16 {
     ask(&client_as(plane, server.trim(), bearer(&token)).await, path).await
 }
 
+/// In the report of an account that used its token, and in the metrics of one with a finding.
+fn the_last_use_is_shown(plane: &ControlPlane, controller: &Controller) {
+    let report = plane.get(&["-n", "shop", "ter", "lists"]);
+    for used in [
+        &report["status"]["use"],
+        &report["status"]["workloads"][0]["use"],
+    ] {
+        assert!(used["lastUsed"].is_string(), "{report}");
+        assert!(used["lastUsedBeyondDefaults"].is_string(), "{report}");
+    }
+    assert!(report["status"]["permissions"]["direct"][0]["lastUsed"].is_string());
+    let last =
+        "token_exposure_last_used_timestamp_seconds{namespace=\"shop\",serviceaccount=\"refused\"}";
+    let now = jiff::Timestamp::now().as_second();
+    #[expect(clippy::cast_possible_truncation, reason = "a time in seconds")]
+    let age = now - controller.metric(last) as i64;
+    assert!((-2..120).contains(&age), "{age}");
+}
+
 #[test]
 fn use_that_an_api_server_reports_changes_verdicts_and_survives_restarts() {
     let certificates = Certificates::new();
@@ -502,21 +521,11 @@ fn use_that_an_api_server_reports_changes_verdicts_and_survives_restarts() {
         let report = plane.get(&["-n", "shop", "ter", "idle"]);
         report["status"]["use"]["window"]["grade"] == "Partial"
     });
-    let report = plane.get(&["-n", "shop", "ter", "lists"]);
-    for used in [
-        &report["status"]["use"],
-        &report["status"]["workloads"][0]["use"],
-    ] {
-        assert!(used["lastUsed"].is_string(), "{report}");
-        assert!(used["lastUsedBeyondDefaults"].is_string(), "{report}");
-    }
-    assert!(report["status"]["permissions"]["direct"][0]["lastUsed"].is_string());
-    let last =
-        "token_exposure_last_used_timestamp_seconds{namespace=\"shop\",serviceaccount=\"refused\"}";
-    let now = jiff::Timestamp::now().as_second();
-    #[expect(clippy::cast_possible_truncation, reason = "a time in seconds")]
-    let age = now - first.metric(last) as i64;
-    assert!((-2..120).contains(&age), "{age}");
+    let heard = r#"token_exposure_audit_canaries_total{result="heard"}"#;
+    await_that("a request of the controller comes back", || {
+        first.metric(heard) > 0.5
+    });
+    the_last_use_is_shown(&plane, &first);
     only_known_clients_are_heard(&first, &certificates);
     plane.await_report("shop", "idle", Some(("Needed", "DirectGrant")));
     first.settle();

@@ -14,7 +14,10 @@ use token_exposure::{
     model::{Reason, ServiceAccountRef},
 };
 
-use crate::rig::{self, program, random::Random};
+use crate::{
+    browser::Browser,
+    rig::{self, program, random::Random},
+};
 
 /// When the logs begin, as a Unix timestamp: 2026-11-26T08:00:00Z.
 const BEGIN: i64 = 1_795_680_000;
@@ -646,5 +649,105 @@ fn evidence_that_cannot_be_used_is_an_error_that_says_why() {
         let error = String::from_utf8(output.stderr).unwrap();
         assert_eq!(output.status.code(), Some(2), "{args:?}: {error}");
         assert!(error.contains(expected), "{args:?}: {error}");
+    }
+}
+
+#[test]
+fn the_page_has_a_column_of_the_last_use_only_with_evidence() {
+    let (_, html, _) = run(
+        &World::new(),
+        &["scan", "-o", "html", "--report-scope", "all"],
+    );
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("report.html");
+    fs::write(&file, html).unwrap();
+    let page = Browser::shared().open(&file, "");
+    page.click("#columns [data-column=used] button");
+    let names = page.texts(".account [data-column=name]");
+    let used = page.texts(".account [data-column=used]");
+    let of = |name: &str| used[names.iter().position(|found| found == name).unwrap()].clone();
+    assert_eq!(of("idle"), "no use seen");
+    let is_time = |text: &String| text.starts_with("2026-11-26T");
+    assert!(is_time(&of("reader-list")), "{used:?}");
+    assert!(used.is_sorted(), "{used:?}");
+    assert!(is_time(&used[0]) && !is_time(used.last().unwrap()));
+    page.press("/");
+    page.write("no use seen");
+    assert!(
+        page.texts(".account [data-column=name]")
+            .contains(&"idle".to_owned())
+    );
+    page.look("light", 400);
+    let over = page.ask("document.documentElement.scrollWidth - innerWidth");
+    assert!(over.as_i64().unwrap() <= 0, "{over} too wide");
+    assert_eq!(page.noticed(), [""; 0]);
+
+    let without = program(&["scan", "-o", "html", "tests/demo/sample.yaml"], "");
+    fs::write(&file, without.stdout).unwrap();
+    let page = Browser::shared().open(&file, "");
+    assert_eq!(page.texts("[data-column=used]"), [""; 0]);
+}
+
+/// A legacy token that was used on this day, in a pod of another account.
+fn legacy(day: &str) -> String {
+    let labels = json!({ "kubernetes.io/legacy-token-last-used": day });
+    let secret = json!({
+        "apiVersion": "v1", "kind": "Secret", "type": "kubernetes.io/service-account-token",
+        "metadata": {
+            "name": "robot", "namespace": "shop", "labels": labels,
+            "annotations": { "kubernetes.io/service-account.name": "idle" },
+        },
+    });
+    secret.to_string()
+}
+
+#[test]
+fn the_label_of_a_secret_says_when_its_token_was_used_without_audit_logs() {
+    let world = World::new();
+    let dir = tempfile::tempdir().unwrap();
+    let (dump, _) = world.write(dir.path());
+    let secret = dir.path().join("secret.json");
+    let files = [dump.to_str().unwrap(), secret.to_str().unwrap()];
+    let used = |day: &str| {
+        fs::write(&secret, legacy(day)).unwrap();
+        let args = ["scan", "-o", "json", "--report-scope", "all"];
+        let output = program(&[&args[..], &files].concat(), "");
+        let list: Value = serde_json::from_slice(&output.stdout).unwrap();
+        let items = list["items"].as_array().unwrap().clone();
+        let of = |name: &str| {
+            let report = items.iter().find(|item| item["metadata"]["name"] == name);
+            report.unwrap()["status"]["use"].clone()
+        };
+        assert_eq!(of("reader-list"), Value::Null);
+        of("idle")
+    };
+    let found = used("2026-11-20");
+    assert_eq!(found["lastUsed"], "2026-11-20T00:00:00Z");
+    assert_eq!(found["window"]["grade"], "Unproven");
+    assert_eq!(found["requests"], Value::Null, "nobody counted them");
+    assert_eq!(used("yesterday"), Value::Null);
+    fs::write(&secret, legacy("2026-11-20")).unwrap();
+    let chain = program(&[&["explain", "shop/idle"], &files[..]].concat(), "").stdout;
+    let chain = String::from_utf8(chain).unwrap();
+    assert!(
+        chain.contains("a token in a Secret was last used on 2026-11-20"),
+        "{chain}"
+    );
+}
+
+#[test]
+fn a_token_in_a_secret_that_was_used_in_the_window_forbids_never_used() {
+    let mut world = World::new();
+    // The day of the logs, and the one before.
+    for (day, expected) in [
+        ("2026-11-26", Reason::DirectGrant),
+        ("2026-11-25", Reason::NeverUsed),
+    ] {
+        world
+            .objects
+            .push(serde_json::from_str(&legacy(day)).unwrap());
+        let found = world.reasons(&world.events, ALL);
+        assert_eq!(found["idle"], expected, "{day}");
+        world.objects.pop();
     }
 }

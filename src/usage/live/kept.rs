@@ -23,6 +23,10 @@ pub struct Kept {
     #[serde(skip_serializing_if = "is_zero")]
     unreadable: u64,
     #[serde(skip_serializing_if = "Option::is_none")]
+    canary: Option<i64>,
+    #[serde(skip_serializing_if = "is_zero")]
+    unreported: u64,
+    #[serde(skip_serializing_if = "Option::is_none")]
     span: Option<(i64, i64)>,
     /// The spans of time in which each API server showed signs of life.
     servers: BTreeMap<Box<str>, Vec<(i64, i64)>>,
@@ -214,6 +218,8 @@ impl Live {
             forgotten: self.forgotten.map(ceil),
             refused: self.refused,
             unreadable: self.servers.unreadable,
+            canary: self.canary.map(|time| grain.floor(time)),
+            unreported: self.unreported,
             span: self.span.map(|span| grain.span(span)),
             servers: spans
                 .map(|(server, spans)| {
@@ -263,6 +269,8 @@ impl Live {
         self.forgotten = self.forgotten.max(kept.forgotten.map(micros));
         self.refused = self.refused.max(kept.refused);
         self.servers.unreadable = self.servers.unreadable.max(kept.unreadable);
+        self.canary = self.canary.max(kept.canary.map(micros));
+        self.unreported = self.unreported.max(kept.unreported);
         self.limit(super::MAX_ENTRIES);
         touched.all = self.window_in_days() != before;
         Ok(touched)

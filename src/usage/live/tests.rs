@@ -167,6 +167,25 @@ fn nothing_that_arrives_live_is_complete_and_what_was_refused_is_a_hole() {
 }
 
 #[test]
+fn a_request_of_ours_that_comes_back_shows_that_events_arrive() {
+    let mut live = Live::new(DAYS_30);
+    add(&mut live, &[request("mail", bound(1, "mail-1"), NOW)]);
+    assert_eq!(live.window().grade, Grade::Unproven);
+    assert!(live.hear(NOW));
+    assert!(!live.hear(NOW - SECOND), "no news");
+    assert_eq!(
+        (live.heard(), live.window().grade),
+        (Some(NOW), Grade::Partial)
+    );
+    live.miss();
+    assert!(live.window().holes.contains(&Hole::Unreported(1)));
+    let mut restarted = Live::new(DAYS_30);
+    restarted.restore(live.kept(1)).unwrap();
+    assert_eq!(restarted.window().holes, live.window().holes);
+    assert_eq!(restarted.heard(), Some(NOW));
+}
+
+#[test]
 fn a_restart_and_another_replica_know_what_was_kept() {
     let mut live = Live::new(DAYS_30);
     let denied = Request {

@@ -1,0 +1,96 @@
+//! A request of ours that must come back as an event: it shows, at this moment, that the audit policy records requests of
+//! accounts and that their events arrive.
+
+use std::{
+    hash::{BuildHasher, RandomState},
+    time::Duration,
+};
+
+use jiff::Timestamp;
+use serde_json::Value;
+
+use super::Counters;
+use crate::{
+    audit::CANARY,
+    client::{Connection, within},
+    cluster::watch::Feed,
+    index::Index,
+    log::LogLimiter,
+    model::ServiceAccountRef,
+};
+
+/// What is asked for: our account may list its reports, and few audit policies leave them out.
+const PATH: &str = "/apis/tokenexposure.io/v1alpha1/tokenexposurereports?limit=1";
+/// How often one is sent, and how long it may take to come back: to another replica too, which says so in what is kept.
+const PERIOD: Duration = Duration::from_mins(15);
+/// How long after the start the first one is sent.
+const FIRST: Duration = Duration::from_secs(5);
+/// How far the clocks of the API server and ours may differ, and how coarse what is kept is.
+const TOLERANCE: i64 = 900 * 1_000_000;
+/// How long the answer may take.
+const TIMEOUT: Duration = Duration::from_secs(10);
+/// What fails, as the log limiter remembers it.
+const SUBJECT: &str = "requests that should come back as audit events";
+
+/// Who sends it.
+#[derive(Debug)]
+pub struct Canary {
+    /// Our account; without one nothing is sent, as the event of another user shows nothing about accounts.
+    pub own: Option<ServiceAccountRef>,
+    /// The connection to an API server.
+    pub connection: Connection,
+    /// Limits how often a failure is logged.
+    pub log: LogLimiter,
+}
+
+impl Canary {
+    /// Sends one after the other until it is dropped.
+    pub(super) async fn sing(&self, feed: &Feed, counters: &Counters) {
+        if self.own.is_none() {
+            return std::future::pending().await;
+        }
+        tokio::time::sleep(FIRST).await;
+        loop {
+            let sent = Timestamp::now().as_microsecond();
+            let is_sent = self.send().await;
+            if is_sent {
+                counters.canary("sent");
+            }
+            tokio::time::sleep(PERIOD).await;
+            if !is_sent {
+                continue;
+            }
+            let heard = feed.index().read().heard();
+            if heard.is_some_and(|heard| heard >= sent - TOLERANCE) {
+                let _ = self.log.recovered(SUBJECT);
+                continue;
+            }
+            counters.canary("missed");
+            feed.write(Index::miss);
+            if self.log.failed(SUBJECT, "") {
+                tracing::warn!(
+                    "a request of the controller did not come back as an audit event: the audit policy leaves out requests of ServiceAccounts, or the API server does not send its events here"
+                );
+            }
+        }
+    }
+
+    /// Whether the API server answered: then it has an event.
+    async fn send(&self) -> bool {
+        let hasher = RandomState::new();
+        let id = format!(
+            "{CANARY}{:016x}{:016x}",
+            hasher.hash_one(0),
+            hasher.hash_one(1)
+        );
+        let request = http::Request::get(PATH)
+            .header("Audit-ID", id)
+            .body(Vec::new());
+        let Ok(request) = request else { return false };
+        let answer = within(TIMEOUT, self.connection.client.request::<Value>(request)).await;
+        if let Err(failed) = &answer {
+            tracing::debug!(%failed, "a request that should come back as an audit event failed");
+        }
+        answer.is_ok()
+    }
+}

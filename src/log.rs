@@ -80,9 +80,51 @@ impl LogLimiter {
     }
 }
 
+/// How much is told within a minute, whatever happens: what is beyond is only counted.
+#[derive(Debug, Default)]
+pub struct Window {
+    began: Option<Instant>,
+    told: u32,
+    /// How much was not told since the last time that something was.
+    untold: u64,
+}
+
+impl Window {
+    /// How many admissions a minute has.
+    pub const MOST: u32 = 100;
+    const LASTS: Duration = Duration::from_mins(1);
+
+    /// Whether there is room for one more: then how many were turned away before it.
+    pub fn admits(&mut self, now: Instant) -> Option<u64> {
+        let is_over = |began: Instant| now.saturating_duration_since(began) >= Self::LASTS;
+        if self.began.is_none_or(is_over) {
+            (self.began, self.told) = (Some(now), 0);
+        }
+        if self.told < Self::MOST {
+            self.told += 1;
+            return Some(std::mem::take(&mut self.untold));
+        }
+        self.untold += 1;
+        None
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_hundred_in_a_minute_are_admitted_and_the_others_counted() {
+        let (mut window, began) = (Window::default(), Instant::now());
+        let mut admitted = |seconds: u64| {
+            let now = began + Duration::from_secs(seconds);
+            let answers = (0..300).map(|_| window.admits(now));
+            let admitted: Vec<u64> = answers.flatten().collect();
+            (admitted.len(), admitted.iter().sum::<u64>())
+        };
+        let expected = [(100, 0), (0, 0), (100, 500), (100, 200)];
+        assert_eq!([0, 59, 60, 120].map(&mut admitted), expected);
+    }
 
     #[test]
     fn a_cause_that_lasts_is_logged_ever_more_rarely() {

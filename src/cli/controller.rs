@@ -5,7 +5,7 @@ use std::{io, net::SocketAddr, process::ExitCode, sync::Arc, time::Duration};
 use anyhow::{Context, anyhow};
 use futures::FutureExt;
 use kube::{Api, Client, api::ListParams};
-use parking_lot::RwLock;
+use parking_lot::{Mutex, RwLock};
 use prometheus::{PullingGauge, Registry, core::Collector};
 use tokio::sync::Notify;
 
@@ -117,6 +117,7 @@ pub(super) async fn run(args: Args) -> anyhow::Result<ExitCode> {
         leadership,
         events: args.events.then(|| events(&cluster, &instruments, &log)),
         log,
+        changes: Mutex::default(),
         instruments: Arc::new(instruments),
     });
     let operate = operate(

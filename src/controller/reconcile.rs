@@ -6,6 +6,7 @@ use std::{
 };
 
 use k8s_openapi::{apimachinery::pkg::apis::meta::v1::OwnerReference, jiff::Timestamp};
+use parking_lot::Mutex;
 
 use super::{
     budget::Budget,
@@ -19,7 +20,7 @@ use crate::{
     client::Connection,
     facts::{Reports, report::ReportFacts},
     index::{Account, Index, SharedIndex, Standing},
-    log::LogLimiter,
+    log::{LogLimiter, Window},
     model::{AccountSummary, Exposure, ReportScope, ServiceAccountRef, Target, Verdict},
 };
 
@@ -40,6 +41,8 @@ pub struct Context {
     pub events: Option<Events>,
     /// Limits how often failures are logged.
     pub log: LogLimiter,
+    /// Limits how many changes of verdicts are logged.
+    pub changes: Mutex<Window>,
     /// Counters and histograms.
     pub instruments: Arc<Instruments>,
 }
@@ -98,11 +101,9 @@ pub fn assess(context: &Context, account: &ServiceAccountRef) -> Option<Verdict>
     }
     let was_finding = before.or(reported).is_some_and(Verdict::is_finding);
     let cleared = elsewhere.filter(|_| was_finding && verdict == Verdict::Needed);
-    log_change(account, before, verdict);
+    log_change(context, account, before, verdict);
     if let Some(note) = cleared {
-        context.instruments.cleared_elsewhere.inc();
-        let (namespace, service_account) = (&account.namespace, &account.name);
-        tracing::warn!(%namespace, %service_account, "a binding cleared the finding: {note}");
+        log_cleared(context, account, &note);
     }
     if matches!(plan, Plan::Keep) {
         timer.observe_duration();
@@ -208,15 +209,41 @@ fn remember(
     before
 }
 
-/// Logs a verdict that changed; the first one only for those who debug.
-fn log_change(account: &ServiceAccountRef, before: Option<Verdict>, verdict: Verdict) {
+/// Logs a verdict that changed, unless too many do; the first one only for those who debug.
+fn log_change(
+    context: &Context,
+    account: &ServiceAccountRef,
+    before: Option<Verdict>,
+    verdict: Verdict,
+) {
     let (namespace, service_account) = (&account.namespace, &account.name);
-    match before {
-        None => tracing::debug!(%namespace, %service_account, %verdict, "verdict"),
-        Some(before) if before != verdict => {
-            tracing::info!(%namespace, %service_account, %verdict, before = before.name(), "verdict changed");
-        }
-        Some(_) => {}
+    let Some(before) = before.filter(|before| *before != verdict) else {
+        tracing::debug!(%namespace, %service_account, %verdict, "verdict");
+        return;
+    };
+    let admitted = context.changes.lock().admits(Instant::now());
+    if let Some(untold) = admitted.filter(|untold| *untold > 0) {
+        tracing::info!(
+            changes = untold,
+            "verdicts changed that were not logged: more than are logged in a minute"
+        );
+    }
+    if admitted.is_some() {
+        tracing::info!(%namespace, %service_account, %verdict, before = before.name(), "verdict changed");
+    } else {
+        tracing::debug!(%namespace, %service_account, %verdict, before = before.name(), "verdict changed");
+    }
+}
+
+/// Logs and counts that a binding of another namespace ended a finding: a line for each binding, however many accounts it
+/// names and however often it comes and goes.
+fn log_cleared(context: &Context, account: &ServiceAccountRef, note: &str) {
+    context.instruments.cleared_elsewhere.inc();
+    let (namespace, service_account) = (&account.namespace, &account.name);
+    if context.log.failed("cleared findings", note) {
+        tracing::warn!(%namespace, %service_account, "a binding cleared the finding: {note}");
+    } else {
+        tracing::debug!(%namespace, %service_account, "a binding cleared the finding: {note}");
     }
 }
 

@@ -209,6 +209,9 @@ impl<'a> Writer<'a> {
         {
             Ok(deleted) => {
                 self.instruments.wrote("delete");
+                if let Some(report) = deleted.as_ref().left() {
+                    self.release(&report.metadata).await?;
+                }
                 let report = deleted.either(
                     |report| report.metadata.uid,
                     |status| status.details.map(|details| details.uid),
@@ -218,6 +221,29 @@ impl<'a> Writer<'a> {
             }
             Err(error) if error.code() == Some(404) => Ok(None),
             Err(error) => Err(error),
+        }
+    }
+
+    /// Removes finalizers, which only others add: they would keep a report that is no longer true.
+    async fn release(&self, deleted: &ObjectMeta) -> Result<(), Error> {
+        let finalizers = deleted.finalizers.as_deref().unwrap_or_default();
+        if finalizers.is_empty() {
+            return Ok(());
+        }
+        let (namespace, service_account) = (&self.account.namespace, &self.account.name);
+        let finalizers = finalizers.join(", ");
+        if self
+            .log
+            .failed("finalizers of reports", &self.account.to_string())
+        {
+            tracing::warn!(%namespace, %service_account, finalizers, "finalizers that others added to the report are removed: it is to be deleted");
+        }
+        let patch = Patch::Merge(json!({ "metadata": { "finalizers": null } }));
+        let params = PatchParams::default();
+        let released = self.api.patch(&self.account.name, &params, &patch);
+        match self.send(DELETE, released).await {
+            Err(error) if error.code() != Some(404) => Err(error),
+            _ => Ok(()),
         }
     }
 

@@ -10,8 +10,10 @@ use crate::model::{
 /// How many bytes of texts are kept of a pod; typical are 300. A constant that users read about in
 /// `deploy/sizing.md`.
 pub const MAX_POD_BYTES: usize = 8 * 1024;
-/// How many names of Secrets are kept of a ServiceAccount.
-pub const MAX_SECRETS: usize = 64;
+/// How many names of Secrets are kept of a ServiceAccount: Kubernetes and OpenShift give it two at most.
+pub const MAX_SECRETS: usize = 8;
+/// How many bytes these names have together.
+pub(super) const MAX_SECRET_BYTES: usize = 1024;
 /// How long a name may be in Kubernetes.
 pub(super) const MAX_NAME: usize = 253;
 /// What each entry of a list costs beside its texts.

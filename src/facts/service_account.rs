@@ -2,7 +2,7 @@
 
 use super::{
     CsiDrivers, Kind, Namespaces, ServiceAccounts, consumers, exemption,
-    limit::{MAX_NAME, MAX_SECRETS},
+    limit::{MAX_SECRET_BYTES, MAX_SECRETS},
     wire,
 };
 use crate::model::{
@@ -15,17 +15,23 @@ impl Kind for ServiceAccounts {
     const INPUT: InputKind = InputKind::ServiceAccount;
 
     fn facts(wire: &Self::Wire, _: &Config) -> Self::Facts {
+        let names = wire.secrets.iter().map(|secret| &*secret.name);
+        let mut bytes = 0;
+        let fits = |name: &&str| {
+            bytes += name.len();
+            bytes <= MAX_SECRET_BYTES
+        };
+        let secrets: Vec<Box<str>> = names
+            .take(MAX_SECRETS)
+            .take_while(fits)
+            .map(Box::from)
+            .collect();
         ServiceAccountFacts {
             uid: wire.metadata.uid.as_str().into(),
             automount: wire.automount_service_account_token,
             exemption: exemption::claim(&wire.metadata.annotations),
-            has_more_secrets: wire.secrets.len() > MAX_SECRETS,
-            secrets: wire
-                .secrets
-                .iter()
-                .take(MAX_SECRETS)
-                .map(|secret| secret.name[..secret.name.floor_char_boundary(MAX_NAME)].into())
-                .collect(),
+            has_more_secrets: secrets.len() < wire.secrets.len(),
+            secrets: secrets.into(),
         }
     }
 }
@@ -64,5 +70,39 @@ impl Kind for CsiDrivers {
         CsiDriverFacts {
             token_requests: wire.spec.token_requests.iter().map(request).collect(),
         }
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn what_an_account_names_costs_little_and_more_is_known_to_be_missing() {
+        let facts = |names: &[String]| {
+            let secrets: Vec<_> = names.iter().map(|name| json!({ "name": name })).collect();
+            let wire = json!({ "metadata": { "name": "a" }, "secrets": secrets });
+            ServiceAccounts::facts(&serde_json::from_value(wire).unwrap(), &Config::default())
+        };
+        let short = |count: usize| -> Vec<String> {
+            (0..count)
+                .map(|number| format!("a-token-{number}"))
+                .collect()
+        };
+        let few = facts(&short(MAX_SECRETS));
+        assert_eq!(
+            (few.secrets.len(), few.has_more_secrets),
+            (MAX_SECRETS, false)
+        );
+        let many = facts(&short(MAX_SECRETS + 1));
+        assert_eq!(
+            (many.secrets.len(), many.has_more_secrets),
+            (MAX_SECRETS, true)
+        );
+        let long = facts(&["x".repeat(600), "y".repeat(600)]);
+        assert_eq!((long.secrets.len(), long.has_more_secrets), (1, true));
     }
 }

@@ -15,7 +15,7 @@ use crate::rig::{
     feature::Feature,
     oracle::reports_equal_to_scans,
     pool, program, runtime, scan_files,
-    shared::{apply_sample, bare, sample},
+    shared::{apply_sample, bare, sample, watched},
     signal,
 };
 
@@ -440,6 +440,38 @@ fn a_denied_write_is_logged_with_the_missing_rule_and_retried() {
 
     replace_role(&plane, &shipped);
     plane.await_report("shop", "default", Some(("Unneeded", "NoPermissions")));
+}
+
+/// A finalizer of others would keep a report that is no longer true, with whatever they write into it.
+#[test]
+fn a_finalizer_that_others_add_does_not_keep_a_report() {
+    let plane = watched();
+    plane.namespace("kept");
+    plane.kubectl(&["-n", "kept", "run", "web", "--image=nginx"]);
+    plane.await_report("kept", "default", Some(("Unneeded", "NoPermissions")));
+    let finalizer = r#"{"metadata":{"finalizers":["example.com/kept"]}}"#;
+    plane.kubectl(&[
+        "-n",
+        "kept",
+        "patch",
+        "ter",
+        "default",
+        "--type=merge",
+        "-p",
+        finalizer,
+    ]);
+    plane.kubectl(&[
+        "-n",
+        "kept",
+        "create",
+        "rolebinding",
+        "view",
+        "--clusterrole=view",
+        "--serviceaccount=kept:default",
+    ]);
+    plane.await_report("kept", "default", None);
+    let log = std::fs::read_to_string(plane.file("controller.log")).unwrap();
+    assert!(log.contains("example.com/kept"), "{log}");
 }
 
 /// Fields that others add to a report are removed, and the log names the field manager. If admission

@@ -678,16 +678,6 @@ fn a_part_of_a_pod_that_names_no_account_is_no_pod_of_the_default_account() {
 fn operators_that_spell_no_pod_spec_run_pods() {
     for (api_version, kind, spec) in [
         (
-            "monitoring.coreos.com/v1",
-            "Prometheus",
-            "{serviceAccountName: app}",
-        ),
-        (
-            "monitoring.coreos.com/v1",
-            "Alertmanager",
-            "{serviceAccountName: app, automountServiceAccountToken: true}",
-        ),
-        (
             "opentelemetry.io/v1beta1",
             "OpenTelemetryCollector",
             "{serviceAccount: app}",
@@ -711,12 +701,6 @@ fn operators_that_spell_no_pod_spec_run_pods() {
         "{mode: sidecar}",
     );
     assert_eq!(verdicts(&own), BTreeMap::new());
-    let disabled = object(
-        "monitoring.coreos.com/v1",
-        "Prometheus",
-        "{serviceAccountName: app, automountServiceAccountToken: false}",
-    );
-    assert_eq!(verdicts(&disabled)["ct/app"], "NoToken/AutomountDisabled");
 }
 
 #[test]

@@ -108,17 +108,6 @@ const fn spark(at: &'static str, added: &'static str) -> Spec {
     }
 }
 
-/// Pods of the Prometheus operator.
-const fn monitoring(added: &'static str, automount: Option<&'static str>) -> Spec {
-    Spec {
-        at: "spec",
-        accounts: &["serviceAccountName"],
-        automount,
-        added,
-        ..PLAIN
-    }
-}
-
 /// A component of an InferenceService, which is a pod spec with a model beside its containers.
 const fn kserve(at: &'static str) -> Spec {
     Spec {
@@ -263,27 +252,6 @@ pub(super) const SPELLED: &[CustomKind] = &[
             spark("spec/template/driver", "spark-kubernetes-driver"),
             spark("spec/template/executor", "executor"),
         ],
-    ),
-    // prometheus-operator/prometheus-operator: pkg/apis/monitoring/v1
-    custom(
-        "monitoring.coreos.com",
-        "Prometheus",
-        &[monitoring("prometheus", Some(""))],
-    ),
-    custom(
-        "monitoring.coreos.com",
-        "PrometheusAgent",
-        &[monitoring("prometheus", Some(""))],
-    ),
-    custom(
-        "monitoring.coreos.com",
-        "Alertmanager",
-        &[monitoring("alertmanager", Some(""))],
-    ),
-    custom(
-        "monitoring.coreos.com",
-        "ThanosRuler",
-        &[monitoring("thanos-ruler", None)],
     ),
     // open-telemetry/opentelemetry-operator: it creates an account where none is named
     custom(

@@ -86,6 +86,9 @@ fn a_flapping_binding_costs_at_most_the_budget() {
     let budget = 20.0 * (began.elapsed().as_secs_f64() + 1.0) + 16.0;
     assert!(written <= budget, "{written} > {budget}");
     assert!(written > 50.0, "{written}");
+    // Each time, the verdicts of 200 accounts change.
+    let lines = controller.log().matches("verdict changed").count();
+    assert!((100..=210).contains(&lines), "{lines}");
     await_that("nothing waits", || {
         controller.metric("token_exposure_pending_writes") == 0.0
     });

@@ -4,7 +4,7 @@ use std::{fs, path::Path, process::Command};
 
 use serde_json::Value;
 
-use crate::rig::{self, helm, program_path, run};
+use crate::rig::{self, helm, program_path, run, scan_in};
 
 const BASE: &str = "\
 # An account, and a workload that uses it.
@@ -346,5 +346,23 @@ fn a_folder_that_others_are_made_of_is_not_rendered_alone() {
         let (code, _, error) = scan(dir.path(), &["."], &[]);
         let line = format!("must render them first: {named}: run this again");
         assert!(code == 0 && error.contains(&line), "{files:?}: {error}");
+    }
+}
+
+/// Flux calls one of its kinds Kustomization, too, and people its file `kustomization.yaml`.
+#[test]
+fn an_object_of_flux_is_no_kustomization() {
+    let dir = tempfile::tempdir().unwrap();
+    let flux = "apiVersion: kustomize.toolkit.fluxcd.io/v1\nkind: Kustomization\nmetadata: {name: x, namespace: flux-system}\nspec: {path: ./app}\n";
+    let pod = "apiVersion: v1\nkind: Pod\nmetadata: {name: p, namespace: shop}\nspec: {containers: [{name: c, image: i}]}\n";
+    std::fs::write(dir.path().join("kustomization.yaml"), flux).unwrap();
+    std::fs::write(dir.path().join("pod.yaml"), pod).unwrap();
+    for args in [&["."][..], &[".", "--render"]] {
+        let (code, out, error) = scan_in(dir.path(), args);
+        assert_eq!(code, 1, "{error}");
+        assert!(
+            out.contains("Pod/p") && !error.contains("render"),
+            "{out}{error}"
+        );
     }
 }

@@ -999,6 +999,30 @@ fn a_namespace_that_no_object_names_is_not_guessed_where_a_binding_names_another
 }
 
 /// `explain` of an account in the files of a directory.
+/// A group of a namespace may be what grants, too.
+#[test]
+fn a_group_of_a_namespace_that_the_input_has_not_makes_guessed_ones_unknown() {
+    let group = |namespace: &str| {
+        format!(
+            "apiVersion: rbac.authorization.k8s.io/v1\nkind: ClusterRoleBinding\nmetadata: {{name: b}}\nroleRef: {{apiGroup: rbac.authorization.k8s.io, kind: ClusterRole, name: view}}\nsubjects: [{{apiGroup: rbac.authorization.k8s.io, kind: Group, name: 'system:serviceaccounts:{namespace}'}}]\n"
+        )
+    };
+    let named = POD.replace("name: web}\nspec", "name: web, namespace: shop}\nspec");
+    for (pod, namespace, args, expected) in [
+        (POD, "prod", &[][..], "Unknown"),
+        (POD, "default", &[], "Review"),
+        (POD, "prod", &["-n", "shop"], "Unneeded"),
+        (&named, "prod", &[], "Unneeded"),
+    ] {
+        let dir = folder(&[("pod.yaml", pod), ("group.yaml", &group(namespace))]);
+        let (items, ..) = scan_files(&[dir.path()], args);
+        assert_eq!(
+            items[0]["status"]["verdict"], expected,
+            "{namespace} {args:?}"
+        );
+    }
+}
+
 fn scan_explain(dir: &Path, account: &str) -> (Option<i32>, String, String) {
     let output = program(&["explain", account, dir.to_str().unwrap()], "");
     let text = |bytes| String::from_utf8(bytes).unwrap();

@@ -156,6 +156,7 @@
 //! | why is this account flagged? | [`assess`](mod@assess): the decision table; then [`rbac::resolve`] for permissions, [`token::carriers`](mod@token::carriers) for tokens |
 //! | what does a watch event touch? | [`index`]: one file for each kind |
 //! | a default permission of a distribution | `config/default_permissions.yaml` |
+//! | a ClusterRole that a distribution has in every cluster | `files/openshift.yaml` |
 //! | a known consumer | `model/consumers.yaml`; how it is looked for: [`model::consumer`], `facts/consumers.rs` |
 //! | a verdict or a reason | [`model::verdict`], a row in [`assess`](mod@assess), a case in `tests/vectors` |
 //! | an output format | a file in [`output`], a variant in `cli/output.rs` |
@@ -163,6 +164,7 @@
 //! | a folder that is rendered | [`text::folders`] finds it, [`render`] renders it |
 //! | a control of a catalogue | [`output::catalogues`] |
 //! | a kind with a pod template | a row in [`model::workload`]; a custom kind: `files/custom/kinds.rs`, and `facts/owner.rs` for its live pods |
+//! | a kind that has whole objects of others | `files/custom/embedded.rs` |
 //! | which namespaces are judged? | [`model::selection`]; `index/standing.rs`: when labels change; `cluster/list.rs`: what a person may read |
 //! | how often may it write, and what may a pod cost? | `controller/budget.rs`, `controller/pending.rs`; `facts/limit.rs` |
 //! | what does a failure of the API server do? | [`cluster::watch`], `tests/cluster/faults` |

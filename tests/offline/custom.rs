@@ -622,6 +622,43 @@ fn roles_and_bindings_of_openshift_grant() {
     }
 }
 
+/// A dump of a project has no ClusterRoles; those of OpenShift are known.
+#[test]
+fn roles_that_every_openshift_has_are_known() {
+    let binding = |role: &str, subject: &str| {
+        format!(
+            "{{apiVersion: rbac.authorization.k8s.io/v1, kind: RoleBinding, metadata: {{name: b, namespace: ct}}, roleRef: {{apiGroup: rbac.authorization.k8s.io, kind: ClusterRole, name: '{role}'}}, subjects: [{subject}]}}\n---\n"
+        )
+    };
+    let pod = "{apiVersion: v1, kind: Pod, metadata: {name: p, namespace: ct}, spec: {serviceAccountName: app, containers: [{name: c, image: i}]}}\n---\n";
+    let all =
+        "{apiGroup: rbac.authorization.k8s.io, kind: Group, name: 'system:serviceaccounts:ct'}";
+    let own = "{kind: ServiceAccount, name: app, namespace: ct}";
+    let more = "{apiVersion: rbac.authorization.k8s.io/v1, kind: ClusterRole, metadata: {name: 'system:image-puller'}, rules: [{apiGroups: [''], resources: [pods], verbs: [get]}]}\n---\n";
+    for (input, expected) in [
+        (
+            binding("system:image-puller", all),
+            "Unneeded/NoPermissions",
+        ),
+        (binding("system:image-puller", own), "Needed/DirectGrant"),
+        (
+            binding("system:openshift:scc:anyuid", own),
+            "Unneeded/AdmissionOnly",
+        ),
+        (
+            binding("system:image-puller", all) + more,
+            "Review/InheritedOnly",
+        ),
+        (binding("system:other", own), "Unknown/UnresolvedRole"),
+    ] {
+        assert_eq!(
+            verdicts(&format!("{pod}{input}"))["ct/app"],
+            expected,
+            "{input}"
+        );
+    }
+}
+
 /// What changes pods that an operator makes, or only shows other pods, is none of `default`.
 #[test]
 fn a_part_of_a_pod_that_names_no_account_is_no_pod_of_the_default_account() {

@@ -11,6 +11,8 @@ use crate::{
 
 /// The RBAC objects that every API server creates, as printed by tests/control-plane/bootstrap.sh.
 const BOOTSTRAP: &str = include_str!("../bootstrap.json");
+/// The ClusterRoles that every cluster of OpenShift has.
+const OPENSHIFT: &str = include_str!("../openshift.yaml");
 /// The name of a ClusterRole and a ClusterRoleBinding that every cluster has: input with both is a dump of a
 /// cluster, and contains every role.
 const DUMP_MARKER: &str = "cluster-admin";
@@ -46,11 +48,13 @@ impl Loader<'_> {
         self.outcome
     }
 
-    /// Adds the RBAC objects that every API server creates; the input's own objects of the same name win.
+    /// Adds the RBAC objects that every API server creates, and the roles of OpenShift; the input's own objects of the same
+    /// name win.
     fn bootstrap(&mut self) {
         let before = (self.outcome.objects, self.outcome.has_rbac);
         self.keeps_known = true;
         self.manifests("bootstrap.json", BOOTSTRAP);
+        self.manifests("openshift.yaml", OPENSHIFT);
         (self.outcome.objects, self.outcome.has_rbac) = before;
     }
 }

@@ -16,11 +16,20 @@ pub(super) fn consumers<'a>(
 ) -> impl Iterator<Item = Box<str>> + use<'a> {
     let added = evidence.namespace_consumers.iter();
     let added = added.filter(|system| !pod.refuses.contains(system));
-    let configured = keys(evidence, pod).flat_map(|(key, is_variable)| {
-        let as_variable = key.as_variable.iter().filter(move |_| is_variable);
+    let configured = keys(evidence, pod).flat_map(|(key, reference)| {
+        let variables = key.as_variable.iter();
+        let becomes = move |(variable, _): &&(Box<str>, Box<str>)| {
+            reference.variable.as_deref().is_some_and(|named| {
+                let rest = variable.strip_prefix(named);
+                rest.is_some_and(|rest| rest.is_empty() || *rest == *key.key)
+            })
+        };
+        let as_variable = variables.filter(becomes).map(|(_, system)| system);
         key.consumers.iter().chain(as_variable)
     });
-    pod.consumers.iter().chain(configured).chain(added).cloned()
+    let others = configured.chain(added);
+    let others = others.filter(|system| !pod.own_tokens.contains(system));
+    pod.consumers.iter().chain(others).cloned()
 }
 
 /// Whether a pod, or its configuration, mentions `ca.crt` or `namespace` where admission mounts them.
@@ -28,11 +37,16 @@ pub(super) fn reads_files(evidence: &Evidence<'_>, pod: &PodFacts) -> bool {
     pod.reads_files || keys(evidence, pod).any(|(key, _)| key.reads_files)
 }
 
-/// What is known of the keys that a pod refers to, each with whether it becomes a variable of its own name.
+/// Whether a pod, or its configuration, mentions `service-ca.crt` where admission mounts it.
+pub(super) fn reads_service_ca(evidence: &Evidence<'_>, pod: &PodFacts) -> bool {
+    pod.reads_service_ca || keys(evidence, pod).any(|(key, _)| key.reads_service_ca)
+}
+
+/// What is known of the keys that a pod refers to, each with the reference.
 fn keys<'a>(
     evidence: &'a Evidence<'_>,
     pod: &'a PodFacts,
-) -> impl Iterator<Item = (&'a KeyFacts, bool)> {
+) -> impl Iterator<Item = (&'a KeyFacts, &'a ConfigReference)> {
     pod.configs.iter().flat_map(|reference| {
         let keys = evidence.configs.get(reference).into_iter();
         let keys = keys.flat_map(|facts| &facts.0);
@@ -40,8 +54,7 @@ fn keys<'a>(
             let wanted = reference.key.as_ref();
             wanted.is_none_or(|wanted| *wanted == key.key)
         };
-        let is_variable = reference.prefix.as_deref() == Some("");
-        keys.filter(is_meant).map(move |key| (key, is_variable))
+        keys.filter(is_meant).map(move |key| (key, reference))
     })
 }
 

@@ -136,16 +136,21 @@ fn patches(evidence: &Evidence<'_>, automounted: &[&WorkloadExposure]) -> Vec<Pa
 enum Kept {
     Nothing,
     /// `ca.crt` and `namespace`, which containers read.
-    Files,
+    Files(ServiceCa),
     /// These, and a token that no API server accepts: clients open it when they start.
-    UselessToken,
+    UselessToken(ServiceCa),
 }
 
+/// Whether containers also read `service-ca.crt`, which OpenShift adds.
+type ServiceCa = bool;
+
 fn kept(evidence: &Evidence<'_>, pods: &[&PodFacts]) -> Kept {
+    let mut all = pods.iter();
+    let service_ca = all.any(|pod| configs::reads_service_ca(evidence, pod));
     if pods.iter().any(|pod| pod.starts_client) {
-        Kept::UselessToken
+        Kept::UselessToken(service_ca)
     } else if pods.iter().any(|pod| configs::reads_files(evidence, pod)) {
-        Kept::Files
+        Kept::Files(service_ca)
     } else {
         Kept::Nothing
     }
@@ -160,7 +165,10 @@ fn volume(kept: Kept) -> Value {
         json!({ "configMap": { "name": "kube-root-ca.crt", "items": [{ "key": "ca.crt", "path": "ca.crt" }] } }),
         json!({ "downwardAPI": { "items": [{ "path": "namespace", "fieldRef": { "fieldPath": "metadata.namespace" } }] } }),
     ];
-    if kept == Kept::UselessToken {
+    if matches!(kept, Kept::Files(true) | Kept::UselessToken(true)) {
+        sources.push(json!({ "configMap": { "name": "openshift-service-ca.crt", "items": [{ "key": "service-ca.crt", "path": "service-ca.crt" }] } }));
+    }
+    if matches!(kept, Kept::UselessToken(_)) {
         sources.push(
             json!({ "serviceAccountToken": { "audience": WITHHELD_AUDIENCE, "path": "token" } }),
         );

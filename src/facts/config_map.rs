@@ -46,12 +46,13 @@ pub(super) fn of_secret(secret: &wire::Secret, config: &Config) -> Option<Config
 
 fn facts<'a>(data: impl Iterator<Item = (&'a str, &'a str)>, config: &Config) -> ConfigFacts {
     let key = |(key, value): (&str, &str)| {
-        let clues = consumers::of_value(value, config);
+        let clues = consumers::of_value(key, value, config);
         KeyFacts {
             key: key.into(),
             consumers: clues.systems(),
             reads_files: clues.reads_files,
-            as_variable: consumers::of_variable(key, value, config),
+            reads_service_ca: clues.reads_service_ca,
+            as_variable: consumers::variables_of(key, value, config),
         }
     };
     let says = |key: &KeyFacts| {
@@ -62,13 +63,13 @@ fn facts<'a>(data: impl Iterator<Item = (&'a str, &'a str)>, config: &Config) ->
 }
 
 /// The ConfigMaps and Secrets from which a pod takes variables or files; sorted.
-pub(super) fn references(spec: &wire::PodSpec) -> Box<[ConfigReference]> {
+pub(super) fn references(spec: &wire::PodSpec, config: &Config) -> Box<[ConfigReference]> {
     let mut references = BTreeSet::new();
     for container in pod::all_containers(spec) {
-        references.extend(of_variables(container));
+        references.extend(of_variables(container, config));
     }
     for volume in pod::mounted_volumes(spec) {
-        references.extend(of_volume(volume));
+        references.extend(of_volume(volume, &sub_paths(spec, volume)));
     }
     references.retain(|reference| {
         !reference.name.is_empty() && !OF_THE_CLUSTER.contains(&&*reference.name)
@@ -76,24 +77,24 @@ pub(super) fn references(spec: &wire::PodSpec) -> Box<[ConfigReference]> {
     shortened(references)
 }
 
-fn of_variables(container: &wire::Container) -> Vec<ConfigReference> {
-    let from = container
-        .env
-        .iter()
-        .filter_map(|variable| variable.value_from.as_ref());
-    let keys = from.flat_map(|from| {
+fn of_variables(container: &wire::Container, config: &Config) -> Vec<ConfigReference> {
+    let from = container.env.iter().filter_map(|variable| {
+        let from = variable.value_from.as_ref()?;
+        Some((&*variable.name.0, from))
+    });
+    let keys = from.flat_map(|(name, from)| {
         [
-            (ConfigKind::ConfigMap, &from.config_map_key_ref),
-            (ConfigKind::Secret, &from.secret_key_ref),
+            (ConfigKind::ConfigMap, name, &from.config_map_key_ref),
+            (ConfigKind::Secret, name, &from.secret_key_ref),
         ]
     });
-    let keys = keys.filter_map(|(kind, reference)| {
+    let keys = keys.filter_map(|(kind, name, reference)| {
         let reference = reference.as_ref()?;
         Some(ConfigReference {
             kind,
             name: reference.name.as_str().into(),
             key: Some(reference.key.as_str().into()),
-            prefix: None,
+            variable: consumers::asks_for_value(name, config).then(|| name.into()),
         })
     });
     let all = container.env_from.iter().flat_map(|from| {
@@ -107,13 +108,26 @@ fn of_variables(container: &wire::Container) -> Vec<ConfigReference> {
             kind,
             name: reference.as_ref()?.name.as_str().into(),
             key: None,
-            prefix: Some(prefix.as_str().into()),
+            variable: Some(prefix.as_str().into()),
         })
     });
     keys.chain(all).collect()
 }
 
-fn of_volume(volume: &wire::Volume) -> Vec<ConfigReference> {
+/// The files of a volume that are mounted one by one; empty where a mount has all of them.
+fn sub_paths(spec: &wire::PodSpec, volume: &wire::Volume) -> Vec<String> {
+    let mounts = pod::all_containers(spec).flat_map(|container| &container.volume_mounts);
+    let mounts = mounts.filter(|mount| mount.name == volume.name);
+    let paths = mounts.map(|mount| {
+        let parts = mount.sub_path.split('/');
+        let parts: Vec<_> = parts.filter(|part| !matches!(*part, "" | ".")).collect();
+        let is_plain = mount.sub_path_expr.is_empty() && !mount.sub_path.contains("..");
+        (is_plain && !parts.is_empty()).then(|| parts.join("/"))
+    });
+    paths.collect::<Option<_>>().unwrap_or_default()
+}
+
+fn of_volume(volume: &wire::Volume, sub_paths: &[String]) -> Vec<ConfigReference> {
     let sources = || {
         volume
             .projected
@@ -132,16 +146,27 @@ fn of_volume(volume: &wire::Volume) -> Vec<ConfigReference> {
         .chain(secret)
         .chain(secrets)
         .flat_map(|(kind, name, items)| {
-            let keys: Vec<Option<&str>> = if items.is_empty() {
+            let is_seen = |item: &&wire::KeyToPath| {
+                let mut paths = sub_paths.iter();
+                let begins = |path: &String| {
+                    let rest = item.path.trim_start_matches("./").strip_prefix(&**path);
+                    rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+                };
+                sub_paths.is_empty() || paths.any(begins)
+            };
+            let keys: Vec<Option<&str>> = if !items.is_empty() {
+                let seen = items.iter().filter(is_seen);
+                seen.map(|item| Some(item.key.as_str())).collect()
+            } else if sub_paths.is_empty() {
                 vec![None]
             } else {
-                items.iter().map(|item| Some(item.key.as_str())).collect()
+                sub_paths.iter().map(|path| Some(&**path)).collect()
             };
             keys.into_iter().map(move |key| ConfigReference {
                 kind,
                 name: name.as_str().into(),
                 key: key.map(Box::from),
-                prefix: None,
+                variable: None,
             })
         });
     references.collect()

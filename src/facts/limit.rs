@@ -49,8 +49,10 @@ pub(super) fn limited(facts: PodFacts, pod: &str) -> PodFacts {
         labels: Box::default(),
         consumers: Box::default(),
         refuses: Box::default(),
+        own_tokens: Box::default(),
         configs: Arc::default(),
         reads_files: false,
+        reads_service_ca: false,
         starts_client: false,
         before_removal: Box::default(),
         shares_processes: false,
@@ -78,10 +80,11 @@ fn parts(facts: &PodFacts) -> [(&'static str, usize); 5] {
         }
     });
     let consumers = facts.consumers.iter().chain(&facts.refuses);
+    let consumers = consumers.chain(&facts.own_tokens);
     let consumers = consumers.chain(&facts.before_removal);
     let consumers = consumers.map(|name| ENTRY + name.len());
     let configs = facts.configs.iter().map(|reference| {
-        let texts = [&reference.key, &reference.prefix];
+        let texts = [&reference.key, &reference.variable];
         let texts = texts.into_iter().flatten().map(|text| text.len());
         ENTRY + reference.name.len() + texts.sum::<usize>()
     });

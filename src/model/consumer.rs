@@ -2,13 +2,14 @@
 //! data in the format of the configuration's `knownConsumers`.
 
 use std::{
-    borrow::Cow,
     collections::{BTreeSet, HashSet},
     sync::LazyLock,
 };
 
 use aho_corasick::AhoCorasick;
 use serde::{Deserialize, Deserializer};
+
+use super::bare::Bare;
 
 /// The systems that are known, one entry each.
 const BUILT_IN: &str = include_str!("consumers.yaml");
@@ -38,10 +39,16 @@ pub struct ConsumerRule {
     /// Environment variables of containers.
     pub variables: Vec<Named>,
     /// Parts of commands, of the values of variables, and of mounted files; compared without white space, quotes and
-    /// backslashes. A `*` stands for up to 100 characters, a `^` for the beginning of the text.
+    /// backslashes. A `*` stands for up to 100 characters, and between slashes for parts of a path; `**` for anything in
+    /// the block of the key before it, by brackets or indentation; a `^` for the beginning of the text.
     pub words: Vec<Box<str>>,
-    /// What the text that an entry of `words` matches must not contain.
+    /// What the text that an entry of `words` matches must not contain, nor overlap.
     pub not_words: Vec<Box<str>>,
+    /// Annotations of a pod that name a volume with a token that the clients use instead of the auto-mounted one.
+    pub own_token_annotations: Vec<Named>,
+    /// Environment variables with the path of the token that the clients of a container use: any other path than that
+    /// of the auto-mounted token says that they do not use that one.
+    pub own_token_variables: Vec<Named>,
     /// Programs that containers run.
     pub commands: Vec<Box<str>>,
     /// CSI drivers of volumes.
@@ -125,7 +132,28 @@ impl Named {
                 || values.any(|known| value.trim().eq_ignore_ascii_case(known)))
     }
 
-    fn is_named(&self, name: &str) -> bool {
+    /// Whether it is a variable of this name, and its value counts.
+    #[must_use]
+    pub fn asks_for_value(&self, name: &str) -> bool {
+        self.is_named(name) && !self.values.is_empty()
+    }
+
+    /// The variable that a key of a ConfigMap or Secret may become: one of the same name, one of which the key is the
+    /// end, and any whose values this is one of.
+    #[must_use]
+    pub fn variable_of<'a>(&'a self, key: &'a str, value: &str) -> Option<&'a str> {
+        if self.is_variable(key, value) {
+            return Some(key);
+        }
+        let beginning = self.name.strip_suffix(key);
+        let is_end = !key.is_empty() && beginning.is_some_and(|name| name.ends_with('_'));
+        let becomes = (is_end || !self.values.is_empty()) && !self.is_prefix;
+        (becomes && self.is_variable(&self.name, value)).then_some(&*self.name)
+    }
+
+    /// Whether it is named so.
+    #[must_use]
+    pub fn is_named(&self, name: &str) -> bool {
         if self.is_prefix {
             name.starts_with(&*self.name)
         } else {
@@ -164,8 +192,6 @@ pub struct Consumers {
     first_parts: Option<AhoCorasick>,
     /// For each of these, what else there is to it.
     words: Vec<Word>,
-    /// The first parts of all words, and all programs: most texts have none of them.
-    parts: Option<AhoCorasick>,
     /// The names of all variables.
     variables: HashSet<Box<str>>,
     /// What the names of other variables begin with.
@@ -177,7 +203,55 @@ pub struct Consumers {
 struct Word {
     rule: usize,
     is_at_beginning: bool,
-    following: Vec<Box<str>>,
+    following: Vec<Part>,
+}
+
+/// A further part of a word.
+#[derive(Clone, Debug)]
+struct Part {
+    text: Box<str>,
+    gap: Gap,
+}
+
+/// What may be before a part of a word.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Gap {
+    /// Up to [`MAX_GAP`] characters.
+    Near,
+    /// As many, which are part of a path.
+    Path,
+    /// What is in the block of the key before it.
+    Block,
+}
+
+impl Word {
+    /// The first part of a word, and the rest.
+    fn new(rule: usize, word: &str) -> (String, Self) {
+        let at_beginning = word.strip_prefix('^');
+        let mut parts = at_beginning.unwrap_or(word).split('*');
+        let first = parts.next().unwrap_or_default();
+        let (mut following, mut before, mut is_block) = (Vec::new(), first, false);
+        for part in parts {
+            if part.is_empty() {
+                is_block = true;
+                continue;
+            }
+            let gap = match (is_block, before.ends_with('/') && part.starts_with('/')) {
+                (true, _) => Gap::Block,
+                (false, true) => Gap::Path,
+                (false, false) => Gap::Near,
+            };
+            let text = part.into();
+            following.push(Part { text, gap });
+            (before, is_block) = (part, false);
+        }
+        let word = Self {
+            rule,
+            is_at_beginning: at_beginning.is_some(),
+            following,
+        };
+        (first.to_owned(), word)
+    }
 }
 
 impl PartialEq for Consumers {
@@ -198,40 +272,27 @@ impl Consumers {
         for (rule, word) in
             using.flat_map(|(number, rule)| rule.words.iter().map(move |word| (number, word)))
         {
-            let word = bare(word);
-            let at_beginning = word.strip_prefix('^');
-            let mut parts = at_beginning
-                .unwrap_or(&word)
-                .split('*')
-                .map(Box::<str>::from);
-            first_parts.extend(parts.next().map(String::from));
-            words.push(Word {
-                rule,
-                is_at_beginning: at_beginning.is_some(),
-                following: parts.collect(),
-            });
+            let (first, word) = Word::new(rule, Bare::new(word).text());
+            first_parts.push(first);
+            words.push(word);
         }
-        let commands = rules.iter().flat_map(|rule| &rule.commands);
-        let parts = first_parts.iter().map(String::as_str);
-        let parts = AhoCorasick::new(parts.chain(commands.map(|command| &**command))).ok();
         let variables = rules.iter().flat_map(|rule| &rule.variables);
         let (prefixes, names): (Vec<_>, Vec<_>) = variables.partition(|named| named.is_prefix);
         let name = |named: &Named| named.name.clone();
         Self {
             first_parts: AhoCorasick::new(first_parts).ok(),
             words,
-            parts,
             variables: names.into_iter().map(name).collect(),
             variable_prefixes: prefixes.into_iter().map(name).collect(),
             rules,
         }
     }
 
-    /// Whether a text, which is [`bare`], may have a word or a program of a system.
+    /// Whether a text may have a word of a system.
     #[must_use]
-    pub fn may_be_in(&self, text: &str) -> bool {
-        let parts = self.parts.as_ref();
-        parts.map_or(!self.rules.is_empty(), |parts| parts.is_match(text))
+    pub fn may_be_in(&self, text: &Bare<'_>) -> bool {
+        let parts = self.first_parts.as_ref();
+        parts.is_some_and(|parts| parts.is_match(text.text()))
     }
 
     /// Whether a variable of this name may be one of a system.
@@ -263,19 +324,22 @@ impl Consumers {
         rules.filter(|rule| rule.token == UsedToken::AutoMounted)
     }
 
-    /// Adds the names of the systems whose words are in a text, which is [`bare`].
-    pub fn find_words<'a>(&'a self, text: &str, found: &mut BTreeSet<&'a str>) {
+    /// Adds the names of the systems whose words are in a text.
+    pub fn find_words<'a>(&'a self, bare: &Bare<'_>, found: &mut BTreeSet<&'a str>) {
+        let text = bare.text();
         let Some(first_parts) = &self.first_parts else {
             return;
         };
         for place in first_parts.find_overlapping_iter(text) {
             let word = &self.words[place.pattern()];
             let rule = &self.rules[word.rule];
-            let Some(end) = end(text, place.end(), &word.following) else {
+            let Some(end) = end(bare, place.start(), place.end(), &word.following) else {
                 continue;
             };
-            let matched = &text[place.start()..end];
-            let is_excluded = rule.not_words.iter().any(|word| matched.contains(&**word));
+            let is_excluded = rule.not_words.iter().any(|word| {
+                let overlap = place.start().saturating_sub(word.len().saturating_sub(1));
+                text[text.floor_char_boundary(overlap)..end].contains(&**word)
+            });
             if !is_excluded && (!word.is_at_beginning || place.start() == 0) {
                 found.insert(&*rule.name);
             }
@@ -283,34 +347,30 @@ impl Consumers {
     }
 }
 
-/// Where the last of these parts ends; `None` if not all follow in this order, each at most [`MAX_GAP`] characters after
-/// the one before.
-fn end(text: &str, begin: usize, parts: &[Box<str>]) -> Option<usize> {
-    parts.iter().try_fold(begin, |begin, part| {
-        let limit = text.floor_char_boundary(begin + MAX_GAP + part.len());
-        let place = text[begin..limit].find(&**part)?;
-        Some(begin + place + part.len())
-    })
+/// Where the last of these parts ends; `None` if not all follow in this order, each with its gap before it.
+fn end(bare: &Bare<'_>, start: usize, begin: usize, parts: &[Part]) -> Option<usize> {
+    let text = bare.text();
+    let last = parts
+        .iter()
+        .try_fold((start, begin), |(before, begin), part| {
+            let limit = match part.gap {
+                Gap::Near | Gap::Path => {
+                    text.floor_char_boundary(begin + MAX_GAP + part.text.len())
+                }
+                Gap::Block => bare.block_end(before, begin),
+            };
+            let place = begin + text[begin..limit].find(&*part.text)?;
+            let is_apart = part.gap == Gap::Path
+                && (!bare.is_path(begin, place)
+                    || begins_again(&text[before..begin], &text[begin..place]));
+            (!is_apart).then_some((place, place + part.text.len()))
+        });
+    last.map(|(_, end)| end)
 }
 
-/// A text without white space, quotes and backslashes.
-#[must_use]
-pub fn bare(text: &str) -> Cow<'_, str> {
-    let is_left_out =
-        |character: char| character.is_whitespace() || matches!(character, '"' | '\'' | '\\');
-    if text.contains(is_left_out) {
-        Cow::Owned(text.replace(is_left_out, ""))
-    } else {
-        Cow::Borrowed(text)
-    }
-}
-
-/// Whether a text is a call of a program, or a script that contains one.
-#[must_use]
-pub fn runs(text: &str, program: &str) -> bool {
-    let ends_word = |character: char| character.is_whitespace() || ";|&()`$\"'".contains(character);
-    let mut words = text.split(ends_word);
-    text.contains(program) && words.any(|word| word.rsplit('/').next() == Some(program))
+/// Whether a path has the part before it once more: then there are two paths.
+fn begins_again(before: &str, path: &str) -> bool {
+    format!("/{path}/").contains(&format!("/{}/", before.trim_matches('/')))
 }
 
 #[cfg(test)]
@@ -321,7 +381,7 @@ mod tests {
 
     fn systems(text: &str) -> Vec<&'static str> {
         let mut found = BTreeSet::new();
-        Consumers::built_in().find_words(&bare(text), &mut found);
+        Consumers::built_in().find_words(&Bare::new(text), &mut found);
         found.into_iter().collect()
     }
 
@@ -349,7 +409,11 @@ mod tests {
         assert_eq!(Consumers::built_in().all(), rules);
     }
 
+    /// More than a `*` stands for.
+    const FAR: &str = "0123456789012345678901234567890123456789012345678901234567890123456789012345678901234567890123456789";
+
     #[test]
+    #[expect(clippy::too_many_lines, reason = "a table of cases")]
     fn words_are_found_however_they_are_written() {
         for (text, expected) in [
             (
@@ -378,6 +442,33 @@ mod tests {
                 &["Vault"],
             ),
             ("spring.cloud.vault.authentication=TOKEN", &[]),
+            // However far apart, if it is in the same block.
+            (
+                &format!(
+                    "vault:\n  uri: x\n  ssl:\n    a: {FAR}\n\n  # b\n  authentication: KUBERNETES"
+                ),
+                &["Vault"],
+            ),
+            (
+                &format!("spring:\n  vault:\n    a: {FAR}\n  authentication: KUBERNETES"),
+                &[],
+            ),
+            (
+                &format!("{{vault: {{a: {FAR}}}, authentication: KUBERNETES}}"),
+                &[],
+            ),
+            (
+                &format!(
+                    "auto_auth {{\n  sink \"file\" {{ a = \"{FAR}\" }}\n  method \"kubernetes\" {{}}\n}}"
+                ),
+                &["Vault"],
+            ),
+            (
+                &format!(
+                    "auto_auth {{\n  sink {{ a = \"{FAR}\" }}\n}}\nx {{ method \"kubernetes\" {{}} }}"
+                ),
+                &[],
+            ),
             ("vault:kv/rax/data/test#MYSQL_PASSWORD", &["Vault"]),
             (">>vault:kv/data/test#A", &["Vault"]),
             ("http://vault:8200", &[]),
@@ -404,6 +495,11 @@ mod tests {
             ),
             ("authMechanismProperties=ENVIRONMENT%3Ak8s", &["MongoDB"]),
             ("ENVIRONMENT:azure", &[]),
+            ("ENVIRONMENT: k8s\nLOG: info", &[]),
+            ("/v1/auth/a /login", &[]),
+            ("/v1/auth/a?next=/login", &[]),
+            ("/v1/auth/{{ mount }}/login", &["Vault"]),
+            ("/v1/auth/a/v1/auth/login", &[]),
             ("NodeAttestor \"k8s_sat\" {", &["SPIRE"]),
             ("NodeAttestor \"k8s_psat\" {", &[]),
             (

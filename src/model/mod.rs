@@ -1,5 +1,6 @@
 //! Plain data that all other rooms use.
 
+pub mod bare;
 pub mod config;
 pub mod consumer;
 pub mod exemption;

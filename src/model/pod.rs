@@ -111,10 +111,14 @@ pub struct PodFacts {
     pub consumers: Box<[Box<str>]>,
     /// Systems that its labels or annotations keep away, whatever its namespace says; sorted.
     pub refuses: Box<[Box<str>]>,
+    /// Systems whose clients use another token than the auto-mounted one here; sorted.
+    pub own_tokens: Box<[Box<str>]>,
     /// ConfigMaps and Secrets from which it takes variables or files; sorted.
     pub configs: Arc<[ConfigReference]>,
     /// Its commands or variables mention `ca.crt` or `namespace` where admission mounts them.
     pub reads_files: bool,
+    /// Its commands or variables mention `service-ca.crt` where admission mounts it, which OpenShift does.
+    pub reads_service_ca: bool,
     /// Its commands have a flag of Kubernetes clients, which open the token when they start.
     pub starts_client: bool,
     /// What to do before the auto-mounted token is removed.
@@ -160,8 +164,9 @@ pub struct ConfigReference {
     pub name: Box<str>,
     /// The key; `None` for all.
     pub key: Option<Box<str>>,
-    /// The beginning of the names of the variables that all its keys become; `None` for files and single keys.
-    pub prefix: Option<Box<str>>,
+    /// The beginning of the names of the variables that all its keys become, or the name of the one that a key becomes
+    /// if its value says something; else `None`.
+    pub variable: Option<Box<str>>,
 }
 
 /// What a ConfigMap or a Secret says about the systems that its pods log in to, key by key; no value is kept.
@@ -177,8 +182,10 @@ pub struct KeyFacts {
     pub consumers: Box<[Box<str>]>,
     /// Its value mentions `ca.crt` or `namespace` where admission mounts them.
     pub reads_files: bool,
-    /// Systems whose variable has the name of the key and its value; sorted.
-    pub as_variable: Box<[Box<str>]>,
+    /// Its value mentions `service-ca.crt` where admission mounts it.
+    pub reads_service_ca: bool,
+    /// The variables of systems that it may become with its value, each with its system; sorted.
+    pub as_variable: Box<[(Box<str>, Box<str>)]>,
 }
 
 /// How a container can read the tokens of other pods on its node.

@@ -127,6 +127,48 @@ fn injection_is_recognised_by_labels_and_annotations_of_pods_and_namespaces() {
             &["Vault"],
         ),
         (
+            "its agent has a token of its own",
+            annotations(json!({
+                "vault.hashicorp.com/agent-inject": "true",
+                "vault.hashicorp.com/agent-service-account-token-volume-name": "t",
+            })),
+            none(),
+            &[],
+        ),
+        (
+            "its agent has none",
+            annotations(json!({
+                "vault.hashicorp.com/agent-inject": "true",
+                "vault.hashicorp.com/agent-service-account-token-volume-name": "",
+            })),
+            none(),
+            &["Vault"],
+        ),
+        (
+            "the sidecar of a namespace has a token of its own",
+            annotations(json!({ "kuma.io/service-account-token-volume": "t" })),
+            labels(kuma("enabled")),
+            &[],
+        ),
+        (
+            "Deckhouse's injector",
+            annotations(json!({ "secrets-store.deckhouse.io/role": "r" })),
+            none(),
+            &["Stronghold"],
+        ),
+        (
+            "an older one",
+            annotations(json!({ "stronghold.deckhouse.io/role": "r" })),
+            none(),
+            &["Stronghold"],
+        ),
+        (
+            "another annotation of Deckhouse",
+            annotations(json!({ "stronghold.deckhouse.io/log-level": "debug" })),
+            none(),
+            &[],
+        ),
+        (
             "it is switched off",
             annotations(json!({ "vault.hashicorp.com/agent-inject": "false" })),
             none(),
@@ -203,6 +245,41 @@ fn clients_are_recognised_by_their_own_settings() {
         (env("VAULT_SIDEKICK_ROLE_ID", "r"), &[]),
         (env("LOGIN", "auth/prod-eu/login"), &["Vault"]),
         (env("LOGIN", "auth/approle/login"), &[]),
+        (env("LOGIN", "auth/users/login"), &[]),
+        // Routes of applications, not one path of Vault.
+        (env("OPEN", "/v1/auth/signup,/v1/auth/login"), &[]),
+        (env("OPEN", "/api/v1/auth/otp/login"), &[]),
+        (env("SSO", "https://sso/v1/auth/realms/r/login"), &[]),
+        (
+            args(&["curl $V/v1/auth/${MOUNT:-k8s,eu}/login"]),
+            &["Vault"],
+        ),
+        (env("VAULT_AUTH_K8S_ROLE", "r"), &["Vault"]),
+        (
+            args(&["consul-template", "-vault-k8s-auth-role-name", "r"]),
+            &["Vault"],
+        ),
+        (env("VAULT_AUTH_ROLE_NAME", "r"), &[]),
+        // Only a script or a command runs a program.
+        (env("HELP", "ask kubectl for the logs"), &[]),
+        (env("TOOLS", "kubectl helm"), &[]),
+        (env("SETUP", "set -e\nkubectl version"), &["kubectl"]),
+        (
+            args(&["sh", "-c", "wget https://dl.k8s.io/v1/kubectl"]),
+            &[],
+        ),
+        (args(&["sh", "-c", "echo oc && oc whoami"]), &["oc"]),
+        (args(&["oc", "get", "pods"]), &["oc"]),
+        (args(&["docker", "--log-driver=oc", "oc"]), &[]),
+        (env("ENVIRONMENT", "k8s"), &[]),
+        (env("P", "TOKEN_RESOURCE:x,ENVIRONMENT:k8s"), &[]),
+        (
+            env(
+                "P",
+                "authMechanismProperties=TOKEN_RESOURCE:x,ENVIRONMENT:k8s",
+            ),
+            &["MongoDB"],
+        ),
         (env("URL", "https://sso/oauth/authorize?next=/login"), &[]),
         (
             args(&[
@@ -291,24 +368,42 @@ fn the_directory_of_the_token_alone_is_read_and_its_other_files_stay() {
         ),
         (env(&[&format!("{directory}/token")]), itself),
         (env(&[&format!("{directory}/ca.crt")]), &[]),
+        (env(&[&format!("{directory}/service-ca.crt")]), &[]),
+        (
+            env(&["C:\\var\\run\\secrets\\kubernetes.io\\serviceaccount\\token"]),
+            itself,
+        ),
+        (
+            env(&["C:\\var\\run\\secrets\\kubernetes.io\\serviceaccount\\ca.crt"]),
+            &[],
+        ),
+        (
+            env(&["join('/run/secrets', 'kubernetes.io', 'serviceaccount', 'token')"]),
+            itself,
+        ),
+        (env(&["a, kubernetes.io, serviceaccount"]), &[]),
         (env(&[&format!("{directory}/namespace")]), &[]),
         (env(&["kubernetes.io/service-account-token"]), &[]),
     ] {
         assert_eq!(of_container(&container), expected, "{container}");
     }
     // Where another workload of the account has no such client, the patch is for that one alone.
-    let status = status(
-        &[deployment(
-            &none(),
-            &env(&[&format!("{directory}/ca.crt")]),
-            &json!([]),
-        )],
-        &[],
-    );
-    let patch = status["remediation"]["patches"][0]["patch"]
-        .as_str()
-        .unwrap();
-    assert!(patch.contains("kube-root-ca.crt"), "{patch}");
+    for (file, is_openshift) in [("ca.crt", false), ("service-ca.crt", true)] {
+        let status = status(
+            &[deployment(
+                &none(),
+                &env(&[&format!("{directory}/{file}")]),
+                &json!([]),
+            )],
+            &[],
+        );
+        let patch = status["remediation"]["patches"][0]["patch"]
+            .as_str()
+            .unwrap();
+        assert!(patch.contains("kube-root-ca.crt"), "{patch}");
+        let has_service_ca = patch.contains("openshift-service-ca.crt");
+        assert_eq!(has_service_ca, is_openshift, "{patch}");
+    }
 }
 
 const SAYS_NOT_READ: &str = "which were not read";
@@ -350,6 +445,52 @@ fn configuration_in_the_input_says_which_systems_its_pods_log_in_to() {
             &["kubectl"],
         ),
         (&volume, &json!({ "README": "see kubectl get pods" }), &[]),
+        (
+            &volume,
+            &json!({ "run.sh": "cd /\nkubectl get pods" }),
+            &["kubectl"],
+        ),
+        (&volume, &json!({ "run": "cd /\nkubectl get pods" }), &[]),
+        (
+            &volume,
+            &json!({ "login.md": "`vault login -method=kubernetes`" }),
+            &[],
+        ),
+        (
+            &volume,
+            &json!({ "login.yml": "run: vault login -method=kubernetes" }),
+            &["Vault"],
+        ),
+        (
+            &volume,
+            &json!({ "nginx.conf": "location /v1/auth/ {\n  deny all;\n}\nlocation /login {}" }),
+            &[],
+        ),
+        (
+            &volume,
+            &json!({ "app.yml": "MONGO: mongodb://m/x\nENVIRONMENT: k8s" }),
+            &[],
+        ),
+        (
+            &volume,
+            &json!({ "app.yml": "MONGODB-OIDC:\n  ENVIRONMENT: k8s" }),
+            &["MongoDB"],
+        ),
+        (
+            &volume,
+            &json!({ "jenkins.yaml": "- vaultKubernetesCredential:\n    role: r" }),
+            &["Vault"],
+        ),
+        (
+            &volume,
+            &json!({ "jenkins.yaml": "- vaultTokenCredential:\n    id: v" }),
+            &[],
+        ),
+        (
+            &volume,
+            &json!({ "ca.yml": "ca_file: /var/run/secrets/kubernetes.io/serviceaccount/service-ca.crt" }),
+            &[],
+        ),
     ] {
         assert_eq!(
             configured(&mounts, volumes, &config_map("x", data)),
@@ -360,7 +501,37 @@ fn configuration_in_the_input_says_which_systems_its_pods_log_in_to() {
     let from = json!({ "envFrom": [{ "configMapRef": { "name": "x" } }] });
     let prefixed = json!({ "envFrom": [{ "prefix": "P_", "configMapRef": { "name": "x" } }] });
     let one = |key: &str| json!({ "env": [{ "name": "V", "valueFrom": { "configMapKeyRef": { "name": "x", "key": key } } }] });
+    let sub_path = |path: &str| json!({ "volumeMounts": [{ "name": "v", "mountPath": "/etc/f", "subPath": path }] });
+    for (path, expected) in [
+        ("agent.hcl", &["Vault"][..]),
+        ("./other", &[]),
+        ("..data/agent.hcl", &["Vault"]),
+    ] {
+        assert_eq!(
+            configured(&sub_path(path), &volume, &config_map("x", &agent)),
+            expected,
+            "{path}"
+        );
+    }
     let variables = json!({ "VAULT_ADDR": "https://v", "URI": "mongodb://m/?p=ENVIRONMENT:k8s" });
+    let prefixed_by = |prefix: &str| json!({ "envFrom": [{ "prefix": prefix, "configMapRef": { "name": "x" } }] });
+    let named = |name: &str, key: &str| json!({ "env": [{ "name": name, "valueFrom": { "configMapKeyRef": { "name": "x", "key": key } } }] });
+    let parts = json!({ "ADDR": "https://v", "access": "k8s", "method": "jwt" });
+    for (container, expected) in [
+        (prefixed_by("VAULT_"), &["Vault"][..]),
+        (prefixed_by("BAO_"), &["OpenBao"]),
+        (prefixed_by("APP_"), &[]),
+        (named("AKEYLESS_ACCESS_TYPE", "access"), &["Akeyless"]),
+        (named("AKEYLESS_ACCESS_TYPE", "method"), &[]),
+        (named("CONJUR_AUTHN_TYPE", "method"), &["Conjur"]),
+        (named("ACCESS_TYPE", "access"), &[]),
+    ] {
+        assert_eq!(
+            configured(&container, &json!([]), &config_map("x", &parts)),
+            expected,
+            "{container}"
+        );
+    }
     for (container, expected) in [
         (&from, &["MongoDB", "Vault"][..]),
         (&prefixed, &["MongoDB"]),
@@ -371,6 +542,38 @@ fn configuration_in_the_input_says_which_systems_its_pods_log_in_to() {
             configured(container, &json!([]), &config_map("x", &variables)),
             expected,
             "{container}"
+        );
+    }
+}
+
+#[test]
+fn a_client_with_a_token_of_its_own_needs_no_other() {
+    let bot = config_map("x", &json!({ "tbot.yaml": "join_method: kubernetes" }));
+    let volume = json!([{ "name": "v", "configMap": { "name": "x" } }]);
+    let auto_mounted = "/var/run/secrets/kubernetes.io/serviceaccount/token";
+    for (name, path, expected) in [
+        ("KUBERNETES_TOKEN_PATH", "/var/run/join/token", &[][..]),
+        (
+            "KUBERNETES_TOKEN_PATH",
+            auto_mounted,
+            &["Teleport", "its own command line"],
+        ),
+        ("KUBERNETES_TOKEN_PATH", "$(DIRECTORY)/token", &["Teleport"]),
+        ("TOKEN_PATH", "/var/run/join/token", &["Teleport"]),
+        (
+            "KUMA_DATAPLANE_RUNTIME_TOKEN_PATH",
+            "/var/run/kuma/token",
+            &["Teleport"],
+        ),
+    ] {
+        let container = json!({
+            "env": [{ "name": name, "value": path }],
+            "volumeMounts": [{ "name": "v", "mountPath": "/etc/tbot" }],
+        });
+        assert_eq!(
+            configured(&container, &volume, &bot),
+            expected,
+            "{name} {path}"
         );
     }
 }

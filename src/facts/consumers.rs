@@ -212,7 +212,7 @@ fn is_prose(name: &str) -> bool {
         let is_rest = matches!(rest, "" | ".txt");
         is_rest && beginning.is_some_and(|name| name.eq_ignore_ascii_case(known))
     };
-    PROSE.iter().any(|end| name.ends_with(end)) || PROSE_NAMES.iter().any(|known| is_named(&known))
+    PROSE.iter().any(|end| name.ends_with(end)) || PROSE_NAMES.iter().any(is_named)
 }
 
 /// Whether a variable has the path of a token that is not the auto-mounted one.

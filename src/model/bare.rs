@@ -7,7 +7,7 @@ use std::borrow::Cow;
 pub struct Bare<'a> {
     original: &'a str,
     text: Cow<'a, str>,
-    /// Where each part that is left begins: here, and in the original.
+    /// Where each part that is left begins: here, and in the original. None where all is left.
     parts: Vec<(usize, usize)>,
 }
 
@@ -26,7 +26,7 @@ impl<'a> Bare<'a> {
             return Self {
                 original,
                 text: Cow::Borrowed(original),
-                parts: vec![(0, 0)],
+                parts: Vec::new(),
             };
         }
         let mut text = String::with_capacity(original.len());
@@ -64,10 +64,11 @@ impl<'a> Bare<'a> {
         for character in between.chars() {
             match character {
                 '{' | '(' => depth += 1,
-                '}' | ')' if depth == 0 => return false,
+                '}' | ')' | ',' | '?' | '|' | '&' | '<' | '>' | '=' | '"' | '\'' if depth == 0 => {
+                    return false;
+                }
                 '}' | ')' => depth -= 1,
                 ';' | '\n' => return false,
-                ',' | '?' | '|' | '&' | '<' | '>' | '=' | '"' | '\'' if depth == 0 => return false,
                 character if depth == 0 && character.is_whitespace() => return false,
                 _ => {}
             }
@@ -99,14 +100,16 @@ impl<'a> Bare<'a> {
     fn after(&self, place: usize) -> usize {
         let following = self.parts.partition_point(|(bare, _)| *bare < place);
         let part = self.parts[..following].last();
-        part.map_or(0, |(bare, original)| original + place - bare)
+        let (bare, original) = part.copied().unwrap_or_default();
+        original + place - bare
     }
 
     /// Where the character at a place begins in the original.
     fn at(&self, place: usize) -> usize {
         let following = self.parts.partition_point(|(bare, _)| *bare <= place);
         let part = self.parts[..following].last();
-        part.map_or(0, |(bare, original)| original + place - bare)
+        let (bare, original) = part.copied().unwrap_or_default();
+        original + place - bare
     }
 
     /// The place of a character of the original, or of the next one that is left.
@@ -115,8 +118,8 @@ impl<'a> Bare<'a> {
         let next = self.parts.get(following).map(|(bare, _)| *bare);
         let next = next.unwrap_or(self.text.len());
         let part = self.parts[..following].last();
-        part.map_or(0, |(bare, begin)| bare + original - begin)
-            .min(next)
+        let (bare, begin) = part.copied().unwrap_or_default();
+        (bare + original - begin).min(next)
     }
 }
 

@@ -91,6 +91,7 @@ pub fn uid(text: &str) -> Option<u128> {
 /// random parts of names are left out, so that the index keeps each shape once. Lists that pods of different workloads
 /// have in common are kept once, too.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[expect(clippy::struct_excessive_bools, reason = "they are independent")]
 pub struct PodFacts {
     /// `spec.serviceAccountName`, else `spec.serviceAccount`, else `default`; `None` for a mirror
     /// pod, which can carry no token.

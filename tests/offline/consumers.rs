@@ -210,6 +210,7 @@ fn injection_is_recognised_by_labels_and_annotations_of_pods_and_namespaces() {
 }
 
 #[test]
+#[expect(clippy::too_many_lines, reason = "a table of cases")]
 fn clients_are_recognised_by_their_own_settings() {
     let env = |name: &str, value: &str| json!({ "env": [{ "name": name, "value": value }] });
     let args = |words: &[&str]| json!({ "args": words });
@@ -423,6 +424,7 @@ fn configured(container: &Value, volumes: &Value, object: &Value) -> Vec<String>
 }
 
 #[test]
+#[expect(clippy::too_many_lines, reason = "a table of cases")]
 fn configuration_in_the_input_says_which_systems_its_pods_log_in_to() {
     let mounts = json!({ "volumeMounts": [{ "name": "v", "mountPath": "/etc/app" }] });
     let volume = json!([{ "name": "v", "configMap": { "name": "x" } }]);

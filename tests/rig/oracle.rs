@@ -23,7 +23,7 @@ use token_exposure::{
     token::{Bearer, carriers, legacy::Holding},
 };
 
-use super::{ControlPlane, load, path_of, program};
+use super::{ControlPlane, await_that, load, path_of, program};
 
 /// A Secret that holds a token of the account.
 pub const TOKEN_SECRET: &str = "legacy";
@@ -343,7 +343,14 @@ pub fn reports_equal_to_scans_with(
     )
     .unwrap();
     let path = "/apis/tokenexposure.io/v1alpha1/tokenexposurereports";
-    let live = reports(&plane.ask(path).unwrap().unwrap());
+    // On a busy machine the second request of a write may take longer than a controller must be idle.
+    let mut live = Value::Null;
+    await_that("every report has its status", || {
+        live = plane.ask(path).unwrap().unwrap();
+        let mut items = live["items"].as_array().unwrap().iter();
+        items.all(|report| report["status"].is_object())
+    });
+    let live = reports(&live);
     let args = ["-o", "json", "--report-scope", scope];
     let scan = plane.scan(&[&["-A"], &args[..]].concat());
     let said = String::from_utf8_lossy(&scan.stderr);

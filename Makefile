@@ -37,8 +37,8 @@ sbom: ## Write the SBOM to target/token-exposure.cdx.json (needs `cargo install 
 demo: ## Show the product on a temporary control plane (KEEP=1 leaves it running)
 	@tests/demo/demo.sh
 
-faults: tools control-plane ## Run the long tests of faults of the API server
-	cargo test --locked --test cluster faults:: -- --include-ignored --nocapture
+faults: tools control-plane ## Run the long tests: faults of the API server, and the use of 500 pods
+	cargo test --locked --test cluster -- faults:: usage::proof:: --include-ignored --nocapture
 
 e2e: tools control-plane helm ## Run the end-to-end test, from install to uninstall, with a real Prometheus
 	@cargo test --locked --test deployment e2e:: -- --nocapture

@@ -7,7 +7,7 @@ use serde_json::Value;
 use crate::{measure::measure, rig::program_path};
 
 /// An event of the token of one of 10,000 pods, as the API server writes it.
-fn audit_event(n: usize) -> String {
+pub(crate) fn audit_event(n: usize) -> String {
     let (pod, second) = (n % 10_000, n / 100 % 86_400);
     let (account, namespace) = (pod % 3_000, pod % 300);
     let time = format!(

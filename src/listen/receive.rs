@@ -1,6 +1,7 @@
 //! Reads one batch and answers.
 
 use std::{
+    borrow::Cow,
     collections::VecDeque,
     hash::{BuildHasher, RandomState},
     io::Read,
@@ -35,6 +36,7 @@ const BODY_TIMEOUT: Duration = Duration::from_secs(5);
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(1);
 /// How many batches are remembered, to recognise one that is sent once more.
 const MAX_RECENT: usize = 256;
+const TOO_LARGE: &str = "is larger than 4 MiB: record at level Metadata, or lower --audit-webhook-batch-max-size of the API server";
 /// What fails, as the log limiter remembers it.
 const BATCHES: &str = "batches of audit events";
 
@@ -117,7 +119,7 @@ impl Receiver {
                 StatusCode::INTERNAL_SERVER_ERROR,
                 "could not be read",
             ),
-            // It will have been read.
+            // It will have been read, or refused: what is refused now would not be sent once more anyway.
             Err(_) => text(StatusCode::OK, ""),
         }
     }
@@ -130,22 +132,46 @@ impl Receiver {
         _room: OwnedSemaphorePermit,
     ) -> Response<Full<Bytes>> {
         let hash = self.hasher.hash_one(body);
-        if self.recent.lock().contains(&hash) {
+        if !self.is_new(hash) {
             self.counters.batch(Outcome::Repeated);
             return text(StatusCode::OK, "");
         }
-        let plain = match is_compressed.then(|| decompressed(body)).transpose() {
-            Ok(plain) => plain,
-            Err(cause) => return self.refuse(Outcome::Malformed, StatusCode::BAD_REQUEST, &cause),
-        };
+        match self.learn(body, is_compressed) {
+            Ok(()) => text(StatusCode::OK, ""),
+            Err((outcome, status, cause)) => {
+                self.recent.lock().retain(|known| *known != hash);
+                self.refuse(outcome, status, &cause)
+            }
+        }
+    }
+
+    /// Whether a batch arrives for the first time: another one like it, also while it is read, is the same.
+    fn is_new(&self, hash: u64) -> bool {
+        let mut recent = self.recent.lock();
+        if recent.contains(&hash) {
+            return false;
+        }
+        recent.push_back(hash);
+        if recent.len() > MAX_RECENT {
+            recent.pop_front();
+        }
+        true
+    }
+
+    fn learn(
+        &self,
+        body: &[u8],
+        is_compressed: bool,
+    ) -> Result<(), (Outcome, StatusCode, Cow<'static, str>)> {
+        let malformed = |cause: String| (Outcome::Malformed, StatusCode::BAD_REQUEST, cause.into());
+        let plain = is_compressed.then(|| decompressed(body)).transpose();
+        let plain = plain.map_err(malformed)?;
         let plain = plain.as_deref().unwrap_or(body);
         if plain.len() > MAX_BATCH {
-            return self.too_large();
+            let status = StatusCode::PAYLOAD_TOO_LARGE;
+            return Err((Outcome::TooLarge, status, TOO_LARGE.into()));
         }
-        let batch = match audit::batch(plain, self.own.as_ref()) {
-            Ok(batch) => batch,
-            Err(cause) => return self.refuse(Outcome::Malformed, StatusCode::BAD_REQUEST, &cause),
-        };
+        let batch = audit::batch(plain, self.own.as_ref()).map_err(malformed)?;
         if batch.unreadable > 0 && self.log.failed(BATCHES, "unreadable") {
             tracing::warn!(
                 events = batch.unreadable,
@@ -162,20 +188,13 @@ impl Receiver {
         if canary.is_some() {
             self.counters.canary("heard");
         }
-        let mut recent = self.recent.lock();
-        recent.push_back(hash);
-        if recent.len() > MAX_RECENT {
-            recent.pop_front();
-        }
-        drop(recent);
         self.counters.events.inc_by(batch.events);
         self.counters.batch(Outcome::Read);
-        text(StatusCode::OK, "")
+        Ok(())
     }
 
     fn too_large(&self) -> Response<Full<Bytes>> {
-        let cause = "is larger than 4 MiB: record at level Metadata, or lower --audit-webhook-batch-max-size of the API server";
-        self.refuse(Outcome::TooLarge, StatusCode::PAYLOAD_TOO_LARGE, cause)
+        self.refuse(Outcome::TooLarge, StatusCode::PAYLOAD_TOO_LARGE, TOO_LARGE)
     }
 
     /// Refuses a batch, and notes the hole.

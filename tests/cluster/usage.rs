@@ -1,5 +1,7 @@
 //! Proof of use on real API servers with audit logs: each kind of use, two API servers, one of them restarted.
 
+mod proof;
+
 use std::{collections::BTreeMap, io::Write, path::Path, process::Command, time::Duration};
 
 use base64::Engine;
@@ -235,12 +237,16 @@ fn certificates(dir: &Path) -> String {
     format!("--client-ca-file={}", dir.join("ca.pem").display())
 }
 
-/// The reasons of a scan with these logs, by account.
+/// The reasons of a scan with these logs, and perhaps with more flags, by account.
 fn reasons(plane: &ControlPlane, logs: &[&str]) -> BTreeMap<String, String> {
-    let logs: Vec<_> = logs
-        .iter()
-        .map(|log| plane.file(log).display().to_string())
-        .collect();
+    let path = |log: &&str| {
+        if log.starts_with("--") {
+            (*log).to_owned()
+        } else {
+            plane.file(log).display().to_string()
+        }
+    };
+    let logs: Vec<_> = logs.iter().map(path).collect();
     let logs: Vec<&str> = logs.iter().map(String::as_str).collect();
     let policy = plane.file("audit-policy.yaml").display().to_string();
     let own = [
@@ -425,7 +431,10 @@ const RESULTS: &str = "token_exposure_audit_batches_total";
 fn only_known_clients_are_heard(controller: &Controller, certificates: &Certificates) {
     let address = controller.audit_address();
     let counts = |result: &str| controller.metric(&format!("{RESULTS}{{result=\"{result}\"}}"));
-    let is = |found: f64, expected: f64| assert!((found - expected).abs() < 0.5, "{found}");
+    // An answer comes within a second, also where the batch is not read yet.
+    let are = |result: &str, expected: f64| {
+        await_that(result, || (counts(result) - expected).abs() < 0.5);
+    };
     let events: Vec<_> = (0..2_000)
         .map(|number| denied("shop", "nobody", &number.to_string()))
         .collect();
@@ -441,8 +450,9 @@ fn only_known_clients_are_heard(controller: &Controller, certificates: &Certific
     assert_eq!(post(None, whole.clone()), Some(200));
     // An API server that got no answer sends a batch once more.
     assert_eq!(post(None, whole.clone()), Some(200));
-    is(counts("repeated"), 1.0);
-    assert!((2_000.0..3_900.0).contains(&(total() - before)));
+    are("repeated", 1.0);
+    await_that("they are read", || total() - before >= 2_000.0);
+    assert!(total() - before < 3_900.0);
     let mut gzip = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
     gzip.write_all(&batch(&[denied("shop", "nobody", "compressed")]))
         .unwrap();
@@ -450,11 +460,13 @@ fn only_known_clients_are_heard(controller: &Controller, certificates: &Certific
     assert_eq!(post(Some("gzip"), gzip), Some(200));
     let mut bomb = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
     bomb.write_all(&vec![b' '; 64 << 20]).unwrap();
-    assert_eq!(post(Some("gzip"), bomb.finish().unwrap()), Some(413));
+    let answer = post(Some("gzip"), bomb.finish().unwrap());
+    assert!(matches!(answer, Some(200 | 413)), "{answer:?}");
     assert!(matches!(post(None, vec![b' '; 5 << 20]), Some(413) | None));
-    is(counts("too_large"), 2.0);
-    assert_eq!(post(None, b"{\"kind\":\"Status\"}".to_vec()), Some(400));
-    is(counts("malformed"), 1.0);
+    are("too_large", 2.0);
+    let answer = post(None, b"{\"kind\":\"Status\"}".to_vec());
+    assert!(matches!(answer, Some(200 | 400)), "{answer:?}");
+    are("malformed", 1.0);
     assert!(
         controller
             .log()

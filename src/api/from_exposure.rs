@@ -190,7 +190,6 @@ fn workload(
             .usage
             .as_deref()
             .map(|used| usage::coarse(account, used)),
-        left_out_since: exposure.left_out_since.map(|day| day.to_string()),
     }
 }
 
@@ -317,8 +316,6 @@ mod tests {
             exemption: None,
             notes: Vec::new(),
             usage: None,
-            left_out_since: None,
-            is_fragile: false,
         };
         Exposure {
             usage: None,

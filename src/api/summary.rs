@@ -1,7 +1,5 @@
 //! The custom resource `TokenExposureSummary`: one for each namespace, for people, collectors and admission policies.
 
-use std::collections::BTreeSet;
-
 use kube::{CustomResource, KubeSchema};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -92,16 +90,7 @@ pub struct TokenExposureSummaryStatus {
     #[serde(default)]
     #[schemars(length(max = 262_144))]
     pub judged_otherwise: String,
-    /// The workloads whose unneeded token the policy may withhold from new pods: `|account/Kind/name|`. Empty unless the
-    /// chart's `cure.mode` asks for it.
-    #[serde(default)]
-    #[schemars(length(max = 262_144))]
-    pub curable: String,
-    /// Their ServiceAccounts with their uids, for the controller: `|account=uid|`.
-    #[serde(default)]
-    #[schemars(length(max = 262_144))]
-    pub curable_accounts: String,
-    /// How many ServiceAccounts and workloads do not fit: policies leave their pods alone.
+    /// How many ServiceAccounts do not fit into `unneeded`: policies leave their pods alone.
     #[serde(default)]
     #[schemars(extend("format" = "int32"))]
     pub left_out: u32,
@@ -152,22 +141,12 @@ impl Counts {
             Verdict::Review => &mut self.review,
             Verdict::Unknown => &mut self.unknown,
             Verdict::Exempted => &mut self.exempted,
-            Verdict::Withheld => &mut self.withheld,
             Verdict::Needed => &mut self.needed,
             Verdict::NoToken => &mut self.no_token,
         };
         *count = count.saturating_add(more);
         self.total = self.total.saturating_add(more);
     }
-}
-
-/// What the policy may withhold the token of.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Curable {
-    /// Workloads, see [`workload_entry`].
-    pub workloads: BTreeSet<String>,
-    /// Their accounts with their uids.
-    pub accounts: BTreeSet<String>,
 }
 
 /// Names between separators.
@@ -193,10 +172,7 @@ pub fn workload_entry(account: &str, workload: &Workload) -> String {
 impl TokenExposureSummaryStatus {
     /// The summary of the accounts of a namespace, in the order of their names.
     #[must_use]
-    pub fn new<'a>(
-        accounts: impl IntoIterator<Item = (&'a str, &'a AccountSummary)>,
-        curable: &Curable,
-    ) -> Self {
+    pub fn new<'a>(accounts: impl IntoIterator<Item = (&'a str, &'a AccountSummary)>) -> Self {
         let mut status = Self::default();
         let (mut unneeded, mut otherwise) = (Names::new(), Names::new());
         for (name, answer) in accounts {
@@ -220,34 +196,9 @@ impl TokenExposureSummaryStatus {
                 status.left_out = status.left_out.saturating_add(1);
             }
         }
-        let left = MAX_BYTES.saturating_sub(unneeded.0.len() + otherwise.0.len());
         status.unneeded = unneeded.0;
         status.judged_otherwise = otherwise.0;
-        status.list(curable, left);
         status
-    }
-
-    /// Lists what the policy may withhold the token of, as far as it fits: all accounts, or nothing.
-    fn list(&mut self, curable: &Curable, mut left: usize) {
-        let (mut workloads, mut accounts) = (Names::new(), Names::new());
-        let bytes: usize = curable.accounts.iter().map(|entry| entry.len() + 1).sum();
-        let fits = bytes < left;
-        left = left.saturating_sub(bytes);
-        if fits {
-            for entry in &curable.accounts {
-                accounts.push(entry);
-            }
-        }
-        for entry in &curable.workloads {
-            if fits && entry.len() + 2 < left {
-                left -= entry.len() + 1;
-                workloads.push(entry);
-            } else {
-                self.left_out = self.left_out.saturating_add(1);
-            }
-        }
-        self.curable = workloads.0;
-        self.curable_accounts = accounts.0;
     }
 }
 
@@ -282,7 +233,7 @@ mod tests {
             ("d.e-f", answer(Verdict::Unneeded, &[])),
         ];
         let accounts = accounts.iter().map(|(name, answer)| (*name, answer));
-        let status = TokenExposureSummaryStatus::new(accounts, &Curable::default());
+        let status = TokenExposureSummaryStatus::new(accounts);
         assert_eq!(status.unneeded, "|a|d.e-f|");
         assert_eq!(status.judged_otherwise, "|a/Deployment/kept|");
         let counts =
@@ -294,7 +245,7 @@ mod tests {
 
     #[test]
     fn no_names_are_two_separators_in_one() {
-        let status = TokenExposureSummaryStatus::new([], &Curable::default());
+        let status = TokenExposureSummaryStatus::new([]);
         assert_eq!([&*status.unneeded, &*status.judged_otherwise], ["|", "|"]);
     }
 
@@ -313,10 +264,7 @@ mod tests {
         };
         let accounts: Vec<_> = names.iter().enumerate().map(of).collect();
         let accounts = accounts.iter().map(|(name, answer)| (&**name, *answer));
-        let status = TokenExposureSummaryStatus::new(
-            accounts.chain([(&*name, &plain)]),
-            &Curable::default(),
-        );
+        let status = TokenExposureSummaryStatus::new(accounts.chain([(&*name, &plain)]));
         let mut summary = TokenExposureSummary::new("token-exposure", TokenExposureSummarySpec {});
         summary.status = Some(status.clone());
         assert!(serde_json::to_vec(&summary).unwrap().len() < 256 * 1024);
@@ -340,8 +288,7 @@ mod tests {
     #[test]
     fn a_name_with_a_separator_is_left_out() {
         let plain = answer(Verdict::Unneeded, &[]);
-        let status =
-            TokenExposureSummaryStatus::new([("a|b", &plain), ("", &plain)], &Curable::default());
+        let status = TokenExposureSummaryStatus::new([("a|b", &plain), ("", &plain)]);
         assert_eq!((&*status.unneeded, status.left_out), ("|", 2));
     }
 }

@@ -6,7 +6,7 @@ use super::{Evidence, Need, configs, exceeded, exemption, judge, lists_are_forbi
 use crate::{
     model::{
         Carrier, Exemption, Note, Reach, Reason, TokenSource, Verdict, Workload, WorkloadExposure,
-        pod::{ConfigKind, Origin, Withheld},
+        pod::{ConfigKind, Origin},
     },
     token,
 };
@@ -26,23 +26,6 @@ struct Merged {
     is_dead: bool,
     /// More has to be known of one of its pods than is kept.
     is_exceeded: bool,
-    /// One of its pods may not start without the file of the token, or only after another change.
-    is_fragile: bool,
-    /// What a policy of this product did to the token of some of its pods: the earliest.
-    withheld: Option<Withheld>,
-}
-
-/// The verdict on pods without a token that a policy of this product withholds.
-fn withheld(withheld: Withheld, need: Need, is_consumer: bool) -> (Verdict, Reason) {
-    match need {
-        Need::Direct | Need::Elsewhere | Need::Inherited => (Verdict::Review, Reason::MissingToken),
-        Need::Unknown(reason) => (Verdict::Unknown, reason),
-        _ if is_consumer => (Verdict::Review, Reason::MissingToken),
-        Need::AdmissionOnly | Need::Latent | Need::None if withheld.is_neutered => {
-            (Verdict::Withheld, Reason::Neutered)
-        }
-        Need::AdmissionOnly | Need::Latent | Need::None => (Verdict::Withheld, Reason::LeftOut),
-    }
 }
 
 /// The pods of each workload, merged into one.
@@ -56,10 +39,6 @@ fn merged<'a>(evidence: &'a Evidence<'_>) -> BTreeMap<&'a Workload, Merged> {
         workload.exemptions.push(exemption::of(evidence, pod));
         workload.is_dead |= evidence.is_missing && pod.origin == Origin::Live;
         workload.is_exceeded |= exceeded(evidence, pod).is_some();
-        let needs_file = pod.starts_client || pod.template.is_some();
-        workload.is_fragile |= needs_file || !pod.before_removal.is_empty();
-        let earliest = [workload.withheld, pod.withheld].into_iter().flatten();
-        workload.withheld = earliest.min_by_key(|withheld| withheld.since);
         workload.notes.extend(token::notes(pod, &bearer, &carriers));
         workload.consumers.extend(configs::consumers(evidence, pod));
         workload.not_read.extend(configs::not_read(evidence, pod));
@@ -97,11 +76,6 @@ pub(super) fn workloads(evidence: &Evidence<'_>, need: Need) -> Vec<WorkloadExpo
             let judged = used.as_ref().map_or(judged, |used| {
                 usage::judge(evidence, &granted, judged, used)
             });
-            let is_consumer = !merged.consumers.is_empty();
-            let withheld = merged
-                .withheld
-                .map(|found| withheld(found, need, is_consumer));
-            let judged = withheld.map_or(judged, |withheld| judged.min(withheld));
             let limit = (Verdict::Unknown, Reason::LimitExceeded);
             let limit = merged.is_exceeded.then_some(limit);
             match limit.map_or(judged, |limit| judged.min(limit)) {
@@ -125,8 +99,6 @@ pub(super) fn workloads(evidence: &Evidence<'_>, need: Need) -> Vec<WorkloadExpo
             exemption,
             notes: notes.into_iter().collect(),
             usage: used.map(Box::new),
-            is_fragile: merged.is_fragile,
-            left_out_since: merged.withheld.and_then(|withheld| withheld.since),
         }
     };
     let mut workloads: Vec<_> = merged.into_iter().map(exposure).collect();

@@ -12,7 +12,6 @@ use tokio::sync::Notify;
 use super::{
     cluster::{Cluster, ClusterArgs},
     config::ConfigArgs,
-    cure::CureArgs,
     duration::duration,
     listen::{self, ListenArgs},
     logging::{self, LogFormat, Logs},
@@ -83,8 +82,6 @@ pub(super) struct Args {
     leader_elect: bool,
     #[command(flatten)]
     listen: ListenArgs,
-    #[command(flatten)]
-    cure: CureArgs,
     /// Write a Kubernetes event to a ServiceAccount when its verdict changes
     #[arg(long)]
     events: bool,
@@ -119,7 +116,6 @@ pub(super) async fn run(args: Args) -> anyhow::Result<ExitCode> {
         scope: args.report_scope.into(),
         leadership,
         events: args.events.then(|| events(&cluster, &instruments, &log)),
-        cure: args.cure.list(),
         log,
         changes: Mutex::default(),
         instruments: Arc::new(instruments),
@@ -199,9 +195,7 @@ async fn operate(
     let (client, index) = (&cluster.connection.client, &context.index);
     let feed = watch::Feed::new(index.clone(), context.log.clone());
     let mut memory = args.listen.memory(cluster, args.leader_elect, &context.log);
-    let mut switch = args.cure.switch(cluster)?;
     let prepare = async {
-        switch.begin(&context).await;
         await_api_server(client, &context.log).await?;
         warn(cluster.learn(index, audiences, false).await);
         listen::restore(memory.as_mut(), &feed).await;
@@ -235,12 +229,10 @@ async fn operate(
     tokio::select! {
         () = watching => {}
         () = electing => {}
-        () = switch.run(&context) => {}
         () = args.config.follow(cluster, &feed, &reread, &args.namespaces) => {}
         () = listen::receive(cluster, listener, memory.as_mut(), &feed, &leads) => {}
         () = controller::run(context.clone(), feed.dirty(), stop) => {}
     }
-    switch.end().await;
     listen::end(memory.as_mut(), &feed).await;
     Ok(())
 }

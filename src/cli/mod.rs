@@ -5,7 +5,6 @@ mod completions;
 mod config;
 mod controller;
 mod crd;
-mod cure;
 mod duration;
 mod evidence;
 mod explain;

@@ -11,7 +11,6 @@
 //! wait for the budget.
 
 pub mod budget;
-pub mod cure;
 pub mod events;
 mod failures;
 pub mod lease;
@@ -20,7 +19,6 @@ mod pending;
 pub mod reconcile;
 pub mod server;
 mod summary;
-pub mod switch;
 pub mod write;
 
 use std::{
@@ -162,7 +160,6 @@ impl<'a> Queue<'a> {
                 Due::Now(rank) => Some(rank),
             },
         };
-        self.await_listing(target);
         let Some(rank) = rank else {
             self.pending.remove(target);
             self.failures.written(target);
@@ -187,29 +184,15 @@ impl<'a> Queue<'a> {
 
     /// Names the summaries that the answer for an account changes: at once where it must be withdrawn from one.
     fn name_summaries(&mut self, account: &ServiceAccountRef) {
-        let (mut namespaces, mut is_overstated) = {
+        let (namespaces, is_overstated) = {
             let mut index = self.context.index.write();
             let namespaces = index.take_dirty_namespaces();
             (namespaces, index.is_overstated(account))
         };
-        if let Some(cure) = &self.context.cure {
-            is_overstated |= cure.take_withdrawn(&account.namespace);
-            // The time alone changes what it lists.
-            namespaces.insert(account.namespace.clone());
-        }
         for namespace in namespaces {
             let at_once = is_overstated && namespace == account.namespace;
             let pause = if at_once { Duration::ZERO } else { GATHERING };
             self.again(Target::Summary(namespace), pause);
-        }
-    }
-
-    /// Names the summary of a namespace again when its next workload is to be listed.
-    fn await_listing(&self, target: &Target) {
-        if let (Some(cure), Target::Summary(namespace)) = (&self.context.cure, target)
-            && let Some(pause) = cure.pause(namespace)
-        {
-            (self.retry)(target.clone(), pause);
         }
     }
 
@@ -257,9 +240,6 @@ impl<'a> Queue<'a> {
     /// Publishes how much waits. The first sync ends when nothing does, nothing is being written, and no account
     /// is left to assess.
     fn settle(&self, is_idle: bool) {
-        if let Some(cure) = &self.context.cure {
-            cure.waits(self.pending.withdraws());
-        }
         let waiting = self.pending.len() + self.later.len();
         let instruments = &self.context.instruments;
         instruments

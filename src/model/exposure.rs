@@ -2,7 +2,6 @@
 
 use std::{collections::BTreeSet, fmt, sync::Arc};
 
-use jiff::civil::Date;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
@@ -153,10 +152,6 @@ pub struct WorkloadExposure {
     pub notes: Vec<Note>,
     /// The use of its tokens; `None` without audit logs.
     pub usage: Option<Box<Use>>,
-    /// The day on which a policy of this product withheld the token of a pod that still exists, the earliest, in UTC.
-    pub left_out_since: Option<Date>,
-    /// Its pods may not start without the file of the token, or only after another change.
-    pub is_fragile: bool,
 }
 
 /// One token as containers see it.

@@ -9,7 +9,6 @@
 mod rig;
 
 mod chart;
-mod cure;
 mod e2e;
 mod image;
 mod observe;

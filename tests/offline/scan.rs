@@ -293,6 +293,12 @@ fn standard_input_is_read_and_the_namespace_filled_in() {
     let list: Value = serde_json::from_slice(&output.stdout).unwrap();
     assert_eq!(list["items"][0]["metadata"]["namespace"], "shop");
     assert_eq!(output.status.code(), Some(1));
+    // It is no file.
+    let table = String::from_utf8(program(&["scan", "-"], POD).stdout).unwrap();
+    assert!(
+        table.contains("Pod/web") && !table.contains("FILE"),
+        "{table}"
+    );
 }
 
 #[test]

@@ -70,6 +70,10 @@ impl Loader<'_> {
     }
 
     fn read_ahead(&mut self, path: &Path, ahead: Ahead) {
+        if path == Path::new("-") {
+            let text = text::begin(io::stdin().lock());
+            return self.text("standard input", text);
+        }
         let place = path.display().to_string();
         self.file = Some(path.into());
         match ahead {
@@ -79,20 +83,8 @@ impl Loader<'_> {
                 }
             }
             Ahead::Text(text) => self.manifests(&place, &text),
-            Ahead::Nothing => self.file(path),
+            Ahead::Nothing => self.text(&place, text::open(path).and_then(text::begin)),
         }
-        self.file = None;
-    }
-
-    fn file(&mut self, path: &Path) {
-        if path == Path::new("-") {
-            let text = text::begin(io::stdin().lock());
-            return self.text("standard input", text);
-        }
-        let place = path.display().to_string();
-        let text = text::open(path).and_then(text::begin);
-        self.file = Some(path.into());
-        self.text(&place, text);
         self.file = None;
     }
 

@@ -91,7 +91,7 @@ pub struct Window {
 
 impl Window {
     /// How many admissions a minute has.
-    pub const MOST: u32 = 100;
+    const MOST: u32 = 100;
     const LASTS: Duration = Duration::from_mins(1);
 
     /// Whether there is room for one more: then how many were turned away before it.

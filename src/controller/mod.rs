@@ -187,7 +187,9 @@ impl<'a> Queue<'a> {
         let (namespaces, is_overstated) = {
             let mut index = self.context.index.write();
             let namespaces = index.take_dirty_namespaces();
-            (namespaces, index.is_overstated(account))
+            let is_overstated =
+                namespaces.contains(&account.namespace) && index.is_overstated(account);
+            (namespaces, is_overstated)
         };
         for namespace in namespaces {
             let at_once = is_overstated && namespace == account.namespace;

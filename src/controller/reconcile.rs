@@ -217,9 +217,10 @@ fn log_change(
     verdict: Verdict,
 ) {
     let (namespace, service_account) = (&account.namespace, &account.name);
-    let Some(before) = before.filter(|before| *before != verdict) else {
-        tracing::debug!(%namespace, %service_account, %verdict, "verdict");
-        return;
+    let before = match before {
+        None => return tracing::debug!(%namespace, %service_account, %verdict, "verdict"),
+        Some(before) if before == verdict => return,
+        Some(before) => before,
     };
     let admitted = context.changes.lock().admits(Instant::now());
     if let Some(untold) = admitted.filter(|untold| *untold > 0) {

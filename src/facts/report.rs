@@ -74,7 +74,8 @@ fn status_digest(status: &TokenExposureReportStatus) -> u64 {
     hash(&without_time)
 }
 
-fn hash(content: &impl Hash) -> u64 {
+/// A hash of content, the same in all replicas.
+pub(super) fn hash(content: &impl Hash) -> u64 {
     let mut hasher = DefaultHasher::new();
     content.hash(&mut hasher);
     hasher.finish()

@@ -1,13 +1,10 @@
 //! What is kept of our own summaries: enough to know whether one must be written again, and which names it has.
 
-use std::{
-    collections::BTreeSet,
-    hash::{DefaultHasher, Hash, Hasher},
-};
+use std::collections::BTreeSet;
 
 use serde::Deserialize;
 
-use super::{Kind, Summaries, wire};
+use super::{Kind, Summaries, report::hash, wire};
 use crate::{
     api::{TokenExposureSummaryStatus, workload_entry},
     model::{AccountSummary, Config, InputKind, Verdict},
@@ -34,10 +31,8 @@ impl PartialEq for SummaryFacts {
 
 impl From<&TokenExposureSummaryStatus> for SummaryFacts {
     fn from(status: &TokenExposureSummaryStatus) -> Self {
-        let mut hasher = DefaultHasher::new();
-        status.hash(&mut hasher);
         Self {
-            digest: hasher.finish(),
+            digest: hash(status),
             unneeded: status.unneeded.as_str().into(),
             judged_otherwise: status.judged_otherwise.as_str().into(),
             version: None,

@@ -32,7 +32,8 @@ impl Index {
                 _ => {}
             }
         }
-        grouped.retain(|namespace| accounts.keys().all(|known| known.namespace != **namespace));
+        let known: BTreeSet<_> = accounts.keys().map(|account| &account.namespace).collect();
+        grouped.retain(|namespace| !known.contains(namespace));
         let elsewhere = |guessed: &ServiceAccountRef| -> Box<[Arc<str>]> {
             let bound = bound.get(&guessed.name).into_iter().flatten();
             let others = bound.filter(|bound| {

@@ -1,7 +1,7 @@
 //! Our own reports: an edit or a deletion by another client makes the account dirty. What was written
 //! is read from the cluster after a restart.
 
-use super::{Index, Indexed, Table};
+use super::{Index, Indexed, Table, table::is_older};
 pub use crate::facts::report::ReportFacts;
 use crate::{
     facts::Reports,
@@ -29,7 +29,7 @@ impl Indexed<Reports> for Index {
     /// An event of a watch that lags behind our own write.
     fn is_outdated(&self, key: &ObjectKey, facts: &ReportFacts) -> bool {
         let known = self.reports.get(key).and_then(|known| known.version);
-        matches!((facts.version, known), (Some(version), Some(known)) if version < known)
+        is_older(facts.version, known)
     }
 
     /// A list is the present, even where its versions are older: etcd may have been restored.

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::{Index, Indexed, Table};
+use super::{Index, Indexed, Table, table::is_older};
 use crate::{
     facts::{Summaries, summary::SummaryFacts},
     model::{AccountSummary, ObjectKey, ServiceAccountRef, summary::NAME},
@@ -78,7 +78,7 @@ impl Indexed<Summaries> for Index {
     /// An event of a watch that lags behind our own write.
     fn is_outdated(&self, key: &ObjectKey, facts: &SummaryFacts) -> bool {
         let known = self.summaries.get(key).and_then(|known| known.version);
-        matches!((facts.version, known), (Some(version), Some(known)) if version < known)
+        is_older(facts.version, known)
     }
 
     /// A list is the present, even where its versions are older: etcd may have been restored.

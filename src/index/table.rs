@@ -114,3 +114,8 @@ pub(super) fn unlink<Q: Hash + Eq, E: Ord>(
         }
     }
 }
+
+/// Whether a `resourceVersion` is older than the known one of the same object; both are known.
+pub(super) fn is_older(version: Option<u64>, known: Option<u64>) -> bool {
+    matches!((version, known), (Some(version), Some(known)) if version < known)
+}

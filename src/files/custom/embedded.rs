@@ -5,7 +5,7 @@ use serde_json::{Map, Value, json};
 
 const RBAC: &str = "rbac.authorization.k8s.io";
 
-/// The objects in an object, each with its JSON pointer where it is in there as it is created.
+/// The objects in an object, as they are created.
 pub(in crate::files) fn objects(group: &str, kind: &str, object: &Value) -> Vec<Value> {
     if super::has_no_pods(group, kind) {
         return Vec::new();

@@ -160,7 +160,8 @@ impl Certificates {
     }
 }
 
-async fn client_of(kubeconfig: &Path) -> Client {
+/// A client of a kubeconfig file.
+pub async fn client_of(kubeconfig: &Path) -> Client {
     let kubeconfig = Kubeconfig::read_from(kubeconfig).unwrap();
     let options = KubeConfigOptions::default();
     let config = Config::from_custom_kubeconfig(kubeconfig, &options).await;

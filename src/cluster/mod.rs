@@ -49,11 +49,11 @@ pub fn kinds(opt_ins: OptIns) -> Vec<InputKind> {
 }
 
 /// Calls an async function for each kind that verdicts depend on, those of [`OptIns`] included, with the marker type
-/// of the kind; the futures run side by side.
+/// of the kind; the futures run side by side, and each is polled only when it can go on.
 macro_rules! each_kind {
     ($opt_ins:expr, $call:ident($($argument:expr),*)) => {{
         let opt_ins: crate::cluster::OptIns = $opt_ins;
-        futures::future::join_all([
+        let futures = [
             Box::pin($call::<crate::facts::Pods>($($argument),*)) as futures::future::LocalBoxFuture<'_, _>,
             Box::pin($call::<crate::facts::ServiceAccounts>($($argument),*)),
             Box::pin($call::<crate::facts::Namespaces>($($argument),*)),
@@ -65,7 +65,8 @@ macro_rules! each_kind {
             Box::pin($call::<crate::facts::Secrets>($($argument),*)) as futures::future::LocalBoxFuture<'_, _>
         })).chain(opt_ins.config_maps.then(|| {
             Box::pin($call::<crate::facts::ConfigMaps>($($argument),*)) as futures::future::LocalBoxFuture<'_, _>
-        })))
+        }));
+        futures::StreamExt::collect::<Vec<_>>(futures.collect::<futures::stream::FuturesOrdered<_>>())
     }};
 }
 use each_kind;

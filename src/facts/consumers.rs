@@ -252,6 +252,10 @@ pub(super) fn of_pod(metadata: &Metadata, spec: &PodSpec, config: &Config) -> Cl
     for container in all_containers(spec) {
         clues.read_container(container, config);
     }
+    let has_driver = spec.volumes.iter().any(|volume| volume.csi.is_some());
+    if !has_driver && !has_known_key(metadata, config) {
+        return clues;
+    }
     let drivers = || spec.volumes.iter().filter_map(|volume| volume.csi.as_ref());
     let has_own = |rule: &ConsumerRule| {
         let mut annotations = metadata.annotations.iter();
@@ -275,6 +279,9 @@ pub(super) fn of_pod(metadata: &Metadata, spec: &PodSpec, config: &Config) -> Cl
 
 /// What to do before the auto-mounted token of a pod is removed, sorted: for clients that open it and do not need it.
 pub(super) fn before_removal(pod: &Metadata, config: &Config) -> Box<[Box<str>]> {
+    if !has_known_key(pod, config) {
+        return Box::default();
+    }
     let rules = known(config).into_iter().flat_map(Consumers::all);
     let opens = |rule: &&ConsumerRule| {
         !rule.before_removal.is_empty()
@@ -283,6 +290,14 @@ pub(super) fn before_removal(pod: &Metadata, config: &Config) -> Box<[Box<str>]>
     let texts = rules.filter(opens).map(|rule| rule.before_removal.clone());
     let texts: BTreeSet<_> = texts.collect();
     texts.into_iter().collect()
+}
+
+/// Whether a label or annotation may be one of a system: most objects have none.
+fn has_known_key(metadata: &Metadata, config: &Config) -> bool {
+    let labels = metadata.labels.iter();
+    let mut keys = labels.chain(metadata.annotations.iter());
+    let known = known(config);
+    keys.any(|(key, _)| known.iter().any(|known| known.may_be_key(key)))
 }
 
 /// What labels and annotations say; one that says no wins.
@@ -314,6 +329,9 @@ pub(super) fn of_namespace(namespace: &Metadata, config: &Config) -> Box<[Box<st
 
 /// The systems that a pod keeps away, whatever its namespace says, sorted.
 pub(super) fn refused(pod: &Metadata, config: &Config) -> Box<[Box<str>]> {
+    if !has_known_key(pod, config) {
+        return Box::default();
+    }
     let refuses = |rule: &&ConsumerRule| {
         says(&rule.labels, &rule.annotations, pod) == Some(Says::No)
             || says(&rule.namespace_labels, &rule.namespace_annotations, pod) == Some(Says::No)

@@ -28,6 +28,12 @@ impl Index {
         std::mem::take(&mut self.dirty_namespaces)
     }
 
+    /// Whether there is something to [take](Self::take_dirty).
+    #[must_use]
+    pub fn has_dirty(&self) -> bool {
+        self.is_settled() && !(self.dirty.is_empty() && self.dirty_namespaces.is_empty())
+    }
+
     /// Marks everything dirty.
     pub fn revisit(&mut self) {
         self.mark_all();

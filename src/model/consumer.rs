@@ -192,10 +192,36 @@ pub struct Consumers {
     first_parts: Option<AhoCorasick>,
     /// For each of these, what else there is to it.
     words: Vec<Word>,
-    /// The names of all variables.
-    variables: HashSet<Box<str>>,
-    /// What the names of other variables begin with.
-    variable_prefixes: Vec<Box<str>>,
+    /// The variables of all systems.
+    variables: Names,
+    /// The labels and annotations of all systems.
+    keys: Names,
+}
+
+/// Names, to be found at once.
+#[derive(Clone, Debug, Default)]
+struct Names {
+    whole: HashSet<Box<str>>,
+    prefixes: Vec<Box<str>>,
+}
+
+impl<'a> FromIterator<&'a Named> for Names {
+    fn from_iter<I: IntoIterator<Item = &'a Named>>(names: I) -> Self {
+        let (prefixes, whole): (Vec<_>, Vec<_>) =
+            names.into_iter().partition(|named| named.is_prefix);
+        let name = |named: &Named| named.name.clone();
+        Self {
+            whole: whole.into_iter().map(name).collect(),
+            prefixes: prefixes.into_iter().map(name).collect(),
+        }
+    }
+}
+
+impl Names {
+    fn has(&self, name: &str) -> bool {
+        let mut prefixes = self.prefixes.iter();
+        self.whole.contains(name) || prefixes.any(|prefix| name.starts_with(&**prefix))
+    }
 }
 
 /// A word of a rule, after its first part.
@@ -276,14 +302,23 @@ impl Consumers {
             first_parts.push(first);
             words.push(word);
         }
-        let variables = rules.iter().flat_map(|rule| &rule.variables);
-        let (prefixes, names): (Vec<_>, Vec<_>) = variables.partition(|named| named.is_prefix);
-        let name = |named: &Named| named.name.clone();
+        let keys = rules.iter().flat_map(|rule| {
+            let lists = [
+                &rule.labels,
+                &rule.annotations,
+                &rule.namespace_labels,
+                &rule.namespace_annotations,
+                &rule.own_token_annotations,
+            ];
+            lists.into_iter().flatten()
+        });
         Self {
-            first_parts: AhoCorasick::new(first_parts).ok(),
+            keys: keys.collect(),
+            variables: rules.iter().flat_map(|rule| &rule.variables).collect(),
+            first_parts: AhoCorasick::new(first_parts)
+                .ok()
+                .filter(|_| !words.is_empty()),
             words,
-            variables: names.into_iter().map(name).collect(),
-            variable_prefixes: prefixes.into_iter().map(name).collect(),
             rules,
         }
     }
@@ -298,8 +333,13 @@ impl Consumers {
     /// Whether a variable of this name may be one of a system.
     #[must_use]
     pub fn may_be_variable(&self, name: &str) -> bool {
-        let mut prefixes = self.variable_prefixes.iter();
-        self.variables.contains(name) || prefixes.any(|prefix| name.starts_with(&**prefix))
+        self.variables.has(name)
+    }
+
+    /// Whether a label or annotation of this name may be one of a system.
+    #[must_use]
+    pub fn may_be_key(&self, name: &str) -> bool {
+        self.keys.has(name)
     }
 
     /// The built-in table.

@@ -151,50 +151,45 @@ impl Controller {
         get(&self.address, path)
     }
 
+    /// Its metrics.
+    fn metrics(&self) -> String {
+        self.get("/metrics")
+            .expect("the controller serves metrics")
+            .1
+    }
+
     /// The value of a series, spelled as in the exposition text; 0 if it is missing.
     pub fn metric(&self, series: &str) -> f64 {
-        let (_, text) = self.get("/metrics").expect("the controller serves metrics");
-        let line = text
-            .lines()
-            .find_map(|line| line.strip_prefix(series)?.strip_prefix(' '));
-        line.map_or(0.0, |value| value.parse().unwrap())
+        value(&self.metrics(), series)
     }
 
     /// The number of report writes so far.
     pub fn writes(&self) -> f64 {
-        let of = |operation| {
-            self.metric(&format!(
-                "token_exposure_report_writes_total{{operation=\"{operation}\"}}"
-            ))
-        };
-        ["apply", "apply_status", "replace_status", "delete"]
-            .into_iter()
-            .map(of)
-            .sum()
+        report_writes(&self.metrics())
     }
 
     /// The number of summary writes so far.
     pub fn summary_writes(&self) -> f64 {
-        let of = |operation| {
-            self.metric(&format!(
-                "token_exposure_summaries_written_total{{operation=\"{operation}\"}}"
-            ))
-        };
-        ["apply", "apply_status", "delete"]
-            .into_iter()
-            .map(of)
-            .sum()
+        summary_writes(&self.metrics())
     }
 
     /// Waits until it is idle: no write for a second, and none that waits.
     pub fn settle(&self) {
-        self.settle_within(PATIENCE);
+        self.idle_within(PATIENCE, Duration::from_millis(100));
     }
 
-    /// The same, of a large cluster.
+    /// The same, of a large cluster. Its metrics are long: asking for them all the time would be part of its cost.
     pub fn settle_within(&self, time: Duration) {
-        let all = || self.writes() + self.summary_writes();
-        let (mut writes, mut since) = (all(), Instant::now());
+        self.idle_within(time, Duration::from_secs(1));
+    }
+
+    fn idle_within(&self, time: Duration, pause: Duration) {
+        let figures = || {
+            let text = self.metrics();
+            let waits = value(&text, "token_exposure_pending_writes") > 0.0;
+            (report_writes(&text) + summary_writes(&text), waits)
+        };
+        let ((mut writes, _), mut since) = (figures(), Instant::now());
         let deadline = Instant::now() + time;
         while since.elapsed() < Duration::from_secs(1) {
             assert!(
@@ -202,9 +197,8 @@ impl Controller {
                 "the controller keeps writing: {}",
                 self.log()
             );
-            std::thread::sleep(Duration::from_millis(100));
-            let now = all();
-            let waits = self.metric("token_exposure_pending_writes") > 0.0;
+            std::thread::sleep(pause);
+            let (now, waits) = figures();
             if now.to_bits() != writes.to_bits() || waits {
                 (writes, since) = (now, Instant::now());
             }
@@ -218,6 +212,28 @@ impl Controller {
         let status = self.process.wait().unwrap();
         (status, asked.elapsed(), self.log())
     }
+}
+
+/// The value of a series in an exposition text; 0 if it is missing.
+fn value(text: &str, series: &str) -> f64 {
+    let mut lines = text.lines();
+    let value = lines.find_map(|line| line.strip_prefix(series)?.strip_prefix(' '));
+    value.map_or(0.0, |value| value.parse().unwrap())
+}
+
+fn report_writes(text: &str) -> f64 {
+    let operations = ["apply", "apply_status", "replace_status", "delete"];
+    sum(text, "token_exposure_report_writes_total", &operations)
+}
+
+fn summary_writes(text: &str) -> f64 {
+    let operations = ["apply", "apply_status", "delete"];
+    sum(text, "token_exposure_summaries_written_total", &operations)
+}
+
+fn sum(text: &str, counter: &str, operations: &[&str]) -> f64 {
+    let of = |operation| value(text, &format!("{counter}{{operation=\"{operation}\"}}"));
+    operations.iter().map(of).sum()
 }
 
 impl Drop for Controller {

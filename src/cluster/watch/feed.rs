@@ -73,15 +73,17 @@ impl Feed {
 
     /// Changes the index, and notifies the reader of [`dirty`](Self::dirty).
     pub fn write(&self, change: impl FnOnce(&mut Index)) {
-        let has_entering = {
+        let (has_entering, has_dirty) = {
             let mut index = self.index.write();
             change(&mut index);
-            index.has_entering()
+            (index.has_entering(), index.has_dirty())
         };
         if has_entering {
             self.entering.notify_one();
         }
-        self.changed.notify_one();
+        if has_dirty {
+            self.changed.notify_one();
+        }
     }
 }
 

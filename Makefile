@@ -4,7 +4,7 @@ SHELL := /bin/bash
 TARGET := x86_64-unknown-linux-musl
 RELEASE := target/$(TARGET)/release/token-exposure
 
-.PHONY: help build test lint deny sbom demo faults e2e control-plane helm bench generate bootstrap tools
+.PHONY: help build test lint deny sbom demo faults soak e2e control-plane helm bench generate bootstrap tools
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  %-15s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -39,6 +39,9 @@ demo: ## Show the product on a temporary control plane (KEEP=1 leaves it running
 
 faults: tools control-plane ## Run the long tests: faults of the API server, and the use of 500 pods
 	cargo test --locked --test cluster -- faults:: usage::proof:: --include-ignored --nocapture
+
+soak: tools control-plane helm ## Create 10,000 pods while permissions come and go: none may lack a token that its account needs (CASES=300 for fewer)
+	CASES=$${CASES:-10000} cargo test --locked --test deployment -- no_pod_lacks --nocapture
 
 e2e: tools control-plane helm ## Run the end-to-end test, from install to uninstall, with a real Prometheus
 	@cargo test --locked --test deployment e2e:: -- --nocapture

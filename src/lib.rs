@@ -134,6 +134,9 @@
 //! | remediation | what to do about a finding, with ready patches |
 //! | exemption | a written reason why a token stays, which may end on a date |
 //! | use | a request to the API server with a token, denied ones included |
+//! | withhold | what the cure's policy does to the token of a new pod: it leaves it out, or makes it useless (*neuters* it) |
+//! | curable | said of a workload whose token may be withheld: unneeded without a break for the grace period |
+//! | switch | the RoleBinding without which the policy does nothing; it exists only while the controller is in sync |
 //! | window, hole | the time that audit logs cover; what they lack of it |
 //! | grade | whether every request of the window would have been recorded: `Complete`, `Partial`, `Unproven` |
 //! | heartbeat | an event that shows that an API server runs and its audit log is kept: it renews its Lease |
@@ -172,6 +175,7 @@
 //! | may a token count as never used? | [`usage`]: the rules; `assess/usage.rs`: the verdict |
 //! | what is remembered of events that arrive? | [`usage::Live`]; [`listen::memory`]: across restarts |
 //! | a format of audit logs | `audit/envelope.rs`, a case in `audit/tests.rs` |
+//! | whose token may be withheld, and when? | `controller/cure.rs`, `controller/switch.rs`, `deploy/chart/templates/cure.yaml` |
 //! | a metric | `controller/metrics.rs` |
 //! | a report field, a summary field | [`api`], then `make generate` |
 

@@ -190,6 +190,7 @@ fn workload(
             .usage
             .as_deref()
             .map(|used| usage::coarse(account, used)),
+        left_out_since: exposure.left_out_since.map(|day| day.to_string()),
     }
 }
 
@@ -316,6 +317,8 @@ mod tests {
             exemption: None,
             notes: Vec::new(),
             usage: None,
+            left_out_since: None,
+            keeps: BTreeSet::new(),
         };
         Exposure {
             usage: None,

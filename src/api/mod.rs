@@ -19,8 +19,8 @@ use serde::{Deserialize, Serialize};
 
 pub use self::{
     summary::{
-        Counts, TokenExposureSummary, TokenExposureSummarySpec, TokenExposureSummaryStatus,
-        workload_entry,
+        Counts, Curable, TokenExposureSummary, TokenExposureSummarySpec,
+        TokenExposureSummaryStatus, workload_entry,
     },
     usage::{Use, UseWindow},
 };
@@ -273,6 +273,10 @@ pub struct Workload {
     /// The use of the tokens of this workload, as audit logs show it; absent where none were given.
     #[serde(default, rename = "use", skip_serializing_if = "Option::is_none")]
     pub usage: Option<Use>,
+    /// Since when a policy of this product withholds the token: the day on which the oldest such pod was created.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(extend("format" = "date"))]
+    pub left_out_since: Option<String>,
 }
 
 /// One token as containers see it.

@@ -1,5 +1,7 @@
 //! The custom resource `TokenExposureSummary`: one for each namespace, for people, collectors and admission policies.
 
+use std::collections::{BTreeMap, BTreeSet};
+
 use kube::{CustomResource, KubeSchema};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -90,7 +92,16 @@ pub struct TokenExposureSummaryStatus {
     #[serde(default)]
     #[schemars(length(max = 262_144))]
     pub judged_otherwise: String,
-    /// How many ServiceAccounts do not fit into `unneeded`: policies leave their pods alone.
+    /// The workloads whose unneeded token the policy may withhold from new pods: `|account/Kind/name|`. Empty unless the
+    /// chart's `cure.mode` asks for it.
+    #[serde(default)]
+    #[schemars(length(max = 262_144))]
+    pub curable: String,
+    /// Their ServiceAccounts with the begin of their uids, for the controller: `|account=uid|`.
+    #[serde(default)]
+    #[schemars(length(max = 262_144))]
+    pub curable_accounts: String,
+    /// How many ServiceAccounts and workloads do not fit: policies leave their pods alone.
     #[serde(default)]
     #[schemars(extend("format" = "int32"))]
     pub left_out: u32,
@@ -141,11 +152,38 @@ impl Counts {
             Verdict::Review => &mut self.review,
             Verdict::Unknown => &mut self.unknown,
             Verdict::Exempted => &mut self.exempted,
+            Verdict::Withheld => &mut self.withheld,
             Verdict::Needed => &mut self.needed,
             Verdict::NoToken => &mut self.no_token,
         };
         *count = count.saturating_add(more);
         self.total = self.total.saturating_add(more);
+    }
+}
+
+/// What the policy may withhold the token of.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Curable(BTreeMap<Box<str>, CurableAccount>);
+
+/// The workloads of an account.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+struct CurableAccount {
+    uid: Box<str>,
+    entries: BTreeSet<String>,
+}
+
+impl Curable {
+    /// Adds a workload of an account, which is told from an earlier one with its name by its `uid`, or the begin of that.
+    pub fn add(&mut self, account: &str, uid: &str, workload: &Workload) {
+        let known = self.0.entry(account.into()).or_default();
+        known.uid = uid.into();
+        known.entries.insert(workload_entry(account, workload));
+    }
+
+    /// Whether it has no workload.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
     }
 }
 
@@ -172,7 +210,10 @@ pub fn workload_entry(account: &str, workload: &Workload) -> String {
 impl TokenExposureSummaryStatus {
     /// The summary of the accounts of a namespace, in the order of their names.
     #[must_use]
-    pub fn new<'a>(accounts: impl IntoIterator<Item = (&'a str, &'a AccountSummary)>) -> Self {
+    pub fn new<'a>(
+        accounts: impl IntoIterator<Item = (&'a str, &'a AccountSummary)>,
+        curable: &Curable,
+    ) -> Self {
         let mut status = Self::default();
         let (mut unneeded, mut otherwise) = (Names::new(), Names::new());
         for (name, answer) in accounts {
@@ -196,9 +237,38 @@ impl TokenExposureSummaryStatus {
                 status.left_out = status.left_out.saturating_add(1);
             }
         }
+        let left = MAX_BYTES.saturating_sub(unneeded.0.len() + otherwise.0.len());
         status.unneeded = unneeded.0;
         status.judged_otherwise = otherwise.0;
+        status.list(curable, left);
         status
+    }
+
+    /// Lists what the policy may withhold the token of, as far as it fits.
+    fn list(&mut self, curable: &Curable, mut left: usize) {
+        let (mut workloads, mut accounts) = (Names::new(), Names::new());
+        left = left.saturating_sub(workloads.0.len() + accounts.0.len());
+        for (name, found) in &curable.0 {
+            let account = format!("{name}={}", found.uid);
+            let mut bytes = account.len() + 1;
+            let mut is_new = true;
+            for entry in &found.entries {
+                bytes += entry.len() + 1;
+                if is_name(name) && bytes <= left {
+                    left -= bytes;
+                    if std::mem::take(&mut is_new) {
+                        accounts.push(&account);
+                    }
+                    workloads.push(entry);
+                    bytes = 0;
+                } else {
+                    bytes -= entry.len() + 1;
+                    self.left_out = self.left_out.saturating_add(1);
+                }
+            }
+        }
+        self.curable = workloads.0;
+        self.curable_accounts = accounts.0;
     }
 }
 
@@ -233,7 +303,7 @@ mod tests {
             ("d.e-f", answer(Verdict::Unneeded, &[])),
         ];
         let accounts = accounts.iter().map(|(name, answer)| (*name, answer));
-        let status = TokenExposureSummaryStatus::new(accounts);
+        let status = TokenExposureSummaryStatus::new(accounts, &Curable::default());
         assert_eq!(status.unneeded, "|a|d.e-f|");
         assert_eq!(status.judged_otherwise, "|a/Deployment/kept|");
         let counts =
@@ -245,7 +315,7 @@ mod tests {
 
     #[test]
     fn no_names_are_two_separators_in_one() {
-        let status = TokenExposureSummaryStatus::new([]);
+        let status = TokenExposureSummaryStatus::new([], &Curable::default());
         assert_eq!([&*status.unneeded, &*status.judged_otherwise], ["|", "|"]);
     }
 
@@ -264,7 +334,10 @@ mod tests {
         };
         let accounts: Vec<_> = names.iter().enumerate().map(of).collect();
         let accounts = accounts.iter().map(|(name, answer)| (&**name, *answer));
-        let status = TokenExposureSummaryStatus::new(accounts.chain([(&*name, &plain)]));
+        let status = TokenExposureSummaryStatus::new(
+            accounts.chain([(&*name, &plain)]),
+            &Curable::default(),
+        );
         let mut summary = TokenExposureSummary::new("token-exposure", TokenExposureSummarySpec {});
         summary.status = Some(status.clone());
         assert!(serde_json::to_vec(&summary).unwrap().len() < 256 * 1024);
@@ -288,7 +361,8 @@ mod tests {
     #[test]
     fn a_name_with_a_separator_is_left_out() {
         let plain = answer(Verdict::Unneeded, &[]);
-        let status = TokenExposureSummaryStatus::new([("a|b", &plain), ("", &plain)]);
+        let status =
+            TokenExposureSummaryStatus::new([("a|b", &plain), ("", &plain)], &Curable::default());
         assert_eq!((&*status.unneeded, status.left_out), ("|", 2));
     }
 }

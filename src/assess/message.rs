@@ -9,6 +9,10 @@ use crate::model::{
     rbac::{Caveat, Effect, Grant},
 };
 
+/// How to get a withheld token back.
+const OFF: &str =
+    "label the pod template or the namespace tokenexposure.io/cure=off to get it back";
+
 /// "1 pod carries", "2 pods carry".
 fn pods_do(count: u32, one_does: &str, many_do: &str) -> String {
     if count == 1 {
@@ -149,6 +153,7 @@ fn verdict(exposure: &Exposure) -> String {
         ),
         Reason::NoPods => no_pods(exposure),
         Reason::Exemption => exempted(exposure, &carry),
+        Reason::MissingToken | Reason::LeftOut | Reason::Neutered => withheld(exposure, &carry),
         Reason::Forbidden
         | Reason::RbacNotEnforced
         | Reason::UnknownAudience
@@ -156,6 +161,23 @@ fn verdict(exposure: &Exposure) -> String {
         | Reason::SuspectedLegacyToken
         | Reason::LimitExceeded
         | Reason::UnresolvedRole => missing(exposure),
+    }
+}
+
+/// What a policy of this product did.
+fn withheld(exposure: &Exposure, carry: &str) -> String {
+    match exposure.reason {
+        Reason::LeftOut => format!(
+            "{} without a token that nothing needs: a policy left it out; {OFF}",
+            pods_do(exposure.pods, "runs", "run")
+        ),
+        Reason::Neutered => format!(
+            "{carry} a token that the API server rejects (401 Unauthorized) and that nothing needs: a policy changed its audience; {OFF}"
+        ),
+        _ => format!(
+            "{} a token that a policy withheld, and the account has a permission or a consumer now: recreate the pods",
+            pods_do(exposure.pods, "lacks", "lack")
+        ),
     }
 }
 

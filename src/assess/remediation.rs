@@ -14,6 +14,9 @@ use crate::model::{
     workload::{PodKind, Workload},
 };
 
+/// How many workloads a sentence has commands for.
+const MOST_COMMANDS: usize = 5;
+
 /// What to do about a finding; `None` where there is nothing to do, or it is not known.
 pub(super) fn remediation(
     verdict: Verdict,
@@ -24,7 +27,11 @@ pub(super) fn remediation(
     let condition = match verdict {
         Verdict::Unneeded => "",
         Verdict::Review => "if nothing needs the token, ",
-        Verdict::Unknown | Verdict::Exempted | Verdict::Needed | Verdict::NoToken => {
+        Verdict::Unknown
+        | Verdict::Exempted
+        | Verdict::Withheld
+        | Verdict::Needed
+        | Verdict::NoToken => {
             return None;
         }
     };
@@ -38,6 +45,9 @@ pub(super) fn remediation(
             patches: Vec::new(),
         })
     };
+    if reason == Reason::MissingToken {
+        return without_patch(recreation(evidence, workloads));
+    }
     if reason == Reason::LegacyToken {
         // The pod's own token, if it has one, may be needed.
         return without_patch(
@@ -81,6 +91,29 @@ pub(super) fn remediation(
         ),
         patches,
     })
+}
+
+/// The commands that recreate pods which lack their token.
+fn recreation(evidence: &Evidence<'_>, workloads: &[WorkloadExposure]) -> String {
+    let missing = workloads
+        .iter()
+        .filter(|workload| workload.reason == Reason::MissingToken);
+    let namespace = &evidence.account.namespace;
+    let command = |workload: &WorkloadExposure| {
+        let Workload { kind, name } = &workload.workload;
+        match &**kind {
+            "Deployment" | "StatefulSet" | "DaemonSet" => {
+                format!(
+                    "kubectl -n {namespace} rollout restart {}/{name}",
+                    kind.to_lowercase()
+                )
+            }
+            "Pod" => format!("kubectl -n {namespace} delete pod {name}, and create it again"),
+            _ => format!("delete those of {kind}/{name}"),
+        }
+    };
+    let commands: Vec<_> = missing.take(MOST_COMMANDS).map(command).collect();
+    format!("recreate the pods: {}", commands.join("; "))
 }
 
 fn automounts(workload: &WorkloadExposure) -> impl Iterator<Item = &Carrier> {

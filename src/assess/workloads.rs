@@ -5,8 +5,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::{Evidence, Need, configs, exceeded, exemption, judge, lists_are_forbidden, usage};
 use crate::{
     model::{
-        Carrier, Exemption, Note, Reach, Reason, TokenSource, Verdict, Workload, WorkloadExposure,
-        pod::{ConfigKind, Origin},
+        Carrier, Exemption, Keep, Note, PodFacts, Reach, Reason, TokenSource, Verdict, Workload,
+        WorkloadExposure,
+        pod::{ConfigKind, Origin, Withheld},
     },
     token,
 };
@@ -26,6 +27,36 @@ struct Merged {
     is_dead: bool,
     /// More has to be known of one of its pods than is kept.
     is_exceeded: bool,
+    /// What in its pods speaks for the token.
+    keeps: BTreeSet<Keep>,
+    /// What a policy of this product did to the token of some of its pods: the earliest.
+    withheld: Option<Withheld>,
+}
+
+/// The verdict on pods without a token that a policy of this product withholds.
+fn withheld(withheld: Withheld, need: Need, is_consumer: bool) -> (Verdict, Reason) {
+    match need {
+        Need::Direct | Need::Elsewhere | Need::Inherited => (Verdict::Review, Reason::MissingToken),
+        Need::Unknown(reason) => (Verdict::Unknown, reason),
+        _ if is_consumer => (Verdict::Review, Reason::MissingToken),
+        Need::AdmissionOnly | Need::Latent | Need::None if withheld.is_neutered => {
+            (Verdict::Withheld, Reason::Neutered)
+        }
+        Need::AdmissionOnly | Need::Latent | Need::None => (Verdict::Withheld, Reason::LeftOut),
+    }
+}
+
+/// What in a pod speaks for its token, beside the verdict.
+fn keeps(evidence: &Evidence<'_>, pod: &PodFacts) -> impl Iterator<Item = Keep> {
+    let found = [
+        (Keep::Exempted, exemption::of(evidence, pod).is_some()),
+        (Keep::AskedFor, pod.automount == Some(true)),
+        (Keep::OpenedAtStart, pod.starts_client),
+        (Keep::ChangedFirst, !pod.before_removal.is_empty()),
+        (Keep::CustomKind, pod.template.is_some()),
+    ];
+    let found = found.into_iter().filter(|(_, is_so)| *is_so);
+    found.map(|(keep, _)| keep)
 }
 
 /// The pods of each workload, merged into one.
@@ -39,6 +70,9 @@ fn merged<'a>(evidence: &'a Evidence<'_>) -> BTreeMap<&'a Workload, Merged> {
         workload.exemptions.push(exemption::of(evidence, pod));
         workload.is_dead |= evidence.is_missing && pod.origin == Origin::Live;
         workload.is_exceeded |= exceeded(evidence, pod).is_some();
+        workload.keeps.extend(keeps(evidence, pod));
+        let earliest = [workload.withheld, pod.withheld].into_iter().flatten();
+        workload.withheld = earliest.min_by_key(|withheld| withheld.since);
         workload.notes.extend(token::notes(pod, &bearer, &carriers));
         workload.consumers.extend(configs::consumers(evidence, pod));
         workload.not_read.extend(configs::not_read(evidence, pod));
@@ -76,10 +110,18 @@ pub(super) fn workloads(evidence: &Evidence<'_>, need: Need) -> Vec<WorkloadExpo
             let judged = used.as_ref().map_or(judged, |used| {
                 usage::judge(evidence, &granted, judged, used)
             });
+            let is_consumer = !merged.consumers.is_empty();
+            let withheld = merged
+                .withheld
+                .map(|found| withheld(found, need, is_consumer));
+            let judged = withheld.map_or(judged, |withheld| judged.min(withheld));
             let limit = (Verdict::Unknown, Reason::LimitExceeded);
             let limit = merged.is_exceeded.then_some(limit);
             match limit.map_or(judged, |limit| judged.min(limit)) {
-                (verdict, _) if verdict.is_finding() && is_exempted => {
+                // An exemption keeps a token: it does not excuse that one is missing.
+                (verdict, reason)
+                    if verdict.is_finding() && is_exempted && reason != Reason::MissingToken =>
+                {
                     (Verdict::Exempted, Reason::Exemption)
                 }
                 judged => judged,
@@ -99,6 +141,8 @@ pub(super) fn workloads(evidence: &Evidence<'_>, need: Need) -> Vec<WorkloadExpo
             exemption,
             notes: notes.into_iter().collect(),
             usage: used.map(Box::new),
+            keeps: merged.keeps,
+            left_out_since: merged.withheld.and_then(|withheld| withheld.since),
         }
     };
     let mut workloads: Vec<_> = merged.into_iter().map(exposure).collect();

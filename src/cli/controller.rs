@@ -12,6 +12,7 @@ use tokio::sync::Notify;
 use super::{
     cluster::{Cluster, ClusterArgs},
     config::ConfigArgs,
+    cure::{CureArgs, MaybeSwitch},
     duration::duration,
     listen::{self, ListenArgs},
     logging::{self, LogFormat, Logs},
@@ -82,6 +83,8 @@ pub(super) struct Args {
     leader_elect: bool,
     #[command(flatten)]
     listen: ListenArgs,
+    #[command(flatten)]
+    cure: CureArgs,
     /// Write a Kubernetes event to a ServiceAccount when its verdict changes
     #[arg(long)]
     events: bool,
@@ -95,11 +98,15 @@ pub(super) async fn run(args: Args) -> anyhow::Result<ExitCode> {
     let logs = logging::keep(args.log_format);
     let stop = asked_to_stop()?.shared();
     let cluster = args.cluster.connect().await?;
+    let log = LogLimiter::default();
+    // Before anything can fail.
+    let cure = args.cure.list();
+    let mut switch = args.cure.switch(&cluster)?;
+    switch.begin(cure.as_ref(), &log).await;
     let config = args.config.read(&args.namespaces)?;
     let audiences = args.config.audiences(&config);
     let index = empty_index(args.config.opt_ins(), config);
     args.listen.prepare(&mut index.write());
-    let log = LogLimiter::default();
     let mut election = args.leader_elect.then(|| election(&cluster, &log));
     let leadership = election
         .as_ref()
@@ -116,19 +123,13 @@ pub(super) async fn run(args: Args) -> anyhow::Result<ExitCode> {
         scope: args.report_scope.into(),
         leadership,
         events: args.events.then(|| events(&cluster, &instruments, &log)),
+        cure,
         log,
         changes: Mutex::default(),
         instruments: Arc::new(instruments),
     });
-    let operate = operate(
-        &args,
-        &cluster,
-        audiences,
-        context,
-        &mut election,
-        listener,
-        stop,
-    );
+    let parts = (&mut election, &mut switch, listener);
+    let operate = operate(&args, &cluster, audiences, context, parts, stop);
     tokio::select! {
         result = Box::pin(operate) => result?,
         () = server.serve() => {}
@@ -188,8 +189,7 @@ async fn operate(
     cluster: &Cluster,
     audiences: Option<ApiAudiences>,
     context: Arc<Reconciling>,
-    election: &mut Option<Election>,
-    listener: Option<Listener>,
+    (election, switch, listener): (&mut Option<Election>, &mut MaybeSwitch, Option<Listener>),
     stop: impl Future<Output = ()> + Clone,
 ) -> anyhow::Result<()> {
     let (client, index) = (&cluster.connection.client, &context.index);
@@ -197,6 +197,7 @@ async fn operate(
     let mut memory = args.listen.memory(cluster, args.leader_elect, &context.log);
     let prepare = async {
         await_api_server(client, &context.log).await?;
+        switch.begin(context.cure.as_ref(), &context.log).await;
         warn(cluster.learn(index, audiences, false).await);
         listen::restore(memory.as_mut(), &feed).await;
         anyhow::Ok(())
@@ -226,13 +227,19 @@ async fn operate(
             None => std::future::pending().await,
         }
     };
+    let working = async {
+        let switching = switch.run(&context, &feed, stop.clone());
+        let reconciling = controller::run(context.clone(), feed.dirty(), stop.clone());
+        tokio::join!(reconciling, switching);
+    };
     tokio::select! {
         () = watching => {}
         () = electing => {}
         () = args.config.follow(cluster, &feed, &reread, &args.namespaces) => {}
         () = listen::receive(cluster, listener, memory.as_mut(), &feed, &leads) => {}
-        () = controller::run(context.clone(), feed.dirty(), stop) => {}
+        () = working => {}
     }
+    switch.end().await;
     listen::end(memory.as_mut(), &feed).await;
     Ok(())
 }

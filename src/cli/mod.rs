@@ -5,6 +5,7 @@ mod completions;
 mod config;
 mod controller;
 mod crd;
+mod cure;
 mod duration;
 mod evidence;
 mod explain;

@@ -300,6 +300,7 @@ where
             index.read(K::INPUT, |reading| {
                 if let Some(confirmed) = confirmed {
                     reading.confirmed_seconds = Some(confirmed.as_secs_f64());
+                    reading.failing_since = None;
                 }
                 if let Some(received) = received {
                     reading.last_event_seconds = since_1970(received).as_secs_f64();
@@ -328,6 +329,8 @@ where
         self.feed.write(|index| {
             index.read(K::INPUT, |reading| {
                 reading.errors += 1;
+                let now = uptime().as_secs_f64();
+                reading.failing_since.get_or_insert(now);
                 reading.regressions += u64::from(went_back);
                 reading.forbidden |= outcome.is_denied;
             });

@@ -199,7 +199,7 @@ mod tests {
     #[test]
     fn unknown_is_not_published_and_a_first_verdict_only_if_it_asks_for_work() {
         let new = Verdict::ALL.map(|verdict| is_published(None, verdict));
-        assert_eq!(new, [true, true, false, false, false, false]);
+        assert_eq!(new, [true, true, false, false, false, false, false]);
         for verdict in Verdict::ALL {
             assert!(!is_published(Some(verdict), verdict));
             assert!(!is_published(Some(verdict), Verdict::Unknown));

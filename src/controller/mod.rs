@@ -10,7 +10,9 @@
 //! the summary of its namespace follows a moment later, or at once where names must be withdrawn from it; that does not
 //! wait for the budget.
 
+mod behind;
 pub mod budget;
+pub mod cure;
 pub mod events;
 mod failures;
 pub mod lease;
@@ -19,6 +21,7 @@ mod pending;
 pub mod reconcile;
 pub mod server;
 mod summary;
+pub mod switch;
 pub mod write;
 
 use std::{
@@ -66,6 +69,9 @@ pub async fn run(
     let now = |message: Target| {
         let mut queued = queued.borrow_mut();
         queued.entry(message.clone()).or_insert_with(Instant::now);
+        if let Some(cure) = &context.cure {
+            cure.named(&message);
+        }
         run_at(message, Duration::ZERO)
     };
     let mut scheduler = pin!(scheduler(futures::stream::select(dirty.map(now), retries)));
@@ -149,17 +155,21 @@ impl<'a> Queue<'a> {
             Target::Report(account) => {
                 let verdict = assess(&self.context, account);
                 self.name_summaries(account);
+                self.assessed(target);
                 verdict.map(Rank::Report)
             }
             Target::Summary(namespace) => match summary::due(&self.context, namespace) {
                 Due::Nothing => None,
                 Due::Later => {
+                    self.withdraws(target, false);
                     self.again(target.clone(), GATHERING);
                     return true;
                 }
                 Due::Now(rank) => Some(rank),
             },
         };
+        self.withdraws(target, rank == Some(Rank::Withdrawal));
+        self.await_listing(target);
         let Some(rank) = rank else {
             self.pending.remove(target);
             self.failures.written(target);
@@ -184,17 +194,49 @@ impl<'a> Queue<'a> {
 
     /// Names the summaries that the answer for an account changes: at once where it must be withdrawn from one.
     fn name_summaries(&mut self, account: &ServiceAccountRef) {
-        let (namespaces, is_overstated) = {
+        let (mut namespaces, mut is_overstated) = {
             let mut index = self.context.index.write();
             let namespaces = index.take_dirty_namespaces();
             let is_overstated =
                 namespaces.contains(&account.namespace) && index.is_overstated(account);
             (namespaces, is_overstated)
         };
+        if let Some(cure) = &self.context.cure {
+            is_overstated |= cure.take_withdrawn(&account.namespace);
+            // The time alone changes what it lists.
+            namespaces.insert(account.namespace.clone());
+        }
         for namespace in namespaces {
             let at_once = is_overstated && namespace == account.namespace;
             let pause = if at_once { Duration::ZERO } else { GATHERING };
-            self.again(Target::Summary(namespace), pause);
+            let target = Target::Summary(namespace);
+            if at_once {
+                self.withdraws(&target, true);
+            }
+            self.again(target, pause);
+        }
+    }
+
+    /// Names the summary of a namespace again when its next workload is to be listed.
+    fn await_listing(&self, target: &Target) {
+        if let (Some(cure), Target::Summary(namespace)) = (&self.context.cure, target)
+            && let Some(pause) = cure.pause(namespace)
+        {
+            (self.retry)(target.clone(), pause);
+        }
+    }
+
+    /// An account was assessed.
+    fn assessed(&self, target: &Target) {
+        if let Some(cure) = &self.context.cure {
+            cure.assessed(target);
+        }
+    }
+
+    /// Notes whether names wait to be withdrawn from a summary.
+    fn withdraws(&self, target: &Target, withdraws: bool) {
+        if let Some(cure) = &self.context.cure {
+            cure.withdraws(target, withdraws);
         }
     }
 
@@ -230,7 +272,10 @@ impl<'a> Queue<'a> {
             self.pending.wrote(&target, tokio::time::Instant::now());
         }
         match result {
-            Ok(_) => self.failures.written(&target),
+            Ok(_) => {
+                self.withdraws(&target, false);
+                self.failures.written(&target);
+            }
             Err(error) => {
                 self.context.instruments.failed(error.cause());
                 let pause = self.failures.failed(&target, &error);

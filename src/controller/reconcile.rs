@@ -10,6 +10,7 @@ use parking_lot::Mutex;
 
 use super::{
     budget::Budget,
+    cure::Cure,
     events::{Change, Events},
     lease::Leadership,
     metrics::Instruments,
@@ -39,6 +40,8 @@ pub struct Context {
     pub leadership: Leadership,
     /// Publishes changes of verdicts as Kubernetes events, where the user asks for it.
     pub events: Option<Events>,
+    /// The workloads whose token the policy may withhold, where the user asks for it.
+    pub cure: Option<Cure>,
     /// Limits how often failures are logged.
     pub log: LogLimiter,
     /// Limits how many changes of verdicts are logged.
@@ -170,6 +173,13 @@ fn answer(context: &Context, account: &ServiceAccountRef) -> Option<Answer> {
         Standing::Undecided => return None,
     }
     let exposure = index.assess(account);
+    if let Some(cure) = context
+        .cure
+        .as_ref()
+        .filter(|_| context.leadership.is_mine())
+    {
+        cure.note(&index, account, &exposure);
+    }
     let reported = index.report(account).and_then(|report| report.verdict);
     let owner = index.service_account(account);
     let change = owner

@@ -13,7 +13,7 @@ use super::{
     write::{Error, FIELD_MANAGER, Operation, of_ours, within},
 };
 use crate::{
-    api::{TokenExposureSummary, TokenExposureSummarySpec, TokenExposureSummaryStatus},
+    api::{Curable, TokenExposureSummary, TokenExposureSummarySpec, TokenExposureSummaryStatus},
     facts::{Summaries, summary::SummaryFacts},
     index::{Shares, Standing},
     model::{ObjectKey, summary::NAME},
@@ -88,7 +88,15 @@ fn plan(context: &Context, namespace: &Arc<str>) -> Option<Plan> {
     }
     let stored = index.summary(namespace);
     match index.standing(namespace) {
-        Standing::Selected => wanted(&index.shares(namespace)?, stored),
+        Standing::Selected => {
+            let cure = context.cure.as_ref();
+            let curable = cure.map(|cure| cure.listed(&index, namespace));
+            wanted(
+                &index.shares(namespace)?,
+                &curable.unwrap_or_default(),
+                stored,
+            )
+        }
         Standing::LeftOut => Some(absent(stored)),
         Standing::Undecided => Some(Plan::Keep),
     }
@@ -100,11 +108,11 @@ fn absent(stored: Option<&SummaryFacts>) -> Plan {
 }
 
 /// What is to be done so that a summary says what its accounts do; while some are dirty only names are withdrawn.
-fn wanted(shares: &Shares<'_>, stored: Option<&SummaryFacts>) -> Option<Plan> {
-    if shares.accounts.is_empty() {
+fn wanted(shares: &Shares<'_>, curable: &Curable, stored: Option<&SummaryFacts>) -> Option<Plan> {
+    if shares.accounts.is_empty() && curable.is_empty() {
         return shares.is_current.then(|| absent(stored));
     }
-    let status = TokenExposureSummaryStatus::new(shares.accounts.iter().copied());
+    let status = TokenExposureSummaryStatus::new(shares.accounts.iter().copied(), curable);
     let facts = SummaryFacts::from(&status);
     if stored == Some(&facts) {
         return shares.is_current.then_some(Plan::Keep);

@@ -60,6 +60,7 @@ pub(super) fn limited(facts: PodFacts, pod: &str) -> PodFacts {
         delegations: Box::default(),
         volumes: Arc::default(),
         containers: Arc::default(),
+        withheld: None,
         exceeded: largest.map(|(field, _)| *field),
     }
 }

@@ -2,13 +2,16 @@
 
 use std::sync::Arc;
 
+use jiff::{Timestamp, tz::TimeZone};
+
 use super::{Kind, Pods, config_map, consumers, exemption, limit, owner, wire, words};
 use crate::model::{
     Config, InputKind, Workload,
     pod::{
         Container, ContainerKind, Delegation, GENERATED, HostAccess, INJECTED_VOLUME_PREFIX,
         Instance, Mount, Origin, Pod, PodFacts, SecretKeys, SecretToken, SecretVariable, SubPath,
-        TOKEN_MOUNT_PATH, TokenProjection, Volume,
+        TOKEN_MOUNT_PATH, TokenProjection, Volume, WITHHELD_ANNOTATION, WITHHELD_AUDIENCE,
+        Withheld,
     },
 };
 
@@ -49,6 +52,7 @@ impl Kind for Pods {
         }
         if origin == Origin::Live {
             remove_random_names(&mut facts);
+            facts.withheld = withheld(&facts, &wire.metadata);
         }
         let instance = Instance::new(&wire.metadata.uid, wire.metadata.creation_timestamp.0);
         Pod {
@@ -56,6 +60,25 @@ impl Kind for Pods {
             ..facts.into()
         }
     }
+}
+
+/// Whether a policy of this product withholds the token of a live pod: the annotation alone proves nothing.
+fn withheld(facts: &PodFacts, metadata: &wire::Metadata) -> Option<Withheld> {
+    metadata.annotations.get(WITHHELD_ANNOTATION)?;
+    let mut mounts = facts.containers.iter().flat_map(|found| &found.mounts);
+    let volume = facts
+        .volumes
+        .iter()
+        .find(|volume| volume.name.starts_with(INJECTED_VOLUME_PREFIX))?;
+    let is_mounted = mounts.any(|mount| mount.volume == volume.name);
+    let mut tokens = volume.tokens.iter();
+    let is_withheld = tokens.all(|token| *token.audience == *WITHHELD_AUDIENCE);
+    let created = metadata.creation_timestamp.0;
+    let day = Timestamp::from_second(created).ok().filter(|_| created > 0);
+    (is_mounted && is_withheld).then(|| Withheld {
+        is_neutered: !volume.tokens.is_empty(),
+        since: day.map(|day| day.to_zoned(TimeZone::UTC).date()),
+    })
 }
 
 /// The facts of a template that belongs to a workload.
@@ -98,6 +121,7 @@ pub fn template(
         delegations: delegations(spec),
         volumes: volumes.into(),
         containers,
+        withheld: None,
         exceeded: None,
     };
     limit::limited(facts, &metadata.name)

@@ -19,6 +19,10 @@ pub struct SummaryFacts {
     pub unneeded: Box<str>,
     /// Their workloads that are judged otherwise.
     pub judged_otherwise: Box<str>,
+    /// The workloads whose token the policy may withhold.
+    pub curable: Box<str>,
+    /// Their accounts with their uids.
+    pub curable_accounts: Box<str>,
     /// Its `resourceVersion`, if that is a number: a watch that lags behind sends older ones than we wrote.
     pub version: Option<u64>,
 }
@@ -35,6 +39,8 @@ impl From<&TokenExposureSummaryStatus> for SummaryFacts {
             digest: hash(status),
             unneeded: status.unneeded.as_str().into(),
             judged_otherwise: status.judged_otherwise.as_str().into(),
+            curable: status.curable.as_str().into(),
+            curable_accounts: status.curable_accounts.as_str().into(),
             version: None,
         }
     }
@@ -50,6 +56,7 @@ impl SummaryFacts {
             names.split('|').any(|name| !has.contains(name))
         };
         lacks(&self.unneeded, &other.unneeded)
+            || lacks(&self.curable, &other.curable)
             || lacks(&other.judged_otherwise, &self.judged_otherwise)
     }
 

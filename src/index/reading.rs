@@ -21,6 +21,8 @@ pub struct Reading {
     /// When the API server last confirmed that everything known of the kind is current, in seconds of the
     /// reader's own time; `None` before the first complete list.
     pub confirmed_seconds: Option<f64>,
+    /// Since when reading it fails, in seconds of the reader's own time; `None` while it does not.
+    pub failing_since: Option<f64>,
     /// How often the history of the kind went back to an older state.
     pub regressions: u64,
 }

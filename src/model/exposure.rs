@@ -2,12 +2,13 @@
 
 use std::{collections::BTreeSet, fmt, sync::Arc};
 
+use jiff::civil::Date;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use super::{
-    Exemption, InputKind, Reason, Verdict,
+    Exemption, InputKind, Keep, Reason, Verdict,
     identity::ServiceAccountRef,
     note::{AccountNote, Note},
     rbac::{ExplainedGrant, Permissions, RoleRef},
@@ -152,6 +153,10 @@ pub struct WorkloadExposure {
     pub notes: Vec<Note>,
     /// The use of its tokens; `None` without audit logs.
     pub usage: Option<Box<Use>>,
+    /// The day on which a policy of this product withheld the token of a pod that still exists, the earliest, in UTC.
+    pub left_out_since: Option<Date>,
+    /// What in its pods speaks for the token.
+    pub keeps: BTreeSet<Keep>,
 }
 
 /// One token as containers see it.

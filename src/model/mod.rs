@@ -6,6 +6,7 @@ pub mod consumer;
 pub mod exemption;
 pub mod exposure;
 pub mod identity;
+pub mod keep;
 pub mod note;
 pub mod pod;
 pub mod rbac;
@@ -27,6 +28,7 @@ pub use exposure::{
     TokenSource, WorkloadExposure,
 };
 pub use identity::{ObjectKey, ServiceAccountRef, Target};
+pub use keep::Keep;
 pub use note::Note;
 pub use pod::PodFacts;
 pub use rbac::{

@@ -2,6 +2,8 @@
 
 use std::{fmt, num::NonZeroU32, ops::Deref, sync::Arc};
 
+use jiff::civil::Date;
+
 use super::{Claim, Workload, workload::CustomTemplate};
 
 /// Where admission mounts the token: `DefaultAPITokenMountPath` of the ServiceAccount admission plugin.
@@ -15,6 +17,17 @@ pub const INJECTED_EXPIRATION_SECONDS: i64 = 3607;
 
 /// The audience of a token that takes the place of an unneeded one: no API server accepts it.
 pub const WITHHELD_AUDIENCE: &str = "tokenexposure.io/withheld";
+/// The annotation of pods whose token a policy of this product leaves out or makes useless.
+pub const WITHHELD_ANNOTATION: &str = "tokenexposure.io/withheld";
+
+/// What a policy of this product did to the token of a live pod.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Withheld {
+    /// The token is there, with an audience that no API server accepts.
+    pub is_neutered: bool,
+    /// The day on which the pod was created, in UTC, where it is known.
+    pub since: Option<Date>,
+}
 
 /// A pod: its shape, which pods share, and what identifies it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -134,6 +147,8 @@ pub struct PodFacts {
     pub volumes: Arc<[Volume]>,
     /// All containers, init containers first, in the order of the pod.
     pub containers: Arc<[Container]>,
+    /// That a policy of this product withholds its token, as its annotation says and its volume shows.
+    pub withheld: Option<Withheld>,
     /// The field that has more than is kept: then nothing is known of volumes and containers.
     pub exceeded: Option<&'static str>,
 }

@@ -69,7 +69,8 @@ impl From<&Exposure> for AccountSummary {
 }
 
 /// Whether a workload may be an object of a built-in kind: the owner that a pod names can be any text.
-fn is_plain(workload: &Workload) -> bool {
+#[must_use]
+pub fn is_plain(workload: &Workload) -> bool {
     PodKind::named(&workload.kind).is_some() && is_name(&workload.name)
 }
 

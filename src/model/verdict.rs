@@ -20,6 +20,8 @@ pub enum Verdict {
     Unknown,
     /// An exemption states why the token stays.
     Exempted,
+    /// A policy of this product leaves the token out, or makes it useless, as long as nothing needs it.
+    Withheld,
     /// A direct grant exists.
     Needed,
     /// There is nothing to remove.
@@ -28,11 +30,12 @@ pub enum Verdict {
 
 impl Verdict {
     /// Every verdict, worst first.
-    pub const ALL: [Self; 6] = [
+    pub const ALL: [Self; 7] = [
         Self::Unneeded,
         Self::Review,
         Self::Unknown,
         Self::Exempted,
+        Self::Withheld,
         Self::Needed,
         Self::NoToken,
     ];
@@ -45,6 +48,7 @@ impl Verdict {
             Self::Review => "Review",
             Self::Unknown => "Unknown",
             Self::Exempted => "Exempted",
+            Self::Withheld => "Withheld",
             Self::Needed => "Needed",
             Self::NoToken => "NoToken",
         }
@@ -55,14 +59,14 @@ impl Verdict {
     pub const fn is_finding(self) -> bool {
         match self {
             Self::Unneeded | Self::Review | Self::Unknown => true,
-            Self::Exempted | Self::Needed | Self::NoToken => false,
+            Self::Exempted | Self::Withheld | Self::Needed | Self::NoToken => false,
         }
     }
 
-    /// Whether it is reported by default: a finding, or an exemption says why it is none.
+    /// Whether it is reported by default: a finding, or an exemption or a policy says why it is none.
     #[must_use]
     pub const fn is_reported(self) -> bool {
-        self.is_finding() || matches!(self, Self::Exempted)
+        self.is_finding() || matches!(self, Self::Exempted | Self::Withheld)
     }
 }
 
@@ -99,6 +103,12 @@ pub enum Reason {
     UsedWithoutPermission,
     /// Review: only RoleBindings of other namespaces grant anything, and the configuration asks for a look.
     GrantedElsewhere,
+    /// Review: a policy of this product left the token out, and the account has a permission now: recreate the pods.
+    MissingToken,
+    /// Withheld: a policy of this product left the token out of the pod.
+    LeftOut,
+    /// Withheld: a policy of this product gave the token an audience that no API server accepts.
+    Neutered,
     /// Needed: a binding names the account itself.
     DirectGrant,
     /// Needed: audit logs show requests that only a permission beyond the default permissions allowed.
@@ -134,11 +144,13 @@ pub enum Reason {
 /// The longest of what there is to do.
 const NAME_AUDIENCES: &str = "Name the audiences that the API server accepts with `--api-audience`, or in the configuration: every other audience belongs to another system.";
 const ADD_ROLE: &str = "Add the file of the role to the input, or use `--with-cluster`, which reads roles from the current cluster.";
+const MAKE_IT_LAST: &str =
+    "Nothing. To make it last, set `automountServiceAccountToken: false` in the manifest.";
 const MAKE_SMALLER: &str = "Make the field that the message names smaller, or check the pod by hand: it is larger than in any pod that people run.";
 
 impl Reason {
     /// Every reason, those of the worst verdict first.
-    pub const ALL: [Self; 24] = [
+    pub const ALL: [Self; 27] = [
         Self::NoPermissions,
         Self::AdmissionOnly,
         Self::LatentBinding,
@@ -149,6 +161,7 @@ impl Reason {
         Self::NeverUsed,
         Self::UsedWithoutPermission,
         Self::GrantedElsewhere,
+        Self::MissingToken,
         Self::Forbidden,
         Self::RbacNotEnforced,
         Self::UnknownAudience,
@@ -157,6 +170,8 @@ impl Reason {
         Self::SuspectedLegacyToken,
         Self::LimitExceeded,
         Self::Exemption,
+        Self::LeftOut,
+        Self::Neutered,
         Self::DirectGrant,
         Self::InUse,
         Self::AutomountDisabled,
@@ -177,7 +192,8 @@ impl Reason {
             | Self::LegacyToken
             | Self::NeverUsed
             | Self::UsedWithoutPermission
-            | Self::GrantedElsewhere => Verdict::Review,
+            | Self::GrantedElsewhere
+            | Self::MissingToken => Verdict::Review,
             Self::Forbidden
             | Self::RbacNotEnforced
             | Self::UnknownAudience
@@ -186,6 +202,7 @@ impl Reason {
             | Self::SuspectedLegacyToken
             | Self::LimitExceeded => Verdict::Unknown,
             Self::Exemption => Verdict::Exempted,
+            Self::LeftOut | Self::Neutered => Verdict::Withheld,
             Self::DirectGrant | Self::InUse => Verdict::Needed,
             Self::AutomountDisabled
             | Self::ExternalAudienceOnly
@@ -241,6 +258,8 @@ impl Reason {
             }
             Self::LimitExceeded => MAKE_SMALLER,
             Self::Exemption => "Nothing, until the exemption ends.",
+            Self::MissingToken => "Recreate the pods: the policy leaves their token in now.",
+            Self::LeftOut | Self::Neutered => MAKE_IT_LAST,
             Self::InUse => {
                 "Nothing here: `explain -o role` prints the smallest role that covers what was used."
             }
@@ -282,6 +301,9 @@ impl Reason {
             Self::SuspectedLegacyToken => "SuspectedLegacyToken",
             Self::LimitExceeded => "LimitExceeded",
             Self::Exemption => "Exemption",
+            Self::MissingToken => "MissingToken",
+            Self::LeftOut => "LeftOut",
+            Self::Neutered => "Neutered",
         }
     }
 }

@@ -47,7 +47,7 @@ fn value(exposure: &Exposure) -> u64 {
             Verdict::Unneeded => 4,
             Verdict::Review => 2,
             Verdict::Unknown => 1,
-            Verdict::Exempted | Verdict::Needed | Verdict::NoToken => 0,
+            Verdict::Exempted | Verdict::Withheld | Verdict::Needed | Verdict::NoToken => 0,
         };
         sure * u64::from(pods)
     });

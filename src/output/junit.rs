@@ -173,7 +173,7 @@ fn outcome(scan: &Scan<'_>, exposure: &Exposure) -> Outcome {
         Verdict::Unneeded | Verdict::Review if scan.fails(exposure) => Outcome::Failure,
         Verdict::Exempted => Outcome::Skipped,
         Verdict::Unneeded | Verdict::Review | Verdict::Unknown => Outcome::Noted,
-        Verdict::Needed | Verdict::NoToken => Outcome::Passed,
+        Verdict::Withheld | Verdict::Needed | Verdict::NoToken => Outcome::Passed,
     }
 }
 

@@ -291,13 +291,17 @@ const fn level(verdict: Verdict) -> &'static str {
     match verdict {
         Verdict::Unneeded => "error",
         Verdict::Review | Verdict::Unknown => "warning",
-        Verdict::Exempted | Verdict::Needed | Verdict::NoToken => "note",
+        Verdict::Exempted | Verdict::Withheld | Verdict::Needed | Verdict::NoToken => "note",
     }
 }
 
 const fn precision(verdict: Verdict) -> &'static str {
     match verdict {
-        Verdict::Unneeded | Verdict::Exempted | Verdict::Needed | Verdict::NoToken => "very-high",
+        Verdict::Unneeded
+        | Verdict::Exempted
+        | Verdict::Withheld
+        | Verdict::Needed
+        | Verdict::NoToken => "very-high",
         Verdict::Review => "medium",
         Verdict::Unknown => "low",
     }
@@ -312,7 +316,7 @@ fn severity(reason: Reason) -> &'static str {
         (_, Verdict::Unneeded) => "5.0",
         (_, Verdict::Review) => "4.0",
         (_, Verdict::Unknown) => "3.0",
-        (_, Verdict::Exempted | Verdict::Needed | Verdict::NoToken) => "1.0",
+        (_, Verdict::Exempted | Verdict::Withheld | Verdict::Needed | Verdict::NoToken) => "1.0",
     }
 }
 

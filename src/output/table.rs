@@ -309,7 +309,7 @@ const fn color(verdict: Verdict) -> Color {
     match verdict {
         Verdict::Unneeded => Color::Red,
         Verdict::Review | Verdict::Unknown => Color::Yellow,
-        Verdict::Exempted => Color::Blue,
+        Verdict::Exempted | Verdict::Withheld => Color::Blue,
         Verdict::Needed | Verdict::NoToken => Color::Green,
     }
 }

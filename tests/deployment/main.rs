@@ -9,6 +9,7 @@
 mod rig;
 
 mod chart;
+mod cure;
 mod e2e;
 mod image;
 mod observe;

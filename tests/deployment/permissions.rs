@@ -6,6 +6,7 @@ use std::{collections::BTreeSet, fs};
 use serde_json::Value;
 use token_exposure::cluster::KINDS;
 
+use super::cure;
 use crate::rig::{
     ControlPlane,
     audit::{Certificates, batch, discovery},
@@ -139,6 +140,22 @@ fn needed_for_events() -> Permission {
     Permission::to("create", "events.k8s.io", "events")
 }
 
+/// Additional permissions for the switch of the policy that withholds tokens: in its own namespace and, as far as RBAC
+/// allows, on its own RoleBinding and for its own Role.
+fn needed_for_cure() -> [Permission; 3] {
+    let name = "token-exposure";
+    let of = |verb: &str, resource: &str, named: bool| Permission {
+        name: named.then(|| format!("{name}-cure-active")),
+        namespace: Some(name.to_owned()),
+        ..Permission::to(verb, "rbac.authorization.k8s.io", resource)
+    };
+    [
+        of("create", "rolebindings", false),
+        of("delete", "rolebindings", true),
+        of("bind", "roles", true),
+    ]
+}
+
 /// Additional permissions for leader election: in its own namespace and, as far as RBAC allows, on its
 /// own Lease.
 fn needed_for_leases() -> [Permission; 3] {
@@ -180,6 +197,9 @@ fn the_shipped_permissions_are_exactly_those_needed() {
         }
         if values["replicaCount"].as_u64() > Some(1) {
             expected.extend(needed_for_leases());
+        }
+        if !values["cure"].is_null() {
+            expected.extend(needed_for_cure());
         }
         if values["rbac"]["create"] == false {
             expected.clear();
@@ -271,7 +291,17 @@ fn run_the_chart(plane: &ControlPlane, values: &str) -> Vec<Value> {
     certificates.in_place(&mut args);
     let args: Vec<_> = args.iter().map(String::as_str).collect();
     let count = deployment["spec"]["replicas"].as_u64().unwrap();
-    let replicas: Vec<_> = (0..count).map(|_| plane.controller(&args)).collect();
+    let replica = |_| {
+        if values.contains("cure.mode") {
+            cure::controller(plane)
+        } else {
+            plane.controller(&args)
+        }
+    };
+    let replicas: Vec<_> = (0..count).map(replica).collect();
+    if values.contains("cure.mode") {
+        cure::await_switch(plane, true);
+    }
     if values.contains("audit.enabled") {
         let address = replicas[0].audit_address();
         let events = batch(&[discovery("shop", "default", "1")]);
@@ -323,8 +353,13 @@ fn the_requests_use_exactly_the_shipped_permissions_with_every_opt_in() {
                 needed_for_events_of_api_servers().into(),
             ),
             ("replicaCount=2", needed_for_leases().to_vec()),
+            ("cure.mode=Neuter", needed_for_cure().to_vec()),
         ];
         for (values, more) in opt_ins {
+            let cures = values.contains("cure.mode");
+            if cures && plane.lacks(Feature::MutatingAdmissionPolicy, test) {
+                continue;
+            }
             let shipped: BTreeSet<_> = needed().into_iter().chain(more).collect();
             let mut used = BTreeSet::new();
             for event in run_the_chart(&plane, values) {
@@ -352,6 +387,8 @@ fn the_requests_use_exactly_the_shipped_permissions_with_every_opt_in() {
                 permission.verb == "list" && !OURS.contains(&&*permission.resource)
             };
             expected.retain(|permission| !(streamed && listed(permission)));
+            // Checked when the binding is created: it is no request.
+            expected.retain(|permission| permission.verb != "bind");
             assert_eq!(used, expected, "{values}, streamed: {streamed}");
         }
     }

@@ -84,7 +84,7 @@ fn every_list_and_name_list_of_the_status_is_bounded() {
     }
     assert_eq!(unbounded, Vec::<String>::new(), "lists without maxItems");
     let status = &schemas()[1]["properties"]["status"]["properties"];
-    for names in ["unneeded", "judgedOtherwise"] {
+    for names in ["unneeded", "judgedOtherwise", "curable", "curableAccounts"] {
         assert!(status[names]["maxLength"].is_u64(), "{names}");
     }
 }

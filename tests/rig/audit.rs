@@ -58,7 +58,8 @@ impl Certificates {
         Self { dir }
     }
 
-    fn file(&self, name: &str) -> PathBuf {
+    /// One of the files: `ca.crt`, `tls.crt` and `tls.key` among others.
+    pub fn file(&self, name: &str) -> PathBuf {
         self.dir.path().join(name)
     }
 

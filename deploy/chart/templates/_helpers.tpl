@@ -27,6 +27,12 @@
 {{- if gt (int .Values.replicaCount) 1 }}true{{ end }}
 {{- end }}
 
+{{- /* Whether the policy that withholds tokens is on: the values ask for it, and the API server has its kind. */}}
+{{- define "token-exposure.cures" -}}
+{{- $has := .Capabilities.APIVersions.Has "admissionregistration.k8s.io/v1/MutatingAdmissionPolicy" }}
+{{- if and (ne .Values.cure.mode "Off") (or $has .Values.cure.force) }}true{{ end }}
+{{- end }}
+
 {{- define "token-exposure.selectorLabels" -}}
 app.kubernetes.io/name: {{ include "token-exposure.name" . }}
 app.kubernetes.io/instance: {{ .Release.Name }}

@@ -10,7 +10,7 @@ use super::{Evidence, configs};
 use crate::model::{
     Carrier, PodFacts, Reason, Remediation, TokenSource, Verdict, WorkloadExposure,
     exposure::{Patch, PatchType},
-    pod::{ContainerKind, Origin, TOKEN_MOUNT_PATH, WITHHELD_AUDIENCE},
+    pod::{ContainerKind, INJECTED_VOLUME_PREFIX, Origin, TOKEN_MOUNT_PATH, WITHHELD_AUDIENCE},
     workload::{PodKind, Workload},
 };
 
@@ -27,17 +27,17 @@ pub(super) fn remediation(
     let condition = match verdict {
         Verdict::Unneeded => "",
         Verdict::Review => "if nothing needs the token, ",
-        Verdict::Unknown
-        | Verdict::Exempted
-        | Verdict::Withheld
-        | Verdict::Needed
-        | Verdict::NoToken => {
+        Verdict::Withheld => "to make it last without the policy, ",
+        Verdict::Unknown | Verdict::Exempted | Verdict::Needed | Verdict::NoToken => {
             return None;
         }
     };
+    let is_withheld = verdict == Verdict::Withheld;
     let automounted: Vec<_> = workloads
         .iter()
-        .filter(|workload| automounts(workload).next().is_some())
+        .filter(|workload| {
+            automounts(workload).next().is_some() || is_withheld && workload.verdict == verdict
+        })
         .collect();
     let without_patch = |summary: String| {
         Some(Remediation {
@@ -61,7 +61,7 @@ pub(super) fn remediation(
         ));
     }
     let mut carriers = automounted.iter().flat_map(|workload| automounts(workload));
-    if carriers.all(|carrier| carrier.drift.is_some()) {
+    if !is_withheld && carriers.all(|carrier| carrier.drift.is_some()) {
         return without_patch(
             "automount is already disabled: recreate the pods to remove the token".to_owned(),
         );
@@ -180,7 +180,8 @@ type ServiceCa = bool;
 fn kept(evidence: &Evidence<'_>, pods: &[&PodFacts]) -> Kept {
     let mut all = pods.iter();
     let service_ca = all.any(|pod| configs::reads_service_ca(evidence, pod));
-    if pods.iter().any(|pod| pod.starts_client) {
+    let is_neutered = |pod: &&PodFacts| pod.withheld.is_some_and(|withheld| withheld.is_neutered);
+    if pods.iter().any(|pod| pod.starts_client || is_neutered(pod)) {
         Kept::UselessToken(service_ca)
     } else if pods.iter().any(|pod| configs::reads_files(evidence, pod)) {
         Kept::Files(service_ca)
@@ -214,10 +215,17 @@ fn mount() -> Value {
     json!({ "name": VOLUME, "mountPath": TOKEN_MOUNT_PATH, "readOnly": true })
 }
 
-/// The containers that see the auto-mounted token.
-fn seeing(workload: &WorkloadExposure) -> BTreeSet<&str> {
+/// The containers that see the auto-mounted token, or would if a policy had not withheld it.
+fn seeing<'a>(workload: &'a WorkloadExposure, pods: &[&'a PodFacts]) -> BTreeSet<&'a str> {
     let containers = automounts(workload).flat_map(|carrier| &carrier.containers);
-    containers.map(AsRef::as_ref).collect()
+    let withheld = pods.iter().filter(|pod| pod.withheld.is_some());
+    let withheld = withheld.flat_map(|pod| pod.containers.iter());
+    let mounting = withheld.filter(|container| {
+        let mut mounts = container.mounts.iter();
+        mounts.any(|mount| mount.volume.starts_with(INJECTED_VOLUME_PREFIX))
+    });
+    let mounting = mounting.map(|container| &*container.name);
+    containers.map(AsRef::as_ref).chain(mounting).collect()
 }
 
 /// The part of a pod spec that disables automount. Where files beside the token are read, a volume that
@@ -228,7 +236,7 @@ fn spec_without_token(workload: &WorkloadExposure, pods: &[&PodFacts], kept: Kep
         return spec;
     }
     spec["volumes"] = json!([volume(kept)]);
-    let seeing = seeing(workload);
+    let seeing = seeing(workload, pods);
     for (list, kind) in [
         ("initContainers", ContainerKind::Init),
         ("containers", ContainerKind::Regular),
@@ -258,7 +266,7 @@ fn own_patch(workload: &WorkloadExposure, pods: &[&PodFacts], kept: Kept) -> Opt
         .collect();
     if let Some(first) = templates.first() {
         let (type_, patch) = if reads_files {
-            custom::with_files(&templates, &volume(kept), &mount(), &seeing(workload))?
+            custom::with_files(&templates, &volume(kept), &mount(), &seeing(workload, pods))?
         } else {
             custom::patch(&templates)?
         };

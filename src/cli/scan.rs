@@ -24,7 +24,7 @@ use crate::{
     edit,
     model::{Exposure, LabelSelector, Reason, ReportScope, Verdict},
     output::{
-        Message,
+        Message, preview,
         table::{self, visible},
     },
 };
@@ -69,6 +69,9 @@ pub(super) struct Args {
     /// Add one patch for all `default` ServiceAccounts that mount a token and that no pod uses
     #[arg(long, conflicts_with = "selector")]
     harden_defaults: bool,
+    /// Print what the policy that withholds tokens (`cure.mode` of the chart) would do to the next pods, and why
+    #[arg(long, conflicts_with_all = ["output", "output_file", "write", "baseline", "harden_defaults"])]
+    preview_cure: bool,
     #[command(flatten)]
     baseline: BaselineArgs,
 }
@@ -172,7 +175,9 @@ pub(super) async fn run(args: Args) -> anyhow::Result<ExitCode> {
     args.baseline.write(&answer.all, input.is_complete())?;
     let fails = |verdict| args.fail_on.includes(verdict);
     let mut changed = true;
-    {
+    if args.preview_cure {
+        preview::write(&mut io::stdout().lock(), &answer.all)?;
+    } else {
         let shown = answer.shown(args.report_scope.into());
         let defaults = answer.defaults();
         let found = Found {

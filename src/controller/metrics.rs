@@ -78,6 +78,11 @@ const FINDING_PODS: (&str, &str, &[&str]) = (
     "Pods that a finding concerns, by ServiceAccount.",
     &["namespace", "serviceaccount", "verdict", "reason"],
 );
+const CURED: (&str, &str, &[&str]) = (
+    "cured_pods",
+    "Pods whose token a policy of this product withholds, by mode: LeaveOut, Neuter.",
+    &["mode"],
+);
 const NOTED: (&str, &str, &[&str]) = (
     "noted_serviceaccounts",
     "ServiceAccounts with a note, by its type.",
@@ -133,10 +138,11 @@ const BUILD_INFO: (&str, &str, &[&str]) = (
     "Always 1; the label has the version.",
     &["version"],
 );
-const FAMILIES: [(&str, &str, &[&str]); 15] = [
+const FAMILIES: [(&str, &str, &[&str]); 16] = [
     SERVICE_ACCOUNTS,
     PODS,
     FINDING_PODS,
+    CURED,
     NOTED,
     EVERYTHING,
     EXEMPTION_EXPIRY,
@@ -164,6 +170,7 @@ impl Collector for IndexCollector {
             families.push(exemption_expiry(&index));
             families.push(usage::last_used(&index));
         }
+        families.push(cured(&index));
         families.push(noted(&index));
         families.push(everything(&index));
         let readings = || {
@@ -245,6 +252,20 @@ fn finding_pods(index: &Index) -> proto::MetricFamily {
         Some((labels, f64::from(summary.pods)))
     });
     gauges(FINDING_PODS, findings)
+}
+
+fn cured(index: &Index) -> proto::MetricFamily {
+    let mut counts = [0_u32; 2];
+    for (_, known) in index.accounts() {
+        for (count, more) in counts.iter_mut().zip(known.cured_pods()) {
+            *count += more;
+        }
+    }
+    let series = ["LeaveOut", "Neuter"].into_iter().zip(counts);
+    gauges(
+        CURED,
+        series.map(|(mode, count)| (vec![mode], f64::from(count))),
+    )
 }
 
 /// `noted_serviceaccounts`: a series for each type, so that an alert sees the first.

@@ -54,8 +54,6 @@ const WITHDRAWALS: usize = 4;
 const TURN: u32 = 32;
 /// How long a summary waits for the answers for other accounts of its namespace.
 const GATHERING: Duration = Duration::from_millis(250);
-/// The longest pause before names are withdrawn again from a summary that changes all the time.
-const LONGEST_WITHDRAWAL: Duration = Duration::from_secs(1);
 
 /// Reconciles what the queue names, until it ends or `stop` resolves; writes under way are completed then.
 pub async fn run(
@@ -175,10 +173,9 @@ impl<'a> Queue<'a> {
             self.failures.written(target);
             return false;
         };
-        let mut pause = self.pending.pause(target, tokio::time::Instant::now());
-        if rank == Rank::Withdrawal {
-            pause = pause.min(LONGEST_WITHDRAWAL);
-        }
+        let pause = self
+            .pending
+            .pause(target, rank, tokio::time::Instant::now());
         if pause.is_zero() {
             let is_new = self.pending.add(target, rank);
             if is_new && self.context.connection.throttle.is_closed() {

@@ -21,6 +21,8 @@ const FORGETS: Duration = Duration::from_secs(10);
 const FIRST_PAUSE: Duration = Duration::from_secs(1);
 /// The longest pause: the end of a series of changes shows within this time.
 const LONGEST_PAUSE: Duration = Duration::from_secs(20);
+/// The longest pause before names are withdrawn again from a summary that changes all the time.
+const LONGEST_WITHDRAWAL: Duration = Duration::from_secs(1);
 
 /// What goes before what.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -111,8 +113,13 @@ impl Pending {
         }
     }
 
-    /// How long the next write of a target has to wait, because it was written often.
-    pub(super) fn pause(&self, target: &Target, now: Instant) -> Duration {
+    /// How long the next write of a target has to wait, because it was written often: what must be withdrawn, until a
+    /// second after the last write.
+    pub(super) fn pause(&self, target: &Target, rank: Rank, now: Instant) -> Duration {
+        let longest = match rank {
+            Rank::Withdrawal => LONGEST_WITHDRAWAL,
+            Rank::Report(_) | Rank::Summary => LONGEST_PAUSE,
+        };
         let Some(written) = self.written.get(target) else {
             return Duration::ZERO;
         };
@@ -120,7 +127,7 @@ impl Pending {
             return Duration::ZERO;
         };
         let since = now.saturating_duration_since(written.last);
-        doubled(FIRST_PAUSE, more, LONGEST_PAUSE).saturating_sub(since)
+        doubled(FIRST_PAUSE, more, longest).saturating_sub(since)
     }
 }
 
@@ -174,17 +181,22 @@ mod tests {
         let mut writes = 0;
         while now < began + Duration::from_mins(10) {
             now += pending
-                .pause(&target("flapping"), now)
+                .pause(&target("flapping"), Rank::Summary, now)
                 .max(Duration::from_millis(20));
             pending.wrote(&target("flapping"), now);
             writes += 1;
         }
         // 20 at once, then fewer and fewer until as many are forgotten as are written.
         assert!((50..=80).contains(&writes), "{writes}");
-        assert!(pending.pause(&target("flapping"), now) <= LONGEST_PAUSE);
-        assert_eq!(pending.pause(&target("other"), now), Duration::ZERO);
+        let pause = |name, rank, now| pending.pause(&target(name), rank, now);
+        assert!(pause("flapping", Rank::Summary, now) <= LONGEST_PAUSE);
+        assert!(pause("flapping", Rank::Summary, now + LONGEST_WITHDRAWAL) > Duration::ZERO);
+        assert!(pause("flapping", Rank::Withdrawal, now) > Duration::ZERO);
+        let later = now + LONGEST_WITHDRAWAL;
+        assert_eq!(pause("flapping", Rank::Withdrawal, later), Duration::ZERO);
+        assert_eq!(pause("other", Rank::Summary, now), Duration::ZERO);
         now += Duration::from_mins(5);
-        assert_eq!(pending.pause(&target("flapping"), now), Duration::ZERO);
+        assert_eq!(pause("flapping", Rank::Summary, now), Duration::ZERO);
         pending.wrote(&target("other"), now);
         assert_eq!(pending.written.len(), 1, "what is calm is forgotten");
     }

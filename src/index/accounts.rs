@@ -45,6 +45,18 @@ impl Account {
         self.exists || !self.pods.is_empty()
     }
 
+    /// How many of its pods have no token because a policy of ours left it out, and how many one that it made useless.
+    #[must_use]
+    pub fn cured_pods(&self) -> [u32; 2] {
+        let mut counts = [0; 2];
+        for (pod, count) in &self.pods {
+            if let Some(withheld) = pod.withheld {
+                counts[usize::from(withheld.is_neutered)] += count;
+            }
+        }
+        counts
+    }
+
     fn is_gone(&self) -> bool {
         !self.exists && !self.reported && self.pods.is_empty()
     }

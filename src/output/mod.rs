@@ -10,6 +10,7 @@ pub mod junit;
 pub mod markdown;
 pub mod objects;
 pub mod patch;
+pub mod preview;
 pub mod role;
 pub mod sarif;
 pub mod table;

@@ -28,6 +28,7 @@ mod layering;
 mod memory;
 mod notes;
 mod outputs;
+mod preview;
 mod project;
 mod render;
 mod scan;

@@ -177,6 +177,23 @@ fn an_unneeded_token_is_left_out_of_the_next_pod_and_a_permission_brings_it_back
         report["status"]["workloads"][0]["leftOutSince"].is_string(),
         "{report}"
     );
+    let wide = plane.kubectl(&["-n", "shop", "get", "ter", "-o", "wide"]);
+    assert!(wide.contains("a policy left it out"), "{wide}");
+    let left_out = r#"token_exposure_cured_pods{mode="LeaveOut"}"#;
+    await_that("the metric counts it", || controller.metric(left_out) > 0.5);
+    // What makes it last without the policy.
+    let patch = plane.scan(&["-n", "shop", "-o", "patch"]);
+    let patch = String::from_utf8(patch.stdout).unwrap();
+    assert!(
+        patch.contains("\nautomountServiceAccountToken: false\n"),
+        "{patch}"
+    );
+    let preview = plane.scan(&["-n", "shop", "--preview-cure"]);
+    let preview = String::from_utf8(preview.stdout).unwrap();
+    assert!(
+        preview.contains("shop/default: Deployment/web, 1 pod, as now"),
+        "{preview}"
+    );
 
     // Generations of pods, with a permission that comes and goes.
     for _ in 0..3 {

@@ -174,14 +174,16 @@ fn of_flat_names(flat: &Map<String, Value>) -> Value {
     })
 }
 
-/// Adds the Leases of API servers, as `kubectl get leases` prints them.
-pub(super) fn leases(value: &Value, record: &mut Record) {
+/// Adds the Leases of API servers, as `kubectl get leases` prints them; whether the value is one or more Leases.
+pub(super) fn leases(value: &Value, record: &mut Record) -> bool {
+    let mut is_any = false;
     let items = value["items"].as_array().into_iter().flatten();
     for lease in items.chain([value]) {
         let name = lease["metadata"]["name"].as_str().unwrap_or_default();
         let namespace = lease["metadata"]["namespace"].as_str().unwrap_or_default();
         let is_lease =
             lease["kind"] == "Lease" || (value["kind"] == "LeaseList" && lease["spec"].is_object());
+        is_any |= is_lease;
         if is_lease && namespace == "kube-system" && name.starts_with("apiserver-") {
             let renewed = lease["spec"]["renewTime"].as_str();
             record.lease(Lease {
@@ -190,4 +192,5 @@ pub(super) fn leases(value: &Value, record: &mut Record) {
             });
         }
     }
+    is_any
 }

@@ -119,6 +119,9 @@ fn lenient<'de, D: Deserializer<'de>, T: Deserialize<'de> + Default>(
     Option::deserialize(from).map(Option::unwrap_or_default)
 }
 
+/// What stands for the verb of a request whose method is none of HTTP: such an event has an empty one.
+const NO_VERB: &str = "(no verb)";
+
 /// An event.
 #[derive(Debug, Default, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
@@ -129,8 +132,9 @@ pub(super) struct Event<'a> {
     stage: Text<'a>,
     #[serde(rename = "requestURI", borrow)]
     request_uri: Text<'a>,
+    /// Empty for a method that is none of HTTP; each event has it.
     #[serde(borrow)]
-    verb: Text<'a>,
+    verb: Option<Text<'a>>,
     #[serde(deserialize_with = "lenient", borrow)]
     user: User<'a>,
     impersonated_user: Present,
@@ -247,9 +251,13 @@ impl Event<'_> {
             "ResponseComplete" | "Panic" => Stage::Complete,
             _ => return Found::Incomplete,
         };
-        let Some(time) = time.filter(|_| !self.verb.is_empty()) else {
+        let (Some(time), Some(verb)) = (time, &self.verb) else {
             return Found::Incomplete;
         };
+        // Only a request with an invalid credential has no user.
+        if !self.has_user() && self.response_status.code != 401 && !self.is_account_only {
+            return Found::Incomplete;
+        }
         let path = self.request_uri.split('?').next().unwrap_or_default();
         let object = &self.object_ref;
         Found::Request(Request {
@@ -257,7 +265,7 @@ impl Event<'_> {
             stage,
             caller: self.user.caller(self.is_account_only),
             impersonates: self.impersonated_user.0,
-            verb: &self.verb,
+            verb: if verb.is_empty() { NO_VERB } else { verb },
             object: Object {
                 group: &object.api_group,
                 resource: &object.resource,

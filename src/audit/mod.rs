@@ -9,6 +9,7 @@ mod policy;
 mod reader;
 mod split;
 mod time;
+mod whole;
 
 use std::{
     path::{Path, PathBuf},
@@ -74,6 +75,10 @@ pub fn read(paths: &[PathBuf], since: Option<Micros>, done: &(dyn Fn(u64, u64) +
             joined.filter_map(Result::ok).collect()
         })
     };
+    // What is in there is not known.
+    for _ in &outcome.problems {
+        outcome.record.unreadable();
+    }
     let mut broken: Option<Broken> = None;
     for reader in readers {
         outcome.events += reader.events;

@@ -86,12 +86,13 @@ fn parse(text: &str) -> Result<Policy, String> {
             "is not an audit policy: it has no `kind: Policy` of `audit.k8s.io/v1`".to_owned(),
         );
     }
-    let omits = |stages: &[String]| stages.iter().any(|stage| stage == "ResponseComplete");
-    let omits_all = omits(&wire.omit_stages);
+    let omitted_everywhere = omitted(&wire.omit_stages);
     let rules = wire.rules.into_iter().enumerate().map(|(number, rule)| {
         let drops = match rule.level.as_str() {
-            "None" => true,
-            "Metadata" | "Request" | "RequestResponse" => omits_all || omits(&rule.omit_stages),
+            "None" => Some("level None"),
+            "Metadata" | "Request" | "RequestResponse" => {
+                omitted_everywhere.or_else(|| omitted(&rule.omit_stages))
+            }
             other => return Err(format!("`rules[{number}].level` is not a level: `{other}`")),
         };
         let resources = rule.resources.into_iter().map(|entry| Resources {
@@ -114,6 +115,20 @@ fn parse(text: &str) -> Result<Policy, String> {
     })
 }
 
+/// The first omitted stage that a request needs to be seen: a watch is open for long before it is complete, and one that
+/// panics never is.
+fn omitted(stages: &[String]) -> Option<&'static str> {
+    const NEEDED: [(&str, &str); 3] = [
+        ("ResponseComplete", "omits the stage ResponseComplete"),
+        ("ResponseStarted", "omits the stage ResponseStarted"),
+        ("Panic", "omits the stage Panic"),
+    ];
+    let needed = NEEDED
+        .iter()
+        .find(|(stage, _)| stages.iter().any(|omitted| omitted == stage));
+    needed.map(|(_, why)| *why)
+}
+
 #[cfg(test)]
 #[allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 mod tests {
@@ -124,10 +139,26 @@ mod tests {
         let text = "apiVersion: audit.k8s.io/v1\nkind: Policy\nomitStages: [RequestReceived]\nrules:\n\
                     - {level: None, users: [a], verbs: [get], resources: [{group: '', resources: [events]}]}\n\
                     - {level: Metadata, omitStages: [ResponseComplete], nonResourceURLs: [/version]}\n\
+                    - {level: Metadata, omitStages: [ResponseStarted], verbs: [watch]}\n\
+                    - {level: Metadata, omitStages: [Panic]}\n\
                     - {level: Metadata, userGroups: null}\n";
         let policy = parse(text).unwrap();
         let drops: Vec<_> = policy.rules.iter().map(|rule| rule.drops).collect();
-        assert_eq!(drops, [true, true, false]);
+        let omits = |stage: &str| Some(format!("omits the stage {stage}"));
+        let drops: Vec<_> = drops
+            .into_iter()
+            .map(|why| why.map(str::to_owned))
+            .collect();
+        assert_eq!(
+            drops,
+            [
+                Some("level None".to_owned()),
+                omits("ResponseComplete"),
+                omits("ResponseStarted"),
+                omits("Panic"),
+                None
+            ]
+        );
         assert_eq!(*policy.rules[0].resources[0].resources[0], *"events");
     }
 

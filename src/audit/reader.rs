@@ -14,6 +14,7 @@ use super::{
     event::{Event, Found},
     place,
     split::{self, Piece, Splitter},
+    whole,
 };
 use crate::{
     text::{self, Problem},
@@ -26,6 +27,9 @@ const BLOCK: usize = 256 << 10;
 const GZIP: [u8; 2] = [0x1f, 0x8b];
 /// How an event of the API server begins in its own files.
 const OWN: &[u8] = br#"{"kind":"Event","apiVersion":"audit.k8s.io/"#;
+
+/// How the name of an account begins.
+const ACCOUNT: &str = "system:serviceaccount:";
 
 /// Lines that could not be read: how many, and the first.
 #[derive(Debug)]
@@ -68,15 +72,7 @@ pub(super) struct Needles([Finder<'static>; 4]);
 impl Default for Needles {
     fn default() -> Self {
         // The account of a token; an API server's user and Lease; reviews; pods that get a node.
-        Self(
-            [
-                "system:serviceaccount:",
-                "apiserver",
-                "tokenreviews",
-                "binding",
-            ]
-            .map(Finder::new),
-        )
+        Self([ACCOUNT, "apiserver", "tokenreviews", "binding"].map(Finder::new))
     }
 }
 
@@ -115,6 +111,8 @@ impl Reader {
             text::open(file).and_then(|opened| self.opened(opened))
         };
         if let Err(error) = result {
+            // What follows is not known.
+            self.record.unreadable();
             self.problems.push(Problem {
                 place: place(file),
                 message: format!("cannot be read to its end: {error}"),
@@ -151,11 +149,7 @@ impl Reader {
                     splitter.feed(&block[..count], &mut |piece, line| self.piece(piece, line));
                 }
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Err(error) => {
-                    // What follows is not known.
-                    self.record.unreadable();
-                    break Err(error);
-                }
+                Err(error) => break Err(error),
             }
         };
         splitter.end(&mut |piece, line| self.piece(piece, line));
@@ -167,7 +161,7 @@ impl Reader {
         for (before, document) in text::yaml::documents(text) {
             for parsed in text::yaml::parse(document) {
                 match parsed {
-                    Ok(value) => envelope::leases(&value.value, &mut self.record),
+                    Ok(value) => drop(envelope::leases(&value.value, &mut self.record)),
                     Err(_) => self.broken(before + 1),
                 }
             }
@@ -180,9 +174,10 @@ impl Reader {
             Piece::LastLine(text) => {
                 // A server that goes on writes its last line in parts.
                 let is_whole = text.ends_with(b"}") || text.ends_with(b"]");
-                if is_whole {
+                if is_whole || !text.starts_with(b"{") {
                     self.line(text, line);
-                } else if text.starts_with(b"{") {
+                } else {
+                    self.record.cut();
                     self.note_broken(line);
                 }
             }
@@ -207,10 +202,7 @@ impl Reader {
             return self.prefixed(text, line);
         }
         if !self.needles.are_in(text) {
-            if !text.ends_with(b"}") && !text.ends_with(b"]") {
-                return self.broken(line);
-            }
-            self.events += u64::from(is_own);
+            self.other(text, line, is_own);
             return;
         }
         let delivery = if is_own {
@@ -219,6 +211,20 @@ impl Reader {
             Delivery::Lossy("a log shipper")
         };
         self.value(text, line, delivery);
+    }
+
+    /// A line of somebody who does not matter, if it is whole.
+    fn other(&mut self, text: &[u8], line: usize, is_own: bool) {
+        let is_whole = whole::seems_whole(text)
+            && (text.ends_with(b"}") || text.ends_with(b"]"))
+            && (!is_own || whole::seems_event(text));
+        if is_whole {
+            self.events += u64::from(is_own);
+        } else if is_own && whole::has_user(text) != Some(false) {
+            self.value(text, line, Delivery::File);
+        } else if is_own || serde_json::from_slice::<serde::de::IgnoredAny>(text).is_err() {
+            self.broken(line);
+        }
     }
 
     /// A line with something before the event, as container runtimes write the time and the stream.
@@ -230,7 +236,7 @@ impl Reader {
                 Delivery::Lossy("the log of a container"),
             ),
             // The end of an event whose begin is lost.
-            None if self.needles.are_in(text) && text.ends_with(b"}") => self.broken(line),
+            None if whole::is_part(text) => self.broken(line),
             None => {}
         }
     }
@@ -255,6 +261,7 @@ impl Reader {
                     });
                 }
                 Found::Incomplete => return self.broken(line),
+                Found::Other if text.starts_with(OWN) => return self.broken(line),
                 Found::Other => {}
             }
         }
@@ -274,10 +281,15 @@ impl Reader {
         let Ok(value) = serde_json::from_slice(text) else {
             return self.broken(line);
         };
+        let mut is_known = envelope::leases(&value, &mut self.record);
         envelope::open(&value, &mut |event, delivery| {
+            is_known = true;
             self.enveloped(event, line, delivery);
         });
-        envelope::leases(&value, &mut self.record);
+        // In an envelope that we do not know, or damaged.
+        if !is_known && memchr::memmem::find(text, ACCOUNT.as_bytes()).is_some() {
+            self.broken(line);
+        }
     }
 
     /// An event that was taken out of an envelope.

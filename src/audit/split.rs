@@ -93,6 +93,7 @@ impl Splitter {
             let number = self.line + 1;
             let elements = self.elements.get_or_insert_default();
             if !elements.feed(&begin, &mut |piece| found(piece, number)) {
+                found(Piece::Broken, number);
                 self.elements = None;
             }
         }
@@ -144,6 +145,10 @@ pub(super) fn elements(line: &[u8], found: &mut impl FnMut(Piece<'_>)) -> bool {
 
 /// Splits one value into the elements of its lists.
 #[derive(Debug, Default)]
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "they change independently of each other"
+)]
 struct Elements {
     /// The open objects and lists: their first character, and whether their elements are values of their own.
     open: Vec<(u8, bool)>,
@@ -158,6 +163,8 @@ struct Elements {
     quotes: Quotes,
     has_list: bool,
     has_begun: bool,
+    /// Whether what is being read is too large, and was reported: the rest of it is passed over.
+    is_lost: bool,
 }
 
 impl Elements {
@@ -265,42 +272,45 @@ impl Elements {
             self.within = true;
             self.depth = self.open.len();
             self.value.clear();
+            self.is_lost = false;
         }
     }
 
     /// Whether a list that begins here has elements of its own: by its name, or as the whole value.
     fn is_list(&self) -> bool {
-        let inner = self.within && self.depth < self.open.len();
         match self.open.last() {
             None => true,
-            // Lists within an event are its own.
-            Some((b'{', _)) => LISTS.contains(&&*self.text) && (!inner || !is_event(&self.value)),
+            // Lists within an event are its own, whether it stands alone or in a list; what is lost may be one.
+            Some((b'{', _)) => {
+                LISTS.contains(&&*self.text) && !self.is_lost && !is_event(&self.value)
+            }
             Some(_) => false,
         }
     }
 
     fn keep(&mut self, bytes: &[u8], found: &mut impl FnMut(Piece<'_>)) {
-        if self.has_list && !self.within {
+        if self.is_lost || (self.has_list && !self.within) {
             return;
         }
         self.value.extend_from_slice(bytes);
         if self.value.len() > MAX_VALUE {
-            if self.within {
-                found(Piece::Broken);
-            }
+            found(Piece::Broken);
             self.value.clear();
-            self.within = false;
+            self.is_lost = true;
         }
     }
 
     fn emit(&mut self, found: &mut impl FnMut(Piece<'_>)) {
         self.within = false;
-        found(Piece::Value(&self.value));
+        if !self.is_lost {
+            found(Piece::Value(&self.value));
+        }
+        self.is_lost = false;
         self.value.clear();
     }
 }
 
-/// Whether the begin of a value is that of an event, or of another object that is none of our lists.
+/// Whether the begin of a value is that of an event.
 fn is_event(value: &[u8]) -> bool {
     memchr::memmem::find(value, b"\"auditID\"").is_some()
         || memchr::memmem::find(value, b"\"AuditId\"").is_some()
@@ -390,6 +400,31 @@ mod tests {
             ["2 broken".to_owned(), format!("3 line {event}")]
         );
         assert_eq!(pieces("{\n\"a\": 1,\n"), ["2 broken"]);
+    }
+
+    #[test]
+    fn an_event_that_is_too_large_is_broken_and_its_lists_are_its_own() {
+        let head =
+            r#"{"kind":"Event","auditID":"1","user":{"username":"u"},"responseObject":{"items":["#;
+        let item = format!(r#"{{"data":"{}"}},"#, "y".repeat(1 << 20));
+        let large = format!("{head}{}{{}}]}},\"z\":1}}\n", item.repeat(17));
+        let mut splitter = Splitter::default();
+        let mut all = Vec::new();
+        let mut found = |piece: Piece<'_>, line: usize| {
+            let text = match piece {
+                Piece::Broken => "broken".to_owned(),
+                Piece::Line(text) => String::from_utf8_lossy(text).into_owned(),
+                Piece::Value(_) | Piece::LastLine(_) => "another piece".to_owned(),
+            };
+            all.push((line, text));
+        };
+        let text = format!("{large}{{\"a\":1}}\n");
+        for part in text.as_bytes().chunks(256 << 10) {
+            splitter.feed(part, &mut found);
+        }
+        splitter.end(&mut found);
+        let expected = [(1, "broken".to_owned()), (2, "{\"a\":1}".to_owned())];
+        assert!(all == expected, "{} pieces", all.len());
     }
 
     #[test]

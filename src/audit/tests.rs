@@ -39,9 +39,13 @@ fn event() -> Value {
     })
 }
 
-/// The event as text, with the fields in the order of the API server.
 fn line() -> String {
-    let event = event().to_string();
+    own(&event())
+}
+
+/// An event as text, with the first fields in the order of the API server.
+fn own(event: &Value) -> String {
+    let event = event.to_string();
     let rest = event
         .replacen('{', "", 1)
         .replace("\"kind\":\"Event\",", "");
@@ -339,16 +343,118 @@ fn broken_lines_are_counted_and_the_first_is_named() {
     );
     let holes = usage(&outcome).window.holes;
     assert!(holes.contains(&Hole::Unreadable(2)), "{holes:?}");
+}
+
+/// A sign of life of an API server, as it writes it.
+fn beat(seconds: u32) -> String {
+    let time = format!("2026-11-26T22:00:{seconds:02}.000000Z");
+    let mut beat = event();
+    beat["user"] = json!({ "username": "system:apiserver", "groups": ["system:masters"] });
+    beat["verb"] = "update".into();
+    beat["objectRef"] = json!({
+        "resource": "leases", "namespace": "kube-system", "name": "apiserver-a", "apiGroup": "coordination.k8s.io",
+    });
+    beat["requestReceivedTimestamp"] = time.as_str().into();
+    beat["stageTimestamp"] = time.as_str().into();
+    beat["auditID"] = time.into();
+    own(&beat)
+}
+
+fn is_unreadable(outcome: &Outcome) -> bool {
+    let holes = usage(outcome).window.holes;
+    holes.iter().any(|hole| matches!(hole, Hole::Unreadable(_)))
+}
+
+#[test]
+fn a_cut_line_is_a_hole_but_at_the_end_of_the_newest_file() {
+    let (line, beats) = (line(), [beat(10), beat(20)]);
+    let half = &line[..line.len() / 2];
     // A server that goes on writes its last line in parts.
-    let cut = read_text(&format!("{line}\n{half}"));
-    assert_eq!(seen(&cut).1, 1);
-    assert!(
-        !usage(&cut)
-            .window
-            .holes
-            .iter()
-            .any(|hole| matches!(hole, Hole::Unreadable(_)))
+    let newest = format!("{}\n{line}\n{}\n{half}", beats[0], beats[1]);
+    let cut = read_text(&newest);
+    assert_eq!((seen(&cut).1, cut.warnings.len()), (1, 1));
+    assert!(!is_unreadable(&cut));
+    let next = beat(30);
+    let rotated = read_files(&[("1.log", newest.as_bytes()), ("2.log", next.as_bytes())]);
+    assert!(is_unreadable(&rotated));
+    assert!(is_unreadable(&read_text(&format!("{line}\n{half}"))));
+}
+
+#[test]
+fn a_damaged_line_is_a_hole_whatever_is_lost_of_it() {
+    let mut other = event();
+    other["user"] = json!({ "username": "jane", "groups": ["system:authenticated"] });
+    other["annotations"] = json!({});
+    let (line, other) = (line(), own(&other));
+    let name = line.find("system:serviceaccount:").unwrap();
+    let merged = format!("{}{other}", &line[..name + 5]);
+    let head_lost = &line[line.find("\"groups\"").unwrap() + 3..];
+    let nul = line.replace("system:serviceaccount:", &"\0".repeat(22));
+    let no_id = line.replace("\"auditID\":\"1\",", "");
+    assert_ne!(no_id, line);
+    let foreign = json!({ "payload": line }).to_string();
+    let rows = json!({ "results": [[{ "field": "@message", "value": line }]] }).to_string();
+    for damaged in [&merged, head_lost, &nul, &no_id, &foreign, &rows] {
+        let outcome = read_text(&format!("{line}\n{damaged}\n{line}\n"));
+        assert!(is_unreadable(&outcome), "{damaged}");
+    }
+    let mut invalid = event();
+    invalid["user"] = json!({});
+    invalid["annotations"] = json!({});
+    invalid["responseStatus"]["code"] = 401.into();
+    let whole = read_text(&format!("{line}\n{other}\n{}\n", own(&invalid)));
+    assert!(!is_unreadable(&whole));
+    assert_eq!(whole.events, 3);
+}
+
+#[test]
+fn a_request_with_an_unknown_method_is_a_request() {
+    let mut event = event();
+    event["verb"] = "".into();
+    event["annotations"]["authorization.k8s.io/decision"] = "forbid".into();
+    let outcome = read_text(&own(&event));
+    assert!(!is_unreadable(&outcome));
+    assert_eq!(
+        seen(&outcome).0,
+        ["(no verb) configmaps in namespace shop (denied)"]
     );
+    event.as_object_mut().unwrap().remove("verb");
+    assert!(is_unreadable(&read_text(&own(&event))));
+}
+
+#[test]
+fn what_is_not_read_is_a_hole() {
+    let dir = tempfile::tempdir().unwrap();
+    let logs = dir.path().join("logs");
+    fs::create_dir(&logs).unwrap();
+    fs::write(logs.join("a.log"), line()).unwrap();
+    let read_all = |paths: &[PathBuf]| read(paths, None, &|_, _| {});
+    assert!(!is_unreadable(&read_all(std::slice::from_ref(&logs))));
+    let missing = read_all(&[logs.clone(), dir.path().join("missing.log")]);
+    assert_eq!((missing.problems.len(), is_unreadable(&missing)), (1, true));
+    fs::write(dir.path().join("outside.log"), line()).unwrap();
+    std::os::unix::fs::symlink("../outside.log", logs.join("b.log")).unwrap();
+    let linked = read_all(&[logs]);
+    let [problem] = &linked.problems[..] else {
+        panic!("{:?}", linked.problems);
+    };
+    assert!(problem.message.contains("a link out of the folder"));
+    assert!(is_unreadable(&linked));
+}
+
+#[test]
+fn a_watch_that_is_open_since_before_the_time_is_use() {
+    let mut started = event();
+    started["stage"] = "ResponseStarted".into();
+    let since = time::micros("2026-11-26T22:30:00Z");
+    let of = |text: &str| {
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join("a.log");
+        fs::write(&file, text).unwrap();
+        usage(&read(&[file], since, &|_, _| {})).total.last
+    };
+    assert_eq!(of(&own(&started)), since);
+    assert_eq!(of(&format!("{}\n{}\n", own(&started), line())), None);
 }
 
 #[test]

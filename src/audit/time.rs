@@ -6,7 +6,10 @@ use crate::usage::Micros;
 pub(super) fn micros(text: &str) -> Option<Micros> {
     utc(text.as_bytes()).or_else(|| {
         let time: jiff::Timestamp = text.parse().ok()?;
-        Some(time.as_microsecond())
+        let micros = time.as_microsecond();
+        // The last second that the library reads is more than it can tell in microseconds.
+        jiff::Timestamp::from_microsecond(micros).ok()?;
+        Some(micros)
     })
 }
 
@@ -45,7 +48,8 @@ fn utc(text: &[u8]) -> Option<Micros> {
     let (year, month, day) = (number(0, 4)?, number(5, 7)?, number(8, 10)?);
     let (hour, minute, second) = (number(11, 13)?, number(14, 16)?, number(17, 19)?);
     // Later days are left to the library, which knows how many a month has.
-    let is_day = year >= 1970 && (1..=12).contains(&month) && (1..=28).contains(&day);
+    let is_day =
+        (1970..9999).contains(&year) && (1..=12).contains(&month) && (1..=28).contains(&day);
     if !is_day || hour > 23 || minute > 59 || second > 59 {
         return None;
     }
@@ -86,6 +90,8 @@ mod tests {
             ),
             ("2026-11-26T22:01:49Z", Some(1_795_730_509_000_000)),
             ("2026-11-26T22:01:49.7965021Z", Some(1_795_730_509_796_502)),
+            ("9999-12-31T22:00:00.999999Z", None),
+            ("9999-12-30T22:00:00.999999Z", None),
             ("2026-02-30T22:01:49.000000Z", None),
             ("2026-13-01T22:01:49.000000Z", None),
             ("", None),

@@ -31,6 +31,9 @@ impl fmt::Display for Grade {
     }
 }
 
+/// How far the clocks of two API servers may differ, in seconds.
+pub const MAX_SKEW: i64 = 300;
+
 /// The time that audit logs cover.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Window {
@@ -49,8 +52,9 @@ impl Window {
     #[must_use]
     pub fn since(mut self, time: Timestamp) -> Self {
         self.from = self.from.max(time).min(self.to);
+        // The clock of the API server that wrote the time may be ahead of that of the silent one.
         self.holes.retain(|hole| match hole {
-            Hole::Silence { to, .. } => *to > time,
+            Hole::Silence { to, .. } => to.as_second() + MAX_SKEW > time.as_second(),
             _ => true,
         });
         self.grade = match self.grade {
@@ -92,8 +96,10 @@ pub enum Hole {
     Dropped(Box<str>),
     /// A verb that the account is granted, and that no ServiceAccount is ever seen to use.
     NeverSeen(Box<str>),
-    /// An event names a ServiceAccount and cannot be understood.
+    /// Events, lines or files that cannot be read.
     Unreadable(u64),
+    /// A watch that began before the logs may still be open: it leaves an event only when it begins and when it ends.
+    OpenRequests,
     /// Batches of events that were refused: too large, malformed, or too many at a time.
     Refused(u64),
     /// Requests of ours that did not come back as events.
@@ -128,7 +134,10 @@ impl fmt::Display for Hole {
             ),
             Self::Unreadable(events) => write!(
                 f,
-                "{events} events or lines cannot be read: they may be requests of any account"
+                "{events} events, lines or files cannot be read: they may have requests of any account"
+            ),
+            Self::OpenRequests => f.write_str(
+                "the audit logs cover less than an hour, and not the start of each API server: a watch that began before them may still be open",
             ),
             Self::Unreported(requests) => write!(
                 f,
@@ -218,6 +227,7 @@ impl Use {
     #[must_use]
     pub const fn is_never(&self) -> bool {
         self.last.is_none()
+            && self.requests == 0
             && matches!(self.window.grade, Grade::Complete)
             && self.doubts.is_empty()
     }
@@ -326,6 +336,44 @@ pub fn span(seconds: i64) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_was_missing_before_a_pod_existed_matters_if_clocks_may_differ() {
+        let time = |second| Timestamp::from_second(second).unwrap_or_default();
+        let window = Window {
+            from: time(0),
+            to: time(9_000),
+            grade: Grade::Partial,
+            holes: vec![Hole::Silence {
+                server: "b".into(),
+                from: time(800),
+                to: time(950),
+            }],
+        };
+        assert_eq!(window.clone().since(time(1_000)).grade, Grade::Partial);
+        assert_eq!(window.since(time(1_250)).grade, Grade::Complete);
+    }
+
+    #[test]
+    fn requests_without_a_time_are_use() {
+        let mut used = Use {
+            last: None,
+            last_beyond_defaults: None,
+            last_denied: None,
+            requests: 0,
+            last_pod: None,
+            window: Window {
+                from: Timestamp::MIN,
+                to: Timestamp::MAX,
+                grade: Grade::Complete,
+                holes: Vec::new(),
+            },
+            doubts: Vec::new(),
+        };
+        assert!(used.is_never());
+        used.requests = 1;
+        assert!(!used.is_never());
+    }
 
     #[test]
     fn a_length_has_its_two_largest_units() {

@@ -27,18 +27,23 @@ impl fmt::Display for Problem {
 /// The files that a path selects, in order: the file itself, the manifests in a folder, or the matches of a
 /// pattern; `-` is standard input.
 pub(crate) fn find(path: &Path) -> Vec<Result<PathBuf, Problem>> {
-    find_named(path, is_manifest_name)
+    find_named(path, is_manifest_name, false)
 }
 
-/// The same for logs: folders have files of any name.
+/// The same for logs: folders have files of any name, and what is not read is a problem, as it may be a part of the
+/// evidence.
 pub(crate) fn find_logs(path: &Path) -> Vec<Result<PathBuf, Problem>> {
-    find_named(path, |_| true)
+    find_named(path, |_| true, true)
 }
 
-fn find_named(path: &Path, is_named: fn(&Path) -> bool) -> Vec<Result<PathBuf, Problem>> {
+fn find_named(
+    path: &Path,
+    is_named: fn(&Path) -> bool,
+    needs_all: bool,
+) -> Vec<Result<PathBuf, Problem>> {
     let text = path.to_string_lossy();
     if path.exists() || !text.contains(['*', '?', '[']) {
-        return walk(path, is_named);
+        return walk(path, is_named, needs_all);
     }
     let problem = |message: String| {
         vec![Err(Problem {
@@ -54,8 +59,14 @@ fn find_named(path: &Path, is_named: fn(&Path) -> bool) -> Vec<Result<PathBuf, P
         return problem("matches no file".to_owned());
     }
     let root = real(&fixed_part(path));
-    let inside = matches.iter().filter(|path| is_inside(path, &root));
-    let files: Vec<_> = inside.flat_map(|path| walk(path, is_named)).collect();
+    let found = |path: &PathBuf| {
+        if is_inside(path, &root) {
+            walk(path, is_named, needs_all)
+        } else {
+            needs_all.then(|| Err(not_read(path))).into_iter().collect()
+        }
+    };
+    let files: Vec<_> = matches.iter().flat_map(found).collect();
     if files.is_empty() {
         return problem(format!(
             "matches no file in {}: pipes, devices and links to other folders are not read unless you name them",
@@ -91,7 +102,11 @@ fn is_inside(path: &Path, root: &Path) -> bool {
 }
 
 /// A file itself, or the files with wanted names in a folder.
-fn walk(path: &Path, is_named: fn(&Path) -> bool) -> Vec<Result<PathBuf, Problem>> {
+fn walk(
+    path: &Path,
+    is_named: fn(&Path) -> bool,
+    needs_all: bool,
+) -> Vec<Result<PathBuf, Problem>> {
     if !path.is_dir() {
         return vec![Ok(path.to_owned())];
     }
@@ -100,6 +115,9 @@ fn walk(path: &Path, is_named: fn(&Path) -> bool) -> Vec<Result<PathBuf, Problem
     let entries = WalkDir::new(path).sort_by_file_name().into_iter();
     let entries = entries.filter_entry(|entry| entry.depth() == 0 || !hidden(entry.file_name()));
     let file = |entry: walkdir::Result<walkdir::DirEntry>| match entry {
+        Ok(entry) if needs_all && !is_inside(entry.path(), &root) => {
+            Some(Err(not_read(entry.path())))
+        }
         Ok(entry) => is_read(entry.path(), &root, is_named).then(|| Ok(entry.into_path())),
         Err(error) => {
             let cause = error
@@ -112,6 +130,15 @@ fn walk(path: &Path, is_named: fn(&Path) -> bool) -> Vec<Result<PathBuf, Problem
         }
     };
     entries.filter_map(file).collect()
+}
+
+/// What was found and is not inside.
+fn not_read(path: &Path) -> Problem {
+    Problem {
+        place: path.display().to_string(),
+        message: "is not read: it is a pipe, a device or a link out of the folder; name it, or what it links to"
+            .to_owned(),
+    }
 }
 
 /// Whether a file in a folder is read: by its name, and a link only to a file in the folder.

@@ -208,6 +208,9 @@ impl Record {
                 holes.dedup();
             }
         }
+        if self.servers.may_have_open(from, coverage.to) {
+            holes.push(Hole::OpenRequests);
+        }
         let window = Window {
             from: timestamp(from.min(coverage.to)),
             to: timestamp(coverage.to),

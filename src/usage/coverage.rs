@@ -5,14 +5,20 @@ use std::collections::{BTreeMap, BTreeSet};
 use jiff::Timestamp;
 
 use super::{Micros, SECOND};
-use crate::model::usage::Hole;
+use crate::model::usage::{Hole, MAX_SKEW};
 
 /// How long an API server may show no sign of life: it renews its Lease every 10 seconds
 /// (`IdentityLeaseRenewIntervalPeriod` of pkg/controlplane).
 const SILENCE: Micros = 25 * SECOND;
 
-/// How far the Leases of API servers that run differ at most: each is renewed every 10 seconds.
-const ALIVE: Micros = 60 * SECOND;
+/// How far the Leases of API servers that run differ at most: each is renewed every 10 seconds, by its own clock.
+const ALIVE: Micros = (60 + MAX_SKEW) * SECOND;
+
+/// How far the Leases of one moment differ at most: those that were not renewed for an hour are deleted, once an hour.
+const COLLECTED: Micros = ALIVE + 2 * LONGEST;
+
+/// How long an API server keeps a watch open that does not say how long: one to two times `--min-request-timeout`.
+const LONGEST: Micros = 3600 * SECOND;
 
 /// How events came from an API server to us.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -105,6 +111,11 @@ pub(super) struct Servers {
     pub(super) deleted: BTreeMap<Box<str>, Micros>,
     /// When an API server was last seen to start: then it reads the audit policy.
     pub(super) last_start: Option<Micros>,
+    /// When each was last seen to start, and its signs of life: also before the time since which events count.
+    pub(super) starts: BTreeMap<Box<str>, Micros>,
+    pub(super) all_beats: BTreeMap<Box<str>, Spans>,
+    /// Files whose last line is cut: the API server that wrote the last sign of life in it, and when.
+    pub(super) cuts: BTreeSet<Option<(Box<str>, Micros)>>,
     /// The Leases that exist; `None` if that is not known.
     pub(super) leases: Option<Vec<Lease>>,
     /// How events were delivered.
@@ -132,6 +143,15 @@ impl Servers {
             let own = self.deleted.entry(server).or_insert(time);
             *own = (*own).max(time);
         }
+        for (server, spans) in other.all_beats {
+            let own = self.all_beats.entry(server).or_default();
+            spans.0.iter().for_each(|(from, to)| own.add(*from, *to));
+        }
+        for (server, time) in other.starts {
+            let own = self.starts.entry(server).or_insert(time);
+            *own = (*own).max(time);
+        }
+        self.cuts.extend(other.cuts);
         self.last_start = self.last_start.max(other.last_start);
         if let Some(leases) = other.leases {
             self.leases.get_or_insert_default().extend(leases);
@@ -154,44 +174,56 @@ impl Servers {
         while self.deleted.len() > max {
             self.deleted.pop_first();
         }
+        // They matter to files only.
+        self.starts.clear();
+        self.all_beats.clear();
     }
 
     /// The coverage; `None` if no API server shows a sign of life.
     ///
-    /// A use may lie in a break, wherever the break is: the logs are not cut there.
+    /// A use may lie in a break, wherever the break is: the logs are not cut there. Which API servers exist is known only
+    /// until the Leases were read, by the clock that is the furthest behind: there the coverage ends.
     pub(super) fn coverage(&self) -> Option<Coverage> {
         let begin = self.beats.values().filter_map(Spans::first).min()?;
         let seen_until = self.beats.values().filter_map(Spans::last).max()?;
-        let mut holes: Vec<_> = self.flaws().collect();
-        let mut to = seen_until;
-        let renewals = self.leases.iter().flatten();
-        let newest = renewals.filter_map(|lease| lease.renewed).max();
-        for lease in self.leases.iter().flatten() {
-            let Some(spans) = self.beats.get(&lease.name) else {
-                // It ended before the logs begin, as far as its Lease says.
-                if lease.renewed.is_none_or(|renewed| renewed >= begin) {
-                    holes.push(Hole::NoLog(lease.name.clone()));
+        let leases = self.newest_leases();
+        let newest = leases.values().flatten().max().copied();
+        let mut holes = Vec::new();
+        let mut to = newest.map_or(seen_until, |newest| newest.min(seen_until));
+        if newest.is_some_and(|newest| newest < begin) {
+            holes.push(Hole::UnknownServers);
+        }
+        for (server, renewed) in &leases {
+            let renewed = renewed.or(newest).unwrap_or(seen_until);
+            let behind = newest.map_or(0, |newest| newest - renewed);
+            let Some(spans) = self.beats.get(*server) else {
+                // It ended before the logs begin, as far as the Leases say: one that is kept for long says nothing.
+                let is_over = renewed < begin.saturating_sub(MAX_SKEW * SECOND);
+                if !is_over || behind <= ALIVE || behind > COLLECTED {
+                    holes.push(Hole::NoLog((*server).into()));
                 }
                 continue;
             };
             // NB: a server deletes and creates its Lease when it starts, so that the time of the Lease's creation
             // does not say whether the server existed before.
             let last = spans.last().unwrap_or(begin);
-            let renewed = lease.renewed.unwrap_or(last);
-            let is_alive = newest.is_none_or(|newest| newest - renewed <= ALIVE);
-            let until = if is_alive { renewed.max(last) } else { renewed };
-            holes.extend(
-                spans
-                    .gaps(begin, until)
-                    .map(|gap| silence(&lease.name, gap)),
-            );
-            if is_alive {
-                to = to.min(last);
+            if behind <= ALIVE {
+                to = to.min(last).min(renewed);
             }
+            let until = if behind > COLLECTED {
+                seen_until
+            } else {
+                renewed.max(last)
+            };
+            holes.extend(spans.gaps(begin, until).map(|gap| silence(server, gap)));
         }
         for (server, spans) in self.unlisted() {
-            let deleted = self.deleted.get(server).copied().unwrap_or(seen_until);
-            let until = deleted.max(spans.last().unwrap_or(begin));
+            let last = spans.last().unwrap_or(begin);
+            // Another server deletes its Lease when it was not renewed for an hour; earlier, the server itself does, and
+            // goes on.
+            let deleted = self.deleted.get(server).copied();
+            let deleted = deleted.filter(|deleted| deleted.saturating_sub(last) >= LONGEST - ALIVE);
+            let until = deleted.unwrap_or(seen_until).max(last);
             holes.extend(spans.gaps(begin, until).map(|gap| silence(server, gap)));
         }
         let unseen = self
@@ -199,13 +231,46 @@ impl Servers {
             .iter()
             .filter(|(server, _)| !self.beats.contains_key(*server));
         holes.extend(unseen.map(|(server, deleted)| silence(server, (begin, *deleted))));
+        let to = to.max(begin);
+        // What comes later is not covered anyway, whatever clock says so.
+        let end = timestamp(to.saturating_add(MAX_SKEW * SECOND));
+        holes.retain(|hole| !matches!(hole, Hole::Silence { from, .. } if *from >= end));
+        holes.extend(self.flaws_until(to));
         holes.sort_unstable();
         holes.dedup();
         Some(Coverage {
             from: begin,
-            to: to.max(begin),
+            to,
             holes,
         })
+    }
+
+    /// When the Lease of each API server was last renewed.
+    fn newest_leases(&self) -> BTreeMap<&str, Option<Micros>> {
+        let mut newest: BTreeMap<&str, Option<Micros>> = BTreeMap::new();
+        for lease in self.leases.iter().flatten() {
+            let renewed = newest.entry(&lease.name).or_default();
+            *renewed = (*renewed).max(lease.renewed);
+        }
+        newest
+    }
+
+    /// Whether a request that began before `from`, and left no event since, may be open at `to`.
+    pub(super) fn may_have_open(&self, from: Micros, to: Micros) -> bool {
+        let is_known = |server: &str, spans: &Spans| {
+            let start = self.starts.get(server);
+            let all = self.all_beats.get(server);
+            let first = spans.first().unwrap_or(from);
+            start.zip(all).is_some_and(|(start, all)| {
+                // Its log is whole from its start on.
+                all.gaps(*start, first.max(*start)).next().is_none()
+            })
+        };
+        to.saturating_sub(from) < LONGEST
+            && !self
+                .beats
+                .iter()
+                .all(|(server, spans)| is_known(server, spans))
     }
 
     /// The API servers with signs of life that have no Lease any more, if it is known which have one.
@@ -219,7 +284,14 @@ impl Servers {
 
     /// What makes nothing complete.
     pub(super) fn flaws(&self) -> impl Iterator<Item = Hole> {
-        let is_unknown = self.leases.as_ref().is_none_or(Vec::is_empty);
+        self.flaws_until(Micros::MAX)
+    }
+
+    /// The same for logs that cover the time until `to`. A server that goes on writes its last line in parts: that is no
+    /// flaw at the end of its newest file, when everything that is covered comes before.
+    fn flaws_until(&self, to: Micros) -> impl Iterator<Item = Hole> {
+        let mut renewals = self.leases.iter().flatten();
+        let is_unknown = !renewals.any(|lease| lease.renewed.is_some());
         let lossy = self
             .deliveries
             .iter()
@@ -227,7 +299,16 @@ impl Servers {
                 Delivery::File => None,
                 Delivery::Lossy(how) => Some(Hole::Lossy(how)),
             });
-        let unreadable = (self.unreadable > 0).then_some(Hole::Unreadable(self.unreadable));
+        let is_newest = |(server, time): &(Box<str>, Micros)| {
+            let last = self.beats.get(server).and_then(Spans::last);
+            last.is_none_or(|last| last <= *time) && to <= *time
+        };
+        let cuts = self.cuts.iter();
+        let cuts = cuts
+            .filter(|cut| !cut.as_ref().is_some_and(is_newest))
+            .count();
+        let unreadable = self.unreadable + u64::try_from(cuts).unwrap_or(u64::MAX);
+        let unreadable = (unreadable > 0).then_some(Hole::Unreadable(unreadable));
         is_unknown
             .then_some(Hole::UnknownServers)
             .into_iter()
@@ -356,12 +437,80 @@ mod tests {
     }
 
     #[test]
-    fn the_leases_may_be_older_than_the_end_of_the_logs() {
+    fn nothing_is_known_after_the_leases_were_read() {
         let longer = servers(
             &[("a", 0..2000), ("b", 0..1990), ("b", 2080..2100)],
             &[("a", 990), ("b", 985)],
         );
-        is(&window(&longer), 0, 1990, &["b 1980-2080"]);
+        is(&window(&longer), 0, 985, &[]);
+        let new = servers(&[("a", 0..3600)], &[("a", 600)]);
+        is(&window(&new), 0, 600, &[]);
+        let before = servers(&[("a", 0..3600)], &[("a", -60), ("b", -60)]);
+        is(&window(&before), 0, 0, &["NoLog(\"b\")", "UnknownServers"]);
+    }
+
+    #[test]
+    fn a_lease_that_is_a_little_older_may_be_that_of_a_clock_behind() {
+        // Its log ends, or has a pause: both matter until the older Lease at least.
+        let lost = servers(
+            &[("a", 0..3600), ("b", -300..701)],
+            &[("a", 1000), ("b", 699)],
+        );
+        is(&window(&lost), -300, 699, &["a -300-0"]);
+        let paused = servers(
+            &[("a", 0..3600), ("b", 0..601), ("b", 2000..3600)],
+            &[("a", 700), ("b", 599)],
+        );
+        is(&window(&paused), 0, 599, &["b 600-2000"]);
+        let no_log = servers(&[("a", 0..1501)], &[("a", 1500), ("b", 1200)]);
+        is(&window(&no_log), 0, 1500, &["NoLog(\"b\")"]);
+    }
+
+    #[test]
+    fn leases_of_two_moments_do_not_show_when_a_server_ended() {
+        let old = servers(
+            &[("a", 0..90_001), ("b", 0..40_001)],
+            &[("a", 90_000), ("b", 20_000)],
+        );
+        is(&window(&old), 0, 90_000, &["b 40000-90000"]);
+    }
+
+    #[test]
+    fn a_server_that_deletes_its_own_lease_goes_on() {
+        for deleted in [200, 495, 600] {
+            let mut restarted = servers(&[("a", 0..3601), ("c", 0..501)], &[("a", 3600)]);
+            restarted.deleted.insert("c".into(), deleted * S);
+            is(&window(&restarted), 0, 3600, &["c 500-3600"]);
+        }
+    }
+
+    #[test]
+    fn a_cut_line_is_a_flaw_but_at_the_end_of_the_newest_file() {
+        let mut cut = servers(&[("a", 0..1001)], &[("a", 1000)]);
+        cut.cuts.insert(Some(("a".into(), 1000 * S)));
+        is(&window(&cut), 0, 1000, &[]);
+        for place in [
+            None,
+            Some(("a".into(), 500 * S)),
+            Some(("b".into(), 900 * S)),
+        ] {
+            let mut cut = cut.clone();
+            cut.cuts.insert(place);
+            is(&window(&cut), 0, 1000, &["Unreadable(1)"]);
+        }
+    }
+
+    #[test]
+    fn a_watch_from_before_a_short_log_may_be_open_unless_the_start_of_the_server_is_in_it() {
+        let mut short = servers(&[("a", 100..1500)], &[("a", 1490)]);
+        assert!(short.may_have_open(100 * S, 1490 * S));
+        assert!(!short.may_have_open(100 * S, 3700 * S));
+        short.all_beats = short.beats.clone();
+        short.starts.insert("a".into(), 100 * S);
+        assert!(!short.may_have_open(100 * S, 1490 * S));
+        // What came before is left out, and has a hole.
+        short.starts.insert("a".into(), 0);
+        assert!(short.may_have_open(100 * S, 1490 * S));
     }
 
     #[test]

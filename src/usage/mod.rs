@@ -9,11 +9,13 @@
 //! | rule | it is wrong if |
 //! |---|---|
 //! | each API server renews its Lease every 10 s; a pause of more than 25 s is a hole, in which any token may have been used, but those of single pods only since they exist | single events are lost, not all: then nothing shows |
-//! | the API servers that exist are those with a Lease, and the logs reach the last renewal of each | a server was replaced, its Lease was collected (after an hour), and no log names it |
+//! | the API servers that exist are those with a Lease, and the logs reach the last renewal of each; the window ends when the Leases were read, by the clock that is the furthest behind | a server was replaced, its Lease was collected (after an hour), and no log names it |
+//! | clocks of API servers differ by at most 5 minutes: a Lease that is so much older than others may be that of a server that runs | they differ by more |
+//! | a watch leaves an event when it begins and when it ends; API servers end it within an hour, so that a shorter window needs the start of each in its log | `--min-request-timeout` is longer, or a client asks for longer (`timeoutSeconds`, `exec`, `logs -f`), and the request is open over the whole window |
 //! | the log was written by the API server itself, to a file; other deliveries are `Partial` at best | `--audit-log-mode` is not `blocking`, its default |
 //! | the given audit policy has been in force since the last start of an API server in the logs | the file was edited, and no server restarted since |
 //! | the policy records every request of the account, and the logs show others that use its verbs | |
-//! | events that cannot be read may be of any account | |
+//! | events, lines and files that cannot be read may be of any account; only at the end of the newest file of a server a cut line comes after the window | a line is damaged, and still looks like a whole event of somebody else |
 //! | a token is used where its pod's uid is; without one the account alone is known, and no workload of it is `NeverUsed` | |
 //! | a workload is as old as its oldest pod, or as a pod of its name that the logs show | an older pod of that name ran as another account |
 //! | a TokenReview may concern any account, but one of a kubelet concerns those that are granted `nodes/*` | a pod without that permission asks a kubelet, in vain |

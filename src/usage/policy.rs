@@ -13,8 +13,8 @@ pub struct Policy {
 /// One rule of an audit policy.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct PolicyRule {
-    /// Whether what it matches leaves no event at its end: level `None`, or omitted stages.
-    pub drops: bool,
+    /// Why what it matches may leave no event: level `None`, or omitted stages.
+    pub drops: Option<&'static str>,
     /// `users`.
     pub users: Vec<Box<str>>,
     /// `userGroups`.
@@ -63,15 +63,18 @@ impl PolicyRule {
             && self.urls.is_empty()
     }
 
-    /// Whether it can match the creation of a TokenReview.
+    /// Whether it matches the creation of a TokenReview, which has neither a name nor a namespace. Verbs, groups and
+    /// namespaces have no wildcards; where somebody meant one to drop something, it counts.
     fn concerns_reviews(&self) -> bool {
-        let has = |list: &[Box<str>], word: &str| {
-            list.iter()
-                .any(|listed| **listed == *word || **listed == *"*")
-        };
+        let is =
+            |listed: &str, word: &str| listed == word || (self.drops.is_some() && listed == "*");
+        let has = |list: &[Box<str>], word: &str| list.iter().any(|listed| is(listed, word));
         let is_of_reviews = |entry: &Resources| {
-            *entry.group == *"authentication.k8s.io"
-                && (entry.resources.is_empty() || has(&entry.resources, "tokenreviews"))
+            let mut resources = entry.resources.iter();
+            is(&entry.group, "authentication.k8s.io")
+                && (entry.resources.is_empty()
+                    || resources.any(|name| matches!(&**name, "*" | "tokenreviews")))
+                && (entry.names.is_empty() || self.drops.is_some())
         };
         let of_resources = if self.resources.is_empty() {
             self.urls.is_empty()
@@ -85,10 +88,11 @@ impl PolicyRule {
 
     /// Whether it is limited to components of Kubernetes, which let nobody in by a token.
     fn is_for_components(&self) -> bool {
+        // Others, such as `system:masters` and `system:admin`, are people and their tools.
         let is_component = |name: &str| {
-            name.starts_with("system:")
-                && !name.starts_with("system:serviceaccount")
-                && name != "system:authenticated"
+            matches!(name, "system:nodes" | "system:apiserver")
+                || name.starts_with("system:node:")
+                || name.starts_with("system:kube-")
         };
         let mut users = self.users.iter().chain(&self.user_groups);
         let is_limited = users.clone().next().is_some();
@@ -132,7 +136,10 @@ impl PolicyRule {
         } else {
             parts.join("; ")
         };
-        format!("rule {number} ({parts})")
+        match self.drops {
+            Some(why) if why != "level None" => format!("rule {number} ({parts}) {why}"),
+            _ => format!("rule {number} ({parts})"),
+        }
     }
 }
 
@@ -145,7 +152,7 @@ impl Policy {
             if !rule.concerns_reviews() || rule.is_for_components() {
                 continue;
             }
-            if rule.drops {
+            if rule.drops.is_some() {
                 return Some(rule.name(number + 1));
             }
             if rule.is_for_all() {
@@ -165,7 +172,7 @@ impl Policy {
             if !rule.concerns(account) {
                 continue;
             }
-            if rule.drops {
+            if rule.drops.is_some() {
                 return Some(rule.name(number + 1));
             }
             if rule.matches_all() {
@@ -182,7 +189,7 @@ mod tests {
 
     fn rule(drops: bool, change: impl FnOnce(&mut PolicyRule)) -> PolicyRule {
         let mut rule = PolicyRule {
-            drops,
+            drops: drops.then_some("level None"),
             ..PolicyRule::default()
         };
         change(&mut rule);
@@ -212,8 +219,30 @@ mod tests {
             drops(vec![someone, all()]),
             Some("rule 1 (everything)".to_owned())
         );
+        // The API server compares verbs, namespaces and names as they are.
+        let changes: [fn(&mut PolicyRule); 3] = [
+            |rule| rule.verbs = vec!["*".into()],
+            |rule| rule.namespaces = vec!["*".into()],
+            |rule| rule.resources[0].names = vec!["x".into()],
+        ];
+        for change in changes {
+            let mut limited = reviews.clone();
+            change(&mut limited);
+            let none = Some("no rule matches every TokenReview".to_owned());
+            assert_eq!(drops(vec![limited]), none);
+        }
+        for (group, user) in [("system:masters", None), ("", Some("system:admin"))] {
+            let people = rule(true, |rule| {
+                rule.user_groups = (!group.is_empty())
+                    .then(|| group.into())
+                    .into_iter()
+                    .collect();
+                rule.users = user.map(Box::from).into_iter().collect();
+            });
+            assert!(drops(vec![people, all()]).is_some(), "{group} {user:?}");
+        }
         let dropped = PolicyRule {
-            drops: true,
+            drops: Some("level None"),
             ..reviews
         };
         assert_eq!(

@@ -2,19 +2,23 @@
 
 mod merge;
 mod names;
+mod open;
 mod owner;
 mod recent;
+mod servers;
+mod used;
 
 use std::collections::{BTreeMap, HashMap};
 
 pub(super) use self::owner::{OwnerKind, owner_by_name};
 use self::{
     names::{KnownAction, Numbers, is_default},
+    open::Open,
     recent::Recent,
 };
 
 use super::{
-    Binding, Caller, Micros, Object, PodName, Request, Stage,
+    Binding, Caller, Micros, PodName, Request, Stage,
     coverage::{Delivery, Lease, Servers},
     policy::Policy,
 };
@@ -27,6 +31,17 @@ use crate::model::{
 const MAX_ACTIONS: usize = 512;
 /// How many callers of TokenReviews are named.
 const MAX_REVIEWERS: usize = 64;
+/// The verbs by which the absence of others is judged; a request may have any.
+const VERBS: [&str; 8] = [
+    "create",
+    "delete",
+    "deletecollection",
+    "get",
+    "list",
+    "patch",
+    "update",
+    "watch",
+];
 /// How many runs of a CronJob, and how many versions of a template, are told apart.
 const MAX_SEEN: usize = 4;
 
@@ -84,7 +99,7 @@ pub struct Record {
     pub(super) servers: Servers,
     /// When each user last had a token reviewed, whose is not known.
     pub(super) reviewers: BTreeMap<Box<str>, Micros>,
-    /// The verbs that accounts used.
+    /// The verbs that accounts used, of [`VERBS`].
     pub(super) verbs: BTreeMap<Box<str>, Micros>,
     /// The time of the first event, and of the last one, that names an account.
     pub(super) span: Option<(Micros, Micros)>,
@@ -97,13 +112,24 @@ pub struct Record {
     /// What is older is left out.
     since: Option<Micros>,
     recent: Recent,
+    /// Requests that began before that time, and have not ended in the same file.
+    open: Open,
+    /// The last sign of life in this file.
+    last_beat: Option<(Box<str>, Micros)>,
     key: String,
 }
 
 impl Record {
     /// One event, in any order.
     pub fn add(&mut self, request: &Request<'_>) {
+        if request.caller == Caller::ApiServer {
+            self.sign_of_life(request);
+        }
         if self.since.is_some_and(|since| request.time < since) {
+            if self.open.note(request) {
+                // There is no room: it counts as open.
+                self.is_open(request);
+            }
             return;
         }
         match request.caller {
@@ -139,6 +165,11 @@ impl Record {
         self.servers.deliveries.insert(delivery);
     }
 
+    /// The last line of this file is cut.
+    pub fn cut(&mut self) {
+        self.servers.cuts.insert(self.last_beat.clone());
+    }
+
     /// A line or event that cannot be read: whose it is, is not known.
     pub const fn unreadable(&mut self) {
         self.servers.unreadable += 1;
@@ -170,6 +201,16 @@ impl Record {
     /// A file ends: repetitions are recognised within one.
     pub fn end_of_file(&mut self) {
         self.recent = Recent::default();
+        self.last_beat = None;
+        for open in std::mem::take(&mut self.open).into_requests() {
+            self.is_open(&open.request());
+        }
+    }
+
+    /// A request that began before the time since which events count, and may go on: it counts as one of that time.
+    fn is_open(&mut self, request: &Request<'_>) {
+        let time = self.since.unwrap_or(request.time);
+        self.add(&Request { time, ..*request });
     }
 
     pub(super) fn action(&self, number: u32) -> Option<&Action> {
@@ -179,32 +220,6 @@ impl Record {
     /// A binding that allowed a request, other than to every authenticated user.
     pub(super) fn binding(&self, number: u32) -> Option<&ObjectKey> {
         self.bindings.get(number)?.as_ref()
-    }
-
-    fn server(&mut self, request: &Request<'_>) {
-        let Object {
-            group,
-            resource,
-            namespace,
-            name,
-            ..
-        } = request.object;
-        let servers = &mut self.servers;
-        let is_lease = resource == "leases" && group == "coordination.k8s.io";
-        if is_lease && namespace == "kube-system" && name.starts_with("apiserver-") {
-            if matches!(request.verb, "delete") {
-                note_last(&mut servers.deleted, name, request.time);
-                // A server deletes and creates its own Lease when it starts.
-                servers.last_start = servers.last_start.max(Some(request.time));
-            } else if matches!(request.verb, "update" | "create" | "patch") {
-                let spans = servers.beats.entry(name.into()).or_default();
-                spans.add(request.time, request.time);
-            }
-        }
-        // When it starts, it compares the roles that it has with those that it should have.
-        if resource == "clusterroles" && request.verb == "list" {
-            servers.last_start = servers.last_start.max(Some(request.time));
-        }
     }
 
     fn review(&mut self, request: &Request<'_>) {
@@ -251,7 +266,9 @@ impl Record {
     }
 
     fn token(&mut self, request: &Request<'_>, account: &ServiceAccountRef, pod: PodName<'_>) {
-        note_last(&mut self.verbs, request.verb, request.time);
+        if VERBS.contains(&request.verb) {
+            note_last(&mut self.verbs, request.verb, request.time);
+        }
         let (first, last) = self.span.unwrap_or((request.time, request.time));
         self.span = Some((first.min(request.time), last.max(request.time)));
         let is_new = request.stage != Stage::Received && self.recent.is_new(request);
@@ -346,33 +363,6 @@ impl Record {
         self.bindings.of(request.reason, || {
             (!binding.is_for_all).then(|| ObjectKey::new(binding.namespace, binding.name))
         })
-    }
-}
-
-impl Used {
-    fn add(&mut self, request: &Request<'_>, action: Option<u32>, is_beyond: bool, is_new: bool) {
-        self.last = self.last.max(request.time);
-        self.requests += u64::from(is_new);
-        if is_beyond {
-            self.last_beyond_defaults = self.last_beyond_defaults.max(Some(request.time));
-        }
-        if request.is_denied {
-            self.last_denied = self.last_denied.max(Some(request.time));
-        }
-        match action
-            .filter(|number| self.actions.len() < MAX_ACTIONS || self.actions.contains_key(number))
-        {
-            None => self.has_more = true,
-            Some(number) => {
-                let time = super::coverage::timestamp(request.time);
-                let tally = self.actions.entry(number).or_insert(Tally {
-                    last: time,
-                    count: 0,
-                });
-                tally.last = tally.last.max(time);
-                tally.count += u64::from(is_new);
-            }
-        }
     }
 }
 

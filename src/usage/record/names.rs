@@ -12,12 +12,18 @@ use crate::{
 
 /// How many kinds of requests, and how many bindings, are told apart; the others are counted only.
 const MAX_NAMES: usize = 1 << 16;
+/// How long one of these may be, in bytes: paths and methods are of any length.
+const MAX_LENGTH: usize = 2048;
+/// How long all of them together are, in bytes.
+const MAX_BYTES: usize = 8 << 20;
 
 /// Names with numbers, each once.
 #[derive(Clone, Debug)]
 pub(super) struct Numbers<T> {
     pub(super) by_key: HashMap<Box<str>, u32>,
     pub(super) all: Vec<T>,
+    /// How many bytes the keys have.
+    bytes: usize,
 }
 
 impl<T> Default for Numbers<T> {
@@ -25,19 +31,22 @@ impl<T> Default for Numbers<T> {
         Self {
             by_key: HashMap::new(),
             all: Vec::new(),
+            bytes: 0,
         }
     }
 }
 
 impl<T> Numbers<T> {
-    /// The number of a key; `None` where there are too many.
+    /// The number of a key; `None` where there are too many, or it is too long.
     pub(super) fn of(&mut self, key: &str, value: impl FnOnce() -> T) -> Option<u32> {
         if let Some(number) = self.by_key.get(key) {
             return Some(*number);
         }
-        if self.all.len() >= MAX_NAMES {
+        let is_long = key.len() > MAX_LENGTH || self.bytes + key.len() > MAX_BYTES;
+        if self.all.len() >= MAX_NAMES || is_long {
             return None;
         }
+        self.bytes += key.len();
         let number = u32::try_from(self.all.len()).ok()?;
         self.by_key.insert(key.into(), number);
         self.all.push(value());
@@ -111,4 +120,20 @@ pub(super) fn is_default(action: &Action) -> bool {
         }
     };
     default_rules().iter().any(|known| covers(known, &atom)) || is_default_account_rule(&rule)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_of_any_length_are_bounded() {
+        let mut names = Numbers::default();
+        assert_eq!(names.of(&"u".repeat(20_000), || ()), None);
+        let long = |number: usize| format!("{number:02000}");
+        let kept = (0..10_000).filter(|number| names.of(&long(*number), || ()).is_some());
+        assert_eq!(kept.count(), MAX_BYTES / 2000);
+        assert_eq!(names.of(&long(0), || ()), Some(0));
+        assert_eq!(names.of(&long(9_999), || ()), None);
+    }
 }

@@ -1,0 +1,80 @@
+//! Is a line without a word that matters whole? What was lost of it may have had one. No line is parsed for that.
+
+use memchr::{memchr, memchr_iter, memmem};
+
+/// Whether a line has the marks of one whole value, if it is JSON: as many braces that close as open, an even number of
+/// quotes, no NUL that a disk left. Text in it may have other numbers: then it must be parsed.
+pub(super) fn seems_whole(line: &[u8]) -> bool {
+    let count = |byte: u8| memchr_iter(byte, line).count();
+    count(b'{') == count(b'}') && count(b'"').is_multiple_of(2) && memchr(0, line).is_none()
+}
+
+/// Whether a line that seems whole is one event of the API server, with a user.
+pub(super) fn seems_event(line: &[u8]) -> bool {
+    let mut ids = memmem::find_iter(line, b"\"auditID\":\"");
+    let is_one = ids.next().is_some() && ids.next().is_none();
+    is_one && has_user(line) == Some(true)
+}
+
+/// Whether the name of the user ends as it should: before its other fields. `None` without a user.
+pub(super) fn has_user(line: &[u8]) -> Option<bool> {
+    const USER: &[u8] = b"\"user\":{\"username\":\"";
+    let name = &line[memmem::find(line, USER)? + USER.len()..];
+    let end = memchr(b'"', name)?;
+    let rest = &name[end + 1..];
+    let fields: [&[u8]; 4] = [b"}", b",\"uid\":\"", b",\"groups\":[", b",\"extra\":{"];
+    Some(end > 0 && fields.iter().any(|field| rest.starts_with(field)))
+}
+
+/// Whether a line that does not begin as JSON has a part of an event: not if it is text, or JSON behind text.
+pub(super) fn is_part(line: &[u8]) -> bool {
+    let behind = memchr(b'{', line).map(|begin| &line[begin..]);
+    let is_json = |text| serde_json::from_slice::<serde::de::IgnoredAny>(text).is_ok();
+    let has_marks = memmem::find(line, b"\":").is_some() || line.ends_with(b"}");
+    memchr(0, line).is_some() || (has_marks && !behind.is_some_and(is_json))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const EVENT: &str = r#"{"kind":"Event","auditID":"1","user":{"username":"jane"},"annotations":{"reason":"by \"b\""}}"#;
+
+    fn is_whole(line: &str) -> bool {
+        seems_whole(line.as_bytes()) && seems_event(line.as_bytes())
+    }
+
+    #[test]
+    fn whatever_is_missing_in_the_middle_shows() {
+        assert!(is_whole(EVENT));
+        assert!(!is_whole(&EVENT.replace("jane", "\0\0\0\0")));
+        assert!(!is_whole(&EVENT.replace("jane", "")));
+        let user = EVENT.find("jane").unwrap_or_default();
+        for lost in 1..EVENT.len() - user - 1 {
+            let damaged = format!("{}{}", &EVENT[..user], &EVENT[user + lost..]);
+            let is_name = lost < "jane".len();
+            assert_eq!(is_whole(&damaged), is_name, "{damaged}");
+        }
+        for cut in 1..EVENT.len() {
+            let merged = format!("{}{EVENT}", &EVENT[..cut]);
+            let is_noticed = !is_whole(&merged);
+            assert!(is_noticed, "{merged}");
+        }
+    }
+
+    #[test]
+    fn the_end_of_an_event_is_a_part_and_text_is_none() {
+        for begin in 1..EVENT.len() - 1 {
+            let end = &EVENT[begin..];
+            assert!(end.starts_with('{') || is_part(end.as_bytes()), "{end}");
+        }
+        assert!(is_part(b"\0\0\0"));
+        for text in [
+            "not JSON",
+            "2026 stdout F {\"msg\":\"x\"}",
+            "I1126 \"Started\" pod=\"a\"",
+        ] {
+            assert!(!is_part(text.as_bytes()), "{text}");
+        }
+    }
+}

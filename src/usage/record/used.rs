@@ -1,0 +1,40 @@
+//! Adds a request to what one token was used for.
+
+use super::{MAX_ACTIONS, Used};
+use crate::{
+    model::usage::Tally,
+    usage::{Request, coverage::timestamp},
+};
+
+impl Used {
+    pub(super) fn add(
+        &mut self,
+        request: &Request<'_>,
+        action: Option<u32>,
+        is_beyond: bool,
+        is_new: bool,
+    ) {
+        self.last = self.last.max(request.time);
+        self.requests += u64::from(is_new);
+        if is_beyond {
+            self.last_beyond_defaults = self.last_beyond_defaults.max(Some(request.time));
+        }
+        if request.is_denied {
+            self.last_denied = self.last_denied.max(Some(request.time));
+        }
+        match action
+            .filter(|number| self.actions.len() < MAX_ACTIONS || self.actions.contains_key(number))
+        {
+            None => self.has_more = true,
+            Some(number) => {
+                let time = timestamp(request.time);
+                let tally = self.actions.entry(number).or_insert(Tally {
+                    last: time,
+                    count: 0,
+                });
+                tally.last = tally.last.max(time);
+                tally.count += u64::from(is_new);
+            }
+        }
+    }
+}

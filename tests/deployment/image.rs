@@ -7,7 +7,7 @@ use serde_json::Value;
 
 const RELEASE: &str = "target/x86_64-unknown-linux-musl/release/token-exposure";
 /// The maximum size of the program, the only file in the image.
-const MOST_BYTES: u64 = 19_500_000;
+const MOST_BYTES: u64 = 20_000_000;
 
 /// Runs buildah with a separate storage; returns its output, or panics with its error.
 fn buildah(storage: &Path, args: &[&str]) -> String {

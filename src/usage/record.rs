@@ -7,9 +7,10 @@ mod recent;
 
 use std::collections::{BTreeMap, HashMap};
 
+pub use self::names::is_default;
 pub(super) use self::owner::{OwnerKind, owner_by_name};
 use self::{
-    names::{KnownAction, Numbers, is_default},
+    names::{KnownAction, Numbers},
     recent::Recent,
 };
 
@@ -22,6 +23,7 @@ use crate::model::{
     ObjectKey, ServiceAccountRef,
     usage::{Action, Tally},
 };
+use crate::token::redact::redacted_part;
 
 /// How many kinds of requests are kept for each pod.
 const MAX_ACTIONS: usize = 512;
@@ -120,7 +122,15 @@ impl Record {
         {
             self.review(request);
         }
-        if request.object.resource == "pods" && request.object.subresource == "binding" {
+        // Whoever may ask could make a workload look old: only the scheduler's word counts, and only where it was heard.
+        let is_scheduled = request.caller == Caller::Other("system:kube-scheduler")
+            && request.stage == Stage::Complete
+            && !request.is_denied
+            && !request.impersonates;
+        if is_scheduled
+            && request.object.resource == "pods"
+            && request.object.subresource == "binding"
+        {
             self.pod(request.object.namespace, request.object.name, request.time);
         }
     }
@@ -181,6 +191,11 @@ impl Record {
         self.bindings.get(number)?.as_ref()
     }
 
+    /// Whether bindings may be missing because there were too many.
+    pub(super) fn lacks_bindings(&self) -> bool {
+        self.bindings.is_full()
+    }
+
     fn server(&mut self, request: &Request<'_>) {
         let Object {
             group,
@@ -239,6 +254,12 @@ impl Record {
         let Some((kind, workload, version)) = owner_by_name(name) else {
             return;
         };
+        // The name of a pod of a StatefulSet stays; others may have a name that only begins so.
+        let workload = if kind == OwnerKind::StatefulSet {
+            name
+        } else {
+            workload
+        };
         let key = (Box::from(namespace), kind, Box::from(workload));
         let seen = self.seen_pods.entry(key).or_insert_with(|| SeenPods {
             first: time,
@@ -251,7 +272,7 @@ impl Record {
     }
 
     fn token(&mut self, request: &Request<'_>, account: &ServiceAccountRef, pod: PodName<'_>) {
-        note_last(&mut self.verbs, request.verb, request.time);
+        note_last(&mut self.verbs, &redacted_part(request.verb), request.time);
         let (first, last) = self.span.unwrap_or((request.time, request.time));
         self.span = Some((first.min(request.time), last.max(request.time)));
         let is_new = request.stage != Stage::Received && self.recent.is_new(request);
@@ -317,6 +338,9 @@ impl Record {
         } else {
             object.subresource
         };
+        let parts = [verb, group, resource, subresource, namespace, url].map(redacted_part);
+        let [verb, group, resource, subresource, namespace, url] =
+            parts.each_ref().map(|part| &**part);
         self.key.clear();
         for part in [verb, group, resource, subresource, namespace, url, denied] {
             self.key.push_str(part);

@@ -35,13 +35,18 @@ impl<T> Numbers<T> {
         if let Some(number) = self.by_key.get(key) {
             return Some(*number);
         }
-        if self.all.len() >= MAX_NAMES {
+        if self.is_full() {
             return None;
         }
         let number = u32::try_from(self.all.len()).ok()?;
         self.by_key.insert(key.into(), number);
         self.all.push(value());
         Some(number)
+    }
+
+    /// Whether further keys have no number.
+    pub(super) const fn is_full(&self) -> bool {
+        self.all.len() >= MAX_NAMES
     }
 
     pub(super) fn get(&self, number: u32) -> Option<&T> {
@@ -75,7 +80,8 @@ pub(super) fn action_key(action: &Action) -> String {
 }
 
 /// Whether the default permissions of every authenticated user and of every account allow an action.
-pub(super) fn is_default(action: &Action) -> bool {
+#[must_use]
+pub fn is_default(action: &Action) -> bool {
     let list = |word: &str| Box::from([Box::from(word)]);
     let url = &*action.url;
     let rule = Rule {

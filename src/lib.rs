@@ -28,7 +28,7 @@
 //! | `model` | which words do the other rooms share? | |
 //! | `rbac` | who is granted what, and is it more than the default permissions? | `model` |
 //! | `token` | which tokens does a pod carry? | `model` |
-//! | `usage` | which tokens were used, for what, and how complete is the evidence? | `model` `rbac` |
+//! | `usage` | which tokens were used, for what, and how complete is the evidence? | `model` `rbac` `token` |
 //! | `api` | what do a report and a summary look like? | `model` |
 //! | `facts` | what of an API object do answers depend on? | `api` `model` |
 //! | `assess` | why is this account flagged, and what is the remediation? | `model` `rbac` `token` `usage` |

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::Evidence;
+use super::{Evidence, usage::is_for_other_servers};
 use crate::{
     model::{
         ObjectKey, Rule, Scope,
@@ -13,6 +13,8 @@ use crate::{
         self,
         cover::{Atom, breakdown, covers},
     },
+    token::redact::INSTEAD,
+    usage::is_default,
 };
 
 /// What each binding grants, rule by rule.
@@ -32,7 +34,8 @@ pub(super) fn detail(evidence: &Evidence<'_>, grants: &[ExplainedGrant]) -> Opti
     let own = own.map(|(workload, used)| (Some(workload.clone()), used));
     let all: Vec<_> = own.chain([(None, &usage.others)]).collect();
     let mut remarks = Vec::new();
-    if all.iter().any(|(_, used)| used.has_more) {
+    let has_more = all.iter().any(|(_, used)| used.has_more);
+    if has_more {
         remarks.push("there were more kinds of requests than are kept".to_owned());
     }
     let proposal = proposal(usage.total.actions.keys(), grants, &mut remarks);
@@ -43,7 +46,7 @@ pub(super) fn detail(evidence: &Evidence<'_>, grants: &[ExplainedGrant]) -> Opti
         actions: actions
             .map(|(workload, used)| (workload, used.actions.clone()))
             .collect(),
-        unused_bindings: if is_certain {
+        unused_bindings: if is_certain && !has_more {
             unused(evidence, grants)
         } else {
             Vec::new()
@@ -80,7 +83,13 @@ fn unused(evidence: &Evidence<'_>, grants: &[ExplainedGrant]) -> Vec<ObjectKey> 
         let mut atoms = granting.flat_map(|used| breakdown(&used.rule));
         !atoms.any(|atom| !rules.iter().any(|rule| covers(rule, &atom)))
     };
-    let unused = not_used.into_iter().filter(|grant| !may_be_used(grant));
+    let is_unseen = |grant: &&ExplainedGrant| {
+        let rules = grant.rules.iter();
+        let mut granting = rules.filter(|used| used.effect == Effect::Grants);
+        granting.any(|used| is_used_unseen(&used.rule))
+    };
+    let unused = not_used.into_iter();
+    let unused = unused.filter(|grant| !may_be_used(grant) && !is_unseen(grant));
     unused.map(|grant| grant.grant.binding.clone()).collect()
 }
 
@@ -96,7 +105,12 @@ fn proposal<'a>(
 ) -> BTreeMap<Box<str>, Vec<Rule>> {
     let mut verbs: BTreeMap<Box<str>, BTreeMap<Target, BTreeSet<Box<str>>>> = BTreeMap::new();
     let mut urls: BTreeMap<BTreeSet<Box<str>>, BTreeSet<Box<str>>> = BTreeMap::new();
-    for action in actions.filter(|action| !action.is_denied) {
+    for action in actions.filter(|action| !action.is_denied && !is_default(action)) {
+        if action.to_string().contains(INSTEAD) {
+            remarks.push("requests with a token in their path are not proposed".to_owned());
+            continue;
+        }
+        remarks.extend(hidden_need(action).map(str::to_owned));
         if &*action.verb == "impersonate" {
             remarks.push(
                 "requests on behalf of other users need `impersonate`, which is not proposed"
@@ -107,26 +121,42 @@ fn proposal<'a>(
         let granting = grants
             .iter()
             .filter(|explained| holds_in(&explained.grant.scope, action));
-        let mut rules = granting.flat_map(|explained| &explained.rules);
+        let rules = granting.flat_map(|explained| &explained.rules);
         let is_granting =
             |rule: &Rule, effect| effect == Effect::Grants && allows(rule, action, &action.verb);
-        let Some(used) = rules.find(|used| is_granting(&used.rule, used.effect)) else {
+        let rules = rules.filter(|used| is_granting(&used.rule, used.effect));
+        let rules: Vec<_> = rules.map(|used| &used.rule).collect();
+        if rules.is_empty() {
+            remarks.push(format!(
+                "`{action}` was allowed, and no present binding is found that grants it: it is not proposed"
+            ));
             continue;
-        };
-        let rule = &used.rule;
+        }
         if action.resource.is_empty() {
             let verb = [action.verb.clone()].into();
             urls.entry(verb).or_default().insert(action.url.clone());
             continue;
         }
-        let names = rule.resource_names.to_vec();
+        // Which objects were asked for is not kept: a rule for all of them covers what was seen, and so do all names.
+        let unnamed = rules.iter().find(|rule| rule.resource_names.is_empty());
+        let rules = unnamed.map_or(rules.clone(), |rule| vec![*rule]);
+        let names = rules.iter().flat_map(|rule| rule.resource_names.iter());
+        let names: BTreeSet<_> = names.cloned().collect();
+        if names.len() > 1 {
+            remarks.push(
+                "names of objects are all those that are granted: which of them were used is not kept"
+                    .to_owned(),
+            );
+        }
+        let names: Vec<_> = names.into_iter().collect();
         let target = (action.group.clone(), action.resource.clone(), names);
         let of_namespace = verbs.entry(action.namespace.clone()).or_default();
         let wanted = of_namespace.entry(target).or_default();
         wanted.insert(action.verb.clone());
         // A client that keeps a list up to date needs both, whichever was seen.
         for (one, other) in [("list", "watch"), ("watch", "list")] {
-            if *action.verb == *one && allows(rule, action, other) {
+            let is_allowed = rules.iter().all(|rule| allows(rule, action, other));
+            if *action.verb == *one && is_allowed {
                 wanted.insert(other.into());
             }
         }
@@ -145,6 +175,39 @@ fn proposal<'a>(
         });
     }
     proposal
+}
+
+/// What a request may have needed besides its verb, which no event shows.
+fn hidden_need(action: &Action) -> Option<&'static str> {
+    let is_writing = matches!(&*action.verb, "create" | "update" | "patch");
+    match (&*action.group, &*action.resource) {
+        ("rbac.authorization.k8s.io", _) if is_writing => Some(
+            "who writes roles or bindings may need `bind` or `escalate`, which are not proposed",
+        ),
+        ("certificates.k8s.io", _) if is_writing => Some(
+            "who approves or signs certificates needs `approve` or `sign` for signers, which are not proposed",
+        ),
+        _ => None,
+    }
+}
+
+/// Whether a rule grants something whose use does not name the binding: verbs that are checked besides that of the
+/// request, and what is asked for at other servers.
+fn is_used_unseen(rule: &Rule) -> bool {
+    const BESIDES: [&str; 8] = [
+        "*",
+        "bind",
+        "escalate",
+        "impersonate",
+        "approve",
+        "sign",
+        "attest",
+        "use",
+    ];
+    let verbs = rule.verbs.iter();
+    let mut verbs = verbs.map(|verb| verb.split(':').next().unwrap_or(verb));
+    let has_verb = verbs.any(|verb| BESIDES.contains(&verb) || verb.starts_with("impersonate-"));
+    has_verb || is_for_other_servers(rule)
 }
 
 /// Whether a grant holds for a request: one without a namespace is only allowed for the whole cluster.

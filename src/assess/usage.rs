@@ -7,7 +7,7 @@ use jiff::{Timestamp, civil::Date};
 use super::{Evidence, proposal::grants};
 use crate::{
     model::{
-        Carrier, Note, ObjectKey, Permissions, Reason, TokenSource, Verdict, Workload,
+        Carrier, Note, ObjectKey, Permissions, Reason, Rule, TokenSource, Verdict, Workload,
         rbac::Effect,
         usage::{Doubt, Grade, Hole, Use, Window},
     },
@@ -44,19 +44,9 @@ impl Granted {
             for used in rules.filter(|used| used.effect == Effect::Grants) {
                 let rule = &used.rule;
                 granted.verbs.extend(rule.verbs.iter().cloned());
-                let is_core = rule
-                    .api_groups
-                    .iter()
-                    .any(|group| matches!(&**group, "" | "*"));
-                let mut resources = rule.resources.iter();
-                let has_nodes = resources.any(|resource| {
-                    &**resource == "*"
-                        || resource.starts_with("nodes/")
-                        || resource.starts_with("*/")
-                });
-                let has_urls =
-                    !rule.non_resource_urls.is_empty() && explained.grant.binding.is_cluster();
-                granted.other_servers |= has_urls || (is_core && has_nodes);
+                let is_effective =
+                    rule.non_resource_urls.is_empty() || explained.grant.binding.is_cluster();
+                granted.other_servers |= is_effective && is_for_other_servers(rule);
             }
         }
         granted
@@ -85,6 +75,17 @@ impl Granted {
         holes.extend(unseen.map(|verb| Hole::NeverSeen((*verb).into())));
         holes
     }
+}
+
+/// Whether a rule also counts at servers that keep no audit log: `nodes/*` at kubelets, URLs at metrics ports.
+pub(super) fn is_for_other_servers(rule: &Rule) -> bool {
+    let mut groups = rule.api_groups.iter();
+    let is_core = groups.any(|group| matches!(&**group, "" | "*"));
+    let mut resources = rule.resources.iter();
+    let has_nodes = resources.any(|resource| {
+        &**resource == "*" || resource.starts_with("nodes/") || resource.starts_with("*/")
+    });
+    !rule.non_resource_urls.is_empty() || (is_core && has_nodes)
 }
 
 /// Notes which bindings allowed requests, and when last.

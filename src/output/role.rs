@@ -37,7 +37,7 @@ pub fn write(out: &mut impl io::Write, explanation: &Explanation) -> io::Result<
             .iter()
             .map(|remark| format!("Note: {remark}.")),
     );
-    if detail.proposal.is_empty() {
+    if detail.proposal.is_empty() && detail.remarks.is_empty() {
         head.push(
             "No request needed a permission beyond the default permissions: no Role is needed."
                 .to_owned(),
@@ -59,10 +59,10 @@ pub fn write(out: &mut impl io::Write, explanation: &Explanation) -> io::Result<
 fn objects(explanation: &Explanation, namespace: &str, rules: &[Rule]) -> [Value; 2] {
     let account = &explanation.exposure.account;
     let (kind, name) = if namespace.is_empty() {
-        // A name for the whole cluster.
+        // A name for the whole cluster: no namespace and no account has a colon.
         (
             "ClusterRole",
-            format!("{}-{}-used", account.namespace, account.name),
+            format!("{}:{}-used", account.namespace, account.name),
         )
     } else {
         ("Role", format!("{}-used", account.name))

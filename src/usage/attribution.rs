@@ -117,6 +117,8 @@ impl Record {
                 usage.total.add(self, used);
                 self.attribute(&mut usage, *bearer, used, pods);
             }
+            // A binding that was used may be among those that are not kept.
+            usage.others.has_more |= self.lacks_bindings();
             let bindings = record.bindings.iter();
             usage.bindings = bindings
                 .filter_map(|(number, time)| Some((self.binding(*number)?.clone(), *time)))
@@ -132,12 +134,11 @@ impl Record {
             Bearer::Unknown if usage.workloads.len() == 1 => {
                 usage.workloads.keys().cloned().collect()
             }
-            Bearer::Unbound | Bearer::Unknown => {
-                usage.is_unattributed = true;
-                BTreeSet::new()
-            }
+            Bearer::Unbound | Bearer::Unknown => BTreeSet::new(),
         };
         if found.is_empty() {
+            // Its workload may still exist, out of sight: left out of the scan, or in no dump.
+            usage.is_unattributed = true;
             usage.others.add(self, used);
         }
         for workload in found {
@@ -160,12 +161,23 @@ impl Record {
             "Deployment" | "Rollout" => OwnerKind::Deployment,
             "CronJob" => OwnerKind::CronJob,
             "StatefulSet" => OwnerKind::StatefulSet,
-            _ => OwnerKind::Other,
+            // The names of their pods do not tell the kinds apart.
+            _ => return,
         };
-        let key = (Box::from(&*account.namespace), kind, workload.name.clone());
-        let seen = self.seen_pods.get(&key);
-        used.since = earlier(used.since, seen.map(|seen| seen.first));
         let own = pods.iter().filter(|pod| pod.workload == *workload);
+        let key = |name: &str| (Box::from(&*account.namespace), kind, Box::from(name));
+        let seen = self.seen_pods.get(&key(&workload.name));
+        // Without a pod, nothing shows that it ran ever since.
+        let mut running = own.clone().filter(|pod| pod.uid.is_some());
+        if kind == OwnerKind::StatefulSet {
+            // A pod made anew has the same name, which no other pod has meanwhile.
+            for pod in running {
+                let seen = self.seen_pods.get(&key(&pod.name));
+                used.since = earlier(used.since, seen.map(|seen| seen.first));
+            }
+        } else if kind == OwnerKind::CronJob || running.next().is_some() {
+            used.since = earlier(used.since, seen.map(|seen| seen.first));
+        }
         let living = own.filter_map(|pod| super::record::owner_by_name(&pod.name));
         let living = living.map(|(_, _, version)| version);
         let seen = seen.into_iter().flat_map(|seen| &seen.versions);

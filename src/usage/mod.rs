@@ -16,8 +16,8 @@
 //! | the given audit policy has been in force since the last start of an API server in the logs | the file was edited, and no server restarted since |
 //! | the policy records every request of the account, and the logs show others that use its verbs | |
 //! | events, lines and files that cannot be read may be of any account; only at the end of the newest file of a server a cut line comes after the window | a line is damaged, and still looks like a whole event of somebody else |
-//! | a token is used where its pod's uid is; without one the account alone is known, and no workload of it is `NeverUsed` | |
-//! | a workload is as old as its oldest pod, or as a pod of its name that the logs show | an older pod of that name ran as another account |
+//! | a token is used where its pod's uid is; without one, or where no workload of that pod is known, the account alone is known, and no workload of it is `NeverUsed` | |
+//! | a workload with a pod is as old as its oldest one, or as a pod that the scheduler bound: of a StatefulSet one of the same name as a present one, of a Deployment, Rollout or CronJob one of its pattern of names | an older pod of that name belonged to something else, or ran as another account |
 //! | a TokenReview may concern any account, but one of a kubelet concerns those that are granted `nodes/*` | a pod without that permission asks a kubelet, in vain |
 //! | a token that only verifiers without the API server see (OIDC) is not seen | the pod names no known consumer |
 
@@ -33,7 +33,7 @@ pub use self::{
     coverage::{Delivery, Lease},
     live::{Kept, Live, MAX_ENTRIES, Malformed, OwnerOf, Touched, WEBHOOK},
     policy::{Policy, PolicyRule, Resources},
-    record::Record,
+    record::{Record, is_default},
     request::{Binding, Caller, Object, PodName, Request, Stage},
 };
 

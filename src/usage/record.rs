@@ -10,9 +10,10 @@ mod used;
 
 use std::collections::{BTreeMap, HashMap};
 
+pub use self::names::is_default;
 pub(super) use self::owner::{OwnerKind, owner_by_name};
 use self::{
-    names::{KnownAction, Numbers, is_default},
+    names::{KnownAction, Numbers},
     open::Open,
     recent::Recent,
 };
@@ -26,6 +27,7 @@ use crate::model::{
     ObjectKey, ServiceAccountRef,
     usage::{Action, Tally},
 };
+use crate::token::redact::redacted_part;
 
 /// How many kinds of requests are kept for each pod.
 const MAX_ACTIONS: usize = 512;
@@ -146,7 +148,15 @@ impl Record {
         {
             self.review(request);
         }
-        if request.object.resource == "pods" && request.object.subresource == "binding" {
+        // Whoever may ask could make a workload look old: only the scheduler's word counts, and only where it was heard.
+        let is_scheduled = request.caller == Caller::Other("system:kube-scheduler")
+            && request.stage == Stage::Complete
+            && !request.is_denied
+            && !request.impersonates;
+        if is_scheduled
+            && request.object.resource == "pods"
+            && request.object.subresource == "binding"
+        {
             self.pod(request.object.namespace, request.object.name, request.time);
         }
     }
@@ -222,6 +232,11 @@ impl Record {
         self.bindings.get(number)?.as_ref()
     }
 
+    /// Whether bindings are missing because there were too many.
+    pub(super) const fn lacks_bindings(&self) -> bool {
+        self.bindings.lacks_some()
+    }
+
     fn review(&mut self, request: &Request<'_>) {
         let reviewer = match request.caller {
             // A kubelet authenticates those who ask it: see the rules of this room.
@@ -253,6 +268,12 @@ impl Record {
     fn pod(&mut self, namespace: &str, name: &str, time: Micros) {
         let Some((kind, workload, version)) = owner_by_name(name) else {
             return;
+        };
+        // The name of a pod of a StatefulSet stays; others may have a name that only begins so.
+        let workload = if kind == OwnerKind::StatefulSet {
+            name
+        } else {
+            workload
         };
         let key = (Box::from(namespace), kind, Box::from(workload));
         let seen = self.seen_pods.entry(key).or_insert_with(|| SeenPods {
@@ -334,6 +355,9 @@ impl Record {
         } else {
             object.subresource
         };
+        let parts = [verb, group, resource, subresource, namespace, url].map(redacted_part);
+        let [verb, group, resource, subresource, namespace, url] =
+            parts.each_ref().map(|part| &**part);
         self.key.clear();
         for part in [verb, group, resource, subresource, namespace, url, denied] {
             self.key.push_str(part);

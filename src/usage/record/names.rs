@@ -24,6 +24,8 @@ pub(super) struct Numbers<T> {
     pub(super) all: Vec<T>,
     /// How many bytes the keys have.
     bytes: usize,
+    /// Whether a key got no number.
+    lacks_some: bool,
 }
 
 impl<T> Default for Numbers<T> {
@@ -32,6 +34,7 @@ impl<T> Default for Numbers<T> {
             by_key: HashMap::new(),
             all: Vec::new(),
             bytes: 0,
+            lacks_some: false,
         }
     }
 }
@@ -44,6 +47,7 @@ impl<T> Numbers<T> {
         }
         let is_long = key.len() > MAX_LENGTH || self.bytes + key.len() > MAX_BYTES;
         if self.all.len() >= MAX_NAMES || is_long {
+            self.lacks_some = true;
             return None;
         }
         self.bytes += key.len();
@@ -51,6 +55,11 @@ impl<T> Numbers<T> {
         self.by_key.insert(key.into(), number);
         self.all.push(value());
         Some(number)
+    }
+
+    /// Whether a key got no number.
+    pub(super) const fn lacks_some(&self) -> bool {
+        self.lacks_some
     }
 
     pub(super) fn get(&self, number: u32) -> Option<&T> {
@@ -84,7 +93,8 @@ pub(super) fn action_key(action: &Action) -> String {
 }
 
 /// Whether the default permissions of every authenticated user and of every account allow an action.
-pub(super) fn is_default(action: &Action) -> bool {
+#[must_use]
+pub fn is_default(action: &Action) -> bool {
     let list = |word: &str| Box::from([Box::from(word)]);
     let url = &*action.url;
     let rule = Rule {

@@ -40,8 +40,8 @@ demo: ## Show the product on a temporary control plane (KEEP=1 leaves it running
 faults: tools control-plane ## Run the long tests: faults of the API server, and the use of 500 pods
 	cargo test --locked --test cluster -- faults:: usage::proof:: --include-ignored --nocapture
 
-soak: tools control-plane helm ## Create 10,000 pods while permissions come and go: none may lack a token that its account needs (CASES=300 for fewer)
-	CASES=$${CASES:-10000} cargo test --locked --test deployment -- no_pod_lacks --nocapture
+soak: tools control-plane helm ## Run the long tests of withheld tokens: 10,000 pods while permissions come and go (CASES=300 for fewer), all kinds, webhooks
+	CASES=$${CASES:-10000} cargo test --locked --test deployment -- cure:: --ignored --nocapture
 
 e2e: tools control-plane helm ## Run the end-to-end test, from install to uninstall, with a real Prometheus
 	@cargo test --locked --test deployment e2e:: -- --nocapture

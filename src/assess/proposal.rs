@@ -106,26 +106,12 @@ fn proposal<'a>(
     let mut verbs: BTreeMap<Box<str>, BTreeMap<Target, BTreeSet<Box<str>>>> = BTreeMap::new();
     let mut urls: BTreeMap<BTreeSet<Box<str>>, BTreeSet<Box<str>>> = BTreeMap::new();
     for action in actions.filter(|action| !action.is_denied && !is_default(action)) {
-        if action.to_string().contains(INSTEAD) {
-            remarks.push("requests with a token in their path are not proposed".to_owned());
+        if let Some(why) = left_out(action) {
+            remarks.push(why.to_owned());
             continue;
         }
         remarks.extend(hidden_need(action).map(str::to_owned));
-        if &*action.verb == "impersonate" {
-            remarks.push(
-                "requests on behalf of other users need `impersonate`, which is not proposed"
-                    .to_owned(),
-            );
-            continue;
-        }
-        let granting = grants
-            .iter()
-            .filter(|explained| holds_in(&explained.grant.scope, action));
-        let rules = granting.flat_map(|explained| &explained.rules);
-        let is_granting =
-            |rule: &Rule, effect| effect == Effect::Grants && allows(rule, action, &action.verb);
-        let rules = rules.filter(|used| is_granting(&used.rule, used.effect));
-        let rules: Vec<_> = rules.map(|used| &used.rule).collect();
+        let rules = granting(action, grants);
         if rules.is_empty() {
             remarks.push(format!(
                 "`{action}` was allowed, and no present binding is found that grants it: it is not proposed"
@@ -140,15 +126,7 @@ fn proposal<'a>(
         // Which objects were asked for is not kept: a rule for all of them covers what was seen, and so do all names.
         let unnamed = rules.iter().find(|rule| rule.resource_names.is_empty());
         let rules = unnamed.map_or(rules.clone(), |rule| vec![*rule]);
-        let names = rules.iter().flat_map(|rule| rule.resource_names.iter());
-        let names: BTreeSet<_> = names.cloned().collect();
-        if names.len() > 1 {
-            remarks.push(
-                "names of objects are all those that are granted: which of them were used is not kept"
-                    .to_owned(),
-            );
-        }
-        let names: Vec<_> = names.into_iter().collect();
+        let names = granted_names(&rules, remarks);
         let target = (action.group.clone(), action.resource.clone(), names);
         let of_namespace = verbs.entry(action.namespace.clone()).or_default();
         let wanted = of_namespace.entry(target).or_default();
@@ -175,6 +153,39 @@ fn proposal<'a>(
         });
     }
     proposal
+}
+
+/// The names of objects that rules are limited to; a remark says so where there are several.
+fn granted_names(rules: &[&Rule], remarks: &mut Vec<String>) -> Vec<Box<str>> {
+    let names = rules.iter().flat_map(|rule| rule.resource_names.iter());
+    let names: BTreeSet<_> = names.cloned().collect();
+    if names.len() > 1 {
+        let remark =
+            "names of objects are all those that are granted: which of them were used is not kept";
+        remarks.push(remark.to_owned());
+    }
+    names.into_iter().collect()
+}
+
+/// Why a request is not proposed, whatever was granted.
+fn left_out(action: &Action) -> Option<&'static str> {
+    if action.to_string().contains(INSTEAD) {
+        return Some("requests with a token in their path are not proposed");
+    }
+    (&*action.verb == "impersonate")
+        .then_some("requests on behalf of other users need `impersonate`, which is not proposed")
+}
+
+/// The rules of the grants that allow an action.
+fn granting<'a>(action: &Action, grants: &'a [ExplainedGrant]) -> Vec<&'a Rule> {
+    let grants = grants.iter();
+    let grants = grants.filter(|explained| holds_in(&explained.grant.scope, action));
+    let rules = grants.flat_map(|explained| &explained.rules);
+    let rules = rules.filter(|used| used.effect == Effect::Grants);
+    let rules = rules.map(|used| &used.rule);
+    rules
+        .filter(|rule| allows(rule, action, &action.verb))
+        .collect()
 }
 
 /// What a request may have needed besides its verb, which no event shows.

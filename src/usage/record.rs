@@ -340,20 +340,10 @@ impl Record {
         } else {
             ""
         };
-        let group = if request.impersonates {
-            ""
+        let (group, namespace, subresource) = if request.impersonates {
+            ("", "", "")
         } else {
-            object.group
-        };
-        let namespace = if request.impersonates {
-            ""
-        } else {
-            object.namespace
-        };
-        let subresource = if request.impersonates {
-            ""
-        } else {
-            object.subresource
+            (object.group, object.namespace, object.subresource)
         };
         let parts = [verb, group, resource, subresource, namespace, url].map(redacted_part);
         let [verb, group, resource, subresource, namespace, url] =

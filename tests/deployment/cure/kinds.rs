@@ -109,6 +109,7 @@ fn recreate(plane: &ControlPlane, round: usize) {
 }
 
 #[test]
+#[ignore = "takes minutes; run by `make soak`"]
 fn the_next_pods_of_every_kind_have_no_token_and_nothing_drifts() {
     let test = "the_next_pods_of_every_kind_have_no_token_and_nothing_drifts";
     let Some(plane) = plane(test) else { return };
@@ -171,6 +172,7 @@ fn the_next_pods_of_every_kind_have_no_token_and_nothing_drifts() {
 
 /// Generations of a pod, with a permission that comes and goes: each ends as the permission says.
 #[test]
+#[ignore = "takes minutes; run by `make soak`"]
 fn fifty_generations_of_pods_never_flap() {
     let test = "fifty_generations_of_pods_never_flap";
     let Some(plane) = plane(test) else { return };

@@ -6,6 +6,7 @@ use super::{await_switch, controller, plane, token};
 use crate::rig::{PATIENCE, holds_within};
 
 #[test]
+#[ignore = "takes minutes; run by `make soak`"]
 fn three_thousand_accounts_in_one_namespace_are_all_listed() {
     const ACCOUNTS: usize = 3_000;
     let test = "three_thousand_accounts_in_one_namespace_are_all_listed";

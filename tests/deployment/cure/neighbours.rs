@@ -132,6 +132,7 @@ fn register(plane: &ControlPlane, webhook: &Webhook, certificates: &Certificates
 
 /// The policy acts before webhooks do, and again after one that changed the pod.
 #[test]
+#[ignore = "takes minutes; run by `make soak`"]
 fn a_container_that_a_webhook_injects_gets_its_token_back_if_it_needs_it() {
     let test = "a_container_that_a_webhook_injects_gets_its_token_back_if_it_needs_it";
     let Some(plane) = plane(test) else { return };
@@ -180,6 +181,7 @@ fn a_container_that_a_webhook_injects_gets_its_token_back_if_it_needs_it() {
 
 /// A copy of a pod without a token gets it when its account has a permission, although admission does not add it.
 #[test]
+#[ignore = "takes minutes; run by `make soak`"]
 fn a_copy_of_a_pod_gets_the_token_that_its_account_needs_now() {
     let test = "a_copy_of_a_pod_gets_the_token_that_its_account_needs_now";
     let Some(plane) = plane(test) else { return };
@@ -216,6 +218,7 @@ fn a_copy_of_a_pod_gets_the_token_that_its_account_needs_now() {
 
 /// Policies of other products, which come before and after ours in the order of names.
 #[test]
+#[ignore = "takes minutes; run by `make soak`"]
 fn policies_of_other_products_beside_it_change_nothing() {
     let test = "policies_of_other_products_beside_it_change_nothing";
     let Some(plane) = plane(test) else { return };

@@ -125,7 +125,7 @@ fn proposal<'a>(
         }
         // Which objects were asked for is not kept: a rule for all of them covers what was seen, and so do all names.
         let unnamed = rules.iter().find(|rule| rule.resource_names.is_empty());
-        let rules = unnamed.map_or(rules.clone(), |rule| vec![*rule]);
+        let rules = unnamed.map_or_else(|| rules.clone(), |rule| vec![*rule]);
         let names = granted_names(&rules, remarks);
         let target = (action.group.clone(), action.resource.clone(), names);
         let of_namespace = verbs.entry(action.namespace.clone()).or_default();

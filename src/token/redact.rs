@@ -78,17 +78,10 @@ fn percent_decoded(text: &str) -> Option<String> {
             (b'%', [high, low, ..]) => digit(*high).zip(digit(*low)),
             _ => None,
         };
-        match byte.and_then(|(high, low)| u8::try_from(high * 16 + low).ok()) {
-            Some(byte) => {
-                is_encoded = true;
-                decoded.push(byte);
-                rest = &tail[2..];
-            }
-            None => {
-                decoded.push(*first);
-                rest = tail;
-            }
-        }
+        let byte = byte.and_then(|(high, low)| u8::try_from(high * 16 + low).ok());
+        is_encoded |= byte.is_some();
+        rest = if byte.is_some() { &tail[2..] } else { tail };
+        decoded.push(byte.unwrap_or(*first));
     }
     is_encoded.then(|| String::from_utf8_lossy(&decoded).into_owned())
 }
@@ -114,7 +107,7 @@ mod tests {
             (format!("/x/{}", encoded(token)), INSTEAD),
             (encoded(&encoded(&format!("/x/{token}"))), INSTEAD),
             (
-                format!("/{}41", "%25".repeat(1) + &"25".repeat(20)),
+                format!("/{}41", "%25".to_owned() + &"25".repeat(20)),
                 INSTEAD,
             ),
             (

@@ -156,12 +156,10 @@ impl Record {
         used: &mut WorkloadUsage,
     ) {
         let kind = match &*workload.kind {
-            // It has no others.
-            "Pod" => return,
             "Deployment" | "Rollout" => OwnerKind::Deployment,
             "CronJob" => OwnerKind::CronJob,
             "StatefulSet" => OwnerKind::StatefulSet,
-            // The names of their pods do not tell the kinds apart.
+            // A bare pod has no others, and names of other pods do not tell their kinds apart.
             _ => return,
         };
         let own = pods.iter().filter(|pod| pod.workload == *workload);

@@ -156,7 +156,7 @@ pub(super) fn of_workload(
     let end = evidence
         .secret_used
         .and_then(|day| begin(day.tomorrow().ok()?));
-    if end > Some(usage.window.from) && !usage.is_unattributed {
+    if end > Some(usage.window.from) && !doubts.contains(&Doubt::Unattributed) {
         doubts.push(Doubt::Unattributed);
     }
     doubts.extend(consumers.iter().cloned().map(Doubt::Consumer));
@@ -193,7 +193,8 @@ fn doubts(
     if &*workload.kind == "CronJob" && own.runs < 3 {
         doubts.push(Doubt::FewRuns(own.runs));
     }
-    if usage.is_unattributed {
+    // What used it before the workload's first pod was created is another one.
+    if usage.unattributed.is_some() && usage.unattributed >= own.since {
         doubts.push(Doubt::Unattributed);
     }
     if granted.other_servers {

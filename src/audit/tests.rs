@@ -284,7 +284,11 @@ fn a_name_alone_is_no_use_of_a_token() {
         let outcome = read_text(&event.to_string());
         let usage = usage(&outcome);
         assert_eq!(
-            (outcome.events, usage.total.last, usage.is_unattributed),
+            (
+                outcome.events,
+                usage.total.last,
+                usage.unattributed.is_some()
+            ),
             (1, None, false),
             "{event}"
         );
@@ -296,7 +300,7 @@ fn a_token_without_a_pod_belongs_to_the_account_alone() {
     let mut legacy = event();
     legacy["user"].as_object_mut().unwrap().remove("extra");
     let usage = usage(&read_text(&legacy.to_string()));
-    assert!(usage.is_unattributed);
+    assert!(usage.unattributed.is_some());
     assert_eq!(
         (usage.workloads[&mail()].last, usage.others.requests),
         (None, 1)

@@ -62,8 +62,8 @@ pub struct AccountUsage {
     pub workloads: BTreeMap<Workload, WorkloadUsage>,
     /// Tokens of pods that are gone, or of none.
     pub others: WorkloadUsage,
-    /// Whether it was used, by which workload is not known.
-    pub is_unattributed: bool,
+    /// When it was last used by a workload that is not known.
+    pub unattributed: Option<Micros>,
     /// When each binding last allowed a request that the default permissions do not allow.
     pub bindings: BTreeMap<ObjectKey, Micros>,
     /// The time that the logs cover.
@@ -89,7 +89,7 @@ impl Record {
             total: WorkloadUsage::default(),
             workloads: BTreeMap::new(),
             others: WorkloadUsage::default(),
-            is_unattributed: false,
+            unattributed: None,
             bindings: BTreeMap::new(),
             required,
             counts_from: None,
@@ -138,7 +138,7 @@ impl Record {
         };
         if found.is_empty() {
             // Its workload may still exist, out of sight: left out of the scan, or in no dump.
-            usage.is_unattributed = true;
+            usage.unattributed = usage.unattributed.max(Some(used.last));
             usage.others.add(self, used);
         }
         for workload in found {

@@ -270,7 +270,7 @@ impl Live {
                 .map(|workload| (workload.clone(), WorkloadUsage::default()))
                 .collect(),
             others: WorkloadUsage::default(),
-            is_unattributed: false,
+            unattributed: None,
             bindings: BTreeMap::new(),
             required: self.required,
             counts_from: Some(counted),
@@ -284,7 +284,7 @@ impl Live {
         };
         usage.reviewed_by.clone_from(&seen.reviewed_by);
         usage.bindings.clone_from(&seen.bindings);
-        usage.is_unattributed = seen.unbound.is_some();
+        usage.unattributed = seen.unbound.map(|times| times.last);
         for times in seen.all() {
             usage.total.note(times, "");
         }

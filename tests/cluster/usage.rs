@@ -213,6 +213,8 @@ async fn use_tokens(plane: &ControlPlane, first: &str, second: &str) -> (impl Si
     pods.delete("again", &DeleteParams::default().grace_period(0))
         .await
         .unwrap();
+    // Creation times are whole seconds: a use in the same second may have been the new pod's.
+    tokio::time::sleep(Duration::from_secs(1)).await;
     let again: Pod = serde_json::from_value(pod("again")).unwrap();
     pods.create(&PostParams::default(), &again).await.unwrap();
     (watch, token("idle").await)

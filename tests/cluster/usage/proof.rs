@@ -248,6 +248,8 @@ impl Users<'_> {
         assert_eq!(ask(&gone, CONFIG_MAPS).await, 200);
         let now = DeleteParams::default().grace_period(0);
         self.pods().delete(&name, &now).await.unwrap();
+        // Creation times are whole seconds: a use in the same second may have been the new pod's.
+        tokio::time::sleep(Duration::from_secs(1)).await;
         let again: Pod = serde_json::from_value(pod(&name)).unwrap();
         self.pods()
             .create(&PostParams::default(), &again)

@@ -65,10 +65,11 @@ fn facts<'a>(data: impl Iterator<Item = (&'a str, &'a str)>, config: &Config) ->
 /// The ConfigMaps and Secrets from which a pod takes variables or files; sorted.
 pub(super) fn references(spec: &wire::PodSpec, config: &Config) -> Box<[ConfigReference]> {
     let mut references = BTreeSet::new();
-    for container in pod::all_containers(spec) {
-        references.extend(of_variables(container, config));
+    for container in spec.all_containers() {
+        let said = pod::said(container, config);
+        references.extend(said.references.iter().cloned());
     }
-    for volume in pod::mounted_volumes(spec) {
+    for volume in spec.mounted_volumes() {
         references.extend(of_volume(volume, &sub_paths(spec, volume)));
     }
     references.retain(|reference| {
@@ -77,7 +78,8 @@ pub(super) fn references(spec: &wire::PodSpec, config: &Config) -> Box<[ConfigRe
     shortened(references)
 }
 
-fn of_variables(container: &wire::Container, config: &Config) -> Vec<ConfigReference> {
+/// Those from which a container takes variables.
+pub(super) fn of_variables(container: &wire::Container, config: &Config) -> Vec<ConfigReference> {
     let from = container.env.iter().filter_map(|variable| {
         let from = variable.value_from.as_ref()?;
         Some((&*variable.name.0, from))
@@ -116,7 +118,9 @@ fn of_variables(container: &wire::Container, config: &Config) -> Vec<ConfigRefer
 
 /// The files of a volume that are mounted one by one; empty where a mount has all of them.
 fn sub_paths(spec: &wire::PodSpec, volume: &wire::Volume) -> Vec<String> {
-    let mounts = pod::all_containers(spec).flat_map(|container| &container.volume_mounts);
+    let mounts = spec
+        .all_containers()
+        .flat_map(|container| &container.volume_mounts);
     let mounts = mounts.filter(|mount| mount.name == volume.name);
     let paths = mounts.map(|mount| {
         let parts = mount.sub_path.split('/');

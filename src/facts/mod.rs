@@ -1,6 +1,7 @@
 //! Reduces what the API sends to what is kept: one small fact for each object. Fields that are not
 //! read are never parsed. Invalid input becomes a fact or is left out; nothing here can fail.
 
+mod clues;
 mod commands;
 mod config_map;
 mod consumers;

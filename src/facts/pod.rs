@@ -127,25 +127,18 @@ pub fn template(
     limit::limited(facts, &metadata.name)
 }
 
-pub(super) fn all_containers(spec: &wire::PodSpec) -> impl Iterator<Item = &wire::Container> {
-    let lists = [
-        &spec.init_containers,
-        &spec.containers,
-        &spec.ephemeral_containers,
-    ];
-    lists.into_iter().flatten()
-}
-
-/// The volumes that a container mounts: the kubelet skips all others.
-pub(super) fn mounted_volumes(spec: &wire::PodSpec) -> impl Iterator<Item = &wire::Volume> {
-    spec.volumes.iter().filter(|volume| {
-        let mut mounts = all_containers(spec).flat_map(|container| &container.volume_mounts);
-        mounts.any(|mount| mount.name == volume.name)
+/// What the texts of a container say, found out once for equal containers.
+pub(super) fn said(container: &wire::Container, config: &Config) -> Arc<wire::Said> {
+    container.said(config, |container| wire::Said {
+        clues: consumers::of_container(container, config),
+        references: config_map::of_variables(container, config),
     })
 }
 
 fn host_access(spec: &wire::PodSpec) -> Box<[HostAccess]> {
-    let paths = mounted_volumes(spec).filter_map(|volume| volume.host_path.as_ref());
+    let paths = spec
+        .mounted_volumes()
+        .filter_map(|volume| volume.host_path.as_ref());
     let paths = paths.filter(|host| reaches_volumes(&host.path));
     let mut access: Vec<_> = paths
         .map(|host| HostAccess::Path(host.path.as_str().into()))
@@ -153,7 +146,10 @@ fn host_access(spec: &wire::PodSpec) -> Box<[HostAccess]> {
     if spec.host_pid {
         access.push(HostAccess::Processes);
     }
-    if all_containers(spec).any(|container| container.security_context.privileged) {
+    if spec
+        .all_containers()
+        .any(|container| container.security_context.privileged)
+    {
         access.push(HostAccess::Privileged);
     }
     access.sort_unstable();
@@ -191,7 +187,7 @@ fn delegations(spec: &wire::PodSpec) -> Box<[Delegation]> {
         });
         driver.chain(certificates).collect::<Vec<_>>()
     };
-    let mut delegations: Vec<_> = mounted_volumes(spec).flat_map(of_volume).collect();
+    let mut delegations: Vec<_> = spec.mounted_volumes().flat_map(of_volume).collect();
     delegations.sort_unstable();
     delegations.dedup();
     delegations.into()

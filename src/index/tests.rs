@@ -55,11 +55,14 @@ fn holder(account: &str, secret: Option<&str>) -> <Pods as Kind>::Facts {
     let spec = wire::PodSpec {
         service_account_name: account.to_owned(),
         volumes: secret.map(volume).into_iter().collect(),
-        containers: vec![wire::Container {
-            name: "c".to_owned(),
-            volume_mounts: secret.map(|_| mount).into_iter().collect(),
-            ..Default::default()
-        }],
+        containers: vec![
+            wire::ContainerFields {
+                name: "c".to_owned(),
+                volume_mounts: secret.map(|_| mount).into_iter().collect(),
+                ..Default::default()
+            }
+            .into(),
+        ],
         ..Default::default()
     };
     Pods::facts(

@@ -3,7 +3,13 @@
 
 mod named;
 
-use std::{collections::BTreeSet, sync::LazyLock};
+use std::{
+    collections::BTreeSet,
+    sync::{
+        LazyLock,
+        atomic::{AtomicU64, Ordering},
+    },
+};
 
 use aho_corasick::AhoCorasick;
 use serde::Deserialize;
@@ -89,9 +95,21 @@ pub enum UsedToken {
 /// How many characters a `*` in a word stands for at most.
 const MAX_GAP: usize = 100;
 
+/// Tells tables of systems apart: what is found with one may be different with another.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct TableId(u64);
+
+impl Default for TableId {
+    fn default() -> Self {
+        static NEXT: AtomicU64 = AtomicU64::new(0);
+        Self(NEXT.fetch_add(1, Ordering::Relaxed))
+    }
+}
+
 /// Systems, ready to be looked for.
 #[derive(Clone, Debug, Default)]
 pub struct Consumers {
+    id: TableId,
     rules: Vec<ConsumerRule>,
     /// The first parts of all words.
     first_parts: Option<AhoCorasick>,
@@ -192,6 +210,7 @@ impl Consumers {
             lists.into_iter().flatten()
         });
         Self {
+            id: TableId::default(),
             keys: keys.collect(),
             variables: rules.iter().flat_map(|rule| &rule.variables).collect(),
             first_parts: AhoCorasick::new(first_parts)
@@ -200,6 +219,12 @@ impl Consumers {
             words,
             rules,
         }
+    }
+
+    /// The same for copies of this table alone.
+    #[must_use]
+    pub const fn id(&self) -> TableId {
+        self.id
     }
 
     /// Whether a text may have a word of a system.

@@ -4,6 +4,7 @@
 use serde::{Deserialize, Deserializer};
 
 pub use self::{
+    container::*,
     pod::*,
     proto::{Decode, Fields, Malformed, Proto, Value, decode, entry},
     rbac::*,
@@ -44,6 +45,10 @@ macro_rules! wire {
             }
 
             impl $name {
+                /// The numbers of the fields that are read.
+                #[allow(dead_code, reason = "few messages are read in parts")]
+                pub(super) const NUMBERS: &[u32] = &[$($number),*];
+
                 /// Reads a field, by its number and that in an inlined message.
                 #[allow(unused_variables, clippy::unused_self, clippy::unnecessary_wraps, reason = "a type may have no fields")]
                 fn field(&mut self, number: (u32, u32), value: $crate::facts::wire::Value<'_>) -> Result<(), $crate::facts::wire::Malformed> {
@@ -94,6 +99,7 @@ macro_rules! wire {
     };
 }
 
+mod container;
 mod pod;
 mod proto;
 mod rbac;

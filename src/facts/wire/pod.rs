@@ -2,7 +2,7 @@
 
 use serde::Deserialize;
 
-use super::{Metadata, VariableName, Word, lenient};
+use super::{Container, Metadata, lenient};
 
 wire! {
     /// A Pod.
@@ -139,106 +139,6 @@ wire! {
         path: String = 3,
     }
 
-    /// A container.
-    Container {
-        /// `name`.
-        name: String = 1,
-        /// `volumeMounts`.
-        volume_mounts: Vec<VolumeMount> = 9,
-        /// `env`.
-        env: Vec<Variable> = 7,
-        /// `envFrom`.
-        env_from: Vec<VariableSource> = 19,
-        /// `command`.
-        command: Vec<Word> = 3,
-        /// `args`.
-        args: Vec<Word> = 4,
-        /// `securityContext`.
-        security_context: SecurityContext = 15,
-        /// `livenessProbe`.
-        liveness_probe: Probe = 10,
-        /// `readinessProbe`.
-        readiness_probe: Probe = 11,
-        /// `startupProbe`.
-        startup_probe: Probe = 22,
-        /// `lifecycle`.
-        lifecycle: Lifecycle = 12,
-    }
-
-    /// The hooks of a container.
-    Lifecycle {
-        /// `postStart`.
-        post_start: Hook = 1,
-        /// `preStop`.
-        pre_stop: Hook = 2,
-    }
-
-    /// A probe.
-    Probe {
-        /// `exec`.
-        exec: Exec = 1 / 1,
-    }
-
-    /// A hook.
-    Hook {
-        /// `exec`.
-        exec: Exec = 1,
-    }
-
-    /// A command that a probe or a hook runs in the container.
-    Exec {
-        /// `command`.
-        command: Vec<Word> = 1,
-    }
-
-    /// The `securityContext` of a container.
-    SecurityContext {
-        /// `privileged`.
-        privileged: bool = 2,
-    }
-
-    /// A source of many environment variables.
-    VariableSource {
-        /// `prefix` of the names of the variables.
-        prefix: String = 1,
-        /// `configMapRef`.
-        config_map_ref: Option<SourceReference> = 2,
-        /// `secretRef`.
-        secret_ref: Option<SourceReference> = 3,
-    }
-
-    /// A Secret or ConfigMap.
-    SourceReference {
-        /// `name`.
-        name: String = 1 / 1,
-    }
-
-    /// One key of a Secret or ConfigMap.
-    SecretReference {
-        /// `name`.
-        name: String = 1 / 1,
-        /// `key`.
-        key: String = 2,
-    }
-
-    /// Where the value of an environment variable comes from.
-    ValueFrom {
-        /// `configMapKeyRef`.
-        config_map_key_ref: Option<SecretReference> = 3,
-        /// `secretKeyRef`.
-        secret_key_ref: Option<SecretReference> = 4,
-    }
-
-    /// An environment variable.
-    Variable {
-        /// `name`.
-        name: VariableName = 1,
-        /// `value`.
-        value: Word = 2,
-        /// `valueFrom`.
-        value_from: Option<ValueFrom> = 3,
-    }
-
     /// A mount.
     VolumeMount {
         /// `name` of the volume.
@@ -306,5 +206,27 @@ impl Templated {
             .or_else(of_job)?;
         let spec = template.spec.as_ref()?;
         (!spec.containers.is_empty()).then_some((&template.metadata, spec))
+    }
+}
+
+impl PodSpec {
+    /// All containers, init containers first.
+    pub fn all_containers(&self) -> impl Iterator<Item = &Container> {
+        let lists = [
+            &self.init_containers,
+            &self.containers,
+            &self.ephemeral_containers,
+        ];
+        lists.into_iter().flatten()
+    }
+
+    /// The volumes that a container mounts: the kubelet skips all others.
+    pub fn mounted_volumes(&self) -> impl Iterator<Item = &Volume> {
+        self.volumes.iter().filter(|volume| {
+            let mut mounts = self
+                .all_containers()
+                .flat_map(|container| &container.volume_mounts);
+            mounts.any(|mount| mount.name == volume.name)
+        })
     }
 }

@@ -59,6 +59,9 @@ impl<'a> Value<'a> {
     }
 }
 
+/// A field: its number, its value, and all of its bytes.
+pub(super) type Whole<'a> = (u32, Value<'a>, &'a [u8]);
+
 /// The fields of a message, with their numbers; it ends after the first error.
 #[derive(Clone, Debug)]
 pub struct Fields<'a>(pub &'a [u8]);
@@ -79,6 +82,22 @@ impl<'a> Iterator for Fields<'a> {
 }
 
 impl<'a> Fields<'a> {
+    /// The next field, and all of its bytes.
+    ///
+    /// # Errors
+    /// As of [`Iterator::next`].
+    pub(super) fn next_whole(&mut self) -> Result<Option<Whole<'a>>, Malformed> {
+        let before = self.0;
+        let Some((number, value)) = self.next().transpose()? else {
+            return Ok(None);
+        };
+        Ok(Some((
+            number,
+            value,
+            &before[..before.len() - self.0.len()],
+        )))
+    }
+
     fn read(&mut self) -> Result<(u32, Value<'a>), Malformed> {
         let (number, wire_type) = decode_key(&mut self.0)?;
         let value = match wire_type {

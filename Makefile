@@ -41,7 +41,7 @@ faults: tools control-plane ## Run the long tests: faults of the API server, and
 	cargo test --locked --test cluster -- faults:: usage::proof:: --include-ignored --nocapture
 
 soak: tools control-plane helm ## Run the long tests of withheld tokens: 10,000 pods while permissions come and go (CASES=300 for fewer), all kinds, webhooks
-	CASES=$${CASES:-10000} cargo test --locked --test deployment -- cure:: --ignored --nocapture
+	CASES=$${CASES:-10000} cargo test --locked --test deployment -- cure:: --include-ignored --nocapture
 
 e2e: tools control-plane helm ## Run the end-to-end test, from install to uninstall, with a real Prometheus
 	@cargo test --locked --test deployment e2e:: -- --nocapture

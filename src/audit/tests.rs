@@ -77,7 +77,7 @@ fn usage(outcome: &Outcome) -> AccountUsage {
         workload: mail(),
         name: "mail-0".into(),
         uid: crate::model::pod::uid(UID),
-        created: None,
+        since: None,
     };
     outcome.record.of(
         &"shop/mail"

@@ -5,7 +5,10 @@ use std::sync::Arc;
 use super::{Index, Indexed, Table, accounts::Shapes};
 use crate::{
     facts::{Kind, Pods},
-    model::{ObjectKey, PodFacts, ServiceAccountRef, pod::Pod},
+    model::{
+        ObjectKey, PodFacts, ServiceAccountRef,
+        pod::{Instance, Pod},
+    },
 };
 
 /// The account that a pod runs as.
@@ -30,6 +33,12 @@ impl Indexed<Pods> for Index {
     }
 
     fn changed(&mut self, key: &ObjectKey, old: Option<&Pod>, new: Option<&Pod>) {
+        let uid = |pod: &Pod| pod.instance.as_ref().map(Instance::uid);
+        let is_the_same = |(old, new): (&Pod, &Pod)| old.shape == new.shape && uid(old) == uid(new);
+        // Whether a pod runs changes no answer: it is read when logs are.
+        if old.zip(new).is_some_and(is_the_same) {
+            return;
+        }
         // The new shape first: an account that keeps a pod is not removed in between.
         if let Some(facts) = new {
             self.change_shapes(key, facts, |shapes| {

@@ -55,13 +55,13 @@ impl Index {
                 continue;
             };
             let instance = pod.instance.as_ref();
-            let created = instance.and_then(Instance::created);
+            let since = instance.and_then(Instance::since);
             let account = ServiceAccountRef::new(key.namespace.clone(), account.clone());
             pods.entry(account).or_default().push(LivePod {
                 workload: pod.workload.clone(),
                 name: (&*key.name).into(),
                 uid: instance.map(Instance::uid),
-                created: created.map(|seconds| seconds * 1_000_000),
+                since: since.map(|seconds| seconds * 1_000_000),
             });
         }
         self.usage = Some(Usage::Read(Read {

@@ -43,18 +43,18 @@ pub struct Pod {
 pub struct Instance {
     /// `metadata.uid`, see [`uid`], as bytes.
     uid: [u8; 16],
-    /// `metadata.creationTimestamp` as a Unix timestamp; `None` if it is not known, or no 32 bits hold it.
-    created: Option<NonZeroU32>,
+    /// Since when it runs as a Unix timestamp; `None` if it does not run, that is not known, or no 32 bits hold it.
+    since: Option<NonZeroU32>,
 }
 
 impl Instance {
-    /// The instance with this `uid`, created at this Unix timestamp, which is 0 if it is not known; `None` without a
-    /// uid.
+    /// The instance with this `uid`, which runs since this Unix timestamp, or 0 if it does not run or that is not
+    /// known; `None` without a uid.
     #[must_use]
-    pub fn new(uid: &str, created: i64) -> Option<Self> {
+    pub fn new(uid: &str, since: i64) -> Option<Self> {
         let uid = self::uid(uid)?.to_be_bytes();
-        let created = u32::try_from(created).ok().and_then(NonZeroU32::new);
-        Some(Self { uid, created })
+        let since = u32::try_from(since).ok().and_then(NonZeroU32::new);
+        Some(Self { uid, since })
     }
 
     /// Its uid, see [`uid`].
@@ -63,10 +63,10 @@ impl Instance {
         u128::from_be_bytes(self.uid)
     }
 
-    /// When it was created, as a Unix timestamp.
+    /// Since when it runs, as a Unix timestamp.
     #[must_use]
-    pub fn created(&self) -> Option<i64> {
-        self.created.map(|created| created.get().into())
+    pub fn since(&self) -> Option<i64> {
+        self.since.map(|since| since.get().into())
     }
 }
 

@@ -183,7 +183,7 @@ impl fmt::Display for Doubt {
                 write!(f, "the audit logs cover only {} without a break", span(*seconds))
             }
             Self::Young(seconds) => write!(f, "the workload is only {} old", span(*seconds)),
-            Self::UnknownAge => f.write_str("since when the workload has existed is not known"),
+            Self::UnknownAge => f.write_str("whether the workload has run all that time is not known"),
             Self::FewRuns(0) => f.write_str("the CronJob was not seen to run"),
             Self::FewRuns(1) => f.write_str("the CronJob was seen to run only once"),
             Self::FewRuns(runs) => {

@@ -24,8 +24,8 @@ pub struct LivePod {
     pub name: Box<str>,
     /// Its uid; `None` for a template.
     pub uid: Option<u128>,
-    /// When it was created.
-    pub created: Option<Micros>,
+    /// Since when it runs; `None` if it does not, or that is not known.
+    pub since: Option<Micros>,
 }
 
 /// What a workload used its token for.
@@ -100,7 +100,7 @@ impl Record {
         };
         for pod in pods {
             let workload = usage.workloads.entry(pod.workload.clone()).or_default();
-            workload.since = earlier(workload.since, pod.created);
+            workload.since = earlier(workload.since, pod.since);
         }
         for (workload, used) in &mut usage.workloads {
             self.add_history(
@@ -165,8 +165,10 @@ impl Record {
         let own = pods.iter().filter(|pod| pod.workload == *workload);
         let key = |name: &str| (Box::from(&*account.namespace), kind, Box::from(name));
         let seen = self.seen_pods.get(&key(&workload.name));
-        // Without a pod, nothing shows that it ran ever since.
-        let mut running = own.clone().filter(|pod| pod.uid.is_some());
+        // Without a pod that runs, nothing shows that it ran ever since.
+        let mut running = own
+            .clone()
+            .filter(|pod| pod.uid.is_some() && pod.since.is_some());
         if kind == OwnerKind::StatefulSet {
             // A pod made anew has the same name, which no other pod has meanwhile.
             for pod in running {

@@ -23,7 +23,7 @@ dir=$(cd "$dir" && pwd)
 # Less garbage collection for more memory: a start needs a fifth less CPU time.
 export GOGC=${GOGC:-400}
 # How many seconds a program may take until it is ready; what a large world needs of etcd and of the API server.
-patience=60
+patience=180
 etcd_flags=()
 if [ -n "${SEEDED:-}" ]; then
     patience=600
@@ -130,7 +130,7 @@ if [ -z "${SEEDED:-}" ]; then
         --service-account-private-key-file "$dir/sa.key" --use-service-account-credentials=true \
         --root-ca-file "$dir/ca.crt" --controllers="$controllers" --secure-port 0 --leader-elect=false
     account() { # kubectl before 1.31 cannot wait for an object that is not there
-        "${kubectl[@]}" wait --for=create serviceaccount/default --timeout=60s || "${kubectl[@]}" get serviceaccount default
+        "${kubectl[@]}" wait --for=create serviceaccount/default --timeout=180s || "${kubectl[@]}" get serviceaccount default
     }
     healthy kube-controller-manager account
 fi

@@ -1,5 +1,7 @@
 //! Proof of use: verdicts from audit logs, and what must never make a used token `NeverUsed`.
 
+mod running;
+
 use std::{
     collections::{BTreeMap, BTreeSet},
     fs,

@@ -2,7 +2,7 @@
 
 use serde::Deserialize;
 
-use super::{Container, Metadata, lenient};
+use super::{Container, Metadata, Time, lenient};
 
 wire! {
     /// A Pod.
@@ -11,6 +11,22 @@ wire! {
         metadata: Metadata = 1,
         /// `spec`.
         spec: PodSpec = 2,
+        /// `status`.
+        status: PodStatus = 3,
+    }
+
+    /// The status of a pod.
+    PodStatus {
+        /// `phase`.
+        phase: String = 1,
+        /// `conditions`, which the scheduler and the kubelet write.
+        conditions: Vec<PodCondition> = 2,
+        /// `startTime`: when the kubelet took it over.
+        start_time: Time = 7,
+    }
+
+    /// A condition of a pod.
+    PodCondition {
     }
 
     /// A pod spec, of a pod or of a template.

@@ -326,9 +326,15 @@ random! {
         containers "containers" = |random| random.list(container),
         ephemeral_containers "ephemeralContainers" = |random| random.list(ephemeral),
     } + { host_network: Some(true), host_ipc: Some(true), node_name: Some("node".to_owned()), priority: Some(-1) }
+    condition: core::PodCondition {} + { r#type: Some("Ready".to_owned()) }
+    pod_status: core::PodStatus {
+        phase "phase" = Random::text, conditions "conditions" = |random| random.list(condition),
+        start_time "startTime" = Random::time,
+    } + { pod_ip: Some("10.0.0.1".to_owned()) }
     pod: core::Pod {
         metadata "metadata" = |random| random.option(metadata), spec "spec" = |random| random.option(pod_spec),
-    } + { status: Some(core::PodStatus { phase: Some("Running".to_owned()), ..Default::default() }) }
+        status "status" = |random| random.option(pod_status),
+    }
     list_metadata: meta::ListMeta {
         resource_version "resourceVersion" = Random::text, r#continue "continue" = Random::text,
         remaining_item_count "remainingItemCount" = Random::number,

@@ -54,22 +54,11 @@ impl Kind for Pods {
             remove_random_names(&mut facts);
             facts.withheld = withheld(&facts, &wire.metadata);
         }
-        let instance = Instance::new(&wire.metadata.uid, runs_since(wire));
+        let instance = Instance::new(&wire.metadata.uid, wire.runs_since());
         Pod {
             instance,
             ..facts.into()
         }
-    }
-}
-
-/// Since when a pod runs, as far as its status says: a Unix timestamp, or 0 if it does not run. Before the scheduler
-/// or the kubelet has written a condition, nothing is known, and the pod counts from its creation.
-fn runs_since(pod: &wire::Pod) -> i64 {
-    let status = &pod.status;
-    match &*status.phase {
-        "Succeeded" | "Failed" => 0,
-        "Pending" if !status.conditions.is_empty() => 0,
-        _ => pod.metadata.creation_timestamp.0.max(status.start_time.0),
     }
 }
 

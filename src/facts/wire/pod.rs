@@ -225,6 +225,20 @@ impl Templated {
     }
 }
 
+impl Pod {
+    /// Since when it runs, as far as its status says: a Unix timestamp, or 0 if it does not run. Before the scheduler
+    /// or the kubelet has written a condition, nothing is known, and the pod counts from its creation.
+    #[must_use]
+    pub fn runs_since(&self) -> i64 {
+        let status = &self.status;
+        match &*status.phase {
+            "Succeeded" | "Failed" => 0,
+            "Pending" if !status.conditions.is_empty() => 0,
+            _ => self.metadata.creation_timestamp.0.max(status.start_time.0),
+        }
+    }
+}
+
 impl PodSpec {
     /// All containers, init containers first.
     pub fn all_containers(&self) -> impl Iterator<Item = &Container> {

@@ -208,6 +208,7 @@ async fn operate(
     };
     let options = watch::Options {
         opt_ins: args.config.opt_ins(),
+        watch_seconds: args.cure.watch_seconds(),
         forbidden_after: args.forbidden_after,
     };
     let (reread, leads) = (Notify::new(), Notify::new());

@@ -2,8 +2,8 @@
 //!
 //! `kube::runtime::watcher` hides bookmarks and resource versions, begins a streamed list with whatever an
 //! API server has in its cache, and waits as long as a watch may last until it notices that one is dead. Here
-//! each watch lasts a minute at most, and before the next one the API server is asked whether its history still
-//! contains what is known.
+//! each watch lasts a minute at most, or less where that is asked for, and before the next one the API server is asked
+//! whether its history still contains what is known.
 
 mod entering;
 mod failure;
@@ -36,8 +36,6 @@ use crate::{
     model::Selection,
 };
 
-/// How long one watch lasts, in seconds: the API server ends it, and the next one goes on from there.
-const WATCH_SECONDS: u32 = 60;
 /// How much later a watch may end until the API server is taken for silent.
 const GRACE: Duration = Duration::from_secs(5);
 /// How long a streamed list may last, in seconds. 150,000 pods take 40 s.
@@ -58,6 +56,9 @@ const STEADY: Duration = Duration::from_secs(30);
 pub struct Options {
     /// What is watched beside [`KINDS`](super::KINDS).
     pub opt_ins: OptIns,
+    /// How long one watch lasts, in seconds: the API server ends it, and the next one goes on from there. One that dies
+    /// without an error is noticed some seconds later.
+    pub watch_seconds: u32,
     /// How long the API server must deny a kind until it counts as denied: an API server that starts denies
     /// everything until it has read its own RBAC objects.
     pub forbidden_after: Duration,
@@ -91,6 +92,7 @@ async fn watch<K: Kind + Clone + Send + Sync + std::fmt::Debug>(
         history: feed.histories.subscribe(),
         is_checked: false,
         received: false,
+        seconds: options.watch_seconds,
         denial: Denial::new(options.forbidden_after),
     };
     let mut backoff = Backoff::new(FIRST_PAUSE, LONGEST_PAUSE);
@@ -134,6 +136,8 @@ struct Watch<K: Kind> {
     is_checked: bool,
     /// Whether an event arrived.
     received: bool,
+    /// How long one watch lasts, in seconds.
+    seconds: u32,
     denial: Denial,
 }
 
@@ -207,9 +211,9 @@ where
 
     /// Watches from a version on, until the API server ends the watch.
     async fn follow(&mut self, version: &str) -> Result<(), Failure> {
-        let lasts = Duration::from_secs(WATCH_SECONDS.into()) + GRACE;
+        let lasts = Duration::from_secs(self.seconds.into()) + GRACE;
         let deadline = Instant::now() + lasts;
-        let params = self.params(WATCH_SECONDS, false);
+        let params = self.params(self.seconds, false);
         let mut events = self.events(&params, version).await?;
         self.confirm();
         loop {

@@ -224,14 +224,17 @@ fn policies_of_other_products_beside_it_change_nothing() {
     let Some(plane) = plane(test) else { return };
     let _controller = controller(&plane);
     await_switch(&plane, true);
-    for (name, expression) in [
+    // Each acts once, whether the other one is active yet or not.
+    for (name, once, expression) in [
         // Moves the injected volume.
         (
             "a-volume",
+            r#"!has(object.spec.volumes) || !object.spec.volumes.exists(volume, volume.name == "first")"#,
             r#"[JSONPatch{op: "add", path: "/spec/volumes/0", value: Object.spec.volumes{name: "first", emptyDir: Object.spec.volumes.emptyDir{}}}]"#,
         ),
         (
             "z-label",
+            r#"!has(object.metadata.labels) || !("seen" in object.metadata.labels)"#,
             r#"[JSONPatch{op: "add", path: "/metadata/labels", value: {"seen": "yes"}}]"#,
         ),
     ] {
@@ -240,7 +243,7 @@ fn policies_of_other_products_beside_it_change_nothing() {
             "spec": {
                 "failurePolicy": "Fail", "reinvocationPolicy": "IfNeeded",
                 "matchConstraints": { "resourceRules": [{ "apiGroups": [""], "apiVersions": ["v1"], "operations": ["CREATE"], "resources": ["pods"] }] },
-                "matchConditions": [{ "name": "once", "expression": r#"!has(object.metadata.labels) || !("seen" in object.metadata.labels)"# }],
+                "matchConditions": [{ "name": "once", "expression": once }],
                 "mutations": [{ "patchType": "JSONPatch", "jsonPatch": { "expression": expression } }],
             },
         });

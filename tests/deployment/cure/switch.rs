@@ -10,7 +10,7 @@ use super::{
 };
 use crate::rig::{
     ControlPlane, Controller, await_that,
-    proxy::{Answer, Proxy},
+    proxy::{Answer, Cut, Proxy},
     signal,
 };
 
@@ -54,7 +54,7 @@ fn it_is_off_while_a_kind_cannot_be_watched_or_a_name_cannot_be_withdrawn() {
     ] {
         proxy.fail(what, answer);
         // Watches go on until they end.
-        proxy.cut(crate::rig::proxy::Cut::Break);
+        proxy.cut(Cut::Break);
         await_switch(&plane, false);
         proxy.pass();
         await_switch(&plane, true);
@@ -76,6 +76,17 @@ fn it_is_off_while_a_kind_cannot_be_watched_or_a_name_cannot_be_withdrawn() {
     let (status, _, log) = controller.terminate();
     assert!(status.success(), "{log}");
     await_switch(&plane, false);
+}
+
+/// The API server sends nothing more, and ends no connection.
+#[test]
+fn watches_that_die_without_an_error_switch_it_off_too() {
+    let test = "watches_that_die_without_an_error_switch_it_off_too";
+    let Some(plane) = plane(test) else { return };
+    let (proxy, _controller) = behind(&plane);
+    let before = uid(&plane);
+    proxy.cut(Cut::Silence);
+    await_another(&plane, &before, "it was switched off, and on again");
 }
 
 /// What is known may be old when a process goes on that was frozen.

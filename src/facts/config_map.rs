@@ -1,7 +1,5 @@
 //! What is kept of ConfigMaps, and of the data of Secrets in files: which systems they name. No value is kept.
 
-use std::collections::{BTreeMap, BTreeSet};
-
 use base64::{Engine, prelude::BASE64_STANDARD};
 
 use super::{ConfigMaps, Kind, consumers, pod, wire};
@@ -64,18 +62,24 @@ fn facts<'a>(data: impl Iterator<Item = (&'a str, &'a str)>, config: &Config) ->
 
 /// The ConfigMaps and Secrets from which a pod takes variables or files; sorted.
 pub(super) fn references(spec: &wire::PodSpec, config: &Config) -> Box<[ConfigReference]> {
-    let mut references = BTreeSet::new();
-    for container in spec.all_containers() {
-        let said = pod::said(container, config);
-        references.extend(said.references.iter().cloned());
-    }
-    for volume in spec.mounted_volumes() {
-        references.extend(of_volume(volume, &sub_paths(spec, volume)));
-    }
-    references.retain(|reference| {
-        !reference.name.is_empty() && !OF_THE_CLUSTER.contains(&&*reference.name)
-    });
-    shortened(references)
+    let said: Vec<_> = spec
+        .all_containers()
+        .map(|container| pod::said(container, config))
+        .collect();
+    let of_volumes: Vec<_> = spec
+        .mounted_volumes()
+        .flat_map(|volume| of_volume(volume, &sub_paths(spec, volume)))
+        .collect();
+    let of_containers = said.iter().flat_map(|said| &said.references);
+    let mut references: Vec<_> = of_containers
+        .chain(&of_volumes)
+        .filter(|reference| {
+            !reference.name.is_empty() && !OF_THE_CLUSTER.contains(&&*reference.name)
+        })
+        .collect();
+    references.sort_unstable();
+    references.dedup();
+    shortened(&references)
 }
 
 /// Those from which a container takes variables.
@@ -176,22 +180,27 @@ fn of_volume(volume: &wire::Volume, sub_paths: &[String]) -> Vec<ConfigReference
     references.collect()
 }
 
-/// References of which many keys of one object became one to all of them.
-fn shortened(references: BTreeSet<ConfigReference>) -> Box<[ConfigReference]> {
-    let mut keys: BTreeMap<_, usize> = BTreeMap::new();
-    for reference in &references {
-        let object = (reference.kind, reference.name.clone());
-        *keys.entry(object).or_default() += usize::from(reference.key.is_some());
-    }
-    let shortened = references.into_iter().map(|reference| {
-        let keys = keys.get(&(reference.kind, reference.name.clone()));
-        ConfigReference {
-            key: reference
-                .key
-                .filter(|_| keys.is_none_or(|keys| *keys <= MAX_REFERENCES)),
-            ..reference
+/// References of which many keys of one object became one to all of them; sorted before and after.
+fn shortened(references: &[&ConfigReference]) -> Box<[ConfigReference]> {
+    let of_one_object = |one: &&ConfigReference, other: &&ConfigReference| {
+        (one.kind, &one.name) == (other.kind, &other.name)
+    };
+    let objects = references.chunk_by(of_one_object);
+    let shortened = objects.flat_map(|object| {
+        let keys = object.iter().filter(|reference| reference.key.is_some());
+        let has_many = keys.count() > MAX_REFERENCES;
+        let mut object: Vec<ConfigReference> = object
+            .iter()
+            .map(|reference| (*reference).clone())
+            .collect();
+        if has_many {
+            for reference in &mut object {
+                reference.key = None;
+            }
+            object.sort_unstable();
+            object.dedup();
         }
+        object
     });
-    let shortened: BTreeSet<_> = shortened.collect();
-    shortened.into_iter().collect()
+    shortened.collect()
 }

@@ -57,6 +57,9 @@ fn tokens(explanation: &Explanation) -> Vec<String> {
             workload.workload, workload.verdict, workload.reason
         ));
         lines.extend(workload.carriers.iter().flat_map(carrier));
+        if let Some(day) = workload.left_out_since {
+            lines.push(format!("    token withheld since {day} (UTC)"));
+        }
         lines.extend(automount(explanation, workload));
         let consumers = workload.consumers.iter();
         lines.extend(consumers.map(|name| format!("    may be accepted as an identity by {name}")));

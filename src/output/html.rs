@@ -7,6 +7,7 @@
 use std::{collections::HashMap, io};
 
 use base64::{Engine, prelude::BASE64_STANDARD};
+use jiff::civil::Date;
 use ring::digest::{SHA256, digest};
 use serde::Serialize;
 
@@ -15,7 +16,7 @@ use super::{
 };
 use crate::{
     baseline::Change,
-    model::{Explanation, Level, Reason, Verdict, verdict::meanings},
+    model::{Explanation, Exposure, Level, Reason, Verdict, verdict::meanings},
 };
 
 const TEMPLATE: &str = include_str!("report.html");
@@ -70,6 +71,8 @@ struct Data {
     compared: bool,
     /// Whether it is known which tokens are used.
     evidence: bool,
+    /// Whether a policy of this product withholds tokens.
+    withheld: bool,
     /// What the baseline has and the scan does not find.
     fixed: Vec<String>,
     /// The lines of all chains, each once: accounts share most of them.
@@ -104,6 +107,8 @@ struct Account {
     permissions: Level,
     /// When a token was last used; empty where nothing is known of that.
     used: String,
+    /// Since which day a policy withholds tokens of its pods; empty where none does.
+    since: String,
     message: String,
     /// How it differs from the baseline; empty for what is no finding.
     baseline: &'static str,
@@ -145,6 +150,10 @@ impl From<&Scan<'_>> for Data {
             messages: told.collect(),
             compared: scan.comparison.is_some(),
             evidence: scan.shown.iter().any(|exposure| exposure.usage.is_some()),
+            withheld: scan
+                .shown
+                .iter()
+                .any(|exposure| withheld_since(exposure).is_some()),
             fixed: scan.fixed().map(|fixed| visible(&fixed)).collect(),
             lines: lines.in_order(),
             accounts,
@@ -176,6 +185,7 @@ impl Account {
             pods: exposure.pods,
             permissions: exposure.permissions.level,
             used: exposure.usage.as_ref().map_or_else(String::new, last_used),
+            since: withheld_since(exposure).map_or_else(String::new, |day| day.to_string()),
             message: visible(&exposure.message),
             baseline: scan.worst_change(exposure).map_or("", Change::name),
             chain: chain
@@ -186,6 +196,12 @@ impl Account {
             patches,
         }
     }
+}
+
+/// The first day on which a policy withheld the token of a pod that still exists, in UTC.
+fn withheld_since(exposure: &Exposure) -> Option<Date> {
+    let workloads = exposure.workloads.iter();
+    workloads.filter_map(|found| found.left_out_since).min()
 }
 
 /// Lines with their index, each once.

@@ -1,6 +1,6 @@
 //! `explain` on manifests.
 
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::rig::program;
 
@@ -50,6 +50,69 @@ fn manifests() -> String {
         bound("ClusterRoleBinding", "mixed"), bound("RoleBinding", "odd"), bound("RoleBinding", "elsewhere"),
     ]);
     json!({ "apiVersion": "v1", "kind": "List", "items": items }).to_string()
+}
+
+/// A pod as the policy that withholds tokens leaves it, and one without a token for another reason.
+fn withheld() -> String {
+    let pod = |name: &str, annotations: &Value| {
+        json!({ "apiVersion": "v1", "kind": "Pod",
+            "metadata": { "name": name, "namespace": "shop", "uid": name, "annotations": annotations,
+                "creationTimestamp": "2026-11-20T23:59:59Z" },
+            "spec": { "serviceAccountName": name,
+                "containers": [{ "name": "c", "image": "i", "volumeMounts": [{ "name": "kube-api-access-1",
+                    "mountPath": "/var/run/secrets/kubernetes.io/serviceaccount" }] }],
+                "volumes": [{ "name": "kube-api-access-1", "projected": { "sources": [
+                    { "configMap": { "name": "kube-root-ca.crt" } }] } }] },
+            "status": { "phase": "Running" } })
+    };
+    let items = [
+        pod(
+            "web",
+            &json!({ "tokenexposure.io/withheld": "LeftOut: why" }),
+        ),
+        pod("other", &json!({})),
+    ];
+    json!({ "apiVersion": "v1", "kind": "List", "items": items }).to_string()
+}
+
+#[test]
+fn the_day_on_which_a_token_was_withheld_is_said() {
+    let (code, chain, error) = explain(&["shop/web", "-"], &withheld());
+    assert_eq!(code, Some(0), "{error}");
+    insta::assert_snapshot!(chain);
+    let (_, chain, _) = explain(&["shop/other", "-"], &withheld());
+    assert!(!chain.contains("withheld since"), "{chain}");
+}
+
+/// The page has the day in the row and in the chain.
+#[test]
+fn the_page_says_since_when_a_token_is_withheld() {
+    let page = |input: &str| -> Value {
+        let output = program(&["scan", "-o", "html", "--report-scope", "all", "-"], input);
+        let page = String::from_utf8(output.stdout).unwrap();
+        let (_, data) = page.split_once("id=\"data\">").unwrap();
+        serde_json::from_str(data.split_once("</script>").unwrap().0).unwrap()
+    };
+    let data = page(&withheld());
+    assert_eq!(data["withheld"], true);
+    let account = |name: &str| {
+        let mut accounts = data["accounts"].as_array().unwrap().iter();
+        accounts
+            .find(|account| account["name"] == name)
+            .unwrap()
+            .clone()
+    };
+    let mut row = account("web");
+    row["chain"].take();
+    insta::assert_snapshot!(format!("{row:#}"));
+    assert_eq!(account("other")["since"], "");
+    let lines = data["lines"].as_array().unwrap();
+    let place = lines
+        .iter()
+        .position(|line| line == "    token withheld since 2026-11-20 (UTC)");
+    let chain = account("web")["chain"].clone();
+    assert!(chain.as_array().unwrap().contains(&json!(place.unwrap())));
+    assert_eq!(page(&manifests())["withheld"], false);
 }
 
 #[test]

@@ -5,8 +5,8 @@ use std::{collections::BTreeSet, io};
 use super::table::visible;
 use crate::model::{Exposure, Note, Verdict, WorkloadExposure};
 
-/// Writes which workloads would lose their token at their next start, which would not and why, and which conditions say
-/// nothing in this scan.
+/// Writes which workloads would lose their token at their next start, which would not and why, and what was not
+/// checked in this scan.
 ///
 /// # Errors
 /// When the output cannot be written.
@@ -45,7 +45,7 @@ pub fn write(out: &mut impl io::Write, all: &[Exposure]) -> io::Result<()> {
         .flat_map(|(exposure, found)| void_conditions(exposure, found))
         .collect();
     if !conditions.is_empty() {
-        writeln!(out, "\nConditions that say nothing here:")?;
+        writeln!(out, "\nNot checked in this scan:")?;
     }
     for condition in conditions {
         writeln!(out, "  {condition}")?;

@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # Shows the product on a throwaway control plane: a scan of sample workloads, then the controller with the permissions
-# that deploy/ ships, the reports, and one report that is deleted when its account gets a role.
+# that deploy/ ships, the reports, a token that the API server leaves out of new pods, and that comes back when its account
+# gets a role.
 #
 #   KEEP=1   leave everything running, and print how to use and to stop it
 set -euo pipefail
@@ -22,7 +23,7 @@ trap finish EXIT
 trap 'exit 130' INT TERM HUP
 
 bold() { if [ -n "$live" ]; then printf '\n\033[1m%s\033[0m\n' "$*"; else printf '\n%s\n' "$*"; fi; }
-step() { unshow; bold "[$1/5] $2"; }
+step() { unshow; bold "[$1/6] $2"; }
 run() { bold "\$ $*"; "$@"; } # prints the command, then its output
 count() { bold "\$ $*"; "$@" >"$dir/out"; printf '%d objects\n' "$(wc -l <"$dir/out")"; }
 
@@ -41,16 +42,17 @@ plan() {
     local rust='4 to 5 minutes' go='7 to 8 minutes more' all='about 13 minutes on 2 cores, seconds the next time'
     [ ! -x "$program" ] || rust='seconds: it was built before'
     if [ -n "$bin" ]; then go='nothing to do: it was built before'; fi
-    [ ! -x "$program" ] || [ -z "$bin" ] || all='half a minute'
+    [ ! -x "$program" ] || [ -z "$bin" ] || all='a minute'
     cat <<PLAN
-token-exposure, shown on this machine in 5 steps: $all.
+token-exposure, shown on this machine in 6 steps: $all.
 Nothing is installed. What is built is kept in target and ~/.cache; what runs is stopped at the end.
 
   1  build token-exposure                                           $rust
   2  scan the sample manifests: no cluster yet                      a second
   3  build etcd, kube-apiserver, kube-controller-manager, kubectl   $go
   4  start them, and run the controller on the samples              15 seconds
-  5  grant a permission: a report vanishes                          a few seconds
+  5  the API server warns, and leaves unneeded tokens out           20 seconds
+  6  grant a permission: the next pods have their token             a few seconds
 PLAN
 }
 
@@ -138,8 +140,55 @@ printf 'GET /metrics HTTP/1.1\r\nHost: demo\r\nConnection: close\r\n\r\n' >&3
 grep '^token_exposure_finding_pods' <&3
 exec 3<&-
 
-step 5 'Grant a permission to shop/default: its token is needed now, and its report vanishes'
+step 5 'Let the API server warn of unneeded tokens, and leave them out of new pods'
+# Like `helm upgrade --set policy.enabled=true,cure.mode=LeaveOut,cure.gracePeriod=5s`, without helm.
+count kubectl apply --server-side -f tests/demo/cure.yaml
+echo 'a token must be unneeded for 5 seconds here, and for 10 minutes by default (cure.gracePeriod)'
+warned() { kubectl -n shop create deployment banner --image=nginx --dry-run=server 2>&1 | grep -q ^Warning; }
+await 'the policy that warns' 30 warned
+run kubectl -n shop create deployment banner --image=nginx --dry-run=server
+
+# The new pod of the Deployment owns what switches the policy on: no kubelet runs it, this script does.
+fields='{range .items[*]}{.metadata.name} {.metadata.uid} {.spec.containers[0].args[*]}{"\n"}{end}'
+owner() {
+    read -r name uid arguments < <(kubectl get pods -n token-exposure -o jsonpath="$fields" | grep -e ' --cure=')
+}
+await 'the new pod of the controller' 30 owner
+end "${pids[1]}"
+controller() {
+    export POD_NAMESPACE=token-exposure POD_SERVICE_ACCOUNT=token-exposure POD_NAME=$name POD_UID=$uid
+    # shellcheck disable=SC2086 # several arguments
+    exec "$program" $arguments --kubeconfig "$dir/controller.kubeconfig" --bind-address 127.0.0.1:0 2>>"$dir/controller.log"
+}
+bold "\$ token-exposure $arguments   # started again"
+start controller
+pids[1]=$started
+run kubectl label namespace shop tokenexposure.io/cure=leave-out
+listed() { [[ $(kubectl -n shop get tokenexposuresummary token-exposure -o jsonpath='{.status.curable}') == *'|default/Deployment/frontend|'* ]]; }
+await 'the grace period' 60 listed
+switched_on() { kubectl -n token-exposure get rolebinding token-exposure-cure-active >/dev/null 2>&1; }
+await 'the switch of the policy' 30 switched_on
+sleep 1 # the API server reads what was written a moment later
+echo 'shop/default has been unneeded for 5 seconds: the policy may act'
+
+columns='POD:.metadata.name,TOKEN:.spec.volumes[*].projected.sources[*].serviceAccountToken.path,WITHHELD:.metadata.annotations.tokenexposure\.io/withheld'
+replaced() { [ "$(kubectl -n shop get pods -l app=frontend -o name | wc -l)" -eq 3 ]; }
+answer() { # VERDICT REASON
+    [ "$(kubectl -n shop get tokenexposurereport default -o jsonpath='{.status.verdict} {.status.reason}')" = "$*" ]
+}
+run kubectl -n shop delete pods -l app=frontend
+await 'the next pods' 30 replaced
+run kubectl -n shop get pods -l app=frontend -o custom-columns="$columns"
+await 'the report' 15 answer Withheld LeftOut
+run kubectl -n shop get tokenexposurereport default
+
+step 6 'Grant a permission to shop/default: its pods lack a token, and the next ones have it'
 run kubectl -n shop create rolebinding frontend --role=cart --serviceaccount=shop:default
+await 'the report' 15 answer Review MissingToken
+run kubectl -n shop get tokenexposurereport default -o custom-columns=VERDICT:.status.verdict,REASON:.status.reason,REMEDIATION:.status.remediation.summary
+run kubectl -n shop delete pods -l app=frontend
+await 'the next pods' 30 replaced
+run kubectl -n shop get pods -l app=frontend -o custom-columns="$columns"
 vanished() { ! kubectl -n shop get tokenexposurereport default >/dev/null 2>&1; }
 await 'the end of the report' 15 vanished
 run kubectl get tokenexposurereports -A

@@ -30,7 +30,7 @@ fn each_workload_would_lose_its_token_or_keep_it_for_a_reason() {
     );
     let permission = "the account has a permission; the verdict is Needed";
     assert!(kept.iter().any(|line| line.ends_with(permission)), "{said}");
-    let void = lines(&said, "Conditions that say nothing here");
+    let void = lines(&said, "Not checked in this scan");
     assert!(void[0].starts_with("use: "), "{said}");
 }
 

@@ -52,7 +52,7 @@ control-plane: ## Build and cache etcd, kube-apiserver, kube-controller-manager 
 helm: ## Build and cache helm
 	@tests/tools/build.sh
 
-bench: build control-plane ## Measure latency, memory and writes on a real control plane (ROW=scale::k5 measures one of them)
+bench: build control-plane helm ## Measure latency, memory and writes on a real control plane (ROW=scale::k5 measures one of them)
 	@TOKEN_EXPOSURE=$(RELEASE) cargo test --locked --bench bench -- $(ROW) --ignored --nocapture --test-threads=1
 
 generate: helm control-plane tools ## Regenerate the CRD, deploy/install.yaml and the tables of deploy/chart/README.md

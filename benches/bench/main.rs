@@ -7,6 +7,7 @@
 )]
 #![allow(clippy::print_stdout, reason = "figures are printed")]
 
+mod cure;
 mod events;
 mod files;
 mod latency;

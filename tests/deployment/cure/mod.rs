@@ -27,6 +27,12 @@ fn plane(test: &str) -> Option<Lent> {
     if plane.lacks(Feature::MutatingAdmissionPolicy, test) {
         return None;
     }
+    prepare(&plane);
+    Some(plane)
+}
+
+/// Installs the chart with the policy, and opts a namespace in.
+fn prepare(plane: &ControlPlane) {
     plane.own_namespace();
     plane.release("cure.mode=LeaveOut,cure.gracePeriod=1s");
     plane.namespace("shop");
@@ -36,7 +42,6 @@ fn plane(test: &str) -> Option<Lent> {
         "shop",
         "tokenexposure.io/cure=leave-out",
     ]);
-    Some(plane)
 }
 
 /// The arguments of the controller in the Deployment.

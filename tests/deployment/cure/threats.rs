@@ -1,15 +1,21 @@
 //! What others can do: forge or delete a summary, grant the switch's permission to the controller, kill and freeze it. Any
 //! doubt leaves the token in.
 
-use std::fs;
+use std::{
+    fs,
+    io::{BufRead, BufReader, Read, Write},
+    net::{TcpListener, TcpStream},
+    sync::atomic::{AtomicBool, Ordering::Relaxed},
+    thread,
+};
 
 use serde_json::{Value, json};
 
 use super::{
     SWITCH, arguments, await_listed, await_switch, controller, controller_with, environment, plane,
-    token,
+    prepare, token,
 };
-use crate::rig::{ControlPlane, await_that, helm::RELEASE, program_path, signal};
+use crate::rig::{ControlPlane, await_that, feature::Feature, helm::RELEASE, program_path, signal};
 
 const SUMMARY: &str =
     "/apis/tokenexposure.io/v1alpha1/namespaces/shop/tokenexposuresummaries/token-exposure";
@@ -207,4 +213,150 @@ fn the_switch_goes_with_the_pod_of_the_controller() {
     signal("STOP", controller.pid());
     plane.kubectl(&["-n", RELEASE, "delete", "pod", "--all", "--now"]);
     await_switch(&plane, false);
+}
+
+/// A finalizer keeps a summary that the controller deletes, and policies go on reading it.
+#[test]
+fn a_summary_that_a_finalizer_keeps_loses_its_names() {
+    let test = "a_summary_that_a_finalizer_keeps_loses_its_names";
+    let Some(plane) = plane(test) else { return };
+    let controller = controller(&plane);
+    await_switch(&plane, true);
+    controller.settle();
+    // No account of the namespace has a pod: it has no summary.
+    let summary = json!({ "apiVersion": "tokenexposure.io/v1alpha1", "kind": "TokenExposureSummary",
+        "metadata": { "name": "token-exposure", "namespace": "shop", "finalizers": ["example.com/stays"] }, "spec": {} });
+    plane.apply(&summary.to_string());
+    await_that("the controller has deleted it, and it stays", || {
+        let found = plane.ask(SUMMARY).unwrap().unwrap();
+        found["metadata"]["deletionTimestamp"].is_string()
+    });
+    forge(&plane, "|default/Pod/first|");
+    await_listed(&plane, "|");
+    await_that("a workload that was never judged has its token", || {
+        has_token(&plane, "first", "default")
+    });
+    let no_finalizer = json!({ "metadata": { "finalizers": null } });
+    plane.merge(SUMMARY, &no_finalizer);
+    await_that("it is gone", || plane.ask(SUMMARY).unwrap().is_none());
+}
+
+/// Anybody can write the annotation of a withheld token. It gives none to a pod that says that it wants none.
+#[test]
+fn a_copied_annotation_gives_no_token_to_a_pod_that_refuses_it() {
+    let test = "a_copied_annotation_gives_no_token_to_a_pod_that_refuses_it";
+    let Some(plane) = plane(test) else { return };
+    let controller = controller(&plane);
+    await_switch(&plane, true);
+    run_pod(&plane, "other", "default");
+    await_listed(&plane, "|default/Pod/other|");
+    let copy = |automount: &Value| {
+        let mut pod = json!({ "apiVersion": "v1", "kind": "Pod",
+            "metadata": { "name": "copy", "namespace": "shop", "annotations": { "tokenexposure.io/withheld": "LeftOut" } },
+            "spec": { "containers": [{ "name": "c", "image": "i", "volumeMounts": [
+                { "name": "kube-api-access-copy", "mountPath": "/var/run/secrets/kubernetes.io/serviceaccount", "readOnly": true }] }],
+                "volumes": [{ "name": "kube-api-access-copy", "projected": { "sources": [{ "configMap": { "name": "kube-root-ca.crt" } }] } }] } });
+        if automount.is_boolean() {
+            pod["spec"]["automountServiceAccountToken"] = automount.clone();
+        }
+        let args = ["create", "--dry-run=server", "-o", "json", "-f", "-"];
+        let output = plane.try_kubectl(&args, &pod.to_string());
+        assert!(output.status.success(), "{output:?}");
+        token(&serde_json::from_slice(&output.stdout).unwrap())
+    };
+    await_that("the policy gives back what it withheld", || {
+        !copy(&Value::Null).is_null()
+    });
+    assert!(!copy(&true.into()).is_null());
+    assert!(copy(&false.into()).is_null(), "{}", controller.log());
+}
+
+/// An authorizer beside RBAC that has no opinion, until it fails.
+struct Authorizer {
+    address: String,
+    fails: &'static AtomicBool,
+}
+
+impl Authorizer {
+    fn start() -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = format!("http://{}/", listener.local_addr().unwrap());
+        let fails: &'static AtomicBool = Box::leak(Box::default());
+        thread::spawn(move || {
+            for connection in listener.incoming() {
+                let connection = connection.unwrap();
+                thread::spawn(move || answer(&connection, fails.load(Relaxed)));
+            }
+        });
+        Self { address, fails }
+    }
+}
+
+/// Answers one request; the API server may end the connection at any time.
+fn answer(mut connection: &TcpStream, fails: bool) -> Option<()> {
+    const NO_OPINION: &str = r#"{"apiVersion":"authorization.k8s.io/v1","kind":"SubjectAccessReview","status":{"allowed":false}}"#;
+    let mut reader = BufReader::new(connection);
+    let mut length = 0;
+    loop {
+        let mut line = String::new();
+        reader.read_line(&mut line).ok()?;
+        let line = line.trim().to_ascii_lowercase();
+        if let Some(value) = line.strip_prefix("content-length:") {
+            length = value.trim().parse().ok()?;
+        }
+        if line.is_empty() {
+            break;
+        }
+    }
+    reader.read_exact(&mut vec![0; length]).ok()?;
+    let status = if fails { "400 Bad Request" } else { "200 OK" };
+    let head = format!("HTTP/1.1 {status}\r\nContent-Type: application/json\r\nConnection: close");
+    let length = NO_OPINION.len();
+    write!(
+        connection,
+        "{head}\r\nContent-Length: {length}\r\n\r\n{NO_OPINION}"
+    )
+    .ok()
+}
+
+/// What an authorizer cannot answer may be a permission.
+#[test]
+fn an_authorizer_that_fails_leaves_the_token_in() {
+    let test = "an_authorizer_that_fails_leaves_the_token_in";
+    let authorizer = Authorizer::start();
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("authorizer.yaml");
+    let kubeconfig = json!({ "apiVersion": "v1", "kind": "Config", "current-context": "c",
+        "clusters": [{ "name": "c", "cluster": { "server": authorizer.address } }], "users": [{ "name": "c", "user": {} }],
+        "contexts": [{ "name": "c", "context": { "cluster": "c", "user": "c" } }] });
+    fs::write(&file, kubeconfig.to_string()).unwrap();
+    let config = format!(
+        "--authorization-webhook-config-file={}",
+        file.to_str().unwrap()
+    );
+    let plane = ControlPlane::bare(&[
+        "--authorization-mode=Webhook",
+        &config,
+        "--authorization-webhook-version=v1",
+        "--authorization-webhook-cache-unauthorized-ttl=1ms",
+    ]);
+    if plane.lacks(Feature::MutatingAdmissionPolicy, test) {
+        return;
+    }
+    prepare(&plane);
+    let controller = controller(&plane);
+    await_switch(&plane, true);
+    run_pod(&plane, "free", "default");
+    await_listed(&plane, "|default/Pod/free|");
+    plane.delete("/api/v1/namespaces/shop/pods/free?gracePeriodSeconds=0");
+    await_that("the policy acts", || !has_token(&plane, "free", "default"));
+    // The controller cannot take the name off the list, nor switch it off.
+    signal("STOP", controller.pid());
+    authorizer.fails.store(true, Relaxed);
+    await_that("the token stays", || has_token(&plane, "free", "default"));
+    assert!(plane.ask(SWITCH).unwrap().is_some());
+    authorizer.fails.store(false, Relaxed);
+    await_that("the policy acts again", || {
+        !has_token(&plane, "free", "default")
+    });
 }

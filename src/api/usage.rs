@@ -90,12 +90,19 @@ fn exact(used: &model::usage::Use) -> Use {
             to: Some(text(used.window.to)),
             grade: used.window.grade,
         },
-        holes: holes
-            .chain(doubts)
-            .take(MAX_HOLES)
-            .map(|hole| clipped(&hole, MAX_CHARACTERS))
-            .collect(),
+        holes: shown(holes.chain(doubts).collect()),
     }
+}
+
+/// The reasons, bounded; the last one says how many more there are.
+fn shown(mut holes: Vec<String>) -> Vec<String> {
+    if holes.len() > MAX_HOLES {
+        let more = holes.len() - (MAX_HOLES - 1);
+        holes.truncate(MAX_HOLES - 1);
+        holes.push(format!("{more} more"));
+    }
+    let clipped = holes.iter().map(|hole| clipped(hole, MAX_CHARACTERS));
+    clipped.collect()
 }
 
 /// The use in a report.

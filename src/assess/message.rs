@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use crate::model::{
-    Exposure, Reason,
+    Exposure, Reason, Verdict,
     exemption::ExemptionState,
     note::AccountNote,
     rbac::{Caveat, Effect, Grant},
@@ -12,6 +12,9 @@ use crate::model::{
 /// How to get a withheld token back.
 const OFF: &str =
     "label the pod template or the namespace tokenexposure.io/cure=off to get it back";
+
+/// How many workloads a sentence names.
+const MOST_NAMED: usize = 3;
 
 /// "1 pod carries", "2 pods carry".
 fn pods_do(count: u32, one_does: &str, many_do: &str) -> String {
@@ -138,9 +141,7 @@ fn verdict(exposure: &Exposure) -> String {
             "{}: audit logs show requests that the default permissions do not allow",
             pods_do(exposure.pods, "uses the token", "use the token")
         ),
-        Reason::NeverUsed => format!(
-            "{carry} a token that has permissions and was not used at the API server during the whole evidence window: check whether another system accepts it, then disable automount or delete the bindings"
-        ),
+        Reason::NeverUsed => never_used(exposure),
         Reason::UsedWithoutPermission => format!(
             "{carry} a token that no permission needs, but audit logs show requests that need one: grant what it asks for, or disable automount"
         ),
@@ -162,6 +163,33 @@ fn verdict(exposure: &Exposure) -> String {
         | Reason::LimitExceeded
         | Reason::UnresolvedRole => missing(exposure),
     }
+}
+
+/// That tokens were not used, and what may go: other workloads of the account may need its bindings.
+fn never_used(exposure: &Exposure) -> String {
+    let carrying = exposure.workloads.iter();
+    let carrying = carrying.filter(|workload| workload.verdict != Verdict::NoToken);
+    let (unused, others): (Vec<_>, Vec<_>) =
+        carrying.partition(|workload| workload.reason == Reason::NeverUsed);
+    let carry = pods_do(
+        unused.iter().map(|workload| workload.pods).sum(),
+        "carries",
+        "carry",
+    );
+    let proven = "a token that has permissions and was not used at the API server during the whole evidence window: check whether another system accepts it, then disable automount";
+    if others.is_empty() {
+        return format!("{carry} {proven} or delete the bindings");
+    }
+    let shown = unused.iter().take(MOST_NAMED);
+    let mut names: Vec<_> = shown
+        .map(|workload| workload.workload.to_string())
+        .collect();
+    let more = unused.len() - names.len();
+    names.extend((more > 0).then(|| format!("{more} more")));
+    format!(
+        "{carry} {proven} for {} alone: other workloads of the account use its bindings, or may use them",
+        names.join(", ")
+    )
 }
 
 /// What a policy of this product did.

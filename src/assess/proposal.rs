@@ -93,6 +93,10 @@ fn unused(evidence: &Evidence<'_>, grants: &[ExplainedGrant]) -> Vec<ObjectKey> 
     unused.map(|grant| grant.grant.binding.clone()).collect()
 }
 
+/// Why more is proposed than was seen.
+const TOGETHER: &str =
+    "`list` and `watch` are proposed together: a client that keeps a list up to date needs both";
+
 /// A group, a resource and the names that a grant is limited to.
 type Target = (Box<str>, Box<str>, Vec<Box<str>>);
 
@@ -134,8 +138,8 @@ fn proposal<'a>(
         // A client that keeps a list up to date needs both, whichever was seen.
         for (one, other) in [("list", "watch"), ("watch", "list")] {
             let is_allowed = rules.iter().all(|rule| allows(rule, action, other));
-            if *action.verb == *one && is_allowed {
-                wanted.insert(other.into());
+            if *action.verb == *one && is_allowed && wanted.insert(other.into()) {
+                remarks.push(TOGETHER.to_owned());
             }
         }
     }
@@ -171,6 +175,12 @@ fn granted_names(rules: &[&Rule], remarks: &mut Vec<String>) -> Vec<Box<str>> {
 fn left_out(action: &Action) -> Option<&'static str> {
     if action.to_string().contains(INSTEAD) {
         return Some("requests with a token in their path are not proposed");
+    }
+    let parts = [&action.verb, &action.group, &action.resource, &action.url];
+    if parts.iter().any(|part| part.contains('*')) {
+        return Some(
+            "requests with `*` in their path are not proposed: in a rule it stands for everything",
+        );
     }
     (&*action.verb == "impersonate")
         .then_some("requests on behalf of other users need `impersonate`, which is not proposed")
@@ -231,6 +241,12 @@ fn holds_in(scope: &Scope, action: &Action) -> bool {
 
 /// Whether a rule allows the action with this verb, for one of its names if it is limited to some.
 fn allows(rule: &Rule, action: &Action, verb: &str) -> bool {
+    // These requests have no name: a rule for names never allows them.
+    let is_nameless =
+        verb == "deletecollection" || (verb == "create" && !action.resource.contains('/'));
+    if is_nameless && !rule.resource_names.is_empty() {
+        return false;
+    }
     let atom = if action.resource.is_empty() {
         Atom::Url {
             verb,

@@ -149,7 +149,8 @@ pub(super) fn of_workload(
     let since = own.since.and_then(time).unwrap_or(Timestamp::MIN);
     // A pod of its own has no predecessors, whose use a hole may hide.
     let is_single = &*workload.kind == "Pod";
-    let mut window = window.since(if is_single { since } else { Timestamp::MIN });
+    let created = own.created.filter(|_| is_single).and_then(time);
+    let mut window = window.since(created.unwrap_or(Timestamp::MIN));
     window.from = window.from.max(since).min(window.to);
     let mut doubts = doubts(usage, own, workload, granted);
     // It was used at some time of that day.
@@ -182,7 +183,7 @@ fn doubts(
         doubts.push(Doubt::Short(covered));
     }
     match own.since.and_then(time) {
-        None => doubts.push(Doubt::UnknownAge),
+        None => doubts.push(Doubt::NotRunning),
         Some(since)
             if to.as_second() - since.as_second() < usage.required && covered >= usage.required =>
         {

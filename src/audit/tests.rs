@@ -77,7 +77,9 @@ fn usage(outcome: &Outcome) -> AccountUsage {
         workload: mail(),
         name: "mail-0".into(),
         uid: crate::model::pod::uid(UID),
-        since: None,
+        created: None,
+        started: None,
+        is_running: false,
     };
     outcome.record.of(
         &"shop/mail"

@@ -54,7 +54,12 @@ impl Kind for Pods {
             remove_random_names(&mut facts);
             facts.withheld = withheld(&facts, &wire.metadata);
         }
-        let instance = Instance::new(&wire.metadata.uid, wire.runs_since());
+        let instance = Instance::new(
+            &wire.metadata.uid,
+            wire.metadata.creation_timestamp.0,
+            wire.status.phase.0,
+            wire.status.started(),
+        );
         Pod {
             instance,
             ..facts.into()

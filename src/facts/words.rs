@@ -8,7 +8,10 @@ use serde::{
 };
 
 use super::wire::{Fields, Malformed, Proto, Value, entry};
-use crate::model::exemption::{EXEMPT, EXEMPT_UNTIL};
+use crate::model::{
+    exemption::{EXEMPT, EXEMPT_UNTIL},
+    pod::Phase,
+};
 
 /// The annotations; long values are cut, but for those that are read as a whole.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -175,6 +178,8 @@ hinting! {
     LabelValue(Box<str>) = |text| text.into();
     /// The value of an annotation.
     CutValue(Box<str>) = cut;
+    /// The phase of a pod.
+    PodPhase(Phase) = Phase::named;
 }
 
 /// A time, in seconds since 1970; 0 if it is not known.

@@ -33,10 +33,11 @@ impl Indexed<Pods> for Index {
     }
 
     fn changed(&mut self, key: &ObjectKey, old: Option<&Pod>, new: Option<&Pod>) {
-        let uid = |pod: &Pod| pod.instance.as_ref().map(Instance::uid);
-        let is_the_same = |(old, new): (&Pod, &Pod)| old.shape == new.shape && uid(old) == uid(new);
-        // Whether a pod runs changes no answer: it is read when logs are.
-        if old.zip(new).is_some_and(is_the_same) {
+        if let (Some(old), Some(new)) = (old, new)
+            && old.shape == new.shape
+            && old.instance.as_ref().map(Instance::uid) == new.instance.as_ref().map(Instance::uid)
+        {
+            // It started or ended: that changes only what logs say that are read later.
             return;
         }
         // The new shape first: an account that keeps a pod is not removed in between.

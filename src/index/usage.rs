@@ -55,13 +55,15 @@ impl Index {
                 continue;
             };
             let instance = pod.instance.as_ref();
-            let since = instance.and_then(Instance::since);
+            let micros = |seconds: i64| seconds * 1_000_000;
             let account = ServiceAccountRef::new(key.namespace.clone(), account.clone());
             pods.entry(account).or_default().push(LivePod {
                 workload: pod.workload.clone(),
                 name: (&*key.name).into(),
                 uid: instance.map(Instance::uid),
-                since: since.map(|seconds| seconds * 1_000_000),
+                created: instance.and_then(Instance::created).map(micros),
+                started: instance.and_then(Instance::started).map(micros),
+                is_running: instance.is_some_and(Instance::is_running),
             });
         }
         self.usage = Some(Usage::Read(Read {

@@ -1,9 +1,12 @@
 //! What is kept of a pod, or of a pod template: enough to say which tokens it carries.
 
-use std::{fmt, num::NonZeroU32, ops::Deref, sync::Arc};
+mod instance;
+
+use std::{fmt, ops::Deref, sync::Arc};
 
 use jiff::civil::Date;
 
+pub use self::instance::{Instance, Phase};
 use super::{Claim, Workload, workload::CustomTemplate};
 
 /// Where admission mounts the token: `DefaultAPITokenMountPath` of the ServiceAccount admission plugin.
@@ -36,38 +39,6 @@ pub struct Pod {
     pub shape: Arc<PodFacts>,
     /// What identifies it; `None` for a template.
     pub instance: Option<Instance>,
-}
-
-/// What identifies a pod among all that ever had its name.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Instance {
-    /// `metadata.uid`, see [`uid`], as bytes.
-    uid: [u8; 16],
-    /// Since when it runs as a Unix timestamp; `None` if it does not run, that is not known, or no 32 bits hold it.
-    since: Option<NonZeroU32>,
-}
-
-impl Instance {
-    /// The instance with this `uid`, which runs since this Unix timestamp, or 0 if it does not run or that is not
-    /// known; `None` without a uid.
-    #[must_use]
-    pub fn new(uid: &str, since: i64) -> Option<Self> {
-        let uid = self::uid(uid)?.to_be_bytes();
-        let since = u32::try_from(since).ok().and_then(NonZeroU32::new);
-        Some(Self { uid, since })
-    }
-
-    /// Its uid, see [`uid`].
-    #[must_use]
-    pub const fn uid(&self) -> u128 {
-        u128::from_be_bytes(self.uid)
-    }
-
-    /// Since when it runs, as a Unix timestamp.
-    #[must_use]
-    pub fn since(&self) -> Option<i64> {
-        self.since.map(|since| since.get().into())
-    }
 }
 
 impl From<PodFacts> for Pod {

@@ -156,10 +156,10 @@ impl fmt::Display for Hole {
 pub enum Doubt {
     /// The window is shorter than the evidence that is asked for, in seconds.
     Short(i64),
-    /// The workload is younger than that, in seconds.
+    /// The workload has run for less time than that, in seconds.
     Young(i64),
-    /// Since when the workload has existed is not known.
-    UnknownAge,
+    /// None of its pods is known to run: they wait, have ended, or there are none.
+    NotRunning,
     /// A CronJob that ran this often.
     FewRuns(u32),
     /// A token of the account was used, by which workload is not known.
@@ -182,8 +182,8 @@ impl fmt::Display for Doubt {
             Self::Short(seconds) => {
                 write!(f, "the audit logs cover only {} without a break", span(*seconds))
             }
-            Self::Young(seconds) => write!(f, "the workload is only {} old", span(*seconds)),
-            Self::UnknownAge => f.write_str("whether the workload has run all that time is not known"),
+            Self::Young(seconds) => write!(f, "the workload has run only for {}", span(*seconds)),
+            Self::NotRunning => f.write_str("no pod of the workload is known to run"),
             Self::FewRuns(0) => f.write_str("the CronJob was not seen to run"),
             Self::FewRuns(1) => f.write_str("the CronJob was seen to run only once"),
             Self::FewRuns(runs) => {

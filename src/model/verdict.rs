@@ -234,7 +234,7 @@ impl Reason {
                 "Replace the Secret with a projected `serviceAccountToken`, which is renewed and expires with the pod, then delete the Secret."
             }
             Self::NeverUsed => {
-                "Disable automount, or delete the bindings that nobody uses. The logs show use at the API server only: check first whether the workload shows its token to another system."
+                "Disable automount of the workloads that never use the token, or delete the bindings if no other workload of the account needs them. The logs show use at the API server only: check first whether the workload shows its token to another system."
             }
             Self::UsedWithoutPermission => {
                 "Grant what the workload asks for, if it should have it; otherwise configure the workload not to ask, and disable automount. `explain` lists the requests."

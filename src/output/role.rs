@@ -20,7 +20,7 @@ pub fn write(out: &mut impl io::Write, explanation: &Explanation) -> io::Result<
     };
     let mut head = vec![
         format!(
-            "What the tokens of ServiceAccount {account} were seen to use, and no more: a proposal."
+            "A proposal: what the tokens of ServiceAccount {account} were seen to use, and nothing else but what a note says."
         ),
         format!("Seen in {}.", window(&total.window)),
     ];
@@ -58,14 +58,16 @@ pub fn write(out: &mut impl io::Write, explanation: &Explanation) -> io::Result<
 
 fn objects(explanation: &Explanation, namespace: &str, rules: &[Rule]) -> [Value; 2] {
     let account = &explanation.exposure.account;
-    let (kind, name) = if namespace.is_empty() {
-        // A name for the whole cluster: no namespace and no account has a colon.
-        (
-            "ClusterRole",
-            format!("{}:{}-used", account.namespace, account.name),
-        )
+    let kind = if namespace.is_empty() {
+        "ClusterRole"
     } else {
-        ("Role", format!("{}-used", account.name))
+        "Role"
+    };
+    // Accounts of several namespaces may have one name: no namespace and no account has a colon.
+    let name = if *namespace == *account.namespace {
+        format!("{}-used", account.name)
+    } else {
+        format!("{}:{}-used", account.namespace, account.name)
     };
     let mut metadata = json!({ "name": name });
     if !namespace.is_empty() {

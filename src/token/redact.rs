@@ -68,7 +68,7 @@ pub fn redacted_part(text: &str) -> Cow<'_, str> {
 }
 
 /// The text without one layer of percent-encoding; `None` if it has none.
-fn percent_decoded(text: &str) -> Option<String> {
+pub(crate) fn percent_decoded(text: &str) -> Option<String> {
     let mut decoded = Vec::with_capacity(text.len());
     let mut rest = text.as_bytes();
     let mut is_encoded = false;

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::{
     Micros, Record,
     coverage::timestamp,
-    record::{Bearer, OwnerKind, Used},
+    record::{Bearer, OwnerKind, SeenPods, Used},
 };
 use crate::model::{
     ObjectKey, PodKind, ServiceAccountRef, Workload,
@@ -24,8 +24,12 @@ pub struct LivePod {
     pub name: Box<str>,
     /// Its uid; `None` for a template.
     pub uid: Option<u128>,
-    /// Since when it runs; `None` if it does not, or that is not known.
-    pub since: Option<Micros>,
+    /// When it was created.
+    pub created: Option<Micros>,
+    /// When it began to run; `None` unless it is known to run, or to have run.
+    pub started: Option<Micros>,
+    /// Whether it is known to run.
+    pub is_running: bool,
 }
 
 /// What a workload used its token for.
@@ -45,7 +49,9 @@ pub struct WorkloadUsage {
     pub actions: BTreeMap<Action, Tally>,
     /// Whether it asked for more than that.
     pub has_more: bool,
-    /// Since when it is known to exist.
+    /// When the first of its pods was created that are known.
+    pub created: Option<Micros>,
+    /// Since when it is known to run; of a CronJob, since when runs are seen.
     pub since: Option<Micros>,
     /// How many versions of its pod template are seen.
     pub versions: usize,
@@ -100,7 +106,10 @@ impl Record {
         };
         for pod in pods {
             let workload = usage.workloads.entry(pod.workload.clone()).or_default();
-            workload.since = earlier(workload.since, pod.since);
+            workload.created = earlier(workload.created, pod.created);
+            // A pod that waits, or has ended, says nothing about the time between.
+            let counts = pod.is_running || &*pod.workload.kind == "CronJob";
+            workload.since = earlier(workload.since, pod.started.filter(|_| counts));
         }
         for (workload, used) in &mut usage.workloads {
             self.add_history(
@@ -162,35 +171,46 @@ impl Record {
             // A bare pod has no others, and names of other pods do not tell their kinds apart.
             _ => return,
         };
-        let own = pods.iter().filter(|pod| pod.workload == *workload);
-        let key = |name: &str| (Box::from(&*account.namespace), kind, Box::from(name));
-        let seen = self.seen_pods.get(&key(&workload.name));
-        // Without a pod that runs, nothing shows that it ran ever since.
-        let mut running = own
-            .clone()
-            .filter(|pod| pod.uid.is_some() && pod.since.is_some());
-        if kind == OwnerKind::StatefulSet {
+        let own = || pods.iter().filter(|pod| pod.workload == *workload);
+        let of = |name: &str| (Box::from(&*account.namespace), kind, Box::from(name));
+        let seen = self.seen_pods.get(&of(&workload.name));
+        let made = self.made.get(&of(&workload.name));
+        let running: Vec<&LivePod> = own().filter(|pod| pod.is_running).collect();
+        let first = match kind {
             // A pod made anew has the same name, which no other pod has meanwhile.
-            for pod in running {
-                let seen = self.seen_pods.get(&key(&pod.name));
-                used.since = earlier(used.since, seen.map(|seen| seen.first));
+            OwnerKind::StatefulSet => {
+                let seen = running.iter();
+                let seen = seen.filter_map(|pod| self.seen_pods.get(&of(&pod.name)));
+                seen.map(|seen| seen.first).min()
             }
-        } else if kind == OwnerKind::CronJob || running.next().is_some() {
-            used.since = earlier(used.since, seen.map(|seen| seen.first));
-        }
-        let living = own.filter_map(|pod| super::record::owner_by_name(&pod.name));
-        let living = living.map(|(_, _, version)| version);
-        let seen = seen.into_iter().flat_map(|seen| &seen.versions);
-        let versions: BTreeSet<&str> = seen
-            .filter(|(_, time)| **time >= from)
-            .map(|(version, _)| &**version)
-            .chain(living)
-            .filter(|version| !version.is_empty())
-            .collect();
-        used.versions = versions.len();
+            // Without a pod that runs, nothing shows that others ran ever since.
+            OwnerKind::Deployment if running.is_empty() => None,
+            OwnerKind::Deployment => {
+                let present = running.into_iter().filter_map(version);
+                let present =
+                    present.filter_map(|version| Some(seen?.versions.get(&version)?.first));
+                earlier(present.min(), made_first(seen, made))
+            }
+            OwnerKind::CronJob => made_first(seen, made),
+            OwnerKind::Other => None,
+        };
+        used.since = earlier(used.since, first);
+        let mut versions = seen.map_or_else(BTreeSet::new, |seen| seen.versions_since(from));
         if kind == OwnerKind::CronJob {
+            // Whoever names a pod could make it look like a run.
+            versions.retain(|version| made.is_some_and(|made| made.versions.contains_key(version)));
+            let (ran, others): (Vec<_>, Vec<_>) = own()
+                .filter(|pod| pod.uid.is_some())
+                .partition(|pod| pod.started.is_some());
+            for version in others.into_iter().filter_map(version) {
+                versions.remove(&version);
+            }
+            versions.extend(ran.into_iter().filter_map(version));
             used.runs = u32::try_from(versions.len()).unwrap_or(u32::MAX);
+        } else {
+            versions.extend(own().filter_map(version));
         }
+        used.versions = versions.len();
     }
 
     /// The time that the logs cover for an account.
@@ -252,6 +272,17 @@ impl WorkloadUsage {
             }
         }
     }
+}
+
+/// The part of a pod's name that tells its template version, or its run, apart.
+fn version(pod: &LivePod) -> Option<Box<str>> {
+    let (_, _, version) = super::record::owner_by_name(&pod.name)?;
+    (!version.is_empty()).then(|| version.into())
+}
+
+/// Since when pods of a workload are seen that its controller made: pods of others may have such names.
+fn made_first(seen: Option<&SeenPods>, made: Option<&SeenPods>) -> Option<Micros> {
+    Some(seen?.first.max(made?.first))
 }
 
 fn earlier(one: Option<Micros>, other: Option<Micros>) -> Option<Micros> {

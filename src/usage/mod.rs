@@ -17,7 +17,9 @@
 //! | the policy records every request of the account, and the logs show others that use its verbs | |
 //! | events, lines and files that cannot be read may be of any account; only at the end of the newest file of a server a cut line comes after the window | a line is damaged, and still looks like a whole event of somebody else |
 //! | a token is used where its pod's uid is; without one, or where no workload of that pod is known, the account alone is known, and no workload of it is `NeverUsed` | |
-//! | a workload with a pod is as old as its oldest one, or as a pod that the scheduler bound: of a StatefulSet one of the same name as a present one, of a Deployment, Rollout or CronJob one of its pattern of names | an older pod of that name belonged to something else, or ran as another account |
+//! | a workload has run since the oldest of its pods that run (phase `Running`) has: since the kubelet took it on, and its containers that never restarted have started; a pod that waits or has ended shows nothing | a container crashed ever since and does so no more, the node of the pod is gone, or its clock is behind |
+//! | or since the scheduler bound an earlier pod: of a StatefulSet one of the same name as one that runs; of a Deployment or Rollout one of the same ReplicaSet, or of another one that the Deployment controller is seen to make | that pod belonged to something else, ran as another account, or the workload was scaled to zero meanwhile |
+//! | a CronJob ran whenever a pod of it runs or has succeeded, or the scheduler bound a pod of a Job that the CronJob controller is seen to make | such a pod did not start |
 //! | a TokenReview may concern any account, but one of a kubelet concerns those that are granted `nodes/*` | a pod without that permission asks a kubelet, in vain |
 //! | a token that only verifiers without the API server see (OIDC) is not seen | the pod names no known consumer |
 

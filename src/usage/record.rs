@@ -5,17 +5,21 @@ mod names;
 mod open;
 mod owner;
 mod recent;
+mod seen;
 mod servers;
 mod used;
 
 use std::collections::{BTreeMap, HashMap};
 
 pub use self::names::is_default;
-pub(super) use self::owner::{OwnerKind, owner_by_name};
 use self::{
-    names::{KnownAction, Numbers},
+    names::{KnownAction, Numbers, authorized_path},
     open::Open,
     recent::Recent,
+};
+pub(super) use self::{
+    owner::{OwnerKind, owner_by_name},
+    seen::{Owner, SeenPods},
 };
 
 use super::{
@@ -44,8 +48,6 @@ const VERBS: [&str; 8] = [
     "update",
     "watch",
 ];
-/// How many runs of a CronJob, and how many versions of a template, are told apart.
-const MAX_SEEN: usize = 4;
 
 /// Which token of an account.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -83,14 +85,6 @@ pub(super) struct AccountRecord {
     pub(super) reviewed_by: Option<Box<str>>,
 }
 
-/// What the logs show of pods of one name.
-#[derive(Clone, Debug, Default)]
-pub(super) struct SeenPods {
-    pub(super) first: Micros,
-    /// The parts of names that tell template versions and runs apart, with the time of each; not all.
-    pub(super) versions: BTreeMap<Box<str>, Micros>,
-}
-
 /// What was learnt from audit logs.
 #[derive(Clone, Debug, Default)]
 pub struct Record {
@@ -106,7 +100,9 @@ pub struct Record {
     /// The time of the first event, and of the last one, that names an account.
     pub(super) span: Option<(Micros, Micros)>,
     /// Pods by the namespace, kind and name of their workload.
-    pub(super) seen_pods: HashMap<(Box<str>, OwnerKind, Box<str>), SeenPods>,
+    pub(super) seen_pods: HashMap<Owner, SeenPods>,
+    /// The same of the Jobs and ReplicaSets that the controllers of CronJobs and Deployments made.
+    pub(super) made: HashMap<Owner, SeenPods>,
     /// What the API servers record.
     pub(super) policy: Option<Policy>,
     /// Since when they do, if somebody says so.
@@ -140,7 +136,12 @@ impl Record {
                 namespace,
                 name,
                 pod,
-            } => self.token(request, &ServiceAccountRef::new(namespace, name), pod),
+            } => {
+                if namespace == "kube-system" {
+                    self.controller(request, name);
+                }
+                self.token(request, &ServiceAccountRef::new(namespace, name), pod);
+            }
             Caller::Kubelet | Caller::Other(_) => {}
         }
         if request.object.resource == "tokenreviews"
@@ -249,7 +250,7 @@ impl Record {
         match request.reviewed.map(ServiceAccountRef::from_username) {
             Some(Some(account)) => {
                 let known = self.accounts.entry(account).or_default();
-                known.reviewed_by = Some(reviewer.into());
+                known.reviewed_by = Some(redacted_part(&reviewer).into());
             }
             // Somebody else's, or no valid token.
             Some(None) => {}
@@ -259,30 +260,8 @@ impl Record {
                 } else {
                     "others"
                 };
-                note_last(&mut self.reviewers, name, request.time);
+                note_last(&mut self.reviewers, &redacted_part(name), request.time);
             }
-        }
-    }
-
-    /// A pod of this name exists.
-    fn pod(&mut self, namespace: &str, name: &str, time: Micros) {
-        let Some((kind, workload, version)) = owner_by_name(name) else {
-            return;
-        };
-        // The name of a pod of a StatefulSet stays; others may have a name that only begins so.
-        let workload = if kind == OwnerKind::StatefulSet {
-            name
-        } else {
-            workload
-        };
-        let key = (Box::from(namespace), kind, Box::from(workload));
-        let seen = self.seen_pods.entry(key).or_insert_with(|| SeenPods {
-            first: time,
-            ..SeenPods::default()
-        });
-        seen.first = seen.first.min(time);
-        if !version.is_empty() {
-            note_version(&mut seen.versions, version, time);
         }
     }
 
@@ -320,7 +299,7 @@ impl Record {
             PodName::Unknown => (Bearer::Unknown, ""),
         };
         let used = known.tokens.entry(bearer).or_insert_with(|| Used {
-            pod: name.into(),
+            pod: redacted_part(name).into(),
             last: request.time,
             ..Used::default()
         });
@@ -348,6 +327,7 @@ impl Record {
         let parts = [verb, group, resource, subresource, namespace, url].map(redacted_part);
         let [verb, group, resource, subresource, namespace, url] =
             parts.each_ref().map(|part| &**part);
+        let url = &*authorized_path(url);
         self.key.clear();
         for part in [verb, group, resource, subresource, namespace, url, denied] {
             self.key.push_str(part);
@@ -385,16 +365,5 @@ fn note_last(times: &mut BTreeMap<Box<str>, Micros>, name: &str, time: Micros) {
     match times.get_mut(name) {
         Some(last) => *last = (*last).max(time),
         None => drop(times.insert(name.into(), time)),
-    }
-}
-
-/// Keeps the latest versions.
-fn note_version(versions: &mut BTreeMap<Box<str>, Micros>, version: &str, time: Micros) {
-    note_last(versions, version, time);
-    if versions.len() > MAX_SEEN {
-        let oldest = versions.iter().min_by_key(|(_, time)| **time);
-        if let Some(oldest) = oldest.map(|(version, _)| version.clone()) {
-            versions.remove(&oldest);
-        }
     }
 }

@@ -9,7 +9,7 @@ pub use self::{
     proto::{Decode, Fields, Malformed, Proto, Value, decode, entry},
     rbac::*,
 };
-pub use super::words::{Annotations, Labels, Texts, Time, VariableName, Word};
+pub use super::words::{Annotations, Labels, PodPhase, Texts, Time, VariableName, Word};
 
 /// Reads `null` as the default value.
 fn lenient<'de, D: Deserializer<'de>, T: Deserialize<'de> + Default>(

@@ -2,7 +2,7 @@
 
 use serde::Deserialize;
 
-use super::{Container, Metadata, Time, lenient};
+use super::{Container, Metadata, PodPhase, Time, lenient};
 
 wire! {
     /// A Pod.
@@ -18,15 +18,31 @@ wire! {
     /// The status of a pod.
     PodStatus {
         /// `phase`.
-        phase: String = 1,
-        /// `conditions`, which the scheduler and the kubelet write.
-        conditions: Vec<PodCondition> = 2,
-        /// `startTime`: when the kubelet took it over.
+        phase: PodPhase = 1,
+        /// `startTime`: when the kubelet took it on.
         start_time: Time = 7,
+        /// `containerStatuses`.
+        container_statuses: Vec<ContainerStatus> = 8,
     }
 
-    /// A condition of a pod.
-    PodCondition {
+    /// The status of a container.
+    ContainerStatus {
+        /// `state`.
+        state: ContainerState = 2,
+        /// `restartCount`.
+        restart_count: i64 = 5,
+    }
+
+    /// The state of a container.
+    ContainerState {
+        /// `running`.
+        running: Option<ContainerRunning> = 2,
+    }
+
+    /// A container that runs.
+    ContainerRunning {
+        /// `startedAt`.
+        started_at: Time = 1,
     }
 
     /// A pod spec, of a pod or of a template.
@@ -225,16 +241,18 @@ impl Templated {
     }
 }
 
-impl Pod {
-    /// Since when it runs, as far as its status says: a Unix timestamp, or 0 if it does not run. Before the scheduler
-    /// or the kubelet has written a condition, nothing is known, and the pod counts from its creation.
+impl PodStatus {
+    /// When all of its containers had started, as a Unix timestamp; 0 if it is not known. Of one that was started again
+    /// it is not known when it first was.
     #[must_use]
-    pub fn runs_since(&self) -> i64 {
-        let status = &self.status;
-        match &*status.phase {
-            "Succeeded" | "Failed" => 0,
-            "Pending" if !status.conditions.is_empty() => 0,
-            _ => self.metadata.creation_timestamp.0.max(status.start_time.0),
+    pub fn started(&self) -> i64 {
+        let first = self.container_statuses.iter();
+        let first = first.filter(|status| status.restart_count == 0);
+        let first = first.filter_map(|status| status.state.running.as_ref());
+        let last = first.map(|running| running.started_at.0).max();
+        match self.start_time.0 {
+            0 => 0,
+            start => start.max(last.unwrap_or(0)),
         }
     }
 }

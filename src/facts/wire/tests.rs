@@ -37,7 +37,8 @@ leaves!(
     Texts,
     Time,
     Word,
-    VariableName
+    VariableName,
+    PodPhase
 );
 
 impl<T: Declared> Declared for Vec<T> {
@@ -326,11 +327,26 @@ random! {
         containers "containers" = |random| random.list(container),
         ephemeral_containers "ephemeralContainers" = |random| random.list(ephemeral),
     } + { host_network: Some(true), host_ipc: Some(true), node_name: Some("node".to_owned()), priority: Some(-1) }
-    condition: core::PodCondition {} + { r#type: Some("Ready".to_owned()) }
+    running: core::ContainerStateRunning { started_at "startedAt" = Random::time }
+    state: core::ContainerState {
+        running "running" = |random| random.option(running),
+    } + { waiting: Some(core::ContainerStateWaiting::default()) }
+    container_status: core::ContainerStatus {
+        state "state" = |random| random.option(state),
+        restart_count "restartCount" = |random| {
+            let (number, json) = random.number();
+            (number.map(|number| i32::try_from(number).unwrap()), json)
+        },
+    } + { name: Some("c".to_owned()), ready: Some(true), image: Some("image".to_owned()) }
     pod_status: core::PodStatus {
-        phase "phase" = Random::text, conditions "conditions" = |random| random.list(condition),
+        phase "phase" = |random| {
+            let phases = ["Running", "Succeeded", "Pending", ""];
+            let phase = phases[usize::try_from(random.below(4)).unwrap()];
+            (Some(phase.to_owned()), phase.into())
+        },
         start_time "startTime" = Random::time,
-    } + { pod_ip: Some("10.0.0.1".to_owned()) }
+        container_statuses "containerStatuses" = |random| random.list(container_status),
+    } + { message: Some("m".to_owned()), pod_ip: Some("10.0.0.1".to_owned()) }
     pod: core::Pod {
         metadata "metadata" = |random| random.option(metadata), spec "spec" = |random| random.option(pod_spec),
         status "status" = |random| random.option(pod_status),

@@ -1,8 +1,8 @@
 //! Puts together what several readers learnt.
 
-use super::{
-    AccountRecord, MAX_ACTIONS, Record, SeenPods, Used, names::action_key, note_last, note_version,
-};
+use std::collections::hash_map::Entry;
+
+use super::{AccountRecord, MAX_ACTIONS, Record, Used, names::action_key, note_last};
 use crate::model::usage::Tally;
 
 impl Record {
@@ -19,14 +19,15 @@ impl Record {
         for (verb, time) in other.verbs {
             note_last(&mut self.verbs, &verb, time);
         }
-        for (name, seen) in other.seen_pods {
-            let own = self.seen_pods.entry(name).or_insert_with(|| SeenPods {
-                first: seen.first,
-                ..SeenPods::default()
-            });
-            own.first = own.first.min(seen.first);
-            for (version, time) in seen.versions {
-                note_version(&mut own.versions, &version, time);
+        for (own, other) in [
+            (&mut self.seen_pods, other.seen_pods),
+            (&mut self.made, other.made),
+        ] {
+            for (owner, seen) in other {
+                match own.entry(owner) {
+                    Entry::Occupied(mut known) => known.get_mut().merge(seen),
+                    Entry::Vacant(free) => drop(free.insert(seen)),
+                }
             }
         }
         let actions: Vec<_> = other

@@ -1,6 +1,6 @@
 //! Kinds of requests and bindings, each kept once, with a number.
 
-use std::collections::HashMap;
+use std::{borrow::Cow, collections::HashMap};
 
 use crate::{
     model::{Rule, usage::Action},
@@ -8,6 +8,7 @@ use crate::{
         cover::{Atom, covers},
         defaults::{default_rules, is_default_account_rule},
     },
+    token::redact::percent_decoded,
 };
 
 /// How many kinds of requests, and how many bindings, are told apart; the others are counted only.
@@ -65,6 +66,12 @@ impl<T> Numbers<T> {
     pub(super) fn get(&self, number: u32) -> Option<&T> {
         self.all.get(usize::try_from(number).ok()?)
     }
+}
+
+/// The path that the authorizer saw: it is decoded once. One with other characters than texts have stays as it is.
+pub(super) fn authorized_path(url: &str) -> Cow<'_, str> {
+    let decoded = percent_decoded(url).filter(|decoded| !decoded.contains(char::is_control));
+    decoded.map_or(Cow::Borrowed(url), Cow::Owned)
 }
 
 /// An action, and whether the default permissions allow it.

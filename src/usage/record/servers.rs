@@ -1,7 +1,7 @@
 //! What events of API servers say of them: that they live, start and end.
 
 use super::{Record, note_last};
-use crate::usage::Request;
+use crate::{token::redact::redacted_part, usage::Request};
 
 impl Record {
     /// When API servers started and lived: also before the time since which events count.
@@ -9,6 +9,7 @@ impl Record {
         let Some(name) = lease_name(request) else {
             return;
         };
+        let name = &*redacted_part(name);
         let time = request.time;
         if request.verb == "create" {
             note_last(&mut self.servers.starts, name, time);
@@ -26,6 +27,7 @@ impl Record {
     pub(super) fn server(&mut self, request: &Request<'_>) {
         let servers = &mut self.servers;
         if let Some(name) = lease_name(request) {
+            let name = &*redacted_part(name);
             if matches!(request.verb, "delete") {
                 note_last(&mut servers.deleted, name, request.time);
                 // A server deletes and creates its own Lease when it starts.

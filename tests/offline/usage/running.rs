@@ -1,93 +1,261 @@
-//! Since when does a workload run? Only a pod that runs proves that a token is not used.
+//! Since when does a workload run? Only pods that are known to run, and what controllers were seen to make, say so.
 
-use serde_json::{Value, json};
-use token_exposure::model::Reason;
+use super::*;
 
-use super::{ALL, LENGTH, World, bind, time, uid};
-
-/// The reason for an account after a change of its objects.
-fn reason_for(world: &World, account: &str) -> Reason {
-    world.reasons(&world.events, ALL)[account]
+/// The pod of this name.
+fn pod<'a>(world: &'a mut World, name: &str) -> &'a mut Value {
+    let mut objects = world.objects.iter_mut();
+    let pod = objects.find(|object| object["kind"] == "Pod" && object["metadata"]["name"] == name);
+    pod.unwrap()
 }
 
-fn object<'a>(world: &'a mut World, kind: &str, name: &str) -> &'a mut Value {
-    let mut objects = world.objects.iter_mut();
-    let found = objects.find(|object| object["kind"] == kind && object["metadata"]["name"] == name);
-    found.unwrap()
+fn whole_seconds(seconds: i64) -> String {
+    time(seconds).replace(".000000", "")
+}
+
+/// What an account is whose only pod belongs to this owner, and has this status.
+fn reason_of(owner: &str, status: &Value) -> Reason {
+    let mut world = World::new();
+    let pod = pod(&mut world, "idle-0");
+    pod["status"] = status.clone();
+    match owner {
+        "" => drop(
+            pod["metadata"]
+                .as_object_mut()
+                .unwrap()
+                .remove("ownerReferences"),
+        ),
+        kind => pod["metadata"]["ownerReferences"][0]["kind"] = kind.into(),
+    }
+    world.reasons(&world.events, ALL)["idle"]
 }
 
 #[test]
-fn a_pod_counts_from_when_it_runs() {
-    let (long, late) = (time(-900), time(LENGTH - 600));
-    let unscheduled =
-        json!([{ "type": "PodScheduled", "status": "False", "reason": "Unschedulable" }]);
-    for (status, expected) in [
-        (json!({}), Reason::NeverUsed),
-        // Neither the scheduler nor a kubelet has said anything yet.
-        (json!({ "phase": "Pending" }), Reason::NeverUsed),
-        (
-            json!({ "phase": "Running", "startTime": long, "conditions": [{ "type": "Ready" }] }),
-            Reason::NeverUsed,
-        ),
-        (
-            json!({ "phase": "Running", "startTime": late }),
-            Reason::DirectGrant,
-        ),
-        (
-            json!({ "phase": "Pending", "conditions": unscheduled }),
-            Reason::DirectGrant,
-        ),
-        (
-            json!({ "phase": "Succeeded", "startTime": long }),
-            Reason::DirectGrant,
-        ),
-        (
-            json!({ "phase": "Failed", "startTime": long, "reason": "Evicted" }),
-            Reason::DirectGrant,
-        ),
+fn only_a_pod_that_runs_shows_that_its_token_was_not_used() {
+    let start = whole_seconds(-890);
+    let container = |started: i64, restarts: i64| json!({ "restartCount": restarts, "state": { "running": { "startedAt": whole_seconds(started) } } });
+    let running = |statuses: &[Value]| json!({ "phase": "Running", "startTime": start, "containerStatuses": statuses });
+    for owner in ["DaemonSet", "Job", ""] {
+        for (status, expected) in [
+            (running(&[]), Reason::NeverUsed),
+            (json!({ "phase": "Pending" }), Reason::DirectGrant),
+            (
+                json!({ "phase": "Succeeded", "startTime": start }),
+                Reason::DirectGrant,
+            ),
+        ] {
+            assert_eq!(reason_of(owner, &status), expected, "{owner} {status}");
+        }
+    }
+    for status in [
+        json!({ "phase": "Pending", "startTime": start }),
+        json!({ "phase": "Pending" }),
+        json!({ "phase": "Succeeded", "startTime": start }),
+        json!({ "phase": "Failed", "startTime": start }),
+        json!({ "phase": "Unknown", "startTime": start }),
+        json!({ "phase": null }),
+        json!({ "phase": "Running" }),
+        json!(null),
+        // It waited for a node, or for an image.
+        json!({ "phase": "Running", "startTime": whole_seconds(LENGTH - 600) }),
+        running(&[container(-880, 0), container(LENGTH - 600, 0)]),
     ] {
-        let mut world = World::new();
-        object(&mut world, "Pod", "idle-0")["status"] = status.clone();
-        assert_eq!(reason_for(&world, "idle"), expected, "{status}");
+        assert_eq!(
+            reason_of("StatefulSet", &status),
+            Reason::DirectGrant,
+            "{status}"
+        );
+    }
+    // A container that restarts has run before.
+    for status in [
+        running(&[container(-880, 0)]),
+        running(&[container(LENGTH - 600, 3)]),
+    ] {
+        assert_eq!(
+            reason_of("StatefulSet", &status),
+            Reason::NeverUsed,
+            "{status}"
+        );
     }
 }
 
-/// A world with a Deployment that has this many pods, which the scheduler has bound before the logs' window begins.
-fn deployed(pods: usize) -> World {
+/// A user that is an account of kube-system.
+fn controller(name: &str) -> Value {
+    let mut user = token(name, name, &uid(900));
+    user["username"] = format!("system:serviceaccount:kube-system:{name}").into();
+    user
+}
+
+/// Somebody creates an object.
+fn create(world: &mut World, seconds: i64, user: &Value, resource: (&str, &str), name: &str) {
+    let object = json!({ "apiGroup": resource.0, "resource": resource.1, "namespace": "shop", "name": name });
+    let id = format!("create-{}", world.events.len());
+    let value = event(&id, user, "create", &object, 201, "");
+    world.log(0, seconds, value);
+}
+
+const REPLICA_SETS: (&str, &str) = ("apps", "replicasets");
+const JOBS: (&str, &str) = ("batch", "jobs");
+const SCHEDULER: &str = "system:kube-scheduler";
+
+/// A world with a Deployment `zero`, whose pods have these phases and are a minute old.
+fn deployment(phases: &[&str]) -> World {
     let mut world = World::new();
-    world.account("web", true, 0, Reason::NeverUsed);
-    world.objects.pop();
-    for number in 0..2 {
-        let name = format!("web-7d4b9c-{number}");
-        bind(&mut world, 30, "system:kube-scheduler", &name, 201);
-    }
-    for number in 0..pods {
-        let name = format!("web-7d4b9c-{number}");
-        world.pod("web", &name, 30);
-        let metadata = &mut object(&mut world, "Pod", &name)["metadata"];
-        metadata["labels"] = json!({ "app": "web", "pod-template-hash": "7d4b9c" });
-        metadata["ownerReferences"] = json!([{ "apiVersion": "apps/v1", "kind": "ReplicaSet", "name": "web-7d4b9c",
-            "uid": uid(7), "controller": true }]);
-    }
-    let template = json!({ "metadata": { "labels": { "app": "web" } },
-        "spec": { "serviceAccountName": "web", "containers": [{ "name": "c", "image": "i" }] } });
+    world.account("zero", true, LENGTH - 60, Reason::DirectGrant);
+    let pod = world.objects.pop().unwrap();
+    let mut template = json!({ "metadata": { "labels": { "app": "zero" } }, "spec": pod["spec"] });
+    template["spec"] = json!({ "serviceAccountName": "zero", "containers": [{ "name": "c" }] });
+    let selector = json!({ "matchLabels": { "app": "zero" } });
+    let owner = json!({ "apiVersion": "apps/v1", "kind": "Deployment", "name": "zero", "uid": uid(77), "controller": true });
+    let spec = json!({ "replicas": phases.len(), "selector": selector, "template": template });
     world.objects.push(json!({
-        "apiVersion": "apps/v1", "kind": "Deployment",
-        "metadata": { "name": "web", "namespace": "shop", "uid": uid(8), "creationTimestamp": "2026-11-26T07:00:00Z" },
-        "spec": { "replicas": pods, "selector": { "matchLabels": { "app": "web" } }, "template": template },
+        "apiVersion": "apps/v1", "kind": "Deployment", "metadata": { "name": "zero", "namespace": "shop", "uid": uid(77) }, "spec": spec,
     }));
+    world.objects.push(json!({
+        "apiVersion": "apps/v1", "kind": "ReplicaSet", "spec": spec,
+        "metadata": { "name": "zero-7d4b9c5f6", "namespace": "shop", "uid": uid(78), "ownerReferences": [owner] },
+    }));
+    for (number, phase) in phases.iter().enumerate() {
+        let mut pod = pod.clone();
+        let suffix = ["x7k2p", "b2b2c"][number];
+        pod["metadata"]["name"] = format!("zero-7d4b9c5f6-{suffix}").into();
+        pod["metadata"]["uid"] = uid(80 + number).into();
+        pod["metadata"]["labels"] = json!({ "app": "zero", "pod-template-hash": "7d4b9c5f6" });
+        pod["metadata"]["ownerReferences"] = json!([{
+            "apiVersion": "apps/v1", "kind": "ReplicaSet", "name": "zero-7d4b9c5f6", "uid": uid(78), "controller": true,
+        }]);
+        pod["status"]["phase"] = (*phase).into();
+        world.objects.push(pod);
+    }
     world
 }
 
 #[test]
-fn a_deployment_without_pods_that_run_is_not_said_to_use_no_token() {
-    assert_eq!(reason_for(&deployed(2), "web"), Reason::NeverUsed);
-    assert_eq!(reason_for(&deployed(0), "web"), Reason::DirectGrant);
-    // One of two runs: the workload does.
-    let mut world = deployed(2);
-    for (number, expected) in [(0, Reason::NeverUsed), (1, Reason::DirectGrant)] {
-        let name = format!("web-7d4b9c-{number}");
-        object(&mut world, "Pod", &name)["status"] = json!({ "phase": "Failed" });
-        assert_eq!(reason_for(&world, "web"), expected);
+fn a_deployment_is_as_old_as_its_earlier_pods_while_it_has_one_that_runs() {
+    for (phases, expected) in [
+        (&["Running", "Running"][..], Reason::NeverUsed),
+        (&["Running", "Pending"], Reason::NeverUsed),
+        (&["Pending", "Pending"], Reason::DirectGrant),
+        (&["Succeeded"], Reason::DirectGrant),
+        // It was scaled to zero.
+        (&[], Reason::DirectGrant),
+    ] {
+        let mut world = deployment(phases);
+        bind(&mut world, 10, SCHEDULER, "zero-7d4b9c5f6-b2b2b", 201);
+        let found = world.reasons(&world.events, ALL);
+        assert_eq!(found["zero"], expected, "{phases:?}");
+        // Without an earlier one, it is young.
+        let world = deployment(phases);
+        assert_eq!(
+            world.reasons(&world.events, ALL)["zero"],
+            Reason::DirectGrant
+        );
+    }
+}
+
+#[test]
+fn an_earlier_version_of_a_deployment_counts_if_its_controller_made_it() {
+    let mallory = json!({ "username": "mallory", "groups": ["system:authenticated"] });
+    let maker = controller("deployment-controller");
+    for (user, name, expected) in [
+        (Some(&maker), "zero-6c8d7f9b5", Reason::NeverUsed),
+        (Some(&maker), "zero-two-6c8d7f9b5", Reason::DirectGrant),
+        (Some(&mallory), "zero-6c8d7f9b5", Reason::DirectGrant),
+        (
+            Some(&controller("default")),
+            "zero-6c8d7f9b5",
+            Reason::DirectGrant,
+        ),
+        // A pod of something else has such a name.
+        (None, "", Reason::DirectGrant),
+    ] {
+        let mut world = deployment(&["Running"]);
+        if let Some(user) = user {
+            create(&mut world, 15, user, REPLICA_SETS, name);
+        }
+        bind(&mut world, 20, SCHEDULER, "zero-6c8d7f9b5-b2b2b", 201);
+        let found = world.reasons(&world.events, ALL);
+        assert_eq!(found["zero"], expected, "{user:?} {name}");
+    }
+}
+
+/// A world with a CronJob `nightly`, whose pods have these phases and were created a minute after each other.
+fn cron_job(phases: &[&str]) -> World {
+    let mut world = World::new();
+    world.account("nightly", true, 60, Reason::DirectGrant);
+    let pod = world.objects.pop().unwrap();
+    let template =
+        json!({ "spec": { "serviceAccountName": "nightly", "containers": [{ "name": "c" }] } });
+    world.objects.push(json!({
+        "apiVersion": "batch/v1", "kind": "CronJob", "metadata": { "name": "nightly", "namespace": "shop" },
+        "spec": { "schedule": "@daily", "jobTemplate": { "spec": { "template": template } } },
+    }));
+    for (number, phase) in phases.iter().enumerate() {
+        let mut pod = pod.clone();
+        let created = whole_seconds(60 + 60 * i64::try_from(number).unwrap());
+        pod["metadata"]["name"] = format!("nightly-2941234{number}-x7k2p").into();
+        pod["metadata"]["uid"] = uid(80 + number).into();
+        pod["metadata"]["creationTimestamp"] = created.clone().into();
+        pod["metadata"]["ownerReferences"] = json!([{ "apiVersion": "batch/v1", "kind": "Job", "name": format!("nightly-2941234{number}"), "controller": true }]);
+        pod["status"] = json!({ "phase": phase, "startTime": created });
+        world.objects.push(pod);
+    }
+    world
+}
+
+#[test]
+fn a_cron_job_ran_when_its_pods_did() {
+    for (phases, expected) in [
+        (
+            &["Succeeded", "Succeeded", "Succeeded"][..],
+            Reason::NeverUsed,
+        ),
+        (&["Succeeded", "Succeeded", "Running"], Reason::NeverUsed),
+        (&["Succeeded", "Succeeded", "Pending"], Reason::DirectGrant),
+        // They may never have started.
+        (&["Succeeded", "Succeeded", "Failed"], Reason::DirectGrant),
+        (&["Pending", "Pending", "Pending"], Reason::DirectGrant),
+        (&["Succeeded", "Succeeded"], Reason::DirectGrant),
+        (&[], Reason::DirectGrant),
+    ] {
+        let mut world = cron_job(phases);
+        // That they got a node does not show that they started.
+        for run in 0..phases.len() {
+            let job = format!("nightly-2941234{run}");
+            create(
+                &mut world,
+                61,
+                &controller("cronjob-controller"),
+                JOBS,
+                &job,
+            );
+            bind(&mut world, 62, SCHEDULER, &format!("{job}-x7k2p"), 201);
+        }
+        let found = world.reasons(&world.events, ALL);
+        assert_eq!(found["nightly"], expected, "{phases:?}");
+    }
+}
+
+#[test]
+fn pods_that_are_named_like_those_of_a_cron_job_are_no_runs_of_it() {
+    let maker = controller("cronjob-controller");
+    let mallory = token("busy", "busy-0", &uid(901));
+    for (user, jobs, expected) in [
+        (Some(&maker), 3, Reason::NeverUsed),
+        (Some(&maker), 2, Reason::DirectGrant),
+        (Some(&mallory), 3, Reason::DirectGrant),
+        (Some(&controller("job-controller")), 3, Reason::DirectGrant),
+        (None, 0, Reason::DirectGrant),
+    ] {
+        let mut world = cron_job(&[]);
+        for run in 0..3 {
+            let job = format!("nightly-2941234{run}");
+            if let Some(user) = user.filter(|_| run < jobs) {
+                create(&mut world, 20, user, JOBS, &job);
+            }
+            bind(&mut world, 21, SCHEDULER, &format!("{job}-b2b2b"), 201);
+        }
+        let found = world.reasons(&world.events, ALL);
+        assert_eq!(found["nightly"], expected, "{user:?} {jobs}");
     }
 }

@@ -1,0 +1,183 @@
+//! What forbids `NeverUsed`, what does not, and what is said of it.
+
+use super::*;
+
+fn explained(world: &World, account: &str) -> String {
+    run(world, &["explain", &format!("shop/{account}")]).1
+}
+
+#[test]
+fn whoever_acts_as_an_account_uses_no_token_of_it() {
+    let mut world = World::new();
+    let groups = ["system:serviceaccounts", "system:authenticated"];
+    let impersonated = json!({ "username": "system:serviceaccount:shop:idle", "groups": groups });
+    let admin = json!({ "username": "admin", "groups": ["system:masters"] });
+    let account = token("busy", "busy-0", &uid(901));
+    for user in [&admin, &account] {
+        let at = world.ask(2500, user, "get", 200, &allowed_by("idle"));
+        world.events[at].value["impersonatedUser"] = impersonated.clone();
+    }
+    let found = world.reasons(&world.events, ALL);
+    assert_eq!(
+        (found["idle"], found["busy"]),
+        (Reason::NeverUsed, Reason::InUse)
+    );
+    let chain = explained(&world, "idle");
+    assert!(chain.contains("StatefulSet/idle: no use seen"), "{chain}");
+    // With its own token, it acted as another account.
+    let at = world.ask(2600, &token("idle", "idle-0", &uid(902)), "get", 200, "");
+    world.events[at].value["impersonatedUser"] =
+        json!({ "username": "system:serviceaccount:shop:busy" });
+    assert_ne!(world.reasons(&world.events, ALL)["idle"], Reason::NeverUsed);
+}
+
+#[test]
+fn permissions_that_count_at_kubelets_and_other_servers_forbid_never_used() {
+    for (rule, expected) in [
+        (
+            json!({ "apiGroups": [""], "resources": ["nodes/metrics"], "verbs": ["get"] }),
+            Reason::DirectGrant,
+        ),
+        (
+            json!({ "apiGroups": ["*"], "resources": ["*/proxy"], "verbs": ["get"] }),
+            Reason::DirectGrant,
+        ),
+        (
+            json!({ "apiGroups": [""], "resources": ["*"], "verbs": ["get"] }),
+            Reason::DirectGrant,
+        ),
+        (
+            json!({ "nonResourceURLs": ["/metrics"], "verbs": ["get"] }),
+            Reason::DirectGrant,
+        ),
+        (
+            json!({ "apiGroups": [""], "resources": ["nodes"], "verbs": ["get"] }),
+            Reason::NeverUsed,
+        ),
+    ] {
+        let mut world = World::new();
+        world.objects.push(json!({ "apiVersion": "rbac.authorization.k8s.io/v1", "kind": "ClusterRole", "metadata": { "name": "more" }, "rules": [rule] }));
+        world.objects.push(json!({
+            "apiVersion": "rbac.authorization.k8s.io/v1", "kind": "ClusterRoleBinding", "metadata": { "name": "more" },
+            "roleRef": { "kind": "ClusterRole", "name": "more" }, "subjects": [{ "kind": "ServiceAccount", "name": "idle", "namespace": "shop" }],
+        }));
+        let found = world.reasons(&world.events, ALL);
+        assert_eq!(found["idle"], expected, "{rule}");
+        let doubt = "is granted nodes/* or URLs";
+        assert_eq!(
+            explained(&world, "idle").contains(doubt),
+            expected == Reason::DirectGrant,
+            "{rule}"
+        );
+    }
+}
+
+#[test]
+fn more_reasons_for_doubt_than_are_shown_are_still_reasons() {
+    // Callers of TokenReviews: the first ones have old reviews.
+    let mut world = World::new();
+    let reviews = json!({ "resource": "tokenreviews", "apiGroup": "authentication.k8s.io" });
+    for number in 0..80 {
+        let user =
+            json!({ "username": format!("reviewer-{number}"), "groups": ["system:authenticated"] });
+        let value = event(
+            &format!("review-{number}"),
+            &user,
+            "create",
+            &reviews,
+            201,
+            "",
+        );
+        world.log(0, 3000 + number, value);
+    }
+    let found = world.reasons(&world.events, ALL);
+    assert!(
+        !found.values().any(|reason| *reason == Reason::NeverUsed),
+        "{found:?}"
+    );
+    assert!(explained(&world, "idle").contains("reviewer-0 had tokens reviewed"));
+    // Holes, more than a report has.
+    let mut world = World::new();
+    world
+        .events
+        .retain(|event| event.time % 120 < 60 || event.time > 7100);
+    let found = world.reasons(&world.events, ALL);
+    assert!(
+        !found.values().any(|reason| *reason == Reason::NeverUsed),
+        "{found:?}"
+    );
+    let chain = explained(&world, "idle");
+    assert!(chain.contains("missing: 98 more"), "{chain}");
+    let (_, text, _) = run(&world, &["scan", "-o", "json", "--report-scope", "all"]);
+    let list: Value = serde_json::from_str(&text).unwrap();
+    let items = list["items"].as_array().unwrap().iter();
+    for holes in items
+        .map(|item| &item["status"]["use"]["holes"])
+        .filter(|holes| !holes.is_null())
+    {
+        let holes = holes.as_array().unwrap();
+        assert_eq!(
+            (holes.len(), holes[49].as_str()),
+            (50, Some("69 more")),
+            "{holes:?}"
+        );
+    }
+}
+
+#[test]
+fn the_bindings_of_workloads_that_use_them_are_not_to_be_deleted() {
+    let message = |is_used: bool| {
+        let mut world = World::new();
+        let pod = world.pod("idle", "other-0", -900);
+        let owner = &mut world.objects.last_mut().unwrap()["metadata"]["ownerReferences"][0];
+        owner["name"] = "other".into();
+        if is_used {
+            world.ask(
+                2000,
+                &token("idle", "other-0", &pod),
+                "get",
+                200,
+                &allowed_by("idle"),
+            );
+        }
+        let (_, text, _) = run(&world, &["scan", "-o", "json"]);
+        let list: Value = serde_json::from_str(&text).unwrap();
+        let mut items = list["items"].as_array().unwrap().iter();
+        let idle = items
+            .find(|item| item["metadata"]["name"] == "idle")
+            .unwrap();
+        assert_eq!(idle["status"]["reason"], "NeverUsed");
+        let targets: Vec<_> = idle["status"]["remediation"]["patches"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .map(|patch| {
+                patch["target"]["kind"]
+                    .as_str()
+                    .unwrap_or_default()
+                    .to_owned()
+            })
+            .collect();
+        (
+            idle["status"]["message"].as_str().unwrap().to_owned(),
+            targets,
+        )
+    };
+    let (both, _) = message(false);
+    assert!(
+        both.starts_with("2 pods carry") && both.ends_with("or delete the bindings"),
+        "{both}"
+    );
+    let (one, targets) = message(true);
+    assert!(
+        one.starts_with("1 pod carries")
+            && one.contains(
+                "for StatefulSet/idle alone: other workloads of the account use its bindings"
+            ),
+        "{one}"
+    );
+    assert!(
+        !one.contains("delete the bindings") && !targets.contains(&"ServiceAccount".to_owned()),
+        "{one} {targets:?}"
+    );
+}

@@ -195,7 +195,8 @@ fn doubts(
         doubts.push(Doubt::FewRuns(own.runs));
     }
     // What used it before the workload's first pod was created is another one.
-    if usage.unattributed.is_some() && usage.unattributed >= own.since {
+    let first = own.created.min(own.since);
+    if usage.unattributed.is_some() && usage.unattributed >= first {
         doubts.push(Doubt::Unattributed);
     }
     if granted.other_servers {

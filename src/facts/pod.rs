@@ -57,7 +57,7 @@ impl Kind for Pods {
         let instance = Instance::new(
             &wire.metadata.uid,
             wire.metadata.creation_timestamp.0,
-            wire.status.phase.0,
+            wire.status.phase(),
             wire.status.started(),
         );
         Pod {

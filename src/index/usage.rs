@@ -50,6 +50,10 @@ impl Index {
     /// cover for a token that counts as not used.
     pub fn set_usage(&mut self, record: Arc<Record>, required: i64) {
         let mut pods: HashMap<_, Vec<LivePod>> = HashMap::new();
+        let is_attended = self.pods.iter().any(|(_, pod)| {
+            let instance = pod.instance.as_ref();
+            instance.is_some_and(Instance::is_attended)
+        });
         for (key, pod) in self.pods.iter() {
             let Some(account) = &pod.service_account else {
                 continue;
@@ -62,8 +66,10 @@ impl Index {
                 name: (&*key.name).into(),
                 uid: instance.map(Instance::uid),
                 created: instance.and_then(Instance::created).map(micros),
-                started: instance.and_then(Instance::started).map(micros),
-                is_running: instance.is_some_and(Instance::is_running),
+                started: instance
+                    .and_then(|instance| instance.started(is_attended))
+                    .map(micros),
+                is_running: instance.is_some_and(|instance| instance.is_running(is_attended)),
             });
         }
         self.usage = Some(Usage::Read(Read {

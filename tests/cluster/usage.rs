@@ -5,7 +5,6 @@ mod proof;
 use std::{collections::BTreeMap, io::Write, path::Path, process::Command, time::Duration};
 
 use base64::Engine;
-use futures::StreamExt;
 use http::Request;
 use k8s_openapi::api::{
     authentication::v1::{
@@ -15,7 +14,7 @@ use k8s_openapi::api::{
 };
 use kube::{
     Api, Client, Config, ResourceExt,
-    api::{DeleteParams, ListParams, Patch, PatchParams, PostParams},
+    api::{DeleteParams, PostParams},
     config::{AuthInfo, KubeConfigOptions, Kubeconfig},
 };
 use serde_json::{Value, json};
@@ -162,23 +161,6 @@ async fn token_of(admin: &Client, account: &str, pod: &Pod) -> String {
     answer.status.unwrap().token
 }
 
-/// Has all pods run, as kubelets say it.
-async fn run_pods(admin: &Client) {
-    let pods: Api<Pod> = Api::namespaced(admin.clone(), "shop");
-    let all = pods.list(&ListParams::default()).await.unwrap();
-    let run = async |pod: Pod| {
-        let created = &pod.metadata.creation_timestamp;
-        let status = json!({ "status": { "phase": "Running", "startTime": created } });
-        let params = PatchParams::default();
-        let patch = Patch::Merge(status);
-        pods.patch_status(&pod.name_any(), &params, &patch)
-            .await
-            .unwrap();
-    };
-    let all = futures::stream::iter(all.items).map(run);
-    all.buffer_unordered(20).collect::<Vec<()>>().await;
-}
-
 const CONFIG_MAPS: &str = "/api/v1/namespaces/shop/configmaps";
 
 /// Uses tokens in each way; returns the connection of a watch that stays open, and the token of `idle`.
@@ -204,7 +186,7 @@ async fn use_tokens(plane: &ControlPlane, first: &str, second: &str) -> (impl Si
         .unwrap();
     let watch = watches.request_stream(request).await.unwrap();
     let replicas = pods
-        .list(&ListParams::default().labels("app=replicas"))
+        .list(&kube::api::ListParams::default().labels("app=replicas"))
         .await
         .unwrap();
     let replica = client_as(
@@ -235,7 +217,6 @@ async fn use_tokens(plane: &ControlPlane, first: &str, second: &str) -> (impl Si
     tokio::time::sleep(Duration::from_secs(1)).await;
     let again: Pod = serde_json::from_value(pod("again")).unwrap();
     pods.create(&PostParams::default(), &again).await.unwrap();
-    run_pods(&admin).await;
     (watch, token("idle").await)
 }
 

@@ -3,6 +3,7 @@
 use serde::Deserialize;
 
 use super::{Container, Metadata, PodPhase, Time, lenient};
+use crate::model::pod::Phase;
 
 wire! {
     /// A Pod.
@@ -19,10 +20,16 @@ wire! {
     PodStatus {
         /// `phase`.
         phase: PodPhase = 1,
+        /// `conditions`, which the scheduler and the kubelet write.
+        conditions: Vec<PodCondition> = 2,
         /// `startTime`: when the kubelet took it on.
         start_time: Time = 7,
         /// `containerStatuses`.
         container_statuses: Vec<ContainerStatus> = 8,
+    }
+
+    /// A condition of a pod.
+    PodCondition {
     }
 
     /// The status of a container.
@@ -242,6 +249,15 @@ impl Templated {
 }
 
 impl PodStatus {
+    /// The phase. An API server writes `Pending` into a new pod: that says something only once there is a condition.
+    #[must_use]
+    pub fn phase(&self) -> Phase {
+        match self.phase.0 {
+            Phase::Pending if self.conditions.is_empty() => Phase::New,
+            phase => phase,
+        }
+    }
+
     /// When all of its containers had started, as a Unix timestamp; 0 if it is not known. Of one that was started again
     /// it is not known when it first was.
     #[must_use]

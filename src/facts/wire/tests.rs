@@ -338,12 +338,14 @@ random! {
             (number.map(|number| i32::try_from(number).unwrap()), json)
         },
     } + { name: Some("c".to_owned()), ready: Some(true), image: Some("image".to_owned()) }
+    condition: core::PodCondition {} + { r#type: Some("Ready".to_owned()) }
     pod_status: core::PodStatus {
         phase "phase" = |random| {
             let phases = ["Running", "Succeeded", "Pending", ""];
             let phase = phases[usize::try_from(random.below(4)).unwrap()];
             (Some(phase.to_owned()), phase.into())
         },
+        conditions "conditions" = |random| random.list(condition),
         start_time "startTime" = Random::time,
         container_statuses "containerStatuses" = |random| random.list(container_status),
     } + { message: Some("m".to_owned()), pod_ip: Some("10.0.0.1".to_owned()) }

@@ -18,8 +18,14 @@ pub struct Instance {
 /// may never have started.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Phase {
-    /// `Pending`, `Failed`, or not known.
+    /// None.
     #[default]
+    Unsaid,
+    /// `Pending`, as the API server writes it into a new pod: neither the scheduler nor a kubelet has said anything.
+    New,
+    /// `Pending`.
+    Pending,
+    /// `Failed`, or not known.
     Other,
     /// `Running`.
     Running,
@@ -32,6 +38,8 @@ impl Phase {
     #[must_use]
     pub fn named(text: &str) -> Self {
         match text {
+            "" => Self::Unsaid,
+            "Pending" => Self::Pending,
             "Running" => Self::Running,
             "Succeeded" => Self::Succeeded,
             _ => Self::Other,
@@ -49,7 +57,9 @@ impl Instance {
         // Clocks of nodes differ from that of the API server.
         let delay = started.saturating_sub(created.map_or(0, |created| created.get().into()));
         let minutes = delay.max(0).saturating_add(59) / 60;
-        let delay = u16::try_from(minutes).ok().filter(|_| started > 0);
+        let counts = matches!(phase, Phase::Unsaid | Phase::New | Phase::Running);
+        let is_known = started > 0 || counts;
+        let delay = u16::try_from(minutes).ok().filter(|_| is_known);
         Some(Self {
             uid,
             created,
@@ -70,19 +80,31 @@ impl Instance {
         self.created.map(|created| created.get().into())
     }
 
+    /// Whether its status shows that its cluster has a scheduler or kubelets. Where no pod does, new pods count as
+    /// running.
+    #[must_use]
+    pub const fn is_attended(&self) -> bool {
+        !matches!(self.phase, Phase::Unsaid | Phase::New)
+    }
+
     /// When its containers began to run, as a Unix timestamp, and never earlier; `None` unless they are known to run, or
     /// to have run.
     #[must_use]
-    pub fn started(&self) -> Option<i64> {
-        let is_known = self.phase != Phase::Other && self.delay != u16::MAX;
+    pub fn started(&self, is_attended: bool) -> Option<i64> {
+        let has_run = self.is_running(is_attended) || self.phase == Phase::Succeeded;
+        let is_known = has_run && self.delay != u16::MAX;
         let created = self.created().filter(|_| is_known)?;
         Some(created + i64::from(self.delay) * 60)
     }
 
-    /// Whether its containers are known to run.
+    /// Whether its containers are known to run, in a cluster that has, or has no, scheduler and kubelets.
     #[must_use]
-    pub const fn is_running(&self) -> bool {
-        matches!(self.phase, Phase::Running)
+    pub const fn is_running(&self, is_attended: bool) -> bool {
+        match self.phase {
+            Phase::Running | Phase::Unsaid => true,
+            Phase::New => !is_attended,
+            Phase::Pending | Phase::Succeeded | Phase::Other => false,
+        }
     }
 }
 
@@ -97,7 +119,7 @@ mod tests {
         let started = |phase: &str, created, started| {
             let instance = Instance::new(UID, created, Phase::named(phase), started)
                 .unwrap_or_else(|| unreachable!());
-            instance.started()
+            instance.started(true)
         };
         assert_eq!(started("Running", 1000, 1000), Some(1000));
         // To the minute.
@@ -105,10 +127,13 @@ mod tests {
         assert_eq!(started("Succeeded", 1000, 1060), Some(1060));
         // The clock of the node is behind.
         assert_eq!(started("Running", 1000, 900), Some(1000));
-        for phase in ["Pending", "Failed", "Unknown", ""] {
+        // Nobody has said when, or whether.
+        assert_eq!(started("Running", 1000, 0), Some(1000));
+        assert_eq!(started("", 1000, 0), Some(1000));
+        assert_eq!(started("Succeeded", 1000, 0), None);
+        for phase in ["Pending", "Failed", "Unknown"] {
             assert_eq!(started(phase, 1000, 1000), None, "{phase}");
         }
-        assert_eq!(started("Running", 1000, 0), None);
         assert_eq!(started("Running", 0, 1000), None);
         // Later than is kept.
         assert_eq!(started("Running", 1000, 4_000_000_000), None);

@@ -155,7 +155,7 @@ impl Users<'_> {
     }
 
     async fn one_of_several(&self, account: &str) -> Pod {
-        let labels = ListParams::default().labels(&format!("app={account}"));
+        let labels = kube::api::ListParams::default().labels(&format!("app={account}"));
         let mut pods = self.pods().list(&labels).await.unwrap();
         pods.items.pop().unwrap()
     }
@@ -354,8 +354,7 @@ fn each_of_500_pods_has_the_right_verdict_and_lost_logs_never_make_one_unused() 
         servers: [first.trim(), &second],
     };
     runtime.block_on(async {
-        futures::future::join_all((0..UNITS).map(|unit| users.replace(unit))).await;
-        run_pods(&users.admin).await;
+        futures::future::join_all((0..UNITS).map(|unit| users.replace(unit))).await
     });
     let watches = runtime.block_on(users.use_units(is_first));
     await_expected(&plane, &LOGS, &expected_of(is_first));

@@ -2,7 +2,10 @@
 //! the API server's own SubjectAccessReview.
 
 use std::{
-    sync::atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed},
+    sync::{
+        Mutex,
+        atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed},
+    },
     time::{Duration, Instant},
 };
 
@@ -23,6 +26,8 @@ const CREATIONS: usize = 10;
 const AT_A_TIME: usize = 8;
 /// From when on a permission must have brought the token back.
 const BOUND: Duration = Duration::from_secs(2);
+/// How often it is measured whether the machine is late.
+const TICK: Duration = Duration::from_millis(20);
 /// What the roles grant: of each kind of rule, and most of them are none that the policy itself asks for.
 const RULES: [(&str, &str, &str, &str); 12] = [
     ("get", "", "pods", ""),
@@ -52,8 +57,21 @@ struct Counts {
     oldest: AtomicU64,
     /// No token, and the permission came after the pod.
     after: AtomicUsize,
-    /// How late the machine let anything run at most, in milliseconds.
-    lag: AtomicU64,
+    /// Of those that were missed: the permission was older than the bound, by less than the machine was late meanwhile.
+    excused: AtomicUsize,
+    /// When the machine let this test run late, and by how much.
+    late: Mutex<Vec<(Instant, Duration)>>,
+}
+
+impl Counts {
+    /// How late the machine let anything run at most since a time.
+    async fn lag_since(&self, began: Instant) -> Duration {
+        // What is late now is known when its tick has ended.
+        tokio::time::sleep(2 * TICK).await;
+        let late = self.late.lock().unwrap();
+        let since = late.iter().rev().take_while(|(ended, _)| *ended >= began);
+        since.map(|(_, late)| *late).max().unwrap_or_default()
+    }
 }
 
 /// A namespace with one workload.
@@ -245,13 +263,16 @@ impl World<'_> {
                 let created = self.create(&pod).await;
                 if token(&created).is_null() {
                     // A young permission may not have reached the authorizer yet.
-                    let lag = Duration::from_millis(self.counts.lag.load(Relaxed));
-                    assert!(
-                        age < BOUND + lag || !self.has_permission().await,
-                        "{}: no token, {age:?} after way {way} granted {:?}",
-                        self.namespace,
-                        self.rule
-                    );
+                    if age >= BOUND && self.has_permission().await {
+                        let lag = self.counts.lag_since(granted).await;
+                        assert!(
+                            age < BOUND + lag,
+                            "{}: no token, {age:?} after way {way} granted {:?}",
+                            self.namespace,
+                            self.rule
+                        );
+                        self.counts.excused.fetch_add(1, Relaxed);
+                    }
                     self.counts.missed.fetch_add(1, Relaxed);
                     let age = u64::try_from(age.as_millis()).unwrap();
                     self.counts.oldest.fetch_max(age, Relaxed);
@@ -293,14 +314,15 @@ impl World<'_> {
     }
 }
 
-/// Notes how late the machine lets this test run: it treats the controller no better.
+/// Notes when the machine lets this test run late: it treats the controller no better.
 async fn measure_lag(counts: &Counts) {
-    const TICK: Duration = Duration::from_millis(20);
     loop {
         let began = Instant::now();
         tokio::time::sleep(TICK).await;
-        let late = began.elapsed().saturating_sub(TICK).as_millis();
-        counts.lag.fetch_max(u64::try_from(late).unwrap(), Relaxed);
+        let late = began.elapsed().saturating_sub(TICK);
+        if late > TICK {
+            counts.late.lock().unwrap().push((Instant::now(), late));
+        }
     }
 }
 
@@ -346,7 +368,9 @@ fn no_pod_lacks_a_token_whose_account_had_a_permission_for_two_seconds() {
     let counts = Counts::default();
     let worlds = cases(300).div_ceil(CREATIONS);
     runtime().block_on(run(&plane, &random, worlds, &counts));
-    println!("{counts:?}");
+    let late = std::mem::take(&mut *counts.late.lock().unwrap());
+    let worst = late.iter().map(|(_, late)| *late).max();
+    println!("{counts:?}, late at most {worst:?}");
     let cured = counts.cured.load(Relaxed);
     assert!(
         cured > worlds,

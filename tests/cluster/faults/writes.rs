@@ -10,7 +10,7 @@ use token_exposure::api::{TokenExposureReport, TokenExposureReportSpec};
 
 use super::{UNNEEDED, World, rejected, unneeded, unneeded_in};
 use crate::rig::{
-    Controller, await_that,
+    Controller, PATIENCE, await_that, holds_within,
     oracle::reports_equal_to_scans,
     pool,
     proxy::{Answer, Cut},
@@ -34,10 +34,13 @@ fn a_report_that_is_deleted_again_and_again_is_written_ever_more_rarely() {
         plane.delete("/apis/tokenexposure.io/v1alpha1/namespaces/many/tokenexposurereports/victim");
         std::thread::sleep(Duration::from_millis(20));
     };
-    await_that("the next write waits", || {
+    // Some 20 writes come before.
+    let is_delayed = || {
         delete();
         controller.metric(r#"token_exposure_delayed_writes_total{cause="flapping"}"#) >= 1.0
-    });
+    };
+    let delayed = holds_within(5 * PATIENCE, Duration::ZERO, is_delayed);
+    assert!(delayed, "the next write waits: {}", controller.log());
     let at_once = controller.writes() - writes;
     assert!((20.0..=42.0).contains(&at_once), "{at_once}");
     let until = Instant::now() + Duration::from_secs(12);

@@ -48,7 +48,7 @@ const ANSWER: Duration = Duration::from_secs(30);
 const FIRST_PAUSE: Duration = Duration::from_secs(1);
 /// The longest pause after failures, and the shortest time from one request to the next.
 const LONGEST_PAUSE: Duration = Duration::from_secs(30);
-/// A watch that lasted this long has worked: the next pause is the first.
+/// A watch that lasted this long, or half of its time, has worked: the next pause is the first.
 const STEADY: Duration = Duration::from_secs(30);
 
 /// How objects are watched.
@@ -96,12 +96,13 @@ async fn watch<K: Kind + Clone + Send + Sync + std::fmt::Debug>(
         denial: Denial::new(options.forbidden_after),
     };
     let mut backoff = Backoff::new(FIRST_PAUSE, LONGEST_PAUSE);
+    let steady = STEADY.min(Duration::from_secs(options.watch_seconds.into()) / 2);
     loop {
         connection.throttle.passed().await;
         let began = Instant::now();
         watch.received = false;
         let result = watch.step().await;
-        if watch.received || began.elapsed() >= STEADY {
+        if watch.received || began.elapsed() >= steady {
             backoff.reset();
         }
         let pause = match result {

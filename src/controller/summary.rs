@@ -146,18 +146,14 @@ fn count(context: &Context, operation: &str) {
 
 async fn apply(context: &Context, namespace: &str, write: Write) -> Result<bool, Error> {
     let api = api(context, namespace);
-    let params = PatchParams::apply(FIELD_MANAGER).force();
-    let mut summary = TokenExposureSummary::new(NAME, TokenExposureSummarySpec {});
     if write.is_new {
+        let summary = summary(None);
         spend(context, write.withdraws);
-        within(APPLY, api.patch(NAME, &params, &Patch::Apply(&summary))).await?;
+        within(APPLY, api.patch(NAME, &params(), &Patch::Apply(&summary))).await?;
         count(context, "apply");
     }
-    summary.status = Some(write.status);
     spend(context, write.withdraws);
-    let status = Patch::Apply(&summary);
-    let live = within(APPLY_STATUS, api.patch_status(NAME, &params, &status)).await?;
-    count(context, "apply_status");
+    let live = apply_status(context, &api, write.status).await?;
     let version = live.metadata.resource_version;
     let facts = SummaryFacts {
         version: version.and_then(|version| version.parse().ok()),
@@ -166,6 +162,29 @@ async fn apply(context: &Context, namespace: &str, write: Write) -> Result<bool,
     let mut index = context.index.write();
     index.apply::<Summaries>(ObjectKey::new(namespace, NAME), facts);
     Ok(true)
+}
+
+fn params() -> PatchParams {
+    PatchParams::apply(FIELD_MANAGER).force()
+}
+
+fn summary(status: Option<TokenExposureSummaryStatus>) -> TokenExposureSummary {
+    let mut summary = TokenExposureSummary::new(NAME, TokenExposureSummarySpec {});
+    summary.status = status;
+    summary
+}
+
+/// Replaces the status of a summary that exists; returns the summary.
+async fn apply_status(
+    context: &Context,
+    api: &Api<TokenExposureSummary>,
+    status: TokenExposureSummaryStatus,
+) -> Result<TokenExposureSummary, Error> {
+    let summary = summary(Some(status));
+    let (params, status) = (params(), Patch::Apply(&summary));
+    let live = within(APPLY_STATUS, api.patch_status(NAME, &params, &status)).await?;
+    count(context, "apply_status");
+    Ok(live)
 }
 
 /// Deletes a summary; one that is already gone is no error and no write. One that a finalizer keeps loses its names, since
@@ -191,16 +210,9 @@ async fn delete(context: &Context, namespace: &str) -> Result<bool, Error> {
 
 /// Takes all names out of a summary, unless it is gone.
 async fn empty(context: &Context, api: &Api<TokenExposureSummary>) -> Result<(), Error> {
-    let mut summary = TokenExposureSummary::new(NAME, TokenExposureSummarySpec {});
-    summary.status = Some(TokenExposureSummaryStatus::new([], &Curable::default()));
-    let (params, status) = (
-        PatchParams::apply(FIELD_MANAGER).force(),
-        Patch::Apply(&summary),
-    );
-    match within(APPLY_STATUS, api.patch_status(NAME, &params, &status)).await {
-        Ok(_) => count(context, "apply_status"),
-        Err(error) if error.code() == Some(404) => {}
-        Err(error) => return Err(error),
+    let none = TokenExposureSummaryStatus::new([], &Curable::default());
+    match apply_status(context, api, none).await {
+        Err(error) if error.code() != Some(404) => Err(error),
+        _ => Ok(()),
     }
-    Ok(())
 }

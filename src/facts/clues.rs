@@ -39,6 +39,7 @@ const PROSE: [&str; 8] = [
 ];
 /// Names of such files, which may end in `.txt`.
 const PROSE_NAMES: [&str; 5] = ["README", "NOTES", "LICENSE", "CHANGELOG", "MOTD"];
+
 /// What texts say about the files that admission mounts.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Clues {

@@ -69,6 +69,10 @@ pub fn redacted_part(text: &str) -> Cow<'_, str> {
 
 /// The text without one layer of percent-encoding; `None` if it has none.
 pub(crate) fn percent_decoded(text: &str) -> Option<String> {
+    // Nearly every text: it is not copied.
+    if !text.contains('%') {
+        return None;
+    }
     let mut decoded = Vec::with_capacity(text.len());
     let mut rest = text.as_bytes();
     let mut is_encoded = false;

@@ -10,7 +10,7 @@ use crate::{
     controller::{
         cure::Cure,
         reconcile::Context as Reconciling,
-        switch::{Names, Switch},
+        switch::{self, Names, Switch},
     },
     index::Index,
     log::LogLimiter,
@@ -39,7 +39,7 @@ impl CureArgs {
     /// watch has died without an error.
     pub(super) const fn watch_seconds(&self) -> u32 {
         match self.cure {
-            Some(_) => 15,
+            Some(_) => switch::WATCH_SECONDS,
             None => 60,
         }
     }

@@ -36,6 +36,12 @@ const TIMEOUT: Duration = Duration::from_secs(3);
 const FAILING: f64 = 3.0;
 /// How old, in seconds, what is known of a kind may be when its watch fails.
 const STALE: f64 = 10.0;
+/// How long a watch lasts, in seconds, where tokens are withheld by what is known: each one that begins shows that the
+/// API server answers. Elsewhere it lasts longer.
+pub const WATCH_SECONDS: u32 = 15;
+/// How old, in seconds, what is known of a kind may be without a failure: a watch has died, or the API server does not
+/// answer between two watches.
+const SILENT: f64 = WATCH_SECONDS as f64 + 5.0;
 /// How long answers may wait to be computed, or names to be withdrawn.
 const WAITING: Duration = Duration::from_secs(1);
 /// How late this may look until the process is taken for one that hung: events have not been read meanwhile.
@@ -358,11 +364,17 @@ impl Switch {
 fn is_in_sync(context: &Context) -> bool {
     let now = uptime().as_secs_f64();
     let index = context.index.read();
-    let fails = |reading: &Reading| {
-        let is_old = |since| now - since > FAILING || reading.stale_seconds(now) > STALE;
-        reading.forbidden || reading.failing_since.is_some_and(is_old)
-    };
-    index.is_settled() && !index.readings().any(|(_, reading)| fails(reading))
+    index.is_settled()
+        && index
+            .readings()
+            .all(|(_, reading)| is_watched(reading, now))
+}
+
+/// Whether what is known of a kind is current at this time of the reader.
+fn is_watched(reading: &Reading, now: f64) -> bool {
+    let age = reading.stale_seconds(now);
+    let fails = |since| now - since > FAILING || age > STALE;
+    !reading.forbidden && age <= SILENT && !reading.failing_since.is_some_and(fails)
 }
 
 fn log_failure(log: &LogLimiter, failed: &Failed) {
@@ -383,5 +395,43 @@ fn log_uncontrolled(log: &LogLimiter, names: &Names) {
             fix,
             "no token is withheld: something else than the switch grants its permission, so that it could not be switched off"
         );
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_kind_is_watched_until_it_is_denied_or_fails_or_is_silent() {
+        let reading = Reading {
+            confirmed_seconds: Some(100.0),
+            ..Reading::default()
+        };
+        let failing = Reading {
+            failing_since: Some(101.0),
+            ..reading
+        };
+        let forbidden = Reading {
+            forbidden: true,
+            ..reading
+        };
+        for (reading, now, expected) in [
+            (reading, 100.0, true),
+            // A watch begins again, and says so.
+            (reading, 100.0 + f64::from(WATCH_SECONDS), true),
+            (reading, 100.5 + SILENT, false),
+            (failing, 103.0, true),
+            (failing, 104.5, false),
+            (forbidden, 100.0, false),
+        ] {
+            assert_eq!(is_watched(&reading, now), expected, "{reading:?} at {now}");
+        }
+        // One that fails after a silence is not waited for.
+        let failing = Reading {
+            failing_since: Some(110.9),
+            ..reading
+        };
+        assert!(!is_watched(&failing, 111.0));
     }
 }

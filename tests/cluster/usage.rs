@@ -230,8 +230,9 @@ async fn use_tokens(plane: &ControlPlane, first: &str, second: &str) -> (impl Si
 fn certificates(dir: &Path) -> String {
     let name = "/CN=system:serviceaccount:shop:certificate/O=system:serviceaccounts";
     let script = format!(
-        "cd {} && openssl req -x509 -newkey rsa:2048 -nodes -subj /CN=ca -keyout ca.key -out ca.pem -days 2 && \
-         openssl req -newkey rsa:2048 -nodes -subj '{name}' -keyout client.key -out client.csr && \
+        "cd {} && ec='-newkey ec -pkeyopt ec_paramgen_curve:prime256v1' && \
+         openssl req -x509 $ec -nodes -subj /CN=ca -keyout ca.key -out ca.pem -days 2 && \
+         openssl req $ec -nodes -subj '{name}' -keyout client.key -out client.csr && \
          printf extendedKeyUsage=clientAuth > extensions && \
          openssl x509 -req -in client.csr -CA ca.pem -CAkey ca.key -CAcreateserial -days 1 -extfile extensions -out client.crt",
         dir.display()

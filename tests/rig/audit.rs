@@ -39,9 +39,10 @@ impl Certificates {
     pub fn new() -> Self {
         let dir = tempfile::tempdir().unwrap();
         let script = r#"
-            ca() { openssl req -x509 -newkey rsa:2048 -nodes -subj "/CN=$1" -keyout "$1.key" -out "$1.crt" -days 2; }
+            ec="-newkey ec -pkeyopt ec_paramgen_curve:prime256v1"
+            ca() { openssl req -x509 $ec -nodes -subj "/CN=$1" -keyout "$1.key" -out "$1.crt" -days 2; }
             cert() {
-                openssl req -newkey rsa:2048 -nodes -subj "/CN=$1" -keyout "$1.key" -out "$1.csr"
+                openssl req $ec -nodes -subj "/CN=$1" -keyout "$1.key" -out "$1.csr"
                 printf 'subjectAltName=IP:127.0.0.1\nextendedKeyUsage=%s' "$3" > extensions
                 openssl x509 -req -in "$1.csr" -CA "$2.crt" -CAkey "$2.key" -CAcreateserial -days 1 -extfile extensions -out "$1.crt"
             }

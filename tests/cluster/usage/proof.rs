@@ -110,8 +110,9 @@ fn expected_of(is_used: impl Fn(usize) -> bool) -> BTreeMap<String, String> {
 /// Certificates with the names of accounts, and their authority.
 fn certificates_of_accounts(dir: &Path) -> String {
     let mut script = format!(
-        "set -e; cd {}; openssl req -x509 -newkey rsa:2048 -nodes -subj /CN=ca -keyout ca.key -out ca.pem -days 2; \
-         openssl genrsa -out client.key 2048; printf extendedKeyUsage=clientAuth > extensions\n",
+        "set -e; cd {}; openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 \
+         -nodes -subj /CN=ca -keyout ca.key -out ca.pem -days 2; \
+         openssl ecparam -name prime256v1 -genkey -noout -out client.key; printf extendedKeyUsage=clientAuth > extensions\n",
         dir.display()
     );
     for unit in 0..UNITS {

@@ -64,13 +64,15 @@ struct Counts {
 }
 
 impl Counts {
-    /// How late the machine let anything run at most since a time.
-    async fn lag_since(&self, began: Instant) -> Duration {
+    /// How late the machine let anything run at most between two times.
+    async fn lag(&self, from: Instant, to: Instant) -> Duration {
         // What is late now is known when its tick has ended.
         tokio::time::sleep(2 * TICK).await;
         let late = self.late.lock().unwrap();
-        let since = late.iter().rev().take_while(|(ended, _)| *ended >= began);
-        since.map(|(_, late)| *late).max().unwrap_or_default()
+        let between = late
+            .iter()
+            .filter(|(ended, late)| *ended >= from && *ended - *late <= to);
+        between.map(|(_, late)| *late).max().unwrap_or_default()
     }
 }
 
@@ -261,10 +263,11 @@ impl World<'_> {
                 tokio::time::sleep(Duration::from_millis(pause)).await;
                 let age = granted.elapsed();
                 let created = self.create(&pod).await;
+                let answered = Instant::now();
                 if token(&created).is_null() {
                     // A young permission may not have reached the authorizer yet.
                     if age >= BOUND && self.has_permission().await {
-                        let lag = self.counts.lag_since(granted).await;
+                        let lag = self.counts.lag(granted, answered).await;
                         assert!(
                             age < BOUND + lag,
                             "{}: no token, {age:?} after way {way} granted {:?}",

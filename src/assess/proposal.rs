@@ -2,7 +2,10 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::{Evidence, usage::is_for_other_servers};
+use super::{
+    Evidence,
+    usage::{is_for_other_servers, may_need_more},
+};
 use crate::{
     model::{
         ObjectKey, Rule, Scope,
@@ -14,7 +17,7 @@ use crate::{
         cover::{Atom, breakdown, covers},
     },
     token::redact::INSTEAD,
-    usage::is_default,
+    usage::{NO_VERB, is_default},
 };
 
 /// What each binding grants, rule by rule.
@@ -46,7 +49,7 @@ pub(super) fn detail(evidence: &Evidence<'_>, grants: &[ExplainedGrant]) -> Opti
         actions: actions
             .map(|(workload, used)| (workload, used.actions.clone()))
             .collect(),
-        unused_bindings: if is_certain && !has_more {
+        unused_bindings: if is_certain && !has_more && !may_need_more(usage) {
             unused(evidence, grants)
         } else {
             Vec::new()
@@ -83,10 +86,15 @@ fn unused(evidence: &Evidence<'_>, grants: &[ExplainedGrant]) -> Vec<ObjectKey> 
         let mut atoms = granting.flat_map(|used| breakdown(&used.rule));
         !atoms.any(|atom| !rules.iter().any(|rule| covers(rule, &atom)))
     };
+    let actions = || usage.total.actions.keys();
+    let is_besides = |grant: &ExplainedGrant, rule: &Rule| {
+        let mut needing = actions().filter(|action| may_need_create(action));
+        needing.any(|action| holds_in(&grant.grant.scope, action) && allows(rule, action, "create"))
+    };
     let is_unseen = |grant: &&ExplainedGrant| {
         let rules = grant.rules.iter();
         let mut granting = rules.filter(|used| used.effect == Effect::Grants);
-        granting.any(|used| is_used_unseen(&used.rule))
+        granting.any(|used| is_used_unseen(&used.rule) || is_besides(grant, &used.rule))
     };
     let unused = not_used.into_iter();
     let unused = unused.filter(|grant| !may_be_used(grant) && !is_unseen(grant));
@@ -96,6 +104,8 @@ fn unused(evidence: &Evidence<'_>, grants: &[ExplainedGrant]) -> Vec<ObjectKey> 
 /// Why more is proposed than was seen.
 const TOGETHER: &str =
     "`list` and `watch` are proposed together: a client that keeps a list up to date needs both";
+
+const STREAMS: &str = "`create` is proposed with `get` for `exec`, `attach` and `portforward`: an API server since 1.35 asks for both";
 
 /// A group, a resource and the names that a grant is limited to.
 type Target = (Box<str>, Box<str>, Vec<Box<str>>);
@@ -135,6 +145,11 @@ fn proposal<'a>(
         let of_namespace = verbs.entry(action.namespace.clone()).or_default();
         let wanted = of_namespace.entry(target).or_default();
         wanted.insert(action.verb.clone());
+        // Since Kubernetes 1.35, the same by WebSocket is also asked for as `create`.
+        let creates = rules.iter().all(|rule| allows(rule, action, "create"));
+        if is_stream(action) && creates && wanted.insert("create".into()) {
+            remarks.push(STREAMS.to_owned());
+        }
         // A client that keeps a list up to date needs both, whichever was seen.
         for (one, other) in [("list", "watch"), ("watch", "list")] {
             let is_allowed = rules.iter().all(|rule| allows(rule, action, other));
@@ -173,6 +188,11 @@ fn granted_names(rules: &[&Rule], remarks: &mut Vec<String>) -> Vec<Box<str>> {
 
 /// Why a request is not proposed, whatever was granted.
 fn left_out(action: &Action) -> Option<&'static str> {
+    if &*action.verb == NO_VERB {
+        return Some(
+            "requests without a verb are not proposed: no rule but one with `*` allows them",
+        );
+    }
     if action.to_string().contains(INSTEAD) {
         return Some("requests with a token in their path are not proposed");
     }
@@ -184,6 +204,23 @@ fn left_out(action: &Action) -> Option<&'static str> {
     }
     (&*action.verb == "impersonate")
         .then_some("requests on behalf of other users need `impersonate`, which is not proposed")
+}
+
+/// Whether it opens a stream to a pod with `get`, as clients do by WebSocket.
+fn is_stream(action: &Action) -> bool {
+    let is_of_pods = action.group.is_empty()
+        && matches!(
+            &*action.resource,
+            "pods/exec" | "pods/attach" | "pods/portforward"
+        );
+    is_of_pods && &*action.verb == "get"
+}
+
+/// Whether the authorizer may have asked for `create` besides, and no event names the binding that allows it: of an object
+/// that did not exist yet, or a stream.
+fn may_need_create(action: &Action) -> bool {
+    let is_writing = matches!(&*action.verb, "update" | "patch") && !action.resource.is_empty();
+    !action.is_denied && (is_writing || is_stream(action))
 }
 
 /// The rules of the grants that allow an action.

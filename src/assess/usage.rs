@@ -169,6 +169,17 @@ pub(super) fn of_workload(
     Some(used(own, window, doubts))
 }
 
+/// Whether a binding that was not used may be needed all the same: tokens were reviewed, or a workload has not run for long
+/// enough.
+pub(super) fn may_need_more(usage: &AccountUsage) -> bool {
+    usage.workloads.iter().any(|(workload, own)| {
+        let doubts = doubts(usage, own, workload, &Granted::default());
+        doubts
+            .iter()
+            .any(|doubt| !matches!(doubt, Doubt::Unattributed))
+    })
+}
+
 /// Why a token may be in use although none is seen.
 fn doubts(
     usage: &AccountUsage,

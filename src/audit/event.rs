@@ -12,7 +12,7 @@ use serde_json::Value;
 use super::time;
 use crate::{
     model::pod,
-    usage::{Caller, Object, PodName, Request, Stage},
+    usage::{Caller, NO_VERB, Object, PodName, Request, Stage},
 };
 
 /// A text, borrowed where it has no escapes; empty where there is none.
@@ -118,9 +118,6 @@ fn lenient<'de, D: Deserializer<'de>, T: Deserialize<'de> + Default>(
 ) -> Result<T, D::Error> {
     Option::deserialize(from).map(Option::unwrap_or_default)
 }
-
-/// What stands for the verb of a request whose method is none of HTTP: such an event has an empty one.
-const NO_VERB: &str = "(no verb)";
 
 /// An event.
 #[derive(Debug, Default, Deserialize)]
@@ -279,6 +276,7 @@ impl Event<'_> {
                 "allow" => false,
                 _ => self.response_status.code == 403,
             },
+            code: self.response_status.code,
             reason: &self.annotations.reason,
             reviewed: None,
             time,

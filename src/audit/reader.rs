@@ -28,6 +28,9 @@ const GZIP: [u8; 2] = [0x1f, 0x8b];
 /// How an event of the API server begins in its own files.
 const OWN: &[u8] = br#"{"kind":"Event","apiVersion":"audit.k8s.io/"#;
 
+/// Events that CloudWatch sends in a field of this name: they are compressed, and not read.
+const COMPRESSED: &[u8] = b"\"awslogs\"";
+
 /// How the name of an account begins.
 const ACCOUNT: &str = "system:serviceaccount:";
 
@@ -159,6 +162,10 @@ impl Reader {
     /// Objects as YAML: only Leases are of interest.
     fn yaml(&mut self, text: &str) {
         for (before, document) in text::yaml::documents(text) {
+            // Events are read as JSON only.
+            if document.contains("auditID") {
+                self.broken(before + 1);
+            }
             for parsed in text::yaml::parse(document) {
                 match parsed {
                     Ok(value) => drop(envelope::leases(&value.value, &mut self.record)),
@@ -215,14 +222,19 @@ impl Reader {
 
     /// A line of somebody who does not matter, if it is whole.
     fn other(&mut self, text: &[u8], line: usize, is_own: bool) {
-        let is_whole = whole::seems_whole(text)
+        let is_compressed = !is_own && memchr::memmem::find(text, COMPRESSED).is_some();
+        let is_whole = !is_compressed
+            && whole::seems_whole(text)
             && (text.ends_with(b"}") || text.ends_with(b"]"))
             && (!is_own || whole::seems_event(text));
         if is_whole {
             self.events += u64::from(is_own);
         } else if is_own && whole::has_user(text) != Some(false) {
             self.value(text, line, Delivery::File);
-        } else if is_own || serde_json::from_slice::<serde::de::IgnoredAny>(text).is_err() {
+        } else if is_own
+            || is_compressed
+            || serde_json::from_slice::<serde::de::IgnoredAny>(text).is_err()
+        {
             self.broken(line);
         }
     }

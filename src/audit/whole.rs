@@ -21,6 +21,10 @@ pub(super) fn has_user(line: &[u8]) -> Option<bool> {
     const USER: &[u8] = b"\"user\":{\"username\":\"";
     let name = &line[memmem::find(line, USER)? + USER.len()..];
     let end = memchr(b'"', name)?;
+    // Whose name that is shows only when it is parsed.
+    if memchr(b'\\', &name[..end]).is_some() {
+        return None;
+    }
     let rest = &name[end + 1..];
     let fields: [&[u8]; 4] = [b"}", b",\"uid\":\"", b",\"groups\":[", b",\"extra\":{"];
     Some(end > 0 && fields.iter().any(|field| rest.starts_with(field)))

@@ -2,8 +2,9 @@
 
 use std::borrow::Cow;
 
-/// How a JSON object begins in base64: every header of a JSON Web Token does.
-const BEGINNING: &str = "eyJ";
+/// How a JSON object begins in base64, as every header of a JSON Web Token does, and the same in base64 once more, as
+/// Secrets have it.
+const BEGINNINGS: [&str; 2] = ["eyJ", "ZXlK"];
 /// How many characters a header has at least: `{"alg":"none"}` has 19.
 const SHORTEST: usize = 16;
 /// What is printed instead.
@@ -21,7 +22,8 @@ pub fn redacted(text: &str) -> Cow<'_, str> {
     let mut shown = String::new();
     let mut rest = text;
     let mut done = 0;
-    while let Some(begin) = rest[done..].find(BEGINNING).map(|at| done + at) {
+    let find = |text: &str| BEGINNINGS.iter().filter_map(|known| text.find(known)).min();
+    while let Some(begin) = find(&rest[done..]).map(|at| done + at) {
         let token = &rest[begin..];
         let is_part =
             |character: char| character.is_ascii_alphanumeric() || "-_=.".contains(character);
@@ -29,7 +31,7 @@ pub fn redacted(text: &str) -> Cow<'_, str> {
             .find(|character| !is_part(character))
             .unwrap_or(token.len());
         if end < SHORTEST {
-            done = begin + BEGINNING.len();
+            done = begin + BEGINNINGS[0].len();
             continue;
         }
         shown.push_str(&rest[..begin]);
@@ -138,6 +140,10 @@ mod tests {
                 "(a token, not shown), (a token, not shown)".to_owned(),
             ),
             (token[..30].to_owned(), "(a token, not shown)".to_owned()),
+            (
+                "/login/ZXlKaGJHY2lPaUpTVXpJMU5pSXN".to_owned(),
+                "/login/(a token, not shown)".to_owned(),
+            ),
         ] {
             assert_eq!(redacted(&text), shown);
             assert!(looks_like_token(&text));

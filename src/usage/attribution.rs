@@ -112,13 +112,7 @@ impl Record {
             workload.since = earlier(workload.since, pod.started.filter(|_| counts));
         }
         for (workload, used) in &mut usage.workloads {
-            self.add_history(
-                account,
-                workload,
-                pods,
-                usage.window.from.as_microsecond(),
-                used,
-            );
+            self.add_history(account, workload, pods, &usage.window, used);
         }
         if let Some(record) = self.accounts.get(account) {
             usage.reviewed_by.clone_from(&record.reviewed_by);
@@ -150,6 +144,12 @@ impl Record {
             usage.unattributed = usage.unattributed.max(Some(used.last));
             usage.others.add(self, used);
         }
+        // Pods of a custom kind may have any name: that one may have owned this pod does not say that no other did.
+        let is_guessed = !found.is_empty() && found.iter().all(|workload| has_any_names(workload));
+        let is_living = matches!(bearer, Bearer::Pod(uid) if is_alive(uid, pods));
+        if is_guessed && !is_living && usage.workloads.len() > found.len() {
+            usage.unattributed = usage.unattributed.max(Some(used.last));
+        }
         for workload in found {
             usage.workloads.entry(workload).or_default().add(self, used);
         }
@@ -161,9 +161,10 @@ impl Record {
         account: &ServiceAccountRef,
         workload: &Workload,
         pods: &[LivePod],
-        from: Micros,
+        window: &Window,
         used: &mut WorkloadUsage,
     ) {
+        let (from, to) = (window.from.as_microsecond(), window.to.as_microsecond());
         let kind = match &*workload.kind {
             "Deployment" | "Rollout" => OwnerKind::Deployment,
             "CronJob" => OwnerKind::CronJob,
@@ -201,11 +202,13 @@ impl Record {
             versions.retain(|version| made.is_some_and(|made| made.versions.contains_key(version)));
             let (ran, others): (Vec<_>, Vec<_>) = own()
                 .filter(|pod| pod.uid.is_some())
-                .partition(|pod| pod.started.is_some());
+                .partition(|pod| pod.started.is_some_and(|time| time <= to));
             for version in others.into_iter().filter_map(version) {
                 versions.remove(&version);
             }
-            versions.extend(ran.into_iter().filter_map(version));
+            // One that ran before shows nothing of this time.
+            let ran = ran.into_iter().filter(|pod| pod.started >= Some(from));
+            versions.extend(ran.filter_map(version));
             used.runs = u32::try_from(versions.len()).unwrap_or(u32::MAX);
         } else {
             versions.extend(own().filter_map(version));
@@ -263,7 +266,8 @@ impl WorkloadUsage {
         self.requests += used.requests;
         self.last_beyond_defaults = self.last_beyond_defaults.max(used.last_beyond_defaults);
         self.last_denied = self.last_denied.max(used.last_denied);
-        self.has_more |= used.has_more;
+        // What was received and never ended is of no known kind.
+        self.has_more |= used.has_more || used.received > used.requests;
         for (number, tally) in &used.actions {
             if let Some(action) = record.action(*number) {
                 let own = self.actions.entry(action.clone()).or_default();
@@ -311,9 +315,19 @@ fn owners(uid: u128, name: &str, pods: &[LivePod]) -> BTreeSet<Workload> {
 pub(super) fn may_own(workload: &Workload, pod: &str) -> bool {
     match &*workload.kind {
         "Pod" => false,
-        kind if PodKind::named(kind).is_none() && kind != "Rollout" => true,
+        _ if has_any_names(workload) => true,
         _ => begins_with(pod, &workload.name),
     }
+}
+
+/// Whether the pods of a workload may have any name: those of custom kinds.
+fn has_any_names(workload: &Workload) -> bool {
+    PodKind::named(&workload.kind).is_none() && &*workload.kind != "Rollout"
+}
+
+/// Whether a pod with this uid exists.
+fn is_alive(uid: u128, pods: &[LivePod]) -> bool {
+    pods.iter().any(|pod| pod.uid == Some(uid))
 }
 
 /// Whether the name of a pod begins with that of a workload and a dash.

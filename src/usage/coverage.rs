@@ -113,6 +113,8 @@ pub(super) struct Servers {
     pub(super) last_start: Option<Micros>,
     /// When each was last seen to start, and its signs of life: also before the time since which events count.
     pub(super) starts: BTreeMap<Box<str>, Micros>,
+    /// When an API server last deleted the Lease of each.
+    pub(super) own_deletes: BTreeMap<Box<str>, Micros>,
     pub(super) all_beats: BTreeMap<Box<str>, Spans>,
     /// Files whose last line is cut: the API server that wrote the last sign of life in it, and when.
     pub(super) cuts: BTreeSet<Option<(Box<str>, Micros)>>,
@@ -151,6 +153,8 @@ impl Servers {
             let own = self.starts.entry(server).or_insert(time);
             *own = (*own).max(time);
         }
+        // A start is found within one file.
+        self.own_deletes.clear();
         self.cuts.extend(other.cuts);
         self.last_start = self.last_start.max(other.last_start);
         if let Some(leases) = other.leases {
@@ -176,6 +180,7 @@ impl Servers {
         }
         // They matter to files only.
         self.starts.clear();
+        self.own_deletes.clear();
         self.all_beats.clear();
     }
 
@@ -262,8 +267,8 @@ impl Servers {
             let all = self.all_beats.get(server);
             let first = spans.first().unwrap_or(from);
             start.zip(all).is_some_and(|(start, all)| {
-                // Its log is whole from its start on.
-                all.gaps(*start, first.max(*start)).next().is_none()
+                // Its log is whole from its start on, and what was open before a later one ended without an event.
+                *start <= first && all.gaps(*start, first).next().is_none()
             })
         };
         to.saturating_sub(from) < LONGEST

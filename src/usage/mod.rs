@@ -15,11 +15,12 @@
 //! | the log was written by the API server itself, to a file; other deliveries are `Partial` at best | `--audit-log-mode` is not `blocking`, its default |
 //! | the given audit policy has been in force since the last start of an API server in the logs | the file was edited, and no server restarted since |
 //! | the policy records every request of the account, and the logs show others that use its verbs | |
-//! | events, lines and files that cannot be read may be of any account; only at the end of the newest file of a server a cut line comes after the window | a line is damaged, and still looks like a whole event of somebody else |
+//! | a request whose token is rejected (401) has no user, and is no use | a client holds an expired token, never reads the file again, and would need it after a restart |
+//! | events, lines and files that cannot be read may be of any account; only at the end of the newest file of a server a cut line comes after the window | a line is damaged, and still looks like a whole event of somebody else, or like text |
 //! | a token is used where its pod's uid is; without one, or where no workload of that pod is known, the account alone is known, and no workload of it is `NeverUsed` | |
-//! | a workload has run since the oldest of its pods that run (phase `Running`) has: since the kubelet took it on, and its containers that never restarted have started; a pod that waits or has ended shows nothing | a container crashed ever since and does so no more, the node of the pod is gone, or its clock is behind |
+//! | a workload has run since the oldest of its pods that run (phase `Running`) has: since the kubelet took it on, its init containers have ended and its containers that never restarted have started; a pod that waits, has ended, or has a container that does not run shows nothing | a container crashed ever since and does so no more, the node of the pod is gone, or its clock is behind |
 //! | or since the scheduler bound an earlier pod: of a StatefulSet one of the same name as one that runs; of a Deployment or Rollout one of the same ReplicaSet, or of another one that the Deployment controller is seen to make | that pod belonged to something else, ran as another account, or the workload was scaled to zero meanwhile |
-//! | a CronJob ran whenever a pod of it runs or has succeeded, or the scheduler bound a pod of a Job that the CronJob controller is seen to make | such a pod did not start |
+//! | a CronJob ran whenever a pod of it began to run in the window, and runs or has succeeded, or the scheduler bound a pod of a Job that the CronJob controller is seen to make | such a pod did not start |
 //! | a TokenReview may concern any account, but one of a kubelet concerns those that are granted `nodes/*` | a pod without that permission asks a kubelet, in vain |
 //! | a token that only verifiers without the API server see (OIDC) is not seen | the pod names no known consumer |
 
@@ -35,8 +36,8 @@ pub use self::{
     coverage::{Delivery, Lease},
     live::{Kept, Live, MAX_ENTRIES, Malformed, OwnerOf, Touched, WEBHOOK},
     policy::{Policy, PolicyRule, Resources},
-    record::{Record, is_default},
-    request::{Binding, Caller, Object, PodName, Request, Stage},
+    record::{Record, is_default, is_of_server},
+    request::{Binding, Caller, NO_VERB, Object, PodName, Request, Stage},
 };
 
 /// A time in microseconds since 1970.

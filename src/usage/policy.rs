@@ -73,7 +73,8 @@ impl PolicyRule {
             let mut resources = entry.resources.iter();
             is(&entry.group, "authentication.k8s.io")
                 && (entry.resources.is_empty()
-                    || resources.any(|name| matches!(&**name, "*" | "tokenreviews")))
+                    || resources
+                        .any(|name| matches!(&**name, "*" | "tokenreviews" | "tokenreviews/*")))
                 && (entry.names.is_empty() || self.drops.is_some())
         };
         let of_resources = if self.resources.is_empty() {

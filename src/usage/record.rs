@@ -11,7 +11,7 @@ mod used;
 
 use std::collections::{BTreeMap, HashMap};
 
-pub use self::names::is_default;
+pub use self::{names::is_default, servers::is_of_server};
 use self::{
     names::{KnownAction, Numbers, authorized_path},
     open::Open,
@@ -67,6 +67,8 @@ pub(super) struct Used {
     pub(super) pod: Box<str>,
     pub(super) last: Micros,
     pub(super) requests: u64,
+    /// How many were received: more than those that have ended, where their ends are missing.
+    pub(super) received: u64,
     pub(super) last_beyond_defaults: Option<Micros>,
     pub(super) last_denied: Option<Micros>,
     /// By the number of the action.
@@ -83,6 +85,17 @@ pub(super) struct AccountRecord {
     pub(super) bindings: BTreeMap<u32, Micros>,
     /// Who had a token of it reviewed.
     pub(super) reviewed_by: Option<Box<str>>,
+}
+
+/// The signs of life in one file, in its order.
+#[derive(Clone, Debug, Default)]
+enum Beats {
+    #[default]
+    None,
+    /// Of one API server, and the last one was the latest.
+    Of(Box<str>, Micros),
+    /// Of several, or not in the order of time: several files became one.
+    Mixed,
 }
 
 /// What was learnt from audit logs.
@@ -112,8 +125,8 @@ pub struct Record {
     recent: Recent,
     /// Requests that began before that time, and have not ended in the same file.
     open: Open,
-    /// The last sign of life in this file.
-    last_beat: Option<(Box<str>, Micros)>,
+    /// The signs of life in this file.
+    file: Beats,
     key: String,
 }
 
@@ -151,8 +164,7 @@ impl Record {
         }
         // Whoever may ask could make a workload look old: only the scheduler's word counts, and only where it was heard.
         let is_scheduled = request.caller == Caller::Other("system:kube-scheduler")
-            && request.stage == Stage::Complete
-            && !request.is_denied
+            && request.has_succeeded()
             && !request.impersonates;
         if is_scheduled
             && request.object.resource == "pods"
@@ -178,7 +190,11 @@ impl Record {
 
     /// The last line of this file is cut.
     pub fn cut(&mut self) {
-        self.servers.cuts.insert(self.last_beat.clone());
+        let end = match &self.file {
+            Beats::Of(server, time) => Some((server.clone(), *time)),
+            Beats::None | Beats::Mixed => None,
+        };
+        self.servers.cuts.insert(end);
     }
 
     /// A line or event that cannot be read: whose it is, is not known.
@@ -212,7 +228,7 @@ impl Record {
     /// A file ends: repetitions are recognised within one.
     pub fn end_of_file(&mut self) {
         self.recent = Recent::default();
-        self.last_beat = None;
+        self.file = Beats::None;
         for open in std::mem::take(&mut self.open).into_requests() {
             self.is_open(&open.request());
         }
@@ -272,7 +288,22 @@ impl Record {
         let (first, last) = self.span.unwrap_or((request.time, request.time));
         self.span = Some((first.min(request.time), last.max(request.time)));
         let is_new = request.stage != Stage::Received && self.recent.is_new(request);
-        let number = self.action_number(request);
+        // What was only received may have been denied.
+        let is_known = request.stage != Stage::Received;
+        let number = is_known.then(|| self.action_number(request)).flatten();
+        // The authorizer also asks for `create` where one of these creates the object.
+        let is_created = is_known
+            && request.code == 201
+            && matches!(request.verb, "update" | "patch")
+            && !request.impersonates;
+        let created = is_created
+            .then(|| {
+                self.action_number(&Request {
+                    verb: "create",
+                    ..*request
+                })
+            })
+            .flatten();
         let is_default = number
             .and_then(|number| self.actions.get(number))
             .is_some_and(|known| known.is_default);
@@ -304,6 +335,9 @@ impl Record {
             ..Used::default()
         });
         used.add(request, number, is_beyond, is_new);
+        if created.is_some() {
+            used.add_action(request.time, created, is_new);
+        }
     }
 
     fn action_number(&mut self, request: &Request<'_>) -> Option<u32> {

@@ -1,6 +1,11 @@
 //! One audit event, as far as it matters.
 
+use std::borrow::Cow;
+
 use super::Micros;
+
+/// What stands for the verb of a request whose method is none of HTTP: such an event has an empty one.
+pub const NO_VERB: &str = "(no verb)";
 
 /// A stage of a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -65,12 +70,12 @@ pub struct Object<'a> {
 }
 
 /// The binding that allowed a request, as the authorizer names it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Binding<'a> {
     /// Its namespace; empty for a ClusterRoleBinding.
     pub namespace: &'a str,
     /// Its name.
-    pub name: &'a str,
+    pub name: Cow<'a, str>,
     /// Whether its subject is every authenticated user.
     pub is_for_all: bool,
 }
@@ -80,14 +85,22 @@ impl<'a> Binding<'a> {
     /// (`authorizer.Authorize` of plugin/pkg/auth/authorizer/rbac).
     #[must_use]
     pub fn of_reason(reason: &'a str) -> Option<Self> {
-        let mut words = reason.strip_prefix("RBAC: allowed by ")?.split('"');
-        let kind = words.next()?.trim_end();
-        let name = words.next()?;
-        let subject = words.nth(3)?;
-        let is_for_all = matches!(subject, "system:authenticated" | "system:unauthenticated");
-        let (name, namespace) = match kind {
-            "ClusterRoleBinding" => (name, ""),
-            "RoleBinding" => name.rsplit_once('/')?,
+        let (kind, name, rest) = quoted(reason.strip_prefix("RBAC: allowed by ")?)?;
+        let (_, _, rest) = quoted(rest)?;
+        let (_, subject, _) = quoted(rest)?;
+        let is_for_all = matches!(&*subject, "system:authenticated" | "system:unauthenticated");
+        let (name, namespace) = match (kind.trim_end(), name) {
+            ("ClusterRoleBinding", name) => (name, ""),
+            ("RoleBinding", Cow::Borrowed(name)) => {
+                let (name, namespace) = name.rsplit_once('/')?;
+                (name.into(), namespace)
+            }
+            ("RoleBinding", Cow::Owned(name)) => {
+                // No namespace has a character that is quoted.
+                let (_, namespace) = reason.split_once("\" of ")?.0.rsplit_once('/')?;
+                let name = name.strip_suffix(namespace)?.strip_suffix('/')?;
+                (name.to_owned().into(), namespace)
+            }
             _ => return None,
         };
         Some(Self {
@@ -117,12 +130,43 @@ pub struct Request<'a> {
     pub path: &'a str,
     /// Whether the authorizer denied it.
     pub is_denied: bool,
+    /// The HTTP status code of the answer; 0 if it is not known.
+    pub code: u16,
     /// Why the authorizer allowed it.
     pub reason: &'a str,
     /// The account whose token a TokenReview is about, where its response is in the event.
     pub reviewed: Option<&'a str>,
     /// The latest time in the event.
     pub time: Micros,
+}
+
+/// A text up to its first quoted part, that part, and what follows. It is quoted as Go's `%q` does, which is as JSON does
+/// for printable characters.
+fn quoted(text: &str) -> Option<(&str, Cow<'_, str>, &str)> {
+    let (before, rest) = text.split_once('"')?;
+    let mut is_escaped = false;
+    let end = rest.find(|character| {
+        let is_end = character == '"' && !is_escaped;
+        is_escaped = character == '\\' && !is_escaped;
+        is_end
+    })?;
+    let (part, after) = (&rest[..end], &rest[end + 1..]);
+    let part = if part.contains('\\') {
+        serde_json::from_str::<String>(&format!("\"{part}\""))
+            .ok()?
+            .into()
+    } else {
+        part.into()
+    };
+    Some((before, part, after))
+}
+
+impl Request<'_> {
+    /// Whether it has ended, and changed what it should.
+    #[must_use]
+    pub fn has_succeeded(&self) -> bool {
+        self.stage == Stage::Complete && (200..300).contains(&self.code)
+    }
 }
 
 #[cfg(test)]
@@ -132,16 +176,18 @@ mod tests {
     #[test]
     fn the_reason_names_the_binding() {
         let reason = r#"RBAC: allowed by RoleBinding "reader/shop" of Role "reader" to ServiceAccount "mail/shop""#;
-        let binding = Binding {
+        let binding = |name: &'static str| Binding {
             namespace: "shop",
-            name: "reader",
+            name: name.into(),
             is_for_all: false,
         };
-        assert_eq!(Binding::of_reason(reason), Some(binding));
+        assert_eq!(Binding::of_reason(reason), Some(binding("reader")));
+        let reason = r#"RBAC: allowed by RoleBinding "re\"ad\\er/shop" of Role "reader" to ServiceAccount "mail/shop""#;
+        assert_eq!(Binding::of_reason(reason), Some(binding(r#"re"ad\er"#)));
         let reason = r#"RBAC: allowed by ClusterRoleBinding "system:discovery" of ClusterRole "system:discovery" to Group "system:authenticated""#;
         let binding = Binding {
             namespace: "",
-            name: "system:discovery",
+            name: "system:discovery".into(),
             is_for_all: true,
         };
         assert_eq!(Binding::of_reason(reason), Some(binding));

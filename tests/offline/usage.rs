@@ -784,6 +784,9 @@ fn only_the_scheduler_and_only_the_same_pod_make_a_workload_old() {
     for (user, pod, code, reason) in [
         (scheduler, "young-0", 201, Reason::NeverUsed),
         (scheduler, "young-0", 403, Reason::DirectGrant),
+        // It was bound already, or nobody knows.
+        (scheduler, "young-0", 409, Reason::DirectGrant),
+        (scheduler, "young-0", 500, Reason::DirectGrant),
         ("mallory", "young-0", 201, Reason::DirectGrant),
         // A pod of something else, whose name begins so.
         (scheduler, "young-2026", 201, Reason::DirectGrant),

@@ -26,6 +26,8 @@ wire! {
         start_time: Time = 7,
         /// `containerStatuses`.
         container_statuses: Vec<ContainerStatus> = 8,
+        /// `initContainerStatuses`.
+        init_container_statuses: Vec<ContainerStatus> = 10,
     }
 
     /// A condition of a pod.
@@ -44,12 +46,20 @@ wire! {
     ContainerState {
         /// `running`.
         running: Option<ContainerRunning> = 2,
+        /// `terminated`.
+        terminated: Option<ContainerTerminated> = 3,
     }
 
     /// A container that runs.
     ContainerRunning {
         /// `startedAt`.
         started_at: Time = 1,
+    }
+
+    /// A container that has ended.
+    ContainerTerminated {
+        /// `finishedAt`.
+        finished_at: Time = 6,
     }
 
     /// A pod spec, of a pod or of a template.
@@ -249,27 +259,38 @@ impl Templated {
 }
 
 impl PodStatus {
-    /// The phase. An API server writes `Pending` into a new pod: that says something only once there is a condition.
+    /// The phase. An API server writes `Pending` into a new pod: that says something only once there is a condition. A
+    /// pod is `Running` also while its containers crash: then it is not known whether it runs.
     #[must_use]
     pub fn phase(&self) -> Phase {
         match self.phase.0 {
             Phase::Pending if self.conditions.is_empty() => Phase::New,
+            Phase::Running if !self.is_running() => Phase::Other,
             phase => phase,
         }
     }
 
+    /// Whether each of its containers runs that has a status.
+    fn is_running(&self) -> bool {
+        let mut containers = self.container_statuses.iter();
+        containers.all(|status| status.state.running.is_some())
+    }
+
     /// When all of its containers had started, as a Unix timestamp; 0 if it is not known. Of one that was started again
-    /// it is not known when it first was.
+    /// it is not known when it first was: after the init containers.
     #[must_use]
     pub fn started(&self) -> i64 {
-        let first = self.container_statuses.iter();
-        let first = first.filter(|status| status.restart_count == 0);
-        let first = first.filter_map(|status| status.state.running.as_ref());
-        let last = first.map(|running| running.started_at.0).max();
-        match self.start_time.0 {
-            0 => 0,
-            start => start.max(last.unwrap_or(0)),
-        }
+        let own = self.container_statuses.iter();
+        let own = own.filter(|status| status.restart_count == 0);
+        let own = own.filter_map(|status| Some(status.state.running.as_ref()?.started_at.0));
+        let init = self.init_container_statuses.iter();
+        let init = init.filter_map(|status| {
+            let ended = status.state.terminated.as_ref();
+            let ended = ended.map(|ended| ended.finished_at.0);
+            ended.or_else(|| Some(status.state.running.as_ref()?.started_at.0))
+        });
+        let last = own.chain(init).max();
+        self.start_time.0.max(last.unwrap_or(0))
     }
 }
 

@@ -328,8 +328,10 @@ random! {
         ephemeral_containers "ephemeralContainers" = |random| random.list(ephemeral),
     } + { host_network: Some(true), host_ipc: Some(true), node_name: Some("node".to_owned()), priority: Some(-1) }
     running: core::ContainerStateRunning { started_at "startedAt" = Random::time }
+    terminated: core::ContainerStateTerminated { finished_at "finishedAt" = Random::time } + { exit_code: Some(1), reason: Some("Error".to_owned()) }
     state: core::ContainerState {
         running "running" = |random| random.option(running),
+        terminated "terminated" = |random| random.option(terminated),
     } + { waiting: Some(core::ContainerStateWaiting::default()) }
     container_status: core::ContainerStatus {
         state "state" = |random| random.option(state),
@@ -348,6 +350,7 @@ random! {
         conditions "conditions" = |random| random.list(condition),
         start_time "startTime" = Random::time,
         container_statuses "containerStatuses" = |random| random.list(container_status),
+        init_container_statuses "initContainerStatuses" = |random| random.list(container_status),
     } + { message: Some("m".to_owned()), pod_ip: Some("10.0.0.1".to_owned()) }
     pod: core::Pod {
         metadata "metadata" = |random| random.option(metadata), spec "spec" = |random| random.option(pod_spec),

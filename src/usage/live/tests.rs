@@ -37,6 +37,7 @@ fn request<'a>(name: &'a str, pod: PodName<'a>, time: Micros) -> Request<'a> {
         },
         path: "",
         is_denied: false,
+        code: 200,
         reason: r#"RBAC: allowed by RoleBinding "reader/shop" of Role "reader" to ServiceAccount "mail/shop""#,
         reviewed: None,
         time,

@@ -56,6 +56,7 @@ impl Used {
     fn merge(&mut self, other: Self, actions: &[Option<u32>]) {
         self.last = self.last.max(other.last);
         self.requests += other.requests;
+        self.received += other.received;
         self.last_beyond_defaults = self.last_beyond_defaults.max(other.last_beyond_defaults);
         self.last_denied = self.last_denied.max(other.last_denied);
         self.has_more |= other.has_more;

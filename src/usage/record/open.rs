@@ -8,7 +8,7 @@ use crate::usage::{Caller, Object, PodName, Request, Stage};
 /// How many are remembered; more of them count as open.
 const MAX_OPEN: usize = 1 << 14;
 
-/// The requests of accounts that have begun and not ended, by their ids.
+/// The requests of accounts that have begun and not ended, by their ids and by whose they are: clients choose ids.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Open(HashMap<Box<str>, Owned>);
 
@@ -39,10 +39,16 @@ impl Open {
         else {
             return false;
         };
+        let uid = match pod {
+            PodName::Bound { uid, .. } => uid,
+            PodName::Unbound | PodName::Unknown => 0,
+        };
+        let parts = [request.id, namespace, name, request.verb, request.path];
+        let key = format!("{} {uid}", parts.join(" "));
         match request.stage {
             Stage::Received => return false,
             Stage::Complete => {
-                self.0.remove(request.id);
+                self.0.remove(&*key);
                 return false;
             }
             Stage::Started if self.0.len() >= MAX_OPEN => return true,
@@ -71,7 +77,7 @@ impl Open {
             is_denied: request.is_denied,
             reason: request.reason.into(),
         };
-        self.0.insert(request.id.into(), owned);
+        self.0.insert(key.into(), owned);
         false
     }
 
@@ -108,6 +114,7 @@ impl Owned {
             },
             path: &self.path,
             is_denied: self.is_denied,
+            code: 0,
             reason: &self.reason,
             reviewed: None,
             time: 0,

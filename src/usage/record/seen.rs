@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use super::{OwnerKind, Record, owner_by_name};
-use crate::usage::{Micros, Request, Stage};
+use crate::usage::{Micros, Request};
 
 /// How many runs of a CronJob, and how many versions of a template, are told apart.
 const MAX_SEEN: usize = 4;
@@ -45,9 +45,8 @@ impl Record {
     /// A request with a token of an account of kube-system, which may be that of a controller of Kubernetes.
     pub(super) fn controller(&mut self, request: &Request<'_>, name: &str) {
         let object = request.object;
-        let is_making = request.stage == Stage::Complete
+        let is_making = request.has_succeeded()
             && request.verb == "create"
-            && !request.is_denied
             && !request.impersonates
             && object.subresource.is_empty();
         let kind = match (object.group, object.resource, name) {

@@ -1,7 +1,13 @@
 //! What events of API servers say of them: that they live, start and end.
 
-use super::{Record, note_last};
-use crate::{token::redact::redacted_part, usage::Request};
+use super::{Beats, Record, note_last};
+use crate::{
+    token::redact::redacted_part,
+    usage::{Micros, Request, SECOND},
+};
+
+/// How long a start takes at most from deleting the Lease to creating it.
+const START: Micros = 30 * SECOND;
 
 impl Record {
     /// When API servers started and lived: also before the time since which events count.
@@ -11,16 +17,27 @@ impl Record {
         };
         let name = &*redacted_part(name);
         let time = request.time;
-        if request.verb == "create" {
-            note_last(&mut self.servers.starts, name, time);
+        // A server deletes its Lease and creates it anew when it starts. If somebody else deletes it, it only creates it.
+        match request.verb {
+            "delete" => note_last(&mut self.servers.own_deletes, name, time),
+            "create" => {
+                let deleted = self.servers.own_deletes.get(name);
+                if deleted.is_some_and(|deleted| (0..START).contains(&(time - deleted))) {
+                    note_last(&mut self.servers.starts, name, time);
+                }
+            }
+            _ => {}
         }
         if matches!(request.verb, "update" | "create" | "patch") {
             let spans = self.servers.all_beats.entry(name.into()).or_default();
             spans.add(time, time);
-            let last = self.last_beat.as_ref().map(|(_, last)| *last);
-            if last < Some(time) {
-                self.last_beat = Some((name.into(), time));
-            }
+            self.file = match std::mem::take(&mut self.file) {
+                Beats::None => Beats::Of(name.into(), time),
+                Beats::Of(server, last) if *server == *name && last <= time => {
+                    Beats::Of(server, time)
+                }
+                Beats::Of(..) | Beats::Mixed => Beats::Mixed,
+            };
         }
     }
 
@@ -44,10 +61,16 @@ impl Record {
     }
 }
 
+/// Whether a Lease of kube-system has the name of one of an API server: since 1.27, and in 1.26.
+#[must_use]
+pub fn is_of_server(name: &str) -> bool {
+    name.starts_with("apiserver-") || name.starts_with("kube-apiserver-")
+}
+
 /// The API server whose Lease a request is about.
 fn lease_name<'a>(request: &Request<'a>) -> Option<&'a str> {
     let object = request.object;
     let is_lease = object.resource == "leases" && object.group == "coordination.k8s.io";
-    let is_own = object.namespace == "kube-system" && object.name.starts_with("apiserver-");
+    let is_own = object.namespace == "kube-system" && is_of_server(object.name);
     (is_lease && is_own).then_some(object.name)
 }

@@ -3,7 +3,7 @@
 use super::{MAX_ACTIONS, Used};
 use crate::{
     model::usage::Tally,
-    usage::{Request, coverage::timestamp},
+    usage::{Micros, Request, Stage, coverage::timestamp},
 };
 
 impl Used {
@@ -16,18 +16,25 @@ impl Used {
     ) {
         self.last = self.last.max(request.time);
         self.requests += u64::from(is_new);
+        self.received += u64::from(request.stage == Stage::Received);
         if is_beyond {
             self.last_beyond_defaults = self.last_beyond_defaults.max(Some(request.time));
         }
         if request.is_denied {
             self.last_denied = self.last_denied.max(Some(request.time));
         }
+        if request.stage != Stage::Received {
+            self.add_action(request.time, action, is_new);
+        }
+    }
+
+    pub(super) fn add_action(&mut self, time: Micros, action: Option<u32>, is_new: bool) {
         match action
             .filter(|number| self.actions.len() < MAX_ACTIONS || self.actions.contains_key(number))
         {
             None => self.has_more = true,
             Some(number) => {
-                let time = timestamp(request.time);
+                let time = timestamp(time);
                 let tally = self.actions.entry(number).or_insert(Tally {
                     last: time,
                     count: 0,

@@ -181,3 +181,119 @@ fn the_bindings_of_workloads_that_use_them_are_not_to_be_deleted() {
         "{one} {targets:?}"
     );
 }
+
+/// A workload of a custom kind may own pods of any name; that it may have owned one does not say that no other did.
+#[test]
+fn a_custom_kind_does_not_explain_away_a_use_by_whom_is_not_known() {
+    let custom = |name: &str| {
+        json!({ "apiVersion": "serving.knative.dev/v1", "kind": "Service", "metadata": { "name": name, "namespace": "shop" },
+        "spec": { "template": { "spec": { "serviceAccountName": "idle", "containers": [{ "name": "c", "image": "i" }] } } } })
+    };
+    for (kinds, used, expected) in [
+        (0, true, Reason::DirectGrant),
+        (1, true, Reason::DirectGrant),
+        (2, true, Reason::DirectGrant),
+        (0, false, Reason::NeverUsed),
+    ] {
+        let mut world = World::new();
+        for n in 0..kinds {
+            world.objects.push(custom(&format!("kn-{n}")));
+        }
+        if used {
+            let user = token("idle", "canary", &uid_of_gone());
+            world.ask(1200, &user, "get", 200, &allowed_by("idle"));
+        }
+        let dir = tempfile::tempdir().unwrap();
+        write_logs(dir.path(), &world.events);
+        let chain = explained(&world, "idle");
+        let own = chain.lines().find(|line| line.contains("StatefulSet/idle"));
+        let is_never = own.is_some_and(|line| line.contains("NeverUsed"));
+        let is_expected = expected == Reason::NeverUsed;
+        assert_eq!(is_never, is_expected, "{kinds} {used}: {chain}");
+    }
+}
+
+#[test]
+fn a_policy_that_drops_subresources_of_reviews_drops_reviews() {
+    let drops = |resource: &str| {
+        let dropped = format!(
+            "{{level: None, users: [vault], resources: [{{group: authentication.k8s.io, resources: ['{resource}']}}]}}"
+        );
+        ALL.replace("rules: [", &format!("rules: [{dropped}, "))
+    };
+    let world = World::new();
+    for (resource, expected) in [
+        ("tokenreviews/*", Reason::DirectGrant),
+        ("tokenreviews", Reason::DirectGrant),
+        ("selfsubjectreviews", Reason::NeverUsed),
+    ] {
+        let found = world.reasons(&world.events, &drops(resource));
+        assert_eq!(found["idle"], expected, "{resource}");
+    }
+}
+
+#[test]
+fn a_cut_line_is_that_of_a_running_server_only_at_the_end_of_its_newest_file() {
+    let world = World::new();
+    let text_of = |server: usize, hour: i64| -> String {
+        let events = world.events.iter();
+        let own = events.filter(|event| event.server == server && event.time / 3600 == hour);
+        own.map(|event| line(&event.value)).collect()
+    };
+    let cut: &str = r#"{"kind":"Event","apiVersion":"audit.k8s.io/v1","level":"Meta"#;
+    let parts = [(0, 0), (0, 1), (0, 2), (1, 0), (1, 1), (1, 2)]
+        .map(|(server, hour)| text_of(server, hour));
+    let never = |files: &[String]| {
+        let dir = tempfile::tempdir().unwrap();
+        for (number, text) in files.iter().enumerate() {
+            fs::write(dir.path().join(format!("{number}.log")), text).unwrap();
+        }
+        world.reasons_in(dir.path(), ALL)["idle"] == Reason::NeverUsed
+    };
+    let [a0, a1, a2, b0, b1, b2] = parts.each_ref().map(String::as_str);
+    // The newest file of a server that goes on.
+    assert!(never(&[
+        a0.to_owned(),
+        [a1, a2, cut].concat(),
+        b0.to_owned(),
+        [b1, b2].concat()
+    ]));
+    // An older one, and then files that became one: of one server, and of two.
+    assert!(!never(&[
+        [a0, cut].concat(),
+        [a1, a2].concat(),
+        [b0, b1, b2].concat()
+    ]));
+    assert!(!never(&[[a1, a2, a0, cut].concat(), [b0, b1, b2].concat()]));
+    assert!(!never(&[[a0, a1, a2, b0, b1, b2, cut].concat()]));
+}
+
+#[test]
+fn events_in_forms_that_are_not_read_are_said_and_prove_nothing() {
+    let world = World::new();
+    let used = event(
+        "u",
+        &token("idle", "idle-0", &uid(1)),
+        "get",
+        &json!({}),
+        200,
+        "",
+    );
+    let flow = "auditID: u\nkind: Event\nstage: ResponseComplete\n";
+    let escaped = line(&used).replace("system:serviceaccount:", "system\\u003aserviceaccount:");
+    for (name, text) in [
+        ("events.yaml", flow.to_owned()),
+        (
+            "firehose.log",
+            "{\"awslogs\": {\"data\": \"H4sIAAAA\"}}\n".to_owned(),
+        ),
+        ("escaped.log", escaped),
+    ] {
+        let dir = tempfile::tempdir().unwrap();
+        write_logs(dir.path(), &world.events);
+        assert_eq!(world.reasons_in(dir.path(), ALL)["idle"], Reason::NeverUsed);
+        fs::write(dir.path().join(name), text).unwrap();
+        let found = world.reasons_in(dir.path(), ALL);
+        assert_ne!(found["idle"], Reason::NeverUsed, "{name}");
+    }
+}

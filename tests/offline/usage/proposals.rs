@@ -281,3 +281,150 @@ fn proposed_roles_of_two_accounts_have_two_names() {
         "{other:?}"
     );
 }
+
+/// Grants the account `reader-list` verbs on a resource.
+fn allow(world: &mut World, name: &str, verbs: &[&str], resource: &str) {
+    let rule = json!({ "apiGroups": [""], "resources": [resource], "verbs": verbs });
+    grant(world, name, &json!([rule]));
+}
+
+#[test]
+fn a_patch_that_creates_an_object_needs_create_too() {
+    for (code, creates) in [(201, true), (200, false)] {
+        let mut world = World::new();
+        allow(&mut world, "b-patch", &["patch"], "secrets");
+        allow(&mut world, "c-create", &["create"], "secrets");
+        ask_more(&mut world, "patch", "secrets", "", &allowed_by("b-patch"));
+        let event = world.events.last_mut().unwrap();
+        event.value["responseStatus"]["code"] = code.into();
+        let (_, chain) = proposed(&world);
+        let both = chain
+            .lines()
+            .any(|line| line.trim() == "create, patch secrets");
+        assert_eq!(both, creates, "{code}: {chain}");
+        // The authorizer names one of two bindings: the other may be in use, whatever this one created.
+        assert!(
+            !chain.contains("not used in this time: RoleBinding shop/c-create"),
+            "{chain}"
+        );
+    }
+}
+
+#[test]
+fn a_stream_by_web_socket_needs_create_too() {
+    let mut world = World::new();
+    allow(&mut world, "b-get", &["get"], "pods/exec");
+    allow(&mut world, "c-create", &["create"], "pods/exec");
+    ask_more(&mut world, "get", "pods", "", &allowed_by("b-get"));
+    let event = world.events.last_mut().unwrap();
+    event.value["objectRef"]["subresource"] = "exec".into();
+    event.value["responseStatus"]["code"] = 101.into();
+    let (_, chain) = proposed(&world);
+    assert!(
+        chain.lines().any(|line| line.trim() == "get pods/exec"),
+        "{chain}"
+    );
+    assert!(
+        !chain.contains("not used in this time: RoleBinding shop/c-create"),
+        "{chain}"
+    );
+    allow(&mut world, "d-both", &["create", "get"], "pods/exec");
+    world
+        .objects
+        .retain(|object| object["metadata"]["name"] != "b-get");
+    let (role, chain) = proposed(&world);
+    assert!(
+        chain
+            .lines()
+            .any(|line| line.trim() == "create, get pods/exec"),
+        "{chain}"
+    );
+    assert!(
+        role.contains("an API server since 1.35 asks for both"),
+        "{role}"
+    );
+}
+
+#[test]
+fn what_was_only_received_was_not_allowed() {
+    let mut world = World::new();
+    allow(&mut world, "b-new", &["list"], "secrets");
+    ask_more(&mut world, "list", "secrets", "", "");
+    let mut denied = world.events.last().unwrap().clone();
+    denied.value["responseStatus"]["code"] = 403.into();
+    denied.value["annotations"]["authorization.k8s.io/decision"] = "forbid".into();
+    let received = world.events.last_mut().unwrap();
+    received.value["stage"] = "RequestReceived".into();
+    let event = received.value.as_object_mut().unwrap();
+    event.retain(|field, _| field != "responseStatus" && field != "annotations");
+    // More are received than have ended: of what kind the others were is not known.
+    let received = world.events.last().unwrap().clone();
+    world.events.push(received.clone());
+    let (_, unanswered) = proposed(&world);
+    assert!(
+        unanswered.contains("more kinds of requests than are kept"),
+        "{unanswered}"
+    );
+    world.events.pop();
+    world.events.push(denied);
+    let (role, chain) = proposed(&world);
+    assert!(
+        !role.contains("secrets") && !chain.contains("was allowed"),
+        "{chain}"
+    );
+    assert!(
+        chain.contains("list secrets in namespace shop (denied): once"),
+        "{chain}"
+    );
+    assert!(!chain.contains("more kinds of requests"), "{chain}");
+}
+
+#[test]
+fn a_request_without_a_verb_is_not_proposed() {
+    let mut world = World::new();
+    allow(&mut world, "b-all", &["*"], "secrets");
+    ask_more(&mut world, "", "secrets", "", &allowed_by("b-all"));
+    let (role, _) = proposed(&world);
+    assert!(
+        !role.contains("no verb") && role.contains("without a verb"),
+        "{role}"
+    );
+}
+
+#[test]
+fn a_binding_with_a_quote_in_its_name_is_seen_to_be_used() {
+    for (name, quoted) in [("b-plain", "b-plain"), ("b\"quoted", "b\\\"quoted")] {
+        let mut world = World::new();
+        allow(&mut world, name, &["get"], "secrets");
+        let unused = format!("not used in this time: RoleBinding shop/{name}");
+        let (_, chain) = proposed(&world);
+        assert!(chain.contains(&unused), "{chain}");
+        ask_more(&mut world, "get", "secrets", "", &allowed_by(quoted));
+        let (_, chain) = proposed(&world);
+        assert!(!chain.contains(&unused), "{chain}");
+    }
+}
+
+#[test]
+fn no_binding_is_called_unused_while_it_is_doubted() {
+    let unused = "not used in this time: RoleBinding shop/b-more";
+    let mut world = World::new();
+    allow(&mut world, "b-more", &["get"], "secrets");
+    assert!(proposed(&world).1.contains(unused));
+    // The workload has run for a minute.
+    let mut young = World::new();
+    allow(&mut young, "b-more", &["get"], "secrets");
+    let pods = young.objects.iter_mut();
+    for pod in pods
+        .filter(|object| object["kind"] == "Pod" && object["metadata"]["name"] == "reader-list-0")
+    {
+        pod["status"]["startTime"] = time(LENGTH - 60).into();
+    }
+    assert!(!proposed(&young).1.contains(unused));
+    // A proxy has tokens reviewed, and asks whether their accounts may do something.
+    let review = json!({ "resource": "tokenreviews", "apiGroup": "authentication.k8s.io" });
+    let proxy = token("busy", "busy-0", &uid(901));
+    let value = event("review", &proxy, "create", &review, 201, "");
+    world.log(0, 1000, value);
+    assert!(!proposed(&world).1.contains(unused));
+}

@@ -30,6 +30,17 @@ fn reason_of(owner: &str, status: &Value) -> Reason {
     world.reasons(&world.events, ALL)["idle"]
 }
 
+/// The status of a container that does not run.
+fn crashing(state: Value) -> Value {
+    json!({ "restartCount": 12, "state": state })
+}
+
+/// A status with that of an init container.
+fn with_init(mut status: Value, state: Value) -> Value {
+    status["initContainerStatuses"] = json!([{ "state": state }]);
+    status
+}
+
 #[test]
 fn only_a_pod_that_runs_shows_that_its_token_was_not_used() {
     let start = whole_seconds(-890);
@@ -59,6 +70,22 @@ fn only_a_pod_that_runs_shows_that_its_token_was_not_used() {
         // It waited for a node, or for an image.
         json!({ "phase": "Running", "startTime": whole_seconds(LENGTH - 600) }),
         running(&[container(-880, 0), container(LENGTH - 600, 0)]),
+        json!({ "phase": "Running", "containerStatuses": [container(LENGTH - 600, 0)] }),
+        // It crashes, also between its crashes.
+        running(&[
+            container(-880, 0),
+            crashing(json!({ "waiting": { "reason": "CrashLoopBackOff" } })),
+        ]),
+        running(&[crashing(json!({ "terminated": { "exitCode": 1 } }))]),
+        // Its init containers took long.
+        with_init(
+            running(&[container(LENGTH - 300, 1)]),
+            json!({ "terminated": { "finishedAt": whole_seconds(LENGTH - 600) } }),
+        ),
+        with_init(
+            running(&[container(LENGTH - 300, 1)]),
+            json!({ "running": { "startedAt": whole_seconds(LENGTH - 600) } }),
+        ),
     ] {
         assert_eq!(
             reason_of("StatefulSet", &status),
@@ -73,6 +100,10 @@ fn only_a_pod_that_runs_shows_that_its_token_was_not_used() {
         json!({ "phase": "Running" }),
         running(&[container(-880, 0)]),
         running(&[container(LENGTH - 600, 3)]),
+        with_init(
+            running(&[container(LENGTH - 300, 1)]),
+            json!({ "terminated": { "finishedAt": whole_seconds(-880) } }),
+        ),
     ] {
         assert_eq!(
             reason_of("StatefulSet", &status),
@@ -295,5 +326,46 @@ fn pods_that_are_named_like_those_of_a_cron_job_are_no_runs_of_it() {
         }
         let found = world.reasons(&world.events, ALL);
         assert_eq!(found["nightly"], expected, "{user:?} {jobs}");
+    }
+}
+
+#[test]
+fn runs_of_a_cron_job_before_the_logs_begin_are_no_runs_in_them() {
+    for (began, expected) in [(120, Reason::NeverUsed), (-3600, Reason::DirectGrant)] {
+        let mut world = cron_job(&["Succeeded"; 3]);
+        let pods = world.objects.iter_mut();
+        for pod in pods.filter(|pod| pod["spec"]["serviceAccountName"] == "nightly") {
+            pod["metadata"]["creationTimestamp"] = whole_seconds(began).into();
+            pod["status"]["startTime"] = whole_seconds(began).into();
+        }
+        let found = world.reasons(&world.events, ALL);
+        assert_eq!(found["nightly"], expected, "{began}");
+    }
+}
+
+#[test]
+fn what_no_controller_could_create_is_no_run() {
+    for (job, binding, expected) in [
+        (201, 201, Reason::NeverUsed),
+        (500, 201, Reason::DirectGrant),
+        (403, 201, Reason::DirectGrant),
+        (201, 500, Reason::DirectGrant),
+    ] {
+        let mut world = cron_job(&[]);
+        for run in 0..3 {
+            let name = format!("nightly-2941234{run}");
+            create(
+                &mut world,
+                20,
+                &controller("cronjob-controller"),
+                JOBS,
+                &name,
+            );
+            let created = world.events.last_mut().unwrap();
+            created.value["responseStatus"]["code"] = job.into();
+            bind(&mut world, 21, SCHEDULER, &format!("{name}-b2b2b"), binding);
+        }
+        let found = world.reasons(&world.events, ALL);
+        assert_eq!(found["nightly"], expected, "{job} {binding}");
     }
 }

@@ -145,7 +145,7 @@ impl Record {
             usage.others.add(self, used);
         }
         // Pods of a custom kind may have any name: that one may have owned this pod does not say that no other did.
-        let is_guessed = !found.is_empty() && found.iter().all(|workload| has_any_names(workload));
+        let is_guessed = !found.is_empty() && found.iter().all(has_any_names);
         let is_living = matches!(bearer, Bearer::Pod(uid) if is_alive(uid, pods));
         if is_guessed && !is_living && usage.workloads.len() > found.len() {
             usage.unattributed = usage.unattributed.max(Some(used.last));

@@ -16,6 +16,7 @@ use self::{
     names::{KnownAction, Numbers, authorized_path},
     open::Open,
     recent::Recent,
+    servers::Beats,
 };
 pub(super) use self::{
     owner::{OwnerKind, owner_by_name},
@@ -85,17 +86,6 @@ pub(super) struct AccountRecord {
     pub(super) bindings: BTreeMap<u32, Micros>,
     /// Who had a token of it reviewed.
     pub(super) reviewed_by: Option<Box<str>>,
-}
-
-/// The signs of life in one file, in its order.
-#[derive(Clone, Debug, Default)]
-enum Beats {
-    #[default]
-    None,
-    /// Of one API server, and the last one was the latest.
-    Of(Box<str>, Micros),
-    /// Of several, or not in the order of time: several files became one.
-    Mixed,
 }
 
 /// What was learnt from audit logs.
@@ -186,15 +176,6 @@ impl Record {
     /// How events came to us.
     pub fn delivered(&mut self, delivery: Delivery) {
         self.servers.deliveries.insert(delivery);
-    }
-
-    /// The last line of this file is cut.
-    pub fn cut(&mut self) {
-        let end = match &self.file {
-            Beats::Of(server, time) => Some((server.clone(), *time)),
-            Beats::None | Beats::Mixed => None,
-        };
-        self.servers.cuts.insert(end);
     }
 
     /// A line or event that cannot be read: whose it is, is not known.

@@ -1,6 +1,6 @@
 //! What events of API servers say of them: that they live, start and end.
 
-use super::{Beats, Record, note_last};
+use super::{Record, note_last};
 use crate::{
     token::redact::redacted_part,
     usage::{Micros, Request, SECOND},
@@ -9,7 +9,27 @@ use crate::{
 /// How long a start takes at most from deleting the Lease to creating it.
 const START: Micros = 30 * SECOND;
 
+/// The signs of life in one file, in its order.
+#[derive(Clone, Debug, Default)]
+pub(super) enum Beats {
+    #[default]
+    None,
+    /// Of one API server, and the last one was the latest.
+    Of(Box<str>, Micros),
+    /// Of several, or not in the order of time: several files became one.
+    Mixed,
+}
+
 impl Record {
+    /// The last line of this file is cut.
+    pub fn cut(&mut self) {
+        let end = match &self.file {
+            Beats::Of(server, time) => Some((server.clone(), *time)),
+            Beats::None | Beats::Mixed => None,
+        };
+        self.servers.cuts.insert(end);
+    }
+
     /// When API servers started and lived: also before the time since which events count.
     pub(super) fn sign_of_life(&mut self, request: &Request<'_>) {
         let Some(name) = lease_name(request) else {

@@ -71,7 +71,7 @@ impl Counts {
         let late = self.late.lock().unwrap();
         let between = late
             .iter()
-            .filter(|(ended, late)| *ended >= from && *ended - *late <= to);
+            .filter(|(ended, late)| *ended >= from && *ended <= to + *late);
         between.map(|(_, late)| *late).max().unwrap_or_default()
     }
 }

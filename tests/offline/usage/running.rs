@@ -31,12 +31,12 @@ fn reason_of(owner: &str, status: &Value) -> Reason {
 }
 
 /// The status of a container that does not run.
-fn crashing(state: Value) -> Value {
+fn crashing(state: &Value) -> Value {
     json!({ "restartCount": 12, "state": state })
 }
 
 /// A status with that of an init container.
-fn with_init(mut status: Value, state: Value) -> Value {
+fn with_init(mut status: Value, state: &Value) -> Value {
     status["initContainerStatuses"] = json!([{ "state": state }]);
     status
 }
@@ -74,17 +74,17 @@ fn only_a_pod_that_runs_shows_that_its_token_was_not_used() {
         // It crashes, also between its crashes.
         running(&[
             container(-880, 0),
-            crashing(json!({ "waiting": { "reason": "CrashLoopBackOff" } })),
+            crashing(&json!({ "waiting": { "reason": "CrashLoopBackOff" } })),
         ]),
-        running(&[crashing(json!({ "terminated": { "exitCode": 1 } }))]),
+        running(&[crashing(&json!({ "terminated": { "exitCode": 1 } }))]),
         // Its init containers took long.
         with_init(
             running(&[container(LENGTH - 300, 1)]),
-            json!({ "terminated": { "finishedAt": whole_seconds(LENGTH - 600) } }),
+            &json!({ "terminated": { "finishedAt": whole_seconds(LENGTH - 600) } }),
         ),
         with_init(
             running(&[container(LENGTH - 300, 1)]),
-            json!({ "running": { "startedAt": whole_seconds(LENGTH - 600) } }),
+            &json!({ "running": { "startedAt": whole_seconds(LENGTH - 600) } }),
         ),
     ] {
         assert_eq!(
@@ -102,7 +102,7 @@ fn only_a_pod_that_runs_shows_that_its_token_was_not_used() {
         running(&[container(LENGTH - 600, 3)]),
         with_init(
             running(&[container(LENGTH - 300, 1)]),
-            json!({ "terminated": { "finishedAt": whole_seconds(-880) } }),
+            &json!({ "terminated": { "finishedAt": whole_seconds(-880) } }),
         ),
     ] {
         assert_eq!(

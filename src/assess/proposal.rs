@@ -145,16 +145,9 @@ fn proposal<'a>(
         let of_namespace = verbs.entry(action.namespace.clone()).or_default();
         let wanted = of_namespace.entry(target).or_default();
         wanted.insert(action.verb.clone());
-        // Since Kubernetes 1.35, the same by WebSocket is also asked for as `create`.
-        let creates = rules.iter().all(|rule| allows(rule, action, "create"));
-        if is_stream(action) && creates && wanted.insert("create".into()) {
-            remarks.push(STREAMS.to_owned());
-        }
-        // A client that keeps a list up to date needs both, whichever was seen.
-        for (one, other) in [("list", "watch"), ("watch", "list")] {
-            let is_allowed = rules.iter().all(|rule| allows(rule, action, other));
-            if *action.verb == *one && is_allowed && wanted.insert(other.into()) {
-                remarks.push(TOGETHER.to_owned());
+        for (verb, remark) in besides(action, &rules) {
+            if wanted.insert(verb.into()) {
+                remarks.push(remark.to_owned());
             }
         }
     }
@@ -172,6 +165,20 @@ fn proposal<'a>(
         });
     }
     proposal
+}
+
+/// The verbs that are proposed with that of an action, as far as it is granted, and why.
+fn besides(action: &Action, rules: &[&Rule]) -> impl Iterator<Item = (&'static str, &'static str)> {
+    let verbs = [
+        // A client that keeps a list up to date needs both, whichever was seen.
+        (&*action.verb == "list", "watch", TOGETHER),
+        (&*action.verb == "watch", "list", TOGETHER),
+        (is_stream(action), "create", STREAMS),
+    ];
+    let is_granted = |verb: &str| rules.iter().all(|rule| allows(rule, action, verb));
+    let verbs = verbs.into_iter();
+    let verbs = verbs.filter(move |(applies, verb, _)| *applies && is_granted(verb));
+    verbs.map(|(_, verb, remark)| (verb, remark))
 }
 
 /// The names of objects that rules are limited to; a remark says so where there are several.

@@ -34,7 +34,7 @@ fn a_report_that_is_deleted_again_and_again_is_written_ever_more_rarely() {
         plane.delete("/apis/tokenexposure.io/v1alpha1/namespaces/many/tokenexposurereports/victim");
         std::thread::sleep(Duration::from_millis(20));
     };
-    // Some 20 writes come before.
+    // Some 20 writes come before; one whose report is gone meanwhile does not count.
     let is_delayed = || {
         delete();
         controller.metric(r#"token_exposure_delayed_writes_total{cause="flapping"}"#) >= 1.0
@@ -42,7 +42,7 @@ fn a_report_that_is_deleted_again_and_again_is_written_ever_more_rarely() {
     let delayed = holds_within(5 * PATIENCE, Duration::ZERO, is_delayed);
     assert!(delayed, "the next write waits: {}", controller.log());
     let at_once = controller.writes() - writes;
-    assert!((20.0..=42.0).contains(&at_once), "{at_once}");
+    assert!((15.0..=42.0).contains(&at_once), "{at_once}");
     let until = Instant::now() + Duration::from_secs(12);
     while Instant::now() < until {
         delete();

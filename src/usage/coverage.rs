@@ -111,8 +111,8 @@ pub(super) struct Servers {
     pub(super) deleted: BTreeMap<Box<str>, Micros>,
     /// When an API server was last seen to start: then it reads the audit policy.
     pub(super) last_start: Option<Micros>,
-    /// When each was last seen to start, and its signs of life: also before the time since which events count.
-    pub(super) starts: BTreeMap<Box<str>, Micros>,
+    /// When each was seen to start, and its signs of life: also before the time since which events count.
+    pub(super) starts: BTreeMap<Box<str>, BTreeSet<Micros>>,
     /// When an API server last deleted the Lease of each.
     pub(super) own_deletes: BTreeMap<Box<str>, Micros>,
     pub(super) all_beats: BTreeMap<Box<str>, Spans>,
@@ -149,9 +149,8 @@ impl Servers {
             let own = self.all_beats.entry(server).or_default();
             spans.0.iter().for_each(|(from, to)| own.add(*from, *to));
         }
-        for (server, time) in other.starts {
-            let own = self.starts.entry(server).or_insert(time);
-            *own = (*own).max(time);
+        for (server, times) in other.starts {
+            self.starts.entry(server).or_default().extend(times);
         }
         // A start is found within one file.
         self.own_deletes.clear();
@@ -263,12 +262,13 @@ impl Servers {
     /// Whether a request that began before `from`, and left no event since, may be open at `to`.
     pub(super) fn may_have_open(&self, from: Micros, to: Micros) -> bool {
         let is_known = |server: &str, spans: &Spans| {
-            let start = self.starts.get(server);
+            let starts = self.starts.get(server);
             let all = self.all_beats.get(server);
             let first = spans.first().unwrap_or(from);
-            start.zip(all).is_some_and(|(start, all)| {
-                // Its log is whole from its start on, and what was open before a later one ended without an event.
-                *start <= first && all.gaps(*start, first).next().is_none()
+            // Its log is whole from a start on. What was open before one within the window ended without an event.
+            starts.zip(all).is_some_and(|(starts, all)| {
+                let mut before = starts.range(..=first);
+                before.any(|start| all.gaps(*start, first).next().is_none())
             })
         };
         to.saturating_sub(from) < LONGEST
@@ -511,10 +511,15 @@ mod tests {
         assert!(short.may_have_open(100 * S, 1490 * S));
         assert!(!short.may_have_open(100 * S, 3700 * S));
         short.all_beats = short.beats.clone();
-        short.starts.insert("a".into(), 100 * S);
+        short.starts.insert("a".into(), [100 * S].into());
+        assert!(!short.may_have_open(100 * S, 1490 * S));
+        // What was open when it started again has left no event, unless it began after an earlier start.
+        short.starts.insert("a".into(), [700 * S].into());
+        assert!(short.may_have_open(100 * S, 1490 * S));
+        short.starts.insert("a".into(), [100 * S, 700 * S].into());
         assert!(!short.may_have_open(100 * S, 1490 * S));
         // What came before is left out, and has a hole.
-        short.starts.insert("a".into(), 0);
+        short.starts.insert("a".into(), [0].into());
         assert!(short.may_have_open(100 * S, 1490 * S));
     }
 

@@ -43,7 +43,8 @@ impl Record {
             "create" => {
                 let deleted = self.servers.own_deletes.get(name);
                 if deleted.is_some_and(|deleted| (0..START).contains(&(time - deleted))) {
-                    note_last(&mut self.servers.starts, name, time);
+                    let starts = self.servers.starts.entry(name.into()).or_default();
+                    starts.insert(time);
                 }
             }
             _ => {}

@@ -86,9 +86,10 @@ fn unused(evidence: &Evidence<'_>, grants: &[ExplainedGrant]) -> Vec<ObjectKey> 
         let mut atoms = granting.flat_map(|used| breakdown(&used.rule));
         !atoms.any(|atom| !rules.iter().any(|rule| covers(rule, &atom)))
     };
-    let actions = || usage.total.actions.keys();
+    let actions = usage.total.actions.keys();
+    let needing: Vec<_> = actions.filter(|action| may_need_create(action)).collect();
     let is_besides = |grant: &ExplainedGrant, rule: &Rule| {
-        let mut needing = actions().filter(|action| may_need_create(action));
+        let mut needing = needing.iter();
         needing.any(|action| holds_in(&grant.grant.scope, action) && allows(rule, action, "create"))
     };
     let is_unseen = |grant: &&ExplainedGrant| {

@@ -3,7 +3,7 @@
 use serde_json::{Map, Value, json};
 
 use super::{gke, time};
-use crate::usage::{Delivery, Lease, Record, is_of_server};
+use crate::usage::{Delivery, Lease, Record, is_lease_of_server};
 
 /// How deep an event may lie.
 const MAX_DEPTH: usize = 8;
@@ -184,7 +184,7 @@ pub(super) fn leases(value: &Value, record: &mut Record) -> bool {
         let is_lease =
             lease["kind"] == "Lease" || (value["kind"] == "LeaseList" && lease["spec"].is_object());
         is_any |= is_lease;
-        if is_lease && namespace == "kube-system" && is_of_server(name) {
+        if is_lease && is_lease_of_server(namespace, name) {
             let renewed = lease["spec"]["renewTime"].as_str();
             record.lease(Lease {
                 name: name.into(),

@@ -222,19 +222,17 @@ impl Reader {
 
     /// A line of somebody who does not matter, if it is whole.
     fn other(&mut self, text: &[u8], line: usize, is_own: bool) {
-        let is_compressed = !is_own && memchr::memmem::find(text, COMPRESSED).is_some();
-        let is_whole = !is_compressed
-            && whole::seems_whole(text)
+        if !is_own && memchr::memmem::find(text, COMPRESSED).is_some() {
+            return self.broken(line);
+        }
+        let is_whole = whole::seems_whole(text)
             && (text.ends_with(b"}") || text.ends_with(b"]"))
             && (!is_own || whole::seems_event(text));
         if is_whole {
             self.events += u64::from(is_own);
         } else if is_own && whole::has_user(text) != Some(false) {
             self.value(text, line, Delivery::File);
-        } else if is_own
-            || is_compressed
-            || serde_json::from_slice::<serde::de::IgnoredAny>(text).is_err()
-        {
+        } else if is_own || serde_json::from_slice::<serde::de::IgnoredAny>(text).is_err() {
             self.broken(line);
         }
     }

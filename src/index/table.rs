@@ -66,8 +66,12 @@ impl<F> Table<F> {
         rows => rows,
     };
 
+    fn at(blocks: &[Vec<Row<F>>], place: Place) -> &Row<F> {
+        &blocks[place.number() / Self::ROWS][place.number() % Self::ROWS]
+    }
+
     fn row(&self, place: Place) -> &Row<F> {
-        &self.blocks[place.number() / Self::ROWS][place.number() % Self::ROWS]
+        Self::at(&self.blocks, place)
     }
 
     fn row_mut(&mut self, place: Place) -> &mut Row<F> {
@@ -96,8 +100,7 @@ impl<F> Table<F> {
             ..
         } = self;
         places.insert_unique(hash, place, |place| {
-            let row = &blocks[place.number() / Self::ROWS][place.number() % Self::ROWS];
-            hashes.hash_one(&row.key)
+            hashes.hash_one(&Self::at(blocks, *place).key)
         });
         match blocks.last_mut() {
             Some(last) if last.len() < Self::ROWS => last.push(row),

@@ -131,23 +131,21 @@ impl Record {
     }
 
     fn attribute(&self, usage: &mut AccountUsage, bearer: Bearer, used: &Used, pods: &[LivePod]) {
-        let found = match bearer {
+        let (found, is_certain) = match bearer {
             Bearer::Pod(uid) => owners(uid, &used.pod, pods),
             // Legacy tokens of the log's format are told apart: this one is most likely the only workload's.
             Bearer::Unknown if usage.workloads.len() == 1 => {
-                usage.workloads.keys().cloned().collect()
+                (usage.workloads.keys().cloned().collect(), true)
             }
-            Bearer::Unbound | Bearer::Unknown => BTreeSet::new(),
+            Bearer::Unbound | Bearer::Unknown => (BTreeSet::new(), false),
         };
         if found.is_empty() {
-            // Its workload may still exist, out of sight: left out of the scan, or in no dump.
-            usage.unattributed = usage.unattributed.max(Some(used.last));
             usage.others.add(self, used);
         }
-        // Pods of a custom kind may have any name: that one may have owned this pod does not say that no other did.
-        let is_guessed = !found.is_empty() && found.iter().all(has_any_names);
-        let is_living = matches!(bearer, Bearer::Pod(uid) if is_alive(uid, pods));
-        if is_guessed && !is_living && usage.workloads.len() > found.len() {
+        // Its workload may still exist, out of sight: left out of the scan, or in no dump. That one of a custom kind may
+        // have owned the pod does not say that no other did.
+        let is_only_one = !found.is_empty() && usage.workloads.len() <= found.len();
+        if !is_certain && !is_only_one {
             usage.unattributed = usage.unattributed.max(Some(used.last));
         }
         for workload in found {
@@ -296,11 +294,12 @@ fn earlier(one: Option<Micros>, other: Option<Micros>) -> Option<Micros> {
     }
 }
 
-/// The workloads that a pod belongs, or may have belonged, to.
-fn owners(uid: u128, name: &str, pods: &[LivePod]) -> BTreeSet<Workload> {
+/// The workloads that a pod belongs, or may have belonged, to; and whether more says so than that pods of custom kinds have
+/// any name.
+fn owners(uid: u128, name: &str, pods: &[LivePod]) -> (BTreeSet<Workload>, bool) {
     let living = pods.iter().find(|pod| pod.uid == Some(uid));
     if let Some(pod) = living {
-        return [pod.workload.clone()].into();
+        return ([pod.workload.clone()].into(), true);
     }
     // A pod that is gone.
     let may_own = |pod: &&LivePod| match &*pod.workload.kind {
@@ -308,7 +307,9 @@ fn owners(uid: u128, name: &str, pods: &[LivePod]) -> BTreeSet<Workload> {
         _ => may_own(&pod.workload, name),
     };
     let owners = pods.iter().filter(may_own);
-    owners.map(|pod| pod.workload.clone()).collect()
+    let owners: BTreeSet<_> = owners.map(|pod| pod.workload.clone()).collect();
+    let is_certain = owners.iter().any(|workload| !has_any_names(workload));
+    (owners, is_certain)
 }
 
 /// Whether a pod that is gone may have belonged to a workload; those of kind Pod have no successors.
@@ -323,11 +324,6 @@ pub(super) fn may_own(workload: &Workload, pod: &str) -> bool {
 /// Whether the pods of a workload may have any name: those of custom kinds.
 fn has_any_names(workload: &Workload) -> bool {
     PodKind::named(&workload.kind).is_none() && &*workload.kind != "Rollout"
-}
-
-/// Whether a pod with this uid exists.
-fn is_alive(uid: u128, pods: &[LivePod]) -> bool {
-    pods.iter().any(|pod| pod.uid == Some(uid))
 }
 
 /// Whether the name of a pod begins with that of a workload and a dash.

@@ -113,8 +113,6 @@ pub(super) struct Servers {
     pub(super) last_start: Option<Micros>,
     /// When each was seen to start, and its signs of life: also before the time since which events count.
     pub(super) starts: BTreeMap<Box<str>, BTreeSet<Micros>>,
-    /// When an API server last deleted the Lease of each.
-    pub(super) own_deletes: BTreeMap<Box<str>, Micros>,
     pub(super) all_beats: BTreeMap<Box<str>, Spans>,
     /// Files whose last line is cut: the API server that wrote the last sign of life in it, and when.
     pub(super) cuts: BTreeSet<Option<(Box<str>, Micros)>>,
@@ -152,8 +150,6 @@ impl Servers {
         for (server, times) in other.starts {
             self.starts.entry(server).or_default().extend(times);
         }
-        // A start is found within one file.
-        self.own_deletes.clear();
         self.cuts.extend(other.cuts);
         self.last_start = self.last_start.max(other.last_start);
         if let Some(leases) = other.leases {
@@ -179,7 +175,6 @@ impl Servers {
         }
         // They matter to files only.
         self.starts.clear();
-        self.own_deletes.clear();
         self.all_beats.clear();
     }
 

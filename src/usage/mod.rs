@@ -36,7 +36,7 @@ pub use self::{
     coverage::{Delivery, Lease},
     live::{Kept, Live, MAX_ENTRIES, Malformed, OwnerOf, Touched, WEBHOOK},
     policy::{Policy, PolicyRule, Resources},
-    record::{Record, is_default, is_of_server},
+    record::{Record, is_default, is_lease_of_server},
     request::{Binding, Caller, NO_VERB, Object, PodName, Request, Stage},
 };
 

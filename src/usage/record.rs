@@ -11,12 +11,12 @@ mod used;
 
 use std::collections::{BTreeMap, HashMap};
 
-pub use self::{names::is_default, servers::is_of_server};
+pub use self::{names::is_default, servers::is_lease_of_server};
 use self::{
     names::{KnownAction, Numbers, authorized_path},
     open::Open,
     recent::Recent,
-    servers::Beats,
+    servers::File,
 };
 pub(super) use self::{
     owner::{OwnerKind, owner_by_name},
@@ -115,8 +115,8 @@ pub struct Record {
     recent: Recent,
     /// Requests that began before that time, and have not ended in the same file.
     open: Open,
-    /// The signs of life in this file.
-    file: Beats,
+    /// What this file says of API servers.
+    file: File,
     key: String,
 }
 
@@ -209,7 +209,7 @@ impl Record {
     /// A file ends: repetitions are recognised within one.
     pub fn end_of_file(&mut self) {
         self.recent = Recent::default();
-        self.file = Beats::None;
+        self.file = File::default();
         for open in std::mem::take(&mut self.open).into_requests() {
             self.is_open(&open.request());
         }
@@ -268,29 +268,18 @@ impl Record {
         }
         let (first, last) = self.span.unwrap_or((request.time, request.time));
         self.span = Some((first.min(request.time), last.max(request.time)));
-        let is_new = request.stage != Stage::Received && self.recent.is_new(request);
         // What was only received may have been denied.
-        let is_known = request.stage != Stage::Received;
-        let number = is_known.then(|| self.action_number(request)).flatten();
-        // The authorizer also asks for `create` where one of these creates the object.
-        let is_created = is_known
-            && request.code == 201
-            && matches!(request.verb, "update" | "patch")
-            && !request.impersonates;
-        let created = is_created
-            .then(|| {
-                self.action_number(&Request {
-                    verb: "create",
-                    ..*request
-                })
-            })
-            .flatten();
+        let is_answered = request.stage != Stage::Received;
+        let is_new = is_answered && self.recent.is_new(request);
+        let number = is_answered.then(|| self.action_number(request));
+        let created = request.creates_besides().map(|it| self.action_number(&it));
         let is_default = number
+            .flatten()
             .and_then(|number| self.actions.get(number))
             .is_some_and(|known| known.is_default);
         let binding = self.binding_number(request);
         let is_for_all = binding.is_some_and(|number| self.binding(number).is_none());
-        let is_allowed = request.stage != Stage::Received && !request.is_denied;
+        let is_allowed = is_answered && !request.is_denied;
         let is_beyond = is_allowed && (request.impersonates || !(is_default || is_for_all));
         if !self.accounts.contains_key(account) {
             self.accounts
@@ -315,9 +304,9 @@ impl Record {
             last: request.time,
             ..Used::default()
         });
-        used.add(request, number, is_beyond, is_new);
-        if created.is_some() {
-            used.add_action(request.time, created, is_new);
+        used.add(request, is_beyond, is_new);
+        for action in [number, created].into_iter().flatten() {
+            used.add_action(request.time, action, is_new);
         }
     }
 

@@ -73,7 +73,7 @@ pub struct Object<'a> {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Binding<'a> {
     /// Its namespace; empty for a ClusterRoleBinding.
-    pub namespace: &'a str,
+    pub namespace: Cow<'a, str>,
     /// Its name.
     pub name: Cow<'a, str>,
     /// Whether its subject is every authenticated user.
@@ -90,16 +90,14 @@ impl<'a> Binding<'a> {
         let (_, subject, _) = quoted(rest)?;
         let is_for_all = matches!(&*subject, "system:authenticated" | "system:unauthenticated");
         let (name, namespace) = match (kind.trim_end(), name) {
-            ("ClusterRoleBinding", name) => (name, ""),
+            ("ClusterRoleBinding", name) => (name, "".into()),
             ("RoleBinding", Cow::Borrowed(name)) => {
                 let (name, namespace) = name.rsplit_once('/')?;
-                (name.into(), namespace)
+                (name.into(), namespace.into())
             }
             ("RoleBinding", Cow::Owned(name)) => {
-                // No namespace has a character that is quoted.
-                let (_, namespace) = reason.split_once("\" of ")?.0.rsplit_once('/')?;
-                let name = name.strip_suffix(namespace)?.strip_suffix('/')?;
-                (name.to_owned().into(), namespace)
+                let (name, namespace) = name.rsplit_once('/')?;
+                (name.to_owned().into(), namespace.to_owned().into())
             }
             _ => return None,
         };
@@ -167,6 +165,18 @@ impl Request<'_> {
     pub fn has_succeeded(&self) -> bool {
         self.stage == Stage::Complete && (200..300).contains(&self.code)
     }
+
+    /// The same as a request to create the object: the authorizer asks for that too where an update or a patch creates it.
+    pub(super) fn creates_besides(&self) -> Option<Self> {
+        let creates = self.has_succeeded()
+            && self.code == 201
+            && matches!(self.verb, "update" | "patch")
+            && !self.impersonates;
+        creates.then_some(Self {
+            verb: "create",
+            ..*self
+        })
+    }
 }
 
 #[cfg(test)]
@@ -177,7 +187,7 @@ mod tests {
     fn the_reason_names_the_binding() {
         let reason = r#"RBAC: allowed by RoleBinding "reader/shop" of Role "reader" to ServiceAccount "mail/shop""#;
         let binding = |name: &'static str| Binding {
-            namespace: "shop",
+            namespace: "shop".into(),
             name: name.into(),
             is_for_all: false,
         };
@@ -186,7 +196,7 @@ mod tests {
         assert_eq!(Binding::of_reason(reason), Some(binding(r#"re"ad\er"#)));
         let reason = r#"RBAC: allowed by ClusterRoleBinding "system:discovery" of ClusterRole "system:discovery" to Group "system:authenticated""#;
         let binding = Binding {
-            namespace: "",
+            namespace: "".into(),
             name: "system:discovery".into(),
             is_for_all: true,
         };

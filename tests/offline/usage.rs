@@ -299,6 +299,13 @@ impl World {
     }
 }
 
+/// The pod of this name.
+fn pod<'a>(world: &'a mut World, name: &str) -> &'a mut Value {
+    let mut objects = world.objects.iter_mut();
+    let pod = objects.find(|object| object["kind"] == "Pod" && object["metadata"]["name"] == name);
+    pod.unwrap()
+}
+
 fn uid_of_gone() -> String {
     uid(999_999)
 }

@@ -357,22 +357,23 @@ impl ControlPlane {
         }
         let path = path_of(&object);
         let applied = format!("{path}?fieldManager=kubectl&fieldValidation=Ignore");
-        let deadline = Instant::now() + PATIENCE;
-        loop {
+        let mut is_found = false;
+        // The account of a pod in a new namespace follows.
+        await_that("the account of the pod is created", || {
             let request = http::Request::patch(&applied);
             let request = request.header("Content-Type", "application/apply-patch+yaml");
             match self.request(request.body(manifest.as_bytes().to_vec()).unwrap()) {
-                Ok(found) => return found.is_some(),
-                // That of a new namespace follows.
+                Ok(found) => is_found = found.is_some(),
                 Err(kube::Error::Api(status))
-                    if status.message.contains("looking up service account")
-                        && Instant::now() < deadline =>
+                    if status.message.contains("looking up service account") =>
                 {
-                    std::thread::sleep(Duration::from_millis(50));
+                    return false;
                 }
                 Err(error) => panic!("{path}: {error}"),
             }
-        }
+            true
+        });
+        is_found
     }
 
     /// The API server validates manifests; validation by kubectl would take another second.

@@ -39,6 +39,9 @@ impl Open {
         else {
             return false;
         };
+        if request.stage == Stage::Received {
+            return false;
+        }
         let uid = match pod {
             PodName::Bound { uid, .. } => uid,
             PodName::Unbound | PodName::Unknown => 0,
@@ -46,13 +49,12 @@ impl Open {
         let parts = [request.id, namespace, name, request.verb, request.path];
         let key = format!("{} {uid}", parts.join(" "));
         match request.stage {
-            Stage::Received => return false,
             Stage::Complete => {
                 self.0.remove(&*key);
                 return false;
             }
             Stage::Started if self.0.len() >= MAX_OPEN => return true,
-            Stage::Started => {}
+            Stage::Started | Stage::Received => {}
         }
         let object = request.object;
         let owned = Owned {

@@ -1,5 +1,7 @@
 //! What events of API servers say of them: that they live, start and end.
 
+use std::collections::BTreeMap;
+
 use super::{Record, note_last};
 use crate::{
     token::redact::redacted_part,
@@ -9,9 +11,17 @@ use crate::{
 /// How long a start takes at most from deleting the Lease to creating it.
 const START: Micros = 30 * SECOND;
 
-/// The signs of life in one file, in its order.
+/// What one file says of API servers, in its order.
 #[derive(Clone, Debug, Default)]
-pub(super) enum Beats {
+pub(super) struct File {
+    beats: Beats,
+    /// When an API server last deleted the Lease of each.
+    deleted: BTreeMap<Box<str>, Micros>,
+}
+
+/// Signs of life.
+#[derive(Clone, Debug, Default)]
+enum Beats {
     #[default]
     None,
     /// Of one API server, and the last one was the latest.
@@ -23,7 +33,7 @@ pub(super) enum Beats {
 impl Record {
     /// The last line of this file is cut.
     pub fn cut(&mut self) {
-        let end = match &self.file {
+        let end = match &self.file.beats {
             Beats::Of(server, time) => Some((server.clone(), *time)),
             Beats::None | Beats::Mixed => None,
         };
@@ -39,9 +49,9 @@ impl Record {
         let time = request.time;
         // A server deletes its Lease and creates it anew when it starts. If somebody else deletes it, it only creates it.
         match request.verb {
-            "delete" => note_last(&mut self.servers.own_deletes, name, time),
+            "delete" => note_last(&mut self.file.deleted, name, time),
             "create" => {
-                let deleted = self.servers.own_deletes.get(name);
+                let deleted = self.file.deleted.get(name);
                 if deleted.is_some_and(|deleted| (0..START).contains(&(time - deleted))) {
                     let starts = self.servers.starts.entry(name.into()).or_default();
                     starts.insert(time);
@@ -52,7 +62,7 @@ impl Record {
         if matches!(request.verb, "update" | "create" | "patch") {
             let spans = self.servers.all_beats.entry(name.into()).or_default();
             spans.add(time, time);
-            self.file = match std::mem::take(&mut self.file) {
+            self.file.beats = match std::mem::take(&mut self.file.beats) {
                 Beats::None => Beats::Of(name.into(), time),
                 Beats::Of(server, last) if *server == *name && last <= time => {
                     Beats::Of(server, time)
@@ -82,16 +92,16 @@ impl Record {
     }
 }
 
-/// Whether a Lease of kube-system has the name of one of an API server: since 1.27, and in 1.26.
+/// Whether a Lease has the namespace and the name of one of an API server: since 1.27, and in 1.26.
 #[must_use]
-pub fn is_of_server(name: &str) -> bool {
-    name.starts_with("apiserver-") || name.starts_with("kube-apiserver-")
+pub fn is_lease_of_server(namespace: &str, name: &str) -> bool {
+    namespace == "kube-system"
+        && (name.starts_with("apiserver-") || name.starts_with("kube-apiserver-"))
 }
 
 /// The API server whose Lease a request is about.
 fn lease_name<'a>(request: &Request<'a>) -> Option<&'a str> {
     let object = request.object;
     let is_lease = object.resource == "leases" && object.group == "coordination.k8s.io";
-    let is_own = object.namespace == "kube-system" && is_of_server(object.name);
-    (is_lease && is_own).then_some(object.name)
+    (is_lease && is_lease_of_server(object.namespace, object.name)).then_some(object.name)
 }

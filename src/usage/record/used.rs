@@ -7,13 +7,7 @@ use crate::{
 };
 
 impl Used {
-    pub(super) fn add(
-        &mut self,
-        request: &Request<'_>,
-        action: Option<u32>,
-        is_beyond: bool,
-        is_new: bool,
-    ) {
+    pub(super) fn add(&mut self, request: &Request<'_>, is_beyond: bool, is_new: bool) {
         self.last = self.last.max(request.time);
         self.requests += u64::from(is_new);
         self.received += u64::from(request.stage == Stage::Received);
@@ -23,11 +17,9 @@ impl Used {
         if request.is_denied {
             self.last_denied = self.last_denied.max(Some(request.time));
         }
-        if request.stage != Stage::Received {
-            self.add_action(request.time, action, is_new);
-        }
     }
 
+    /// What was asked for: its number, if it has one.
     pub(super) fn add_action(&mut self, time: Micros, action: Option<u32>, is_new: bool) {
         match action
             .filter(|number| self.actions.len() < MAX_ACTIONS || self.actions.contains_key(number))

@@ -21,12 +21,8 @@ fn proposed(world: &World) -> (String, String) {
 
 /// One more request of the account `reader-list`.
 fn ask_more(world: &mut World, verb: &str, resource: &str, group: &str, reason: &str) {
-    let pods = world.objects.iter();
-    let mut pods = pods.filter(|object| object["kind"] == "Pod");
-    let pod = pods
-        .find(|pod| pod["metadata"]["name"] == "reader-list-0")
-        .unwrap();
-    let uid = pod["metadata"]["uid"].as_str().unwrap().to_owned();
+    let own = &pod(world, "reader-list-0")["metadata"]["uid"];
+    let uid = own.as_str().unwrap().to_owned();
     let at = world.ask(
         3000,
         &token("reader-list", "reader-list-0", &uid),
@@ -358,8 +354,8 @@ fn what_was_only_received_was_not_allowed() {
     let event = received.value.as_object_mut().unwrap();
     event.retain(|field, _| field != "responseStatus" && field != "annotations");
     // More are received than have ended: of what kind the others were is not known.
-    let received = world.events.last().unwrap().clone();
-    world.events.push(received.clone());
+    let again = world.events.last().unwrap().clone();
+    world.events.push(again);
     let (_, unanswered) = proposed(&world);
     assert!(
         unanswered.contains("more kinds of requests than are kept"),
@@ -414,12 +410,7 @@ fn no_binding_is_called_unused_while_it_is_doubted() {
     // The workload has run for a minute.
     let mut young = World::new();
     allow(&mut young, "b-more", &["get"], "secrets");
-    let pods = young.objects.iter_mut();
-    for pod in pods
-        .filter(|object| object["kind"] == "Pod" && object["metadata"]["name"] == "reader-list-0")
-    {
-        pod["status"]["startTime"] = time(LENGTH - 60).into();
-    }
+    pod(&mut young, "reader-list-0")["status"]["startTime"] = time(LENGTH - 60).into();
     assert!(!proposed(&young).1.contains(unused));
     // A proxy has tokens reviewed, and asks whether their accounts may do something.
     let review = json!({ "resource": "tokenreviews", "apiGroup": "authentication.k8s.io" });

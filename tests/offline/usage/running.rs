@@ -2,13 +2,6 @@
 
 use super::*;
 
-/// The pod of this name.
-fn pod<'a>(world: &'a mut World, name: &str) -> &'a mut Value {
-    let mut objects = world.objects.iter_mut();
-    let pod = objects.find(|object| object["kind"] == "Pod" && object["metadata"]["name"] == name);
-    pod.unwrap()
-}
-
 fn whole_seconds(seconds: i64) -> String {
     time(seconds).replace(".000000", "")
 }

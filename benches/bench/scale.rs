@@ -15,7 +15,9 @@ use crate::{
     latency::{Waits, changes},
     measure::{cpu_seconds, measure, mib, percentile, status_kib},
     rig::{
-        ControlPlane, Controller, program_path, runtime,
+        ControlPlane, Controller,
+        oracle::reports_equal_to_live_scan,
+        program_path, runtime,
         world::{K3, K5, World},
     },
 };
@@ -80,6 +82,7 @@ fn measure_world(world: World) {
     }
     bench.each_program("scan", |program| bench.scan(program));
     bench.each_program("reports", |program| bench.reports(program, world));
+    bench.each_program("binding", |program| bench.binding(program));
 }
 
 struct Bench {
@@ -211,7 +214,7 @@ impl Bench {
         json!({ "own_cpu_seconds": cpu, "peak_mib": peak, "seconds": seconds, "api_server_cpu_seconds": since.api_server_cpu() })
     }
 
-    /// The first reports, a binding that concerns every account, and 20 changes a second.
+    /// The first reports, which are those of a scan, and 20 changes a second.
     fn reports(&self, program: &Path, world: World) -> Value {
         // With their definition, the reports of an earlier run are deleted.
         self.plane
@@ -231,18 +234,32 @@ impl Bench {
         );
         let count = controller.metric("token_exposure_pending_writes");
         assert!(count.abs() < f64::EPSILON, "{count} reports wait");
-        let bound = self.written(&controller, || self.plane.apply(ALL));
-        let unbound = self.written(&controller, || {
-            self.plane
-                .kubectl(&["delete", "clusterrolebinding", "bench-all"]);
-        });
+        let live = reports_equal_to_live_scan(&self.plane, program, "findings");
+        assert_eq!(live.len(), world.findings());
         json!({
             "findings": world.findings(),
             "ready": ready,
             "first_reports": first,
-            "binding_to_all_made": bound,
-            "binding_to_all_deleted": unbound,
             "twenty_changes_a_second": self.changes(&controller, world),
+            "peak_mib": mib(status_kib(controller.pid(), "VmHWM")),
+        })
+    }
+
+    /// A start that finds the reports written, and a binding that concerns every account.
+    fn binding(&self, program: &Path) -> Value {
+        let controller = self.controller(program, false);
+        controller.await_ready_within(PATIENCE);
+        let warm = self.written(&controller, || {});
+        let warm = with(warm, "all_writes", controller.writes().into());
+        let made = self.written(&controller, || self.plane.apply(ALL));
+        let deleted = self.written(&controller, || {
+            self.plane
+                .kubectl(&["delete", "clusterrolebinding", "bench-all"]);
+        });
+        json!({
+            "warm_start": warm,
+            "binding_to_all_made": made,
+            "binding_to_all_deleted": deleted,
             "peak_mib": mib(status_kib(controller.pid(), "VmHWM")),
         })
     }

@@ -62,7 +62,7 @@ fn status(exposure: &Exposure, limit: usize) -> TokenExposureReportStatus {
         reason: Some(exposure.reason),
         message: clipped(&exposure.message, MAX_MESSAGE_CHARACTERS),
         pods: exposure.pods,
-        // The spec never changes, so there is only the first generation.
+        // As in a new report; a write that changes one sets it.
         observed_generation: Some(1),
         workload_names: workload_names(&exposure.workloads),
         permissions: permissions(exposure, limit, &mut cut),

@@ -13,7 +13,8 @@ mod from_exposure;
 mod summary;
 mod usage;
 
-use kube::{CustomResource, KubeSchema};
+use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
+use kube::{CustomResource, CustomResourceExt, KubeSchema};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -127,7 +128,7 @@ pub struct TokenExposureReportStatus {
     #[serde(default)]
     #[schemars(extend("format" = "int32"))]
     pub pods: u32,
-    /// The generation of this report that the status was computed for.
+    /// The generation of this report that has this status: each change of it is another one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub observed_generation: Option<i64>,
     /// The kinds and names of the workloads in one line, worst first.
@@ -166,6 +167,33 @@ pub struct TokenExposureReportStatus {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 8), extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["type"]))]
     pub conditions: Vec<Condition>,
+}
+
+impl TokenExposureReport {
+    /// Sets the generation that the status is of.
+    pub fn observe(&mut self, generation: i64) {
+        let status = self.status.iter_mut();
+        for status in status {
+            status.observed_generation = Some(generation);
+            for condition in &mut status.conditions {
+                condition.observed_generation = Some(generation);
+            }
+        }
+    }
+}
+
+/// The CustomResourceDefinitions, in the order in which they are printed.
+///
+/// The status of a report is no subresource: one request writes a report, where a subresource needs two for a new one.
+/// Nothing is lost, since the controller alone writes reports, and nobody has a spec to change; but each change of the
+/// status counts as a generation.
+#[must_use]
+pub fn definitions() -> [CustomResourceDefinition; 2] {
+    let mut reports = TokenExposureReport::crd();
+    for version in &mut reports.spec.versions {
+        version.subresources = None;
+    }
+    [reports, TokenExposureSummary::crd()]
 }
 
 /// Something to know about a ServiceAccount that no verdict depends on.

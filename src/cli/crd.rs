@@ -6,15 +6,13 @@ use std::{
 };
 
 use anyhow::Context;
-use kube::CustomResourceExt;
 
-use crate::api::{TokenExposureReport, TokenExposureSummary};
+use crate::api::definitions;
 
 /// Prints the CustomResourceDefinitions as YAML.
 pub(super) fn run() -> anyhow::Result<ExitCode> {
     let mut out = io::stdout().lock();
-    let definitions = [TokenExposureReport::crd(), TokenExposureSummary::crd()];
-    for (number, definition) in definitions.iter().enumerate() {
+    for (number, definition) in definitions().iter().enumerate() {
         // A `Value` drops nulls, which kubectl would apply as such.
         let definition = serde_json::to_value(definition).context("the schema is not JSON")?;
         let yaml = serde_yaml::to_string(&definition).context("the schema is not YAML")?;

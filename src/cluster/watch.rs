@@ -300,11 +300,16 @@ where
         if confirmed.is_some() {
             self.denial.passed(K::INPUT, &self.feed);
         }
+        let version = self
+            .version
+            .as_deref()
+            .and_then(|version| version.parse().ok());
         let since_1970 = |time: SystemTime| time.duration_since(UNIX_EPOCH).unwrap_or_default();
         self.feed.write(|index| {
             index.read(K::INPUT, |reading| {
                 if let Some(confirmed) = confirmed {
                     reading.confirmed_seconds = Some(confirmed.as_secs_f64());
+                    reading.version = version;
                     reading.failing_since = None;
                 }
                 if let Some(received) = received {

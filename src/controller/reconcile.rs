@@ -260,9 +260,14 @@ fn log_cleared(context: &Context, account: &ServiceAccountRef, note: &str) {
 
 /// Deletes the report; `None` where it was already gone.
 async fn delete(context: &Context, account: &ServiceAccountRef) -> Result<Option<WriteId>, Error> {
+    let version = |index: &Index| index.report(account).and_then(|report| report.version);
+    let before = version(&context.index.read());
     let written = Writer::new(context, account).delete().await?;
     let mut index = context.index.write();
-    index.delete::<Reports>(&account.clone().into());
+    // The watch may know already that somebody has created it again.
+    if version(&index) == before {
+        index.delete::<Reports>(&account.clone().into());
+    }
     Ok(written)
 }
 
@@ -271,14 +276,21 @@ async fn apply(
     account: &ServiceAccountRef,
     write: Write,
 ) -> Result<WriteId, Error> {
-    let written = Writer::new(context, account).apply(&write).await?;
+    let Write { report, facts } = write;
+    let live = Writer::new(context, account).apply(report, &facts).await?;
+    let written = WriteId {
+        report: live.uid,
+        version: live.resource_version,
+    };
     let version = written.version.as_deref();
+    let version = version.and_then(|version| version.parse().ok());
     let facts = ReportFacts {
-        version: version.and_then(|version| version.parse().ok()),
-        ..write.facts
+        version,
+        generation: live.generation.unwrap_or_default(),
+        ..facts
     };
     let mut index = context.index.write();
-    index.apply::<Reports>(account.clone().into(), facts);
+    index.wrote::<Reports>(&account.clone().into(), &facts, version);
     Ok(written)
 }
 
@@ -324,17 +336,11 @@ fn plan(
     if let Some(live) = live.filter(|_| blind) {
         facts.object_digest = live.object_digest;
     }
-    let object = live.is_none_or(|live| live.object_digest != facts.object_digest);
-    let status = live.is_none_or(|live| live.status_digest != facts.status_digest);
-    if object || status {
-        Plan::Write(Box::new(Write {
-            report,
-            facts,
-            object,
-        }))
-    } else {
-        Plan::Keep
+    if live.is_some_and(|live| live.has_content_of(&facts)) {
+        return Plan::Keep;
     }
+    report.observe(live.map_or(0, |live| live.generation) + 1);
+    Plan::Write(Box::new(Write { report, facts }))
 }
 
 /// Conditions keep the time of their last change as long as their status stays.

@@ -15,7 +15,7 @@ use super::{
 use crate::{
     api::{Curable, TokenExposureSummary, TokenExposureSummarySpec, TokenExposureSummaryStatus},
     facts::{Summaries, summary::SummaryFacts},
-    index::{Shares, Standing},
+    index::{Index, Shares, Standing},
     model::{ObjectKey, summary::NAME},
 };
 
@@ -155,12 +155,13 @@ async fn apply(context: &Context, namespace: &str, write: Write) -> Result<bool,
     spend(context, write.withdraws);
     let live = apply_status(context, &api, write.status).await?;
     let version = live.metadata.resource_version;
+    let version = version.and_then(|version| version.parse().ok());
     let facts = SummaryFacts {
-        version: version.and_then(|version| version.parse().ok()),
+        version,
         ..write.facts
     };
     let mut index = context.index.write();
-    index.apply::<Summaries>(ObjectKey::new(namespace, NAME), facts);
+    index.wrote::<Summaries>(&ObjectKey::new(namespace, NAME), &facts, version);
     Ok(true)
 }
 
@@ -191,6 +192,8 @@ async fn apply_status(
 /// policies go on reading it.
 async fn delete(context: &Context, namespace: &str) -> Result<bool, Error> {
     let api = api(context, namespace);
+    let version = |index: &Index| index.summary(namespace).and_then(|summary| summary.version);
+    let before = version(&context.index.read());
     let deleted = within(DELETE, api.delete(NAME, &DeleteParams::default())).await;
     let written = match deleted {
         Ok(answer) => {
@@ -204,7 +207,10 @@ async fn delete(context: &Context, namespace: &str) -> Result<bool, Error> {
         Err(error) => return Err(error),
     };
     let mut index = context.index.write();
-    index.delete::<Summaries>(&ObjectKey::new(namespace, NAME));
+    // The watch may know already that somebody has created it again.
+    if version(&index) == before {
+        index.delete::<Summaries>(&ObjectKey::new(namespace, NAME));
+    }
     Ok(written)
 }
 

@@ -19,8 +19,11 @@ use crate::{
     model::ServiceAccountRef,
 };
 
-/// The field manager of our reports, for server-side apply.
+/// The field manager of our summaries, for server-side apply. Earlier versions wrote reports with it, too.
 pub const FIELD_MANAGER: &str = "token-exposure";
+/// The field manager of our reports. It differs from that of earlier versions, which wrote the object and its status
+/// apart: each side sees what the other one has left, and removes it.
+const REPORT_MANAGER: &str = "token-exposure-report";
 /// How long one write may take.
 const TIMEOUT: Duration = Duration::from_secs(15);
 
@@ -114,8 +117,6 @@ pub(super) async fn within<T>(
 pub(super) struct Write {
     pub report: TokenExposureReport,
     pub facts: ReportFacts,
-    /// Whether the object differs beside its status.
-    pub object: bool,
 }
 
 /// Identifies one write: two replicas that write the same have the same one.
@@ -158,46 +159,61 @@ impl<'a> Writer<'a> {
         within(operation, call).await
     }
 
-    /// Writes a report. Server-side apply keeps fields that other field managers added where we write
-    /// nothing: then the whole status is replaced.
-    pub(super) async fn apply(&self, write: &Write) -> Result<WriteId, Error> {
-        let (name, report) = (&self.account.name, &write.report);
+    /// Writes a report, with one request; returns the metadata that it has then. Server-side apply keeps fields that other
+    /// field managers added where we write nothing: then the whole status is replaced.
+    pub(super) async fn apply(
+        &self,
+        mut report: TokenExposureReport,
+        facts: &ReportFacts,
+    ) -> Result<ObjectMeta, Error> {
+        let name = &self.account.name;
         let by_us = PatchParams {
-            field_manager: Some(FIELD_MANAGER.to_owned()),
+            field_manager: Some(REPORT_MANAGER.to_owned()),
             ..PatchParams::default()
         };
         let apply = PatchParams {
             force: true,
             ..by_us.clone()
         };
-        if write.object {
-            let object = Patch::Apply(TokenExposureReport {
-                status: None,
-                ..report.clone()
-            });
-            self.send(APPLY, self.api.patch(name, &apply, &object))
-                .await?;
-            self.instruments.wrote("apply");
+        let is_kept = |live: &TokenExposureReport| {
+            let said = live.status.as_ref();
+            said.is_some_and(|said| facts.has_status(said))
+        };
+        let patch = Patch::Apply(&report);
+        let applied = self.api.patch(name, &apply, &patch);
+        let mut live = self.send(APPLY, applied).await?;
+        self.instruments.wrote("apply");
+        let mut is_apart = false;
+        if !is_kept(&live) {
+            // The definition of an earlier version has a status that is written apart, and does not count generations of it.
+            report.observe(live.metadata.generation.unwrap_or(1));
+            let patch = Patch::Apply(&report);
+            let applied = self.api.patch_status(name, &apply, &patch);
+            match self.send(APPLY_STATUS, applied).await {
+                Ok(applied) => {
+                    self.instruments.wrote("apply_status");
+                    (live, is_apart) = (applied, true);
+                }
+                Err(error) if error.code() == Some(404) => {}
+                Err(error) => return Err(error),
+            }
         }
-        let status = Patch::Apply(report);
-        let mut live = self
-            .send(APPLY_STATUS, self.api.patch_status(name, &apply, &status))
-            .await?;
-        self.instruments.wrote("apply_status");
-        let said = live.status.as_ref();
-        let is_kept = said.is_some_and(|said| write.facts.has_status(said));
-        if !is_kept && self.has_foreign_fields(&live.metadata) {
+        if !is_kept(&live) && self.has_foreign_fields(&live.metadata) {
+            if !is_apart {
+                report.observe(live.metadata.generation.unwrap_or(0) + 1);
+            }
             let replaced = async {
-                let patch = replacement(report)?;
-                self.api.patch_status(name, &by_us, &patch).await
+                let patch = replacement(&report)?;
+                if is_apart {
+                    self.api.patch_status(name, &by_us, &patch).await
+                } else {
+                    self.api.patch(name, &by_us, &patch).await
+                }
             };
             live = self.send(APPLY_STATUS, replaced).await?;
             self.instruments.wrote("replace_status");
         }
-        Ok(WriteId {
-            report: live.metadata.uid,
-            version: live.metadata.resource_version,
-        })
+        Ok(live.metadata)
     }
 
     /// Deletes a report; one that is already gone, with its owner or by hand, is no error and no write.
@@ -253,7 +269,12 @@ impl<'a> Writer<'a> {
         const CONTENT: &str = "content of reports";
         let managers = live.managed_fields.iter().flatten();
         let others = managers.filter_map(|entry| entry.manager.as_deref());
-        let others: Vec<_> = others.filter(|name| *name != FIELD_MANAGER).collect();
+        let others = others.filter(|name| *name != REPORT_MANAGER);
+        let (earlier, others): (Vec<_>, Vec<_>) = others.partition(|name| *name == FIELD_MANAGER);
+        if others.is_empty() && !earlier.is_empty() {
+            // What an earlier version wrote goes without a word.
+            return true;
+        }
         let field_managers = others.join(", ");
         let (namespace, service_account) = (&self.account.namespace, &self.account.name);
         // Once for each account and who changes its report: others can write as often as they like.

@@ -3,6 +3,7 @@
 use std::hash::{DefaultHasher, Hash, Hasher};
 
 use serde::Deserialize;
+use serde_json::Value;
 
 use super::{Kind, Reports, wire};
 use crate::{
@@ -10,17 +11,19 @@ use crate::{
     model::{Config, InputKind, Verdict},
 };
 
-/// What is kept of a report. Two with the same content are equal, whatever their version.
+/// What is kept of a report. Two with the same content are equal, whatever their version and generation.
 #[derive(Clone, Debug, Eq)]
 pub struct ReportFacts {
     /// A hash of the spec and the owner.
     pub object_digest: u64,
-    /// A hash of the status without the time of its last change.
+    /// A hash of the status without the time of its last change and the observed generation.
     pub status_digest: u64,
     /// Whether the condition `Evaluated` holds, and since when.
     pub evaluated: Option<(ConditionStatus, String)>,
     /// Its verdict.
     pub verdict: Option<Verdict>,
+    /// Its `generation`: each write of other content raises it. 0 if it is not known.
+    pub generation: i64,
     /// Its `resourceVersion`, if that is a number: a watch that lags behind sends older ones than we wrote.
     pub version: Option<u64>,
 }
@@ -55,8 +58,16 @@ impl ReportFacts {
             status_digest: status_digest(status),
             evaluated,
             verdict: status.verdict,
+            generation: 0,
             version: None,
         }
+    }
+
+    /// Whether it has the content of another one, apart from the time of the last change.
+    #[must_use]
+    pub fn has_content_of(&self, other: &Self) -> bool {
+        let digests = |facts: &Self| (facts.object_digest, facts.status_digest);
+        digests(self) == digests(other)
     }
 
     /// Whether it has this status, apart from the time of its last change.
@@ -67,11 +78,13 @@ impl ReportFacts {
 }
 
 fn status_digest(status: &TokenExposureReportStatus) -> u64 {
-    let mut without_time = status.clone();
-    for condition in &mut without_time.conditions {
+    let mut content = status.clone();
+    content.observed_generation = None;
+    for condition in &mut content.conditions {
+        condition.observed_generation = None;
         condition.last_transition_time = None;
     }
-    hash(&without_time)
+    hash(&content)
 }
 
 /// A hash of content, the same in all replicas.
@@ -83,16 +96,42 @@ pub(super) fn hash(content: &impl Hash) -> u64 {
 
 /// A report as parsed.
 #[derive(Clone, Debug, Default, Deserialize)]
+#[serde(try_from = "ReportFields")]
 pub struct ReportWire {
     /// `metadata`.
-    #[serde(default)]
     pub metadata: wire::Metadata,
+    /// `metadata.generation`; 0 if it is not known.
+    pub generation: i64,
     /// `spec`.
-    #[serde(default)]
-    pub spec: serde_json::Value,
+    pub spec: Value,
     /// `status`.
+    pub status: Value,
+}
+
+/// The fields of a report.
+#[derive(Default, Deserialize)]
+struct ReportFields {
     #[serde(default)]
-    pub status: serde_json::Value,
+    metadata: Value,
+    #[serde(default)]
+    spec: Value,
+    #[serde(default)]
+    status: Value,
+}
+
+impl TryFrom<ReportFields> for ReportWire {
+    type Error = serde_json::Error;
+
+    fn try_from(fields: ReportFields) -> Result<Self, Self::Error> {
+        let generation = fields.metadata["generation"].as_i64();
+        let metadata: Option<_> = serde_json::from_value(fields.metadata)?;
+        Ok(Self {
+            metadata: metadata.unwrap_or_default(),
+            generation: generation.unwrap_or_default(),
+            spec: fields.spec,
+            status: fields.status,
+        })
+    }
 }
 
 impl Kind for Reports {
@@ -111,6 +150,7 @@ impl Kind for Reports {
             .find(|owner| owner.kind == "ServiceAccount");
         ReportFacts {
             version: wire.metadata.resource_version.parse().ok(),
+            generation: wire.generation,
             ..ReportFacts::new(&spec, &status, owner.map_or("", |owner| &owner.uid))
         }
     }

@@ -1,11 +1,8 @@
 //! ServiceAccounts, and what is known about each: its pods by shape, its report, its last verdict.
 
-use std::{
-    collections::{BTreeSet, HashMap},
-    sync::Arc,
-};
+use std::{collections::HashMap, sync::Arc};
 
-use super::{Index, Indexed, Table};
+use super::{Index, Indexed, Table, reverse::Reverse};
 use crate::{
     facts::{Kind, ServiceAccounts},
     model::{AccountSummary, ObjectKey, PodFacts, ServiceAccountRef, Workload},
@@ -15,7 +12,7 @@ use crate::{
 pub(super) type Shapes = HashMap<Arc<PodFacts>, u32>;
 
 /// The objects of custom kinds that name an account, while it is not known which pods they stand for.
-pub(super) type NamedBy = HashMap<ServiceAccountRef, BTreeSet<Workload>>;
+pub(super) type NamedBy = Reverse<ServiceAccountRef, Workload>;
 
 /// What is known about one account.
 #[derive(Debug, Default)]
@@ -90,14 +87,13 @@ impl Index {
     ) {
         for account in accounts {
             self.mark(&account);
-            let named_by = self.named_by.entry(account).or_default();
-            named_by.insert(object.clone());
+            self.named_by.link(account, object.clone());
         }
     }
 
     /// The objects of custom kinds that name an account.
     pub(super) fn naming(&self, account: &ServiceAccountRef) -> impl Iterator<Item = &Workload> {
-        self.named_by.get(account).into_iter().flatten()
+        self.named_by.of(account)
     }
 
     /// The accounts of a namespace.

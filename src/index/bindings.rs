@@ -1,8 +1,8 @@
 //! RoleBindings and ClusterRoleBindings, found by subject and by role.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::BTreeSet;
 
-use super::{Index, Indexed, Table, table::unlink};
+use super::{Index, Indexed, Table, reverse::Reverse};
 use crate::{
     facts::{ClusterRoleBindings, RoleBindings},
     model::{
@@ -11,7 +11,7 @@ use crate::{
 };
 
 /// Which bindings name a subject.
-pub(super) type Subjects = HashMap<Subject, BTreeSet<ObjectKey>>;
+pub(super) type Subjects = Reverse<Subject, ObjectKey>;
 
 /// The subjects of a binding that match something.
 fn reaching(binding: &Binding) -> impl Iterator<Item = &Subject> {
@@ -44,8 +44,7 @@ impl Index {
         ];
         let keys: BTreeSet<&'a ObjectKey> = reached_by
             .iter()
-            .filter_map(|subject| self.subjects.get(subject))
-            .flatten()
+            .flat_map(|subject| self.subjects.of(subject))
             .collect();
         keys.into_iter().filter_map(|key| self.binding(key))
     }
@@ -60,7 +59,7 @@ impl Index {
         ];
         let mut grants = Vec::new();
         for via in everybody {
-            let keys = self.subjects.get(&via).into_iter().flatten();
+            let keys = self.subjects.of(&via);
             for (key, binding) in keys.filter_map(|key| self.binding(key)) {
                 let role_ref = &binding.role_ref;
                 let role = self.role(&role_ref.key(&key.namespace));
@@ -96,28 +95,19 @@ impl Index {
     fn binding_changed(&mut self, key: &ObjectKey, old: Option<&Binding>, new: Option<&Binding>) {
         if let Some(old) = old {
             for subject in reaching(old) {
-                unlink(&mut self.subjects, subject, key);
+                self.subjects.unlink(subject, key);
             }
-            unlink(
-                &mut self.bindings_of_role,
-                &old.role_ref.key(&key.namespace),
-                key,
-            );
+            let role = old.role_ref.key(&key.namespace);
+            self.bindings_of_role.unlink(&role, key);
         }
         if let Some(new) = new {
             for subject in reaching(new) {
-                self.subjects
-                    .entry(subject.clone())
-                    .or_default()
-                    .insert(key.clone());
+                self.subjects.link(subject.clone(), key.clone());
             }
             // A binding that reaches no account needs no entry for its role.
             if reaching(new).next().is_some() {
                 let role = new.role_ref.key(&key.namespace);
-                self.bindings_of_role
-                    .entry(role)
-                    .or_default()
-                    .insert(key.clone());
+                self.bindings_of_role.link(role, key.clone());
             }
         }
         let subjects = |binding: Option<&Binding>| {

@@ -12,6 +12,7 @@ mod parts;
 mod pods;
 mod reading;
 mod reports;
+mod reverse;
 mod roles;
 mod secrets;
 mod standing;
@@ -20,7 +21,7 @@ mod table;
 mod usage;
 
 use std::{
-    collections::{BTreeMap, BTreeSet, HashMap, HashSet},
+    collections::{BTreeMap, HashSet},
     sync::Arc,
 };
 
@@ -36,9 +37,10 @@ use self::{
     namespaces::Elsewhere,
     near::Near,
     parts::Parts,
+    reverse::Reverse,
     secrets::SecretLinks,
     standing::{Denied, Entering},
-    table::Table,
+    table::{Table, is_older},
     usage::Usage,
 };
 use crate::{
@@ -109,7 +111,7 @@ pub struct Index {
     named_by: NamedBy,
     subjects: Subjects,
     near: Near,
-    bindings_of_role: HashMap<ObjectKey, BTreeSet<ObjectKey>>,
+    bindings_of_role: Reverse<ObjectKey, ObjectKey>,
     secret_links: SecretLinks,
 
     readings: BTreeMap<InputKind, Reading>,
@@ -151,10 +153,10 @@ impl Index {
             accounts: BTreeMap::new(),
             namespace_names: HashSet::new(),
             elsewhere: Elsewhere::new(),
-            named_by: NamedBy::new(),
+            named_by: NamedBy::default(),
             subjects: Subjects::default(),
             near: Near::default(),
-            bindings_of_role: HashMap::new(),
+            bindings_of_role: Reverse::default(),
             secret_links: SecretLinks::default(),
             readings: expected
                 .iter()
@@ -198,6 +200,27 @@ impl Index {
         let facts = self.shared(&key, facts);
         let old = self.table().put(key.clone(), facts.clone());
         self.changed(&key, old.as_ref(), Some(&facts));
+    }
+
+    /// We wrote an object, and the API server answered with these facts and this `resourceVersion`. A watch that has
+    /// come as far tells what became of it since: that it was deleted, for example.
+    pub fn wrote<K: Kind>(&mut self, key: &ObjectKey, facts: &K::Facts, version: Option<u64>)
+    where
+        Self: Indexed<K>,
+    {
+        let watched = self.readings.get(&K::INPUT);
+        let watched = watched.and_then(|reading| reading.version);
+        if watched.is_some() && !is_older(watched, version) {
+            return;
+        }
+        let key = ObjectKey {
+            namespace: self.shared_namespace(&key.namespace),
+            name: key.name.clone(),
+        };
+        let old = self.table().put_unseen(key.clone(), facts.clone());
+        if old.as_ref() != Some(facts) {
+            self.changed(&key, old.as_ref(), Some(facts));
+        }
     }
 
     /// An object was deleted.

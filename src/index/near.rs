@@ -85,8 +85,7 @@ fn naming(
 ) -> Vec<NearName> {
     let first = ObjectKey::new(namespace.cloned().unwrap_or_default(), "");
     let found = subjects_of(account).into_iter().flat_map(|subject| {
-        let keys = subjects.get(&subject).into_iter();
-        let keys = keys.flat_map(|keys| keys.range(first.clone()..).take(MAX_FOUND));
+        let keys = subjects.of_from(&subject, &first).take(MAX_FOUND);
         let wanted = keys.take_while(|key| namespace.is_none_or(|only| key.namespace == *only));
         wanted.map(move |key| NearName {
             binding: key.clone(),
@@ -269,7 +268,7 @@ impl Index {
         let subjects = subjects_of(account);
         subjects
             .iter()
-            .any(|subject| self.subjects.contains_key(subject))
+            .any(|subject| self.subjects.contains(subject))
     }
 
     /// The accounts of a name that exist or have pods.
@@ -303,8 +302,10 @@ impl Index {
         let namespaces: BTreeSet<_> = if let Some(key) = key {
             [key.namespace.clone()].into()
         } else {
-            let keys = subjects_of(missing).map(|subject| self.subjects.get(&subject));
-            let keys = keys.into_iter().flatten().flatten();
+            let subjects = subjects_of(missing);
+            let keys = subjects
+                .iter()
+                .flat_map(|subject| self.subjects.of(subject));
             keys.map(|key| key.namespace.clone()).collect()
         };
         for namespace in namespaces {

@@ -25,6 +25,9 @@ pub struct Reading {
     pub failing_since: Option<f64>,
     /// How often the history of the kind went back to an older state.
     pub regressions: u64,
+    /// The `resourceVersion` up to which everything is known that became of the kind; `None` before the first complete
+    /// list, or if it is no number.
+    pub version: Option<u64>,
 }
 
 impl Reading {

@@ -17,7 +17,7 @@ impl Index {
     }
 
     fn mark_bound(&mut self, role: &ObjectKey) {
-        let bindings = self.bindings_of_role.get(role).into_iter().flatten();
+        let bindings = self.bindings_of_role.of(role);
         let subjects: Vec<_> = bindings
             .filter_map(|key| self.binding(key))
             .flat_map(|(_, binding)| binding.subjects.to_vec())

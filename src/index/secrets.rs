@@ -8,7 +8,7 @@ use std::{
 
 use jiff::civil::Date;
 
-use super::{Index, Indexed, Table, accounts::Shapes, table::unlink};
+use super::{Index, Indexed, Table, accounts::Shapes, reverse::Reverse};
 use crate::{
     facts::{CsiDrivers, Secrets},
     model::{
@@ -24,9 +24,9 @@ pub(super) struct SecretLinks {
     /// The shapes of the pods that expose its key `token`, by namespace and name.
     holders: BTreeMap<ObjectKey, Shapes>,
     /// The accounts that name it in their `secrets`.
-    named_by: HashMap<ObjectKey, BTreeSet<ServiceAccountRef>>,
+    named_by: Reverse<ObjectKey, ServiceAccountRef>,
     /// The Secrets whose object says that they hold a token of an account.
-    owned: HashMap<ServiceAccountRef, BTreeSet<ObjectKey>>,
+    owned: Reverse<ServiceAccountRef, ObjectKey>,
 }
 
 impl Index {
@@ -66,11 +66,11 @@ impl Index {
         };
         let (before, after) = (secrets(old), secrets(new));
         for secret in before.difference(&after) {
-            unlink(&mut self.secret_links.named_by, secret, account);
+            self.secret_links.named_by.unlink(secret, account);
         }
         for secret in &after {
-            let accounts = self.secret_links.named_by.entry(secret.clone());
-            accounts.or_default().insert(account.clone());
+            let named_by = &mut self.secret_links.named_by;
+            named_by.link(secret.clone(), account.clone());
         }
         let mut touched: BTreeSet<ObjectKey> =
             before.symmetric_difference(&after).cloned().collect();
@@ -102,8 +102,7 @@ impl Index {
         let mut claimants: Vec<_> = names
             .map(|name| ServiceAccountRef::new(namespace.clone(), name))
             .collect();
-        let named_by = self.secret_links.named_by.get(secret);
-        claimants.extend(named_by.into_iter().flatten().cloned());
+        claimants.extend(self.secret_links.named_by.of(secret).cloned());
         for account in claimants {
             self.mark(&account);
         }
@@ -125,8 +124,8 @@ impl Index {
     /// How certain it is that a Secret holds a token of an account.
     pub(super) fn holding(&self, account: &ServiceAccountRef, secret: &str) -> Option<Holding> {
         let key = ObjectKey::new(account.namespace.clone(), secret);
-        let named_by = self.secret_links.named_by.get(&key);
-        let named_elsewhere = named_by.into_iter().flatten().any(|other| other != account);
+        let mut named_by = self.secret_links.named_by.of(&key);
+        let named_elsewhere = named_by.any(|other| other != account);
         let generated_elsewhere = generated_for(secret).is_some_and(|other| {
             let other = ServiceAccountRef::new(account.namespace.clone(), other);
             other != *account && self.service_account(&other).is_some()
@@ -146,7 +145,7 @@ impl Index {
         &'a self,
         account: &'a ServiceAccountRef,
     ) -> impl Iterator<Item = (&'a Arc<PodFacts>, u32)> {
-        let owned = self.secret_links.owned.get(account).into_iter().flatten();
+        let owned = self.secret_links.owned.of(account);
         let named = self.service_account(account);
         let named = named.into_iter().flat_map(|facts| &facts.secrets);
         let named = named.map(|name| ObjectKey::new(account.namespace.clone(), &**name));
@@ -171,7 +170,7 @@ impl Index {
 
     /// The last day on which a token of an account that is in a Secret was used.
     pub(super) fn secret_used(&self, account: &ServiceAccountRef) -> Option<Date> {
-        let owned = self.secret_links.owned.get(account)?.iter();
+        let owned = self.secret_links.owned.of(account);
         let owned = owned.filter(|secret| self.holding(account, &secret.name).is_some());
         owned
             .filter_map(|secret| self.secrets.get(secret)?.last_used)
@@ -195,12 +194,11 @@ impl Indexed<Secrets> for Index {
             Some(ServiceAccountRef::new(key.namespace.clone(), name))
         };
         if let Some(owner) = owner(old) {
-            unlink(&mut self.secret_links.owned, &owner, key);
+            self.secret_links.owned.unlink(&owner, key);
             self.mark(&owner);
         }
         if let Some(owner) = owner(new) {
-            let secrets = self.secret_links.owned.entry(owner).or_default();
-            secrets.insert(key.clone());
+            self.secret_links.owned.link(owner, key.clone());
         }
         self.mark_claimants(key);
         self.mark_holders(key);

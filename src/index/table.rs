@@ -4,10 +4,7 @@
 //! A hash table of rows would be between half full and nearly full, and twice there while it grows. Rows are large, so they
 //! stand in blocks without gaps, and the hash table only has their places.
 
-use std::{
-    collections::{BTreeSet, HashMap},
-    hash::{BuildHasher, Hash, RandomState},
-};
+use std::hash::{BuildHasher, RandomState};
 
 use hashbrown::HashTable;
 
@@ -177,7 +174,7 @@ impl<F: PartialEq> Table<F> {
         })
     }
 
-    /// Inserts or replaces a row; returns its previous facts.
+    /// Inserts or replaces a row, and marks it as seen; returns its previous facts.
     pub(super) fn put(&mut self, key: ObjectKey, facts: F) -> Option<F> {
         let seen = self.reading;
         if let Some(place) = self.find(&key) {
@@ -185,6 +182,17 @@ impl<F: PartialEq> Table<F> {
             row.seen = seen;
             return Some(std::mem::replace(&mut row.facts, facts));
         }
+        self.push(Row { key, facts, seen });
+        None
+    }
+
+    /// The same without marking it: a row that the reading does not see is removed at its end.
+    pub(super) fn put_unseen(&mut self, key: ObjectKey, facts: F) -> Option<F> {
+        if let Some(place) = self.find(&key) {
+            let row = self.row_mut(place);
+            return Some(std::mem::replace(&mut row.facts, facts));
+        }
+        let seen = self.reading.wrapping_sub(1);
         self.push(Row { key, facts, seen });
         None
     }
@@ -218,20 +226,6 @@ impl<F: PartialEq> Table<F> {
         is_removed: impl Fn(&ObjectKey) -> bool,
     ) -> Vec<(ObjectKey, F)> {
         self.remove_if(|row| is_removed(&row.key))
-    }
-}
-
-/// Removes an entry from a reverse key, and the key with its last entry.
-pub(super) fn unlink<Q: Hash + Eq, E: Ord>(
-    reverse: &mut HashMap<Q, BTreeSet<E>>,
-    from: &Q,
-    entry: &E,
-) {
-    if let Some(entries) = reverse.get_mut(from) {
-        entries.remove(entry);
-        if entries.is_empty() {
-            reverse.remove(from);
-        }
     }
 }
 

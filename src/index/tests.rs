@@ -263,15 +263,55 @@ fn a_secret_makes_the_accounts_dirty_whose_token_it_may_hold_or_whose_pods_expos
     assert_eq!(reason(&index, "a/alice"), Reason::SuspectedLegacyToken);
 }
 
+/// A report with a verdict, of a version.
+fn report(verdict: Option<Verdict>, version: u64) -> ReportFacts {
+    let verdict = verdict.map(Verdict::name);
+    let wire = serde_json::json!({
+        "metadata": {"resourceVersion": version.to_string()}, "status": {"verdict": verdict},
+    });
+    Reports::facts(&serde_json::from_value(wire).unwrap(), &Config::default())
+}
+
+/// The answer to a write may arrive after the watch has told what became of the report since.
+#[test]
+fn a_report_that_was_deleted_since_it_was_written_is_not_taken_for_there() {
+    let mut index = Index::new(&[InputKind::TokenExposureReport]);
+    let account = ServiceAccountRef::new("a", "alice");
+    let watched = |index: &mut Index, version| {
+        index.read(InputKind::TokenExposureReport, |reading| {
+            reading.version = Some(version);
+        });
+    };
+    let wrote = |index: &mut Index, version| {
+        let facts = report(Some(Verdict::Review), version);
+        index.wrote::<Reports>(&key("a/alice"), &facts, Some(version));
+        index.report(&account).is_some()
+    };
+    index.begin::<Reports>();
+    index.commit::<Reports>();
+    watched(&mut index, 8);
+    assert!(wrote(&mut index, 9), "the watch lags behind");
+    watched(&mut index, 10);
+    index.delete::<Reports>(&key("a/alice"));
+    index.take_dirty();
+    assert!(!wrote(&mut index, 9) && !wrote(&mut index, 10));
+    assert!(index.take_dirty().is_empty());
+    assert!(wrote(&mut index, 11));
+    // A list that does not have it is the present.
+    index.begin::<Reports>();
+    assert!(wrote(&mut index, 12));
+    index.commit::<Reports>();
+    assert!(index.report(&account).is_none());
+    // One that has it keeps it, whenever it was written.
+    index.begin::<Reports>();
+    index.apply::<Reports>(key("a/alice"), report(Some(Verdict::Review), 12));
+    assert!(wrote(&mut index, 13));
+    index.commit::<Reports>();
+    assert_eq!(index.report(&account).unwrap().version, Some(13));
+}
+
 #[test]
 fn an_event_older_than_our_own_write_is_ignored_until_all_reports_are_read() {
-    let report = |verdict: Option<Verdict>, version: u64| {
-        let verdict = verdict.map(Verdict::name);
-        let wire = serde_json::json!({
-            "metadata": {"resourceVersion": version.to_string()}, "status": {"verdict": verdict},
-        });
-        Reports::facts(&serde_json::from_value(wire).unwrap(), &Config::default())
-    };
     let mut index = Index::new(&[]);
     let account = ServiceAccountRef::new("a", "alice");
     let verdict = |index: &Index| index.report(&account).unwrap().verdict;

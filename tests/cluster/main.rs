@@ -9,6 +9,7 @@
 mod rig;
 
 mod controller;
+mod definitions;
 mod differential;
 mod exemptions;
 mod explain;

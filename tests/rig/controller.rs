@@ -180,7 +180,7 @@ impl Controller {
 
     /// The same, of a large cluster. Its metrics are long: asking for them all the time would be part of its cost.
     pub fn settle_within(&self, time: Duration) {
-        self.idle_within(time, Duration::from_secs(1));
+        self.idle_within(time, Duration::from_secs(10));
     }
 
     fn idle_within(&self, time: Duration, pause: Duration) {
@@ -191,7 +191,7 @@ impl Controller {
         };
         let ((mut writes, _), mut since) = (figures(), Instant::now());
         let deadline = Instant::now() + time;
-        while since.elapsed() < Duration::from_secs(1) {
+        while since.elapsed() < Duration::from_secs(1).max(pause) {
             assert!(
                 Instant::now() < deadline,
                 "the controller keeps writing: {}",

@@ -4,6 +4,8 @@
 use std::{
     collections::{BTreeMap, BTreeSet},
     fs,
+    path::Path,
+    process::Command,
 };
 
 use futures::{StreamExt, stream};
@@ -23,7 +25,7 @@ use token_exposure::{
     token::{Bearer, carriers, legacy::Holding},
 };
 
-use super::{ControlPlane, await_that, load, path_of, program};
+use super::{ControlPlane, load, path_of, program, program_path, run};
 
 /// A Secret that holds a token of the account.
 pub const TOKEN_SECRET: &str = "legacy";
@@ -271,7 +273,7 @@ pub async fn level(
         .await
 }
 
-/// The report without what the API server adds, and without the time of its condition.
+/// The report without what the API server adds, and without the time and the generation of its content.
 fn without_server_fields(report: &Value) -> Value {
     let mut report = report.clone();
     let (name, namespace) = (
@@ -279,11 +281,12 @@ fn without_server_fields(report: &Value) -> Value {
         report["metadata"]["namespace"].clone(),
     );
     report["metadata"] = json!({ "name": name, "namespace": namespace });
-    for condition in report["status"]["conditions"].as_array_mut().unwrap() {
-        condition
-            .as_object_mut()
-            .unwrap()
-            .remove("lastTransitionTime");
+    let status = report["status"].as_object_mut().unwrap();
+    status.remove("observedGeneration").expect("it is given");
+    for condition in status["conditions"].as_array_mut().unwrap() {
+        let condition = condition.as_object_mut().unwrap();
+        condition.remove("lastTransitionTime");
+        condition.remove("observedGeneration").expect("it is given");
     }
     report
 }
@@ -330,6 +333,32 @@ pub fn reports_equal_to_scans(plane: &ControlPlane, scope: &str) -> Vec<Value> {
     reports_equal_to_scans_with(plane, scope, &[])
 }
 
+/// The reports of a cluster, which are those of a live scan.
+pub fn reports_equal_to_live_scan(plane: &ControlPlane, program: &Path, scope: &str) -> Vec<Value> {
+    let path = "/apis/tokenexposure.io/v1alpha1/tokenexposurereports";
+    let live = reports(&plane.ask(path).unwrap().unwrap());
+    let mut scan = Command::new(program);
+    scan.args([
+        "scan",
+        "-A",
+        "-o",
+        "json",
+        "--report-scope",
+        scope,
+        "--kubeconfig",
+    ]);
+    let scan = run(scan.arg(plane.kubeconfig()), "");
+    let said = String::from_utf8_lossy(&scan.stderr);
+    assert!(matches!(scan.status.code(), Some(0 | 1)), "{said}");
+    let scanned: Value = serde_json::from_slice(&scan.stdout).unwrap();
+    let scanned = reports(&scanned);
+    assert_eq!(live.len(), scanned.len(), "the cluster, {scope}");
+    for (live, scanned) in live.iter().zip(&scanned) {
+        assert_eq!(live, scanned, "the cluster, {scope}");
+    }
+    live
+}
+
 /// The same, where dumps also have objects of kinds that the API server of a test has not.
 pub fn reports_equal_to_scans_with(
     plane: &ControlPlane,
@@ -342,22 +371,8 @@ pub fn reports_equal_to_scans_with(
         json!({ "apiVersion": "v1", "kind": "List", "items": custom }).to_string(),
     )
     .unwrap();
-    let path = "/apis/tokenexposure.io/v1alpha1/tokenexposurereports";
-    // On a busy machine the second request of a write may take longer than a controller must be idle.
-    let mut live = Value::Null;
-    await_that("every report has its status", || {
-        live = plane.ask(path).unwrap().unwrap();
-        let mut items = live["items"].as_array().unwrap().iter();
-        items.all(|report| report["status"].is_object())
-    });
-    let live = reports(&live);
+    let live = reports_equal_to_live_scan(plane, &program_path(), scope);
     let args = ["-o", "json", "--report-scope", scope];
-    let scan = plane.scan(&[&["-A"], &args[..]].concat());
-    let said = String::from_utf8_lossy(&scan.stderr);
-    assert!(matches!(scan.status.code(), Some(0 | 1)), "{said}");
-    let scanned: Value = serde_json::from_slice(&scan.stdout).unwrap();
-    assert_eq!(live, reports(&scanned), "the cluster, {scope}");
-
     let objects = objects(plane);
     for (format, text) in [
         ("json", serde_json::to_string_pretty(&objects).unwrap()),

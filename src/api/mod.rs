@@ -9,16 +9,17 @@
     reason = "the derive generates code in a private module"
 )]
 
+mod definitions;
 mod from_exposure;
 mod summary;
 mod usage;
 
-use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
-use kube::{CustomResource, CustomResourceExt, KubeSchema};
+use kube::{CustomResource, KubeSchema};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 pub use self::{
+    definitions::definitions,
     summary::{
         Counts, Curable, TokenExposureSummary, TokenExposureSummarySpec,
         TokenExposureSummaryStatus, workload_entry,
@@ -167,33 +168,6 @@ pub struct TokenExposureReportStatus {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 8), extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["type"]))]
     pub conditions: Vec<Condition>,
-}
-
-impl TokenExposureReport {
-    /// Sets the generation that the status is of.
-    pub fn observe(&mut self, generation: i64) {
-        let status = self.status.iter_mut();
-        for status in status {
-            status.observed_generation = Some(generation);
-            for condition in &mut status.conditions {
-                condition.observed_generation = Some(generation);
-            }
-        }
-    }
-}
-
-/// The CustomResourceDefinitions, in the order in which they are printed.
-///
-/// The status of a report is no subresource: one request writes a report, where a subresource needs two for a new one.
-/// Nothing is lost, since the controller alone writes reports, and nobody has a spec to change; but each change of the
-/// status counts as a generation.
-#[must_use]
-pub fn definitions() -> [CustomResourceDefinition; 2] {
-    let mut reports = TokenExposureReport::crd();
-    for version in &mut reports.spec.versions {
-        version.subresources = None;
-    }
-    [reports, TokenExposureSummary::crd()]
 }
 
 /// Something to know about a ServiceAccount that no verdict depends on.

@@ -85,16 +85,8 @@ impl Story {
         for pod in pods["items"].as_array().unwrap() {
             let name = pod["metadata"]["name"].as_str().unwrap();
             // A rollout may delete a pod meanwhile: that is not a failure.
-            let of_pod = [
-                "-n",
-                namespace,
-                "patch",
-                "pod",
-                name,
-                "--subresource=status",
-            ];
-            let patch = ["--patch", &ready.to_string()];
-            self.plane.try_kubectl(&[&of_pod[..], &patch].concat(), "");
+            let status = format!("/api/v1/namespaces/{namespace}/pods/{name}/status");
+            self.plane.merge(&status, &ready);
         }
     }
 

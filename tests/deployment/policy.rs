@@ -587,7 +587,7 @@ async fn summarized(client: &Client, accounts: usize) {
             let report = TokenExposureReport::new(&name, spec);
             let new = PostParams::default();
             reports.create(&new, &report).await.unwrap();
-            reports.patch_status(&name, params, merge).await.unwrap();
+            reports.patch(&name, params, merge).await.unwrap();
         }
     };
     let written = stream::iter(0..accounts).map(make).buffer_unordered(16);

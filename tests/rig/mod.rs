@@ -11,6 +11,7 @@
     reason = "a test that cannot go on fails"
 )]
 
+mod asking;
 pub mod audit;
 mod controller;
 pub mod feature;
@@ -37,10 +38,7 @@ use std::{
 use serde_json::Value;
 use token_exposure::{files, index::Index, model::LabelSelector};
 
-pub use self::{
-    controller::Controller,
-    plane::{ControlPlane, path_of},
-};
+pub use self::{asking::path_of, controller::Controller, plane::ControlPlane};
 
 /// The program under test: the one in the environment, else the debug build. `make test` and measurements name the
 /// release build: it is what users run, and takes a tenth of the time.

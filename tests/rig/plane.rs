@@ -11,13 +11,11 @@ use std::{
 };
 
 use kube::{Client, Resource};
-use serde_json::{Value, json};
+use serde_json::Value;
 use token_exposure::api::TokenExposureReport;
 use tokio::runtime::Runtime;
 
-use super::{
-    Controller, PATIENCE, await_that, holds_within, kubectl, program, run, runtime, signal,
-};
+use super::{Controller, PATIENCE, await_that, holds_within, program, signal};
 
 /// How many control planes may start at a time: one start keeps both cores of a small machine busy.
 const STARTS: usize = 2;
@@ -55,7 +53,7 @@ pub struct ControlPlane {
     /// The programs that were started again, by name.
     again: Mutex<BTreeMap<&'static str, Again>>,
     /// The administrator's client, created on first use.
-    asking: Mutex<Option<(Runtime, Client)>>,
+    pub(super) asking: Mutex<Option<(Runtime, Client)>>,
 }
 
 impl ControlPlane {
@@ -270,10 +268,7 @@ impl ControlPlane {
     }
 
     fn await_api_server(&self) {
-        let ready = || {
-            let answer = self.try_kubectl(&["get", "--raw", "/readyz"], "");
-            answer.status.success()
-        };
+        let ready = || self.answers("/readyz");
         let is_ready = holds_within(5 * PATIENCE, Duration::from_millis(200), ready);
         let log = fs::read_to_string(self.file("kube-apiserver-again.log")).unwrap_or_default();
         let end: Vec<_> = log.lines().rev().take(5).collect();
@@ -310,140 +305,6 @@ impl ControlPlane {
         let log = fs::File::create(self.file(&format!("{program}-again.log"))).unwrap();
         let again = Again::start(again, log);
         self.again.lock().unwrap().insert(program, again);
-    }
-
-    /// Runs kubectl as an administrator; returns its output, or panics with its error.
-    pub fn kubectl(&self, args: &[&str]) -> String {
-        let output = self.try_kubectl(args, "");
-        let error = String::from_utf8_lossy(&output.stderr);
-        assert!(output.status.success(), "kubectl {args:?}: {error}");
-        String::from_utf8(output.stdout).unwrap()
-    }
-
-    /// Runs kubectl with this standard input.
-    pub fn try_kubectl(&self, args: &[&str], stdin: &str) -> Output {
-        let mut kubectl = Command::new(kubectl());
-        kubectl.args(args).env("KUBECONFIG", self.kubeconfig());
-        // It exits too soon to need garbage collection.
-        kubectl.env("GOGC", "off");
-        run(&mut kubectl, stdin)
-    }
-
-    /// Applies manifests, as `kubectl apply --server-side` does; each kubectl takes a tenth of a second of CPU time, and as
-    /// much of the API server, whose kinds it asks for.
-    pub fn apply(&self, manifests: &str) {
-        for manifest in format!("\n{manifests}").split("\n---") {
-            if !self.apply_one(manifest) {
-                self.apply_with_kubectl(manifest);
-            }
-        }
-    }
-
-    /// Applies one manifest; returns whether its kind has the path that most kinds have.
-    fn apply_one(&self, manifest: &str) -> bool {
-        let Ok(mut object) = serde_yaml::from_str::<Value>(manifest) else {
-            return false;
-        };
-        if object.is_null() {
-            return true;
-        }
-        if !object["metadata"]["name"].is_string() {
-            return false;
-        }
-        let kind = object["kind"].as_str().unwrap_or_default();
-        let is_cluster = kind.starts_with("Cluster") || CLUSTER_SCOPED.contains(&kind);
-        if !is_cluster && object["metadata"]["namespace"].is_null() {
-            object["metadata"]["namespace"] = "default".into();
-        }
-        let path = path_of(&object);
-        let applied = format!("{path}?fieldManager=kubectl&fieldValidation=Ignore");
-        let mut is_found = false;
-        // The account of a pod in a new namespace follows.
-        await_that("the account of the pod is created", || {
-            let request = http::Request::patch(&applied);
-            let request = request.header("Content-Type", "application/apply-patch+yaml");
-            match self.request(request.body(manifest.as_bytes().to_vec()).unwrap()) {
-                Ok(found) => is_found = found.is_some(),
-                Err(kube::Error::Api(status))
-                    if status.message.contains("looking up service account") =>
-                {
-                    return false;
-                }
-                Err(error) => panic!("{path}: {error}"),
-            }
-            true
-        });
-        is_found
-    }
-
-    /// The API server validates manifests; validation by kubectl would take another second.
-    fn apply_with_kubectl(&self, manifests: &str) {
-        let unchecked = ["apply", "--server-side", "--validate=false", "-f", "-"];
-        let output = self.try_kubectl(&unchecked, manifests);
-        assert!(
-            output.status.success(),
-            "{}",
-            String::from_utf8_lossy(&output.stderr)
-        );
-    }
-
-    /// The output of `kubectl get … -o json`.
-    pub fn get(&self, args: &[&str]) -> Value {
-        serde_json::from_str(&self.kubectl(&[&["get", "-o", "json"], args].concat())).unwrap()
-    }
-
-    /// The API server's answer to an administrator; `None` if there is no such object. Unlike kubectl, it is cheap
-    /// enough for polling.
-    pub fn ask(&self, path: &str) -> Result<Option<Value>, kube::Error> {
-        self.request(http::Request::get(path).body(Vec::new()).unwrap())
-    }
-
-    /// Deletes an object, if it is there.
-    pub fn delete(&self, path: &str) {
-        let request = http::Request::delete(path).body(Vec::new()).unwrap();
-        self.request(request).expect("the API server deletes it");
-    }
-
-    /// Creates an object, as kubectl does but cheaper.
-    pub fn create(&self, object: &Value) -> Result<(), kube::Error> {
-        let path = path_of(object);
-        let (collection, _) = path.rsplit_once('/').unwrap();
-        let request = http::Request::post(collection).header("Content-Type", "application/json");
-        let body = serde_json::to_vec(object).unwrap();
-        self.request(request.body(body).unwrap()).map(|_| ())
-    }
-
-    /// Merges a change into an object.
-    pub fn merge(&self, path: &str, change: &Value) {
-        let request = http::Request::patch(path);
-        let request = request.header("Content-Type", "application/merge-patch+json");
-        let body = serde_json::to_vec(change).unwrap();
-        self.request(request.body(body).unwrap())
-            .expect("the API server changes it");
-    }
-
-    fn request(&self, request: http::Request<Vec<u8>>) -> Result<Option<Value>, kube::Error> {
-        let mut asking = self.asking.lock().unwrap_or_else(PoisonError::into_inner);
-        let (runtime, client) = asking.get_or_insert_with(|| {
-            let runtime = runtime();
-            let client = runtime.block_on(self.client());
-            (runtime, client)
-        });
-        match runtime.block_on(client.request(request)) {
-            Err(kube::Error::Api(status)) if status.code == 404 => Ok(None),
-            answer => answer.map(Some),
-        }
-    }
-
-    /// Creates a namespace and waits for its `default` account, without which no pod can be created.
-    pub fn namespace(&self, name: &str) {
-        let namespace =
-            json!({ "apiVersion": "v1", "kind": "Namespace", "metadata": { "name": name } });
-        self.create(&namespace).expect("the namespace is created");
-        let account = format!("/api/v1/namespaces/{name}/serviceaccounts/default");
-        await_that("the default account is created", || {
-            self.ask(&account).is_ok_and(|found| found.is_some())
-        });
     }
 
     /// Verdict and reason of an account's report; `None` without one.
@@ -488,10 +349,12 @@ impl ControlPlane {
     /// The same, for another address of the API server.
     pub fn own_kubeconfig_for(&self, address: &str, name: &str) -> PathBuf {
         let server = fs::read_to_string(self.file("server")).unwrap();
-        let token = self.kubectl(&["create", "token", "-n", "token-exposure", "token-exposure"]);
         let kubeconfig = fs::read_to_string(self.kubeconfig())
             .unwrap()
-            .replace("admintoken", token.trim())
+            .replace(
+                "admintoken",
+                &self.token("token-exposure", "token-exposure"),
+            )
             .replace(server.trim(), address)
             .replace("user: admin}", "user: admin, namespace: token-exposure}");
         let path = self.file(name);
@@ -576,48 +439,6 @@ impl Drop for Again {
         drop(self.stdin.take());
         let _ = self.shell.wait();
     }
-}
-
-/// The kinds without a namespace that tests apply, beside those that begin with `Cluster`.
-const CLUSTER_SCOPED: [&str; 13] = [
-    "APIService",
-    "CSIDriver",
-    "CustomResourceDefinition",
-    "MutatingAdmissionPolicy",
-    "MutatingAdmissionPolicyBinding",
-    "MutatingWebhookConfiguration",
-    "Namespace",
-    "Node",
-    "PersistentVolume",
-    "PriorityClass",
-    "ValidatingAdmissionPolicy",
-    "ValidatingAdmissionPolicyBinding",
-    "ValidatingWebhookConfiguration",
-];
-
-/// The path of an object of a builtin kind, or of most others.
-pub fn path_of(object: &Value) -> String {
-    let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
-    let api_version = text(&object["apiVersion"]);
-    let root = if api_version.contains('/') {
-        "apis"
-    } else {
-        "api"
-    };
-    let kind = text(&object["kind"]).to_lowercase();
-    let metadata = &object["metadata"];
-    let folder = match text(&metadata["namespace"]).as_str() {
-        "" => String::new(),
-        namespace => format!("namespaces/{namespace}/"),
-    };
-    let plural = match kind.strip_suffix('y') {
-        Some(kind) if kind.ends_with('c') => format!("{kind}ies"),
-        None if kind.ends_with("class") => format!("{kind}es"),
-        None if kind == "endpoints" => kind,
-        _ => format!("{kind}s"),
-    };
-    let name = text(&metadata["name"]);
-    format!("/{root}/{api_version}/{folder}{plural}/{name}")
 }
 
 /// The command line of a process.

@@ -339,7 +339,8 @@ fn plan(
     if live.is_some_and(|live| live.has_content_of(&facts)) {
         return Plan::Keep;
     }
-    report.observe(live.map_or(0, |live| live.generation) + 1);
+    let generation = live.map_or(0, |live| live.generation);
+    report.observe(generation.saturating_add(1));
     Plan::Write(Box::new(Write { report, facts }))
 }
 

@@ -200,7 +200,8 @@ impl<'a> Writer<'a> {
         }
         if !is_kept(&live) && self.has_foreign_fields(&live.metadata) {
             if !is_apart {
-                report.observe(live.metadata.generation.unwrap_or(0) + 1);
+                let generation = live.metadata.generation.unwrap_or(0);
+                report.observe(generation.saturating_add(1));
             }
             let replaced = async {
                 let patch = replacement(&report)?;

@@ -63,6 +63,11 @@ pub trait Indexed<K: Kind> {
     /// those that the old facts reached and those that the new facts reach.
     fn changed(&mut self, key: &ObjectKey, old: Option<&K::Facts>, new: Option<&K::Facts>);
 
+    /// The `resourceVersion` of facts that have one.
+    fn version(_facts: &K::Facts) -> Option<u64> {
+        None
+    }
+
     /// Whether facts are older than those that are known: they change nothing.
     fn is_outdated(&self, _key: &ObjectKey, _facts: &K::Facts) -> bool {
         false
@@ -187,7 +192,10 @@ impl Index {
         if !self.admits(K::INPUT, &key.namespace) {
             return;
         }
-        if self.is_outdated(&key, &facts) || self.table().is_current(&key, &facts) {
+        if self.is_outdated(&key, &facts) {
+            return self.table().see(&key);
+        }
+        if self.table().is_current(&key, &facts) {
             return;
         }
         if !self.keeps(&facts) {
@@ -203,14 +211,16 @@ impl Index {
     }
 
     /// We wrote an object, and the API server answered with these facts and this `resourceVersion`. A watch that has
-    /// come as far tells what became of it since: that it was deleted, for example.
+    /// come as far tells what became of it since: that it was deleted, for example. Where nothing did, it is taken for what
+    /// we wrote, also if admission has changed that: otherwise we would write it again and again.
     pub fn wrote<K: Kind>(&mut self, key: &ObjectKey, facts: &K::Facts, version: Option<u64>)
     where
         Self: Indexed<K>,
     {
         let watched = self.readings.get(&K::INPUT);
         let watched = watched.and_then(|reading| reading.version);
-        if watched.is_some() && !is_older(watched, version) {
+        let known = self.table().get(key).and_then(Self::version);
+        if watched.is_some() && !is_older(watched, version) && known != version {
             return;
         }
         let key = ObjectKey {

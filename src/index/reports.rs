@@ -1,7 +1,7 @@
 //! Our own reports: an edit or a deletion by another client makes the account dirty. What was written
 //! is read from the cluster after a restart.
 
-use super::{Index, Indexed, Table, table::is_older};
+use super::{Index, Indexed, Table};
 pub use crate::facts::report::ReportFacts;
 use crate::{
     facts::Reports,
@@ -26,10 +26,14 @@ impl Indexed<Reports> for Index {
         self.touch(&key.clone().into(), |account| account.reported = reported);
     }
 
-    /// An event of a watch that lags behind our own write.
+    fn version(facts: &ReportFacts) -> Option<u64> {
+        facts.version
+    }
+
+    /// An event of a watch that lags behind our own write, or tells of it.
     fn is_outdated(&self, key: &ObjectKey, facts: &ReportFacts) -> bool {
         let known = self.reports.get(key).and_then(|known| known.version);
-        is_older(facts.version, known)
+        known.is_some() && facts.version.is_some() && facts.version <= known
     }
 
     /// A list is the present, even where its versions are older: etcd may have been restored.

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::{Index, Indexed, Table, table::is_older};
+use super::{Index, Indexed, Table};
 use crate::{
     facts::{Summaries, summary::SummaryFacts},
     model::{AccountSummary, ObjectKey, ServiceAccountRef, summary::NAME},
@@ -75,10 +75,14 @@ impl Indexed<Summaries> for Index {
         self.mark_summary(&key.namespace);
     }
 
-    /// An event of a watch that lags behind our own write.
+    fn version(facts: &SummaryFacts) -> Option<u64> {
+        facts.version
+    }
+
+    /// An event of a watch that lags behind our own write, or tells of it.
     fn is_outdated(&self, key: &ObjectKey, facts: &SummaryFacts) -> bool {
         let known = self.summaries.get(key).and_then(|known| known.version);
-        is_older(facts.version, known)
+        known.is_some() && facts.version.is_some() && facts.version <= known
     }
 
     /// A list is the present, even where its versions are older: etcd may have been restored.

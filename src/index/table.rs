@@ -164,6 +164,14 @@ impl<F: PartialEq> Table<F> {
         Some((&row.key, &row.facts))
     }
 
+    /// Marks a row as seen.
+    pub(super) fn see(&mut self, key: &ObjectKey) {
+        let reading = self.reading;
+        if let Some(place) = self.find(key) {
+            self.row_mut(place).seen = reading;
+        }
+    }
+
     /// Marks a row as seen; returns whether it already has these facts.
     pub(super) fn is_current(&mut self, key: &ObjectKey, facts: &F) -> bool {
         let reading = self.reading;

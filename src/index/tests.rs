@@ -308,6 +308,22 @@ fn a_report_that_was_deleted_since_it_was_written_is_not_taken_for_there() {
     assert!(wrote(&mut index, 13));
     index.commit::<Reports>();
     assert_eq!(index.report(&account).unwrap().version, Some(13));
+    index.begin::<Reports>();
+    assert!(wrote(&mut index, 14));
+    index.apply::<Reports>(key("a/alice"), report(None, 13));
+    index.commit::<Reports>();
+    assert_eq!(index.report(&account).unwrap().version, Some(14));
+    // What admission made of it is what we wrote, whether the watch or the answer is first.
+    watched(&mut index, 14);
+    assert!(wrote(&mut index, 15));
+    index.take_dirty();
+    index.apply::<Reports>(key("a/alice"), report(None, 15));
+    index.apply::<Reports>(key("a/alice"), report(None, 16));
+    watched(&mut index, 16);
+    assert_eq!(index.report(&account).unwrap().verdict, None);
+    assert!(wrote(&mut index, 16));
+    let verdict = index.report(&account).unwrap().verdict;
+    assert_eq!(verdict, Some(Verdict::Review));
 }
 
 #[test]

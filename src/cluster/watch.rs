@@ -300,10 +300,8 @@ where
         if confirmed.is_some() {
             self.denial.passed(K::INPUT, &self.feed);
         }
-        let version = self
-            .version
-            .as_deref()
-            .and_then(|version| version.parse().ok());
+        let version = self.version.as_deref().filter(|_| confirmed.is_some());
+        let version = version.and_then(|version| version.parse().ok());
         let since_1970 = |time: SystemTime| time.duration_since(UNIX_EPOCH).unwrap_or_default();
         self.feed.write(|index| {
             index.read(K::INPUT, |reading| {

@@ -260,14 +260,14 @@ fn log_cleared(context: &Context, account: &ServiceAccountRef, note: &str) {
 
 /// Deletes the report; `None` where it was already gone.
 async fn delete(context: &Context, account: &ServiceAccountRef) -> Result<Option<WriteId>, Error> {
-    let version = |index: &Index| index.report(account).and_then(|report| report.version);
-    let before = version(&context.index.read());
+    let before = context
+        .index
+        .read()
+        .report(account)
+        .and_then(|report| report.version);
     let written = Writer::new(context, account).delete().await?;
     let mut index = context.index.write();
-    // The watch may know already that somebody has created it again.
-    if version(&index) == before {
-        index.delete::<Reports>(&account.clone().into());
-    }
+    index.deleted::<Reports>(&account.clone().into(), before);
     Ok(written)
 }
 
@@ -283,14 +283,13 @@ async fn apply(
         version: live.resource_version,
     };
     let version = written.version.as_deref();
-    let version = version.and_then(|version| version.parse().ok());
     let facts = ReportFacts {
-        version,
+        version: version.and_then(|version| version.parse().ok()),
         generation: live.generation.unwrap_or_default(),
         ..facts
     };
     let mut index = context.index.write();
-    index.wrote::<Reports>(&account.clone().into(), &facts, version);
+    index.wrote::<Reports>(&account.clone().into(), &facts);
     Ok(written)
 }
 

@@ -15,7 +15,7 @@ use super::{
 use crate::{
     api::{Curable, TokenExposureSummary, TokenExposureSummarySpec, TokenExposureSummaryStatus},
     facts::{Summaries, summary::SummaryFacts},
-    index::{Index, Shares, Standing},
+    index::{Shares, Standing},
     model::{ObjectKey, summary::NAME},
 };
 
@@ -155,13 +155,12 @@ async fn apply(context: &Context, namespace: &str, write: Write) -> Result<bool,
     spend(context, write.withdraws);
     let live = apply_status(context, &api, write.status).await?;
     let version = live.metadata.resource_version;
-    let version = version.and_then(|version| version.parse().ok());
     let facts = SummaryFacts {
-        version,
+        version: version.and_then(|version| version.parse().ok()),
         ..write.facts
     };
     let mut index = context.index.write();
-    index.wrote::<Summaries>(&ObjectKey::new(namespace, NAME), &facts, version);
+    index.wrote::<Summaries>(&ObjectKey::new(namespace, NAME), &facts);
     Ok(true)
 }
 
@@ -192,8 +191,11 @@ async fn apply_status(
 /// policies go on reading it.
 async fn delete(context: &Context, namespace: &str) -> Result<bool, Error> {
     let api = api(context, namespace);
-    let version = |index: &Index| index.summary(namespace).and_then(|summary| summary.version);
-    let before = version(&context.index.read());
+    let before = context
+        .index
+        .read()
+        .summary(namespace)
+        .and_then(|summary| summary.version);
     let deleted = within(DELETE, api.delete(NAME, &DeleteParams::default())).await;
     let written = match deleted {
         Ok(answer) => {
@@ -207,10 +209,7 @@ async fn delete(context: &Context, namespace: &str) -> Result<bool, Error> {
         Err(error) => return Err(error),
     };
     let mut index = context.index.write();
-    // The watch may know already that somebody has created it again.
-    if version(&index) == before {
-        index.delete::<Summaries>(&ObjectKey::new(namespace, NAME));
-    }
+    index.deleted::<Summaries>(&ObjectKey::new(namespace, NAME), before);
     Ok(written)
 }
 

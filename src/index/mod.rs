@@ -40,7 +40,7 @@ use self::{
     reverse::Reverse,
     secrets::SecretLinks,
     standing::{Denied, Entering},
-    table::{Table, is_older},
+    table::Table,
     usage::Usage,
 };
 use crate::{
@@ -63,14 +63,10 @@ pub trait Indexed<K: Kind> {
     /// those that the old facts reached and those that the new facts reach.
     fn changed(&mut self, key: &ObjectKey, old: Option<&K::Facts>, new: Option<&K::Facts>);
 
-    /// The `resourceVersion` of facts that have one.
+    /// The `resourceVersion` of facts that have one: those that we write ourselves. A watch that lags behind our own write
+    /// sends older ones, which change nothing.
     fn version(_facts: &K::Facts) -> Option<u64> {
         None
-    }
-
-    /// Whether facts are older than those that are known: they change nothing.
-    fn is_outdated(&self, _key: &ObjectKey, _facts: &K::Facts) -> bool {
-        false
     }
 
     /// Whether facts say something: others are not kept.
@@ -192,7 +188,7 @@ impl Index {
         if !self.admits(K::INPUT, &key.namespace) {
             return;
         }
-        if self.is_outdated(&key, &facts) {
+        if self.is_outdated::<K>(&key, &facts) {
             return self.table().see(&key);
         }
         if self.table().is_current(&key, &facts) {
@@ -210,17 +206,31 @@ impl Index {
         self.changed(&key, old.as_ref(), Some(&facts));
     }
 
-    /// We wrote an object, and the API server answered with these facts and this `resourceVersion`. A watch that has
-    /// come as far tells what became of it since: that it was deleted, for example. Where nothing did, it is taken for what
-    /// we wrote, also if admission has changed that: otherwise we would write it again and again.
-    pub fn wrote<K: Kind>(&mut self, key: &ObjectKey, facts: &K::Facts, version: Option<u64>)
+    /// Whether facts are older than those that are known, or the same.
+    fn is_outdated<K: Kind>(&mut self, key: &ObjectKey, facts: &K::Facts) -> bool
     where
         Self: Indexed<K>,
     {
+        let Some(version) = Self::version(facts) else {
+            return false;
+        };
+        let known = self.table().get(key).and_then(Self::version);
+        known.is_some_and(|known| version <= known)
+    }
+
+    /// We wrote an object, and the API server answered with these facts. A watch that has come as far tells what became of
+    /// it since: that it was deleted, for example. Where nothing did, it is taken for what we wrote, also if admission has
+    /// changed that: otherwise we would write it again and again.
+    pub fn wrote<K: Kind>(&mut self, key: &ObjectKey, facts: &K::Facts)
+    where
+        Self: Indexed<K>,
+    {
+        let version = Self::version(facts);
         let watched = self.readings.get(&K::INPUT);
         let watched = watched.and_then(|reading| reading.version);
-        let known = self.table().get(key).and_then(Self::version);
-        if watched.is_some() && !is_older(watched, version) && known != version {
+        let is_told =
+            watched.is_some_and(|watched| version.is_none_or(|version| version <= watched));
+        if is_told && self.table().get(key).and_then(Self::version) != version {
             return;
         }
         let key = ObjectKey {
@@ -230,6 +240,16 @@ impl Index {
         let old = self.table().put_unseen(key.clone(), facts.clone());
         if old.as_ref() != Some(facts) {
             self.changed(&key, old.as_ref(), Some(facts));
+        }
+    }
+
+    /// We deleted an object, which had this version before. The watch may know already that somebody has created it again.
+    pub fn deleted<K: Kind>(&mut self, key: &ObjectKey, before: Option<u64>)
+    where
+        Self: Indexed<K>,
+    {
+        if self.table().get(key).and_then(Self::version) == before {
+            self.delete::<K>(key);
         }
     }
 

@@ -30,12 +30,6 @@ impl Indexed<Reports> for Index {
         facts.version
     }
 
-    /// An event of a watch that lags behind our own write, or tells of it.
-    fn is_outdated(&self, key: &ObjectKey, facts: &ReportFacts) -> bool {
-        let known = self.reports.get(key).and_then(|known| known.version);
-        known.is_some() && facts.version.is_some() && facts.version <= known
-    }
-
     /// A list is the present, even where its versions are older: etcd may have been restored.
     fn begins(&mut self) {
         self.reports.for_each(|facts| facts.version = None);

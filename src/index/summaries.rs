@@ -79,12 +79,6 @@ impl Indexed<Summaries> for Index {
         facts.version
     }
 
-    /// An event of a watch that lags behind our own write, or tells of it.
-    fn is_outdated(&self, key: &ObjectKey, facts: &SummaryFacts) -> bool {
-        let known = self.summaries.get(key).and_then(|known| known.version);
-        known.is_some() && facts.version.is_some() && facts.version <= known
-    }
-
     /// A list is the present, even where its versions are older: etcd may have been restored.
     fn begins(&mut self) {
         self.summaries.for_each(|facts| facts.version = None);

@@ -237,11 +237,6 @@ impl<F: PartialEq> Table<F> {
     }
 }
 
-/// Whether a `resourceVersion` is older than the known one of the same object; both are known.
-pub(super) fn is_older(version: Option<u64>, known: Option<u64>) -> bool {
-    matches!((version, known), (Some(version), Some(known)) if version < known)
-}
-
 #[cfg(test)]
 mod tests {
     use std::collections::BTreeMap;

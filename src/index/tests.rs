@@ -284,7 +284,7 @@ fn a_report_that_was_deleted_since_it_was_written_is_not_taken_for_there() {
     };
     let wrote = |index: &mut Index, version| {
         let facts = report(Some(Verdict::Review), version);
-        index.wrote::<Reports>(&key("a/alice"), &facts, Some(version));
+        index.wrote::<Reports>(&key("a/alice"), &facts);
         index.report(&account).is_some()
     };
     index.begin::<Reports>();

@@ -1,31 +1,26 @@
 //! Reports with the CustomResourceDefinition of another version: up to November 2026 the status of a report was a
 //! subresource, which was written apart.
 
-use std::fs;
-
 use serde_json::{Value, json};
 use token_exposure::api::definitions;
 
-use crate::rig::{ControlPlane, await_that, oracle::reports_equal_to_scans, pool};
+use crate::rig::{
+    ControlPlane, await_that,
+    oracle::{is_observed, reports_equal_to_scans},
+    pool,
+};
 
 const UNNEEDED: Option<(&str, &str)> = Some(("Unneeded", "NoPermissions"));
 
-/// The definition of reports as it was.
-fn install_earlier_definition(plane: &ControlPlane) {
+/// Installs the definition of reports of this version, or as it was.
+fn install(plane: &ControlPlane, is_earlier: bool) {
     let [reports, _] = definitions();
     let mut reports = serde_json::to_value(reports).unwrap();
-    reports["apiVersion"] = "apiextensions.k8s.io/v1".into();
-    reports["kind"] = "CustomResourceDefinition".into();
-    reports["spec"]["versions"][0]["subresources"] = json!({ "status": {} });
+    if is_earlier {
+        reports["spec"]["versions"][0]["subresources"] = json!({ "status": {} });
+    }
     plane.apply(&reports.to_string());
-    await_writes_of_status(plane, true);
-}
-
-/// The definition of this version.
-fn install_definition(plane: &ControlPlane) {
-    let definition = fs::read_to_string("crds/tokenexposurereports.tokenexposure.io.yaml").unwrap();
-    plane.apply(&definition);
-    await_writes_of_status(plane, false);
+    await_writes_of_status(plane, is_earlier);
 }
 
 /// Waits until the API server has, or has not, a status of reports that is written apart.
@@ -52,18 +47,13 @@ fn report(plane: &ControlPlane, account: &str) -> Value {
     plane.get(&["-n", "shop", "ter", account])
 }
 
-/// Whether a report says which generation it is of.
-fn is_observed(report: &Value) -> bool {
-    report["metadata"]["generation"] == report["status"]["observedGeneration"]
-}
-
 /// A report keeps nothing of what an earlier version has written, and the controller comes to rest.
 #[test]
 fn reports_of_an_earlier_version_are_taken_over() {
     let plane = pool::installed();
     plane.namespace("shop");
     plane.kubectl(&["-n", "shop", "run", "web", "--image=nginx"]);
-    install_earlier_definition(&plane);
+    install(&plane, true);
     let name = json!({ "name": "default", "namespace": "shop" });
     let object = json!({
         "apiVersion": "tokenexposure.io/v1alpha1", "kind": "TokenExposureReport", "metadata": name,
@@ -80,7 +70,7 @@ fn reports_of_an_earlier_version_are_taken_over() {
     write_as_earlier(&plane, &with_status, &["--subresource=status"]);
     assert_eq!(report(&plane, "default")["status"]["verdict"], "Needed");
 
-    install_definition(&plane);
+    install(&plane, false);
     let controller = plane.controller(&[]);
     plane.await_report("shop", "default", UNNEEDED);
     controller.settle();
@@ -102,45 +92,30 @@ fn reports_of_an_earlier_version_are_taken_over() {
 fn reports_are_written_with_either_definition() {
     let plane = pool::installed();
     plane.namespace("shop");
-    install_earlier_definition(&plane);
+    install(&plane, true);
     plane.kubectl(&["-n", "shop", "run", "web", "--image=nginx"]);
     let controller = plane.controller(&[]);
     let bind =
         "create rolebinding binding --clusterrole=view --serviceaccount=shop:default -n shop";
     let bind: Vec<_> = bind.split(' ').collect();
+    let annotate = |annotation: &str| {
+        plane.kubectl(&["-n", "shop", "annotate", "pod", "web", annotation]);
+    };
     for is_earlier in [true, false, true, false] {
-        if is_earlier {
-            install_earlier_definition(&plane);
-        } else {
-            install_definition(&plane);
-        }
+        install(&plane, is_earlier);
         plane.await_report("shop", "default", UNNEEDED);
         plane.kubectl(&bind);
         plane.await_report("shop", "default", None);
         plane.kubectl(&["-n", "shop", "delete", "rolebinding", "binding"]);
         plane.await_report("shop", "default", UNNEEDED);
         // A verdict that changes while its report stays.
-        plane.kubectl(&[
-            "-n",
-            "shop",
-            "annotate",
-            "pod",
-            "web",
-            "vault.hashicorp.com/agent-inject=true",
-        ]);
+        annotate("vault.hashicorp.com/agent-inject=true");
         await_that("the verdict changes", || {
             plane
                 .report("shop", "default")
                 .is_some_and(|(verdict, _)| verdict != "Unneeded")
         });
-        plane.kubectl(&[
-            "-n",
-            "shop",
-            "annotate",
-            "pod",
-            "web",
-            "vault.hashicorp.com/agent-inject-",
-        ]);
+        annotate("vault.hashicorp.com/agent-inject-");
         plane.await_report("shop", "default", UNNEEDED);
         controller.settle();
         reports_equal_to_scans(&plane, "findings");

@@ -52,8 +52,7 @@ impl ControlPlane {
             return false;
         }
         let kind = object["kind"].as_str().unwrap_or_default();
-        let is_cluster = kind.starts_with("Cluster") || CLUSTER_SCOPED.contains(&kind);
-        if !is_cluster && object["metadata"]["namespace"].is_null() {
+        if !is_cluster_scoped(kind) && object["metadata"]["namespace"].is_null() {
             object["metadata"]["namespace"] = "default".into();
         }
         let path = path_of(&object);
@@ -207,6 +206,10 @@ const CLUSTER_SCOPED: [&str; 13] = [
     "ValidatingWebhookConfiguration",
 ];
 
+fn is_cluster_scoped(kind: &str) -> bool {
+    kind.starts_with("Cluster") || CLUSTER_SCOPED.contains(&kind)
+}
+
 /// The path of an object of a builtin kind, or of most others.
 pub fn path_of(object: &Value) -> String {
     let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
@@ -232,31 +235,23 @@ pub fn path_of(object: &Value) -> String {
     format!("/{root}/{api_version}/{folder}{plural}/{name}")
 }
 
-/// The words for kinds that tests ask for most, each with its collection.
-const COLLECTIONS: [(&str, &str, &str); 12] = [
-    ("pod", "api/v1", "pods"),
-    ("pods", "api/v1", "pods"),
-    ("secret", "api/v1", "secrets"),
-    ("secrets", "api/v1", "secrets"),
-    ("serviceaccount", "api/v1", "serviceaccounts"),
-    ("configmap", "api/v1", "configmaps"),
-    ("quota", "api/v1", "resourcequotas"),
-    ("deployment", "apis/apps/v1", "deployments"),
-    ("lease", "apis/coordination.k8s.io/v1", "leases"),
-    (
-        "ter",
-        "apis/tokenexposure.io/v1alpha1",
-        "tokenexposurereports",
-    ),
-    (
-        "clusterrole",
-        "apis/rbac.authorization.k8s.io/v1",
-        "clusterroles",
-    ),
+/// The words for kinds that tests ask for most, with the kinds.
+const WORDS: [(&str, &str, &str); 12] = [
+    ("pod", "v1", "Pod"),
+    ("pods", "v1", "Pod"),
+    ("secret", "v1", "Secret"),
+    ("secrets", "v1", "Secret"),
+    ("serviceaccount", "v1", "ServiceAccount"),
+    ("configmap", "v1", "ConfigMap"),
+    ("quota", "v1", "ResourceQuota"),
+    ("deployment", "apps/v1", "Deployment"),
+    ("lease", "coordination.k8s.io/v1", "Lease"),
+    ("ter", "tokenexposure.io/v1alpha1", "TokenExposureReport"),
+    ("clusterrole", "rbac.authorization.k8s.io/v1", "ClusterRole"),
     (
         "validatingadmissionpolicy",
-        "apis/admissionregistration.k8s.io/v1",
-        "validatingadmissionpolicies",
+        "admissionregistration.k8s.io/v1",
+        "ValidatingAdmissionPolicy",
     ),
 ];
 
@@ -266,24 +261,27 @@ fn path_asked_for(args: &[&str]) -> Option<String> {
     let mut args = args.iter();
     while let Some(arg) = args.next() {
         match *arg {
-            "-n" => namespace = Some(args.next()?),
+            "-n" => namespace = Some(*args.next()?),
             "-l" => labels = format!("?labelSelector={}", args.next()?.replace('=', "%3D")),
             "-A" => {}
             word => words.push(word),
         }
     }
-    let kind = words.first()?;
-    let (_, api, plural) = COLLECTIONS.iter().find(|(word, ..)| word == kind)?;
-    let is_cluster = kind.starts_with("cluster") || kind.ends_with("policy");
-    let namespace = match (namespace, &words[1..]) {
-        _ if is_cluster => String::new(),
-        (Some(namespace), _) => format!("/namespaces/{namespace}"),
-        (None, []) => String::new(),
-        (None, _) => "/namespaces/default".to_owned(),
+    let (word, name) = match words[..] {
+        [word] => (word, ""),
+        [word, name] => (word, name),
+        _ => return None,
     };
-    match words[1..] {
-        [] => Some(format!("/{api}{namespace}/{plural}{labels}")),
-        [name] => Some(format!("/{api}{namespace}/{plural}/{name}")),
-        _ => None,
-    }
+    let (_, api_version, kind) = WORDS.iter().find(|(known, ..)| *known == word)?;
+    let by_default = if name.is_empty() { "" } else { "default" };
+    let namespace = namespace.unwrap_or(by_default);
+    let namespace = if is_cluster_scoped(kind) {
+        ""
+    } else {
+        namespace
+    };
+    let path = path_of(&json!({
+        "apiVersion": api_version, "kind": kind, "metadata": { "namespace": namespace, "name": name },
+    }));
+    Some(format!("{}{labels}", path.trim_end_matches('/')))
 }

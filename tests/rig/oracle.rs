@@ -5,7 +5,6 @@ use std::{
     collections::{BTreeMap, BTreeSet},
     fs,
     path::Path,
-    process::Command,
 };
 
 use futures::{StreamExt, stream};
@@ -25,7 +24,7 @@ use token_exposure::{
     token::{Bearer, carriers, legacy::Holding},
 };
 
-use super::{ControlPlane, load, path_of, program, program_path, run};
+use super::{ControlPlane, load, path_of, program, program_path};
 
 /// A Secret that holds a token of the account.
 pub const TOKEN_SECRET: &str = "legacy";
@@ -291,6 +290,11 @@ fn without_server_fields(report: &Value) -> Value {
     report
 }
 
+/// Whether a report says which generation it is of.
+pub fn is_observed(report: &Value) -> bool {
+    report["metadata"]["generation"] == report["status"]["observedGeneration"]
+}
+
 /// The reports of a list.
 fn reports(list: &Value) -> Vec<Value> {
     list["items"]
@@ -337,17 +341,8 @@ pub fn reports_equal_to_scans(plane: &ControlPlane, scope: &str) -> Vec<Value> {
 pub fn reports_equal_to_live_scan(plane: &ControlPlane, program: &Path, scope: &str) -> Vec<Value> {
     let path = "/apis/tokenexposure.io/v1alpha1/tokenexposurereports";
     let live = reports(&plane.ask(path).unwrap().unwrap());
-    let mut scan = Command::new(program);
-    scan.args([
-        "scan",
-        "-A",
-        "-o",
-        "json",
-        "--report-scope",
-        scope,
-        "--kubeconfig",
-    ]);
-    let scan = run(scan.arg(plane.kubeconfig()), "");
+    let args = ["-A", "-o", "json", "--report-scope", scope];
+    let scan = plane.scan_with(program, &args);
     let said = String::from_utf8_lossy(&scan.stderr);
     assert!(matches!(scan.status.code(), Some(0 | 1)), "{said}");
     let scanned: Value = serde_json::from_slice(&scan.stdout).unwrap();

@@ -15,7 +15,7 @@ use serde_json::Value;
 use token_exposure::api::TokenExposureReport;
 use tokio::runtime::Runtime;
 
-use super::{Controller, PATIENCE, await_that, holds_within, program, signal};
+use super::{Controller, PATIENCE, await_that, holds_within, program_path, run, signal};
 
 /// How many control planes may start at a time: one start keeps both cores of a small machine busy.
 const STARTS: usize = 2;
@@ -384,15 +384,14 @@ impl ControlPlane {
 
     /// Runs `scan` as an administrator.
     pub fn scan(&self, args: &[&str]) -> Output {
-        let kubeconfig = self.kubeconfig();
-        program(
-            &[
-                &["scan", "--kubeconfig", kubeconfig.to_str().unwrap()],
-                args,
-            ]
-            .concat(),
-            "",
-        )
+        self.scan_with(&program_path(), args)
+    }
+
+    /// The same with another program.
+    pub fn scan_with(&self, program: &Path, args: &[&str]) -> Output {
+        let mut scan = Command::new(program);
+        scan.args(["scan", "--kubeconfig"]).arg(self.kubeconfig());
+        run(scan.args(args), "")
     }
 }
 

@@ -1,6 +1,6 @@
 //! The type that the client parses an object into: the fields that are read, and as little metadata as it needs.
 
-use std::borrow::Cow;
+use std::{borrow::Cow, sync::LazyLock};
 
 use kube::{Resource, api::ObjectMeta, core::DynamicResourceScope};
 use serde::{Deserialize, Deserializer};
@@ -36,21 +36,21 @@ pub(super) fn field_selector(kind: InputKind, selection: &Selection) -> Option<S
 /// An object of a kind.
 #[derive(Clone, Debug)]
 pub(super) struct Object<K: Kind> {
-    /// Empty: the client does not read it.
-    metadata: ObjectMeta,
-    wire: K::Wire,
+    /// Nothing: the client does not read it.
+    metadata: Option<Box<ObjectMeta>>,
+    wire: Box<K::Wire>,
 }
 
 impl<'de, K: Kind> Deserialize<'de> for Object<K> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        K::Wire::deserialize(deserializer).map(Self::new)
+        Box::<K::Wire>::deserialize(deserializer).map(Self::new)
     }
 }
 
 impl<K: Kind> Object<K> {
-    pub(super) fn new(wire: K::Wire) -> Self {
+    pub(super) const fn new(wire: Box<K::Wire>) -> Self {
         Self {
-            metadata: ObjectMeta::default(),
+            metadata: None,
             wire,
         }
     }
@@ -112,11 +112,12 @@ impl<K: Kind> Resource for Object<K> {
     }
 
     fn meta(&self) -> &ObjectMeta {
-        &self.metadata
+        static NOTHING: LazyLock<ObjectMeta> = LazyLock::new(ObjectMeta::default);
+        self.metadata.as_deref().unwrap_or(&NOTHING)
     }
 
     fn meta_mut(&mut self) -> &mut ObjectMeta {
-        &mut self.metadata
+        self.metadata.get_or_insert_default()
     }
 }
 

@@ -163,7 +163,7 @@ fn content(envelope: &[u8]) -> Result<&[u8], Malformed> {
 }
 
 fn status(message: &[u8]) -> Result<Status, Malformed> {
-    let wire: StatusWire = decode(message)?;
+    let wire: Box<StatusWire> = decode(message)?;
     let code = u16::try_from(wire.code).map_err(|_| Malformed)?;
     Ok(Status::failure(&wire.message, &wire.reason).with_code(code))
 }
@@ -197,7 +197,7 @@ async fn read_page<K: Kind>(
         }
         let value = reader.whole(limited(length)?).await?;
         match number {
-            1 => metadata = decode(value).map_err(malformed)?,
+            1 => metadata = *decode(value).map_err(malformed)?,
             2 => each(Object::new(decode_object(value).map_err(malformed)?)),
             _ => {}
         }

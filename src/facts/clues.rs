@@ -78,6 +78,9 @@ impl Clues {
     /// Adds what a command line or a script says.
     pub(super) fn read_text(&mut self, text: &str, config: &Config) {
         self.read_words(text, config, ITSELF);
+        if !known(config).iter().any(|known| known.may_run(text)) {
+            return;
+        }
         let commands = active(config).flat_map(|rule| {
             let commands = rule.commands.iter();
             commands.map(|command| (&rule.name, command))
@@ -150,6 +153,14 @@ impl Clues {
         }
         reads_token
     }
+}
+
+/// Whether a part of a text may say something.
+pub(super) fn may_say(text: &str, config: &Config) -> bool {
+    let bare = Bare::new(text);
+    let known = known(config);
+    let mut known = known.iter();
+    text.contains(DOMAIN) || known.any(|known| known.may_be_in(&bare) || known.may_run(text))
 }
 
 /// The built-in table, and that of the configuration.

@@ -73,13 +73,16 @@ pub(super) fn references(spec: &wire::PodSpec, config: &Config) -> Box<[ConfigRe
     let of_containers = said.iter().flat_map(|said| &said.references);
     let mut references: Vec<_> = of_containers
         .chain(&of_volumes)
-        .filter(|reference| {
-            !reference.name.is_empty() && !OF_THE_CLUSTER.contains(&&*reference.name)
-        })
+        .filter(|reference| counts(&reference.name))
         .collect();
     references.sort_unstable();
     references.dedup();
     shortened(&references)
+}
+
+/// Whether a ConfigMap or Secret of this name says something.
+fn counts(name: &str) -> bool {
+    !name.is_empty() && !OF_THE_CLUSTER.contains(&name)
 }
 
 /// Those from which a container takes variables.
@@ -153,6 +156,7 @@ fn of_volume(volume: &wire::Volume, sub_paths: &[String]) -> Vec<ConfigReference
     let references = config_maps
         .chain(secret)
         .chain(secrets)
+        .filter(|(_, name, _)| counts(name))
         .flat_map(|(kind, name, items)| {
             let is_seen = |item: &&wire::KeyToPath| {
                 let mut paths = sub_paths.iter();
@@ -182,6 +186,9 @@ fn of_volume(volume: &wire::Volume, sub_paths: &[String]) -> Vec<ConfigReference
 
 /// References of which many keys of one object became one to all of them; sorted before and after.
 fn shortened(references: &[&ConfigReference]) -> Box<[ConfigReference]> {
+    if references.len() <= MAX_REFERENCES {
+        return references.iter().copied().cloned().collect();
+    }
     let of_one_object = |one: &&ConfigReference, other: &&ConfigReference| {
         (one.kind, &one.name) == (other.kind, &other.name)
     };

@@ -5,7 +5,7 @@
 use std::collections::BTreeSet;
 
 use super::{
-    clues::{Clues, DIRECTORY, ITSELF, active, known},
+    clues::{Clues, DIRECTORY, ITSELF, active, known, may_say},
     commands::is_script,
     pod,
     wire::{Container, Metadata, PodSpec, Variable, Word},
@@ -59,26 +59,41 @@ fn commands(container: &Container) -> impl Iterator<Item = String> {
 /// What a container says: but for the systems whose clients in it use a token of their own.
 pub(super) fn of_container(container: &Container, config: &Config) -> Clues {
     let mut clues = Clues::default();
-    for text in commands(container) {
-        clues.read_text(&text, config);
-        clues.starts_client |= CLIENT_FLAGS.iter().any(|flag| text.contains(flag));
-    }
-    for variable in &container.env {
-        let value = &*variable.value.0;
-        if is_script(value) {
-            clues.read_text(value, config);
-        } else {
-            clues.read_words(value, config, ITSELF);
+    let commands: Vec<_> = commands(container).collect();
+    let has_flag = |text: &String| CLIENT_FLAGS.iter().any(|flag| text.contains(flag));
+    clues.starts_client = commands.iter().any(has_flag);
+    let values = || container.env.iter().map(|variable| &*variable.value.0);
+    // Most containers say nothing: all of their texts are looked through at once.
+    let texts: String = commands
+        .iter()
+        .map(String::as_str)
+        .chain(values())
+        .collect();
+    if may_say(&texts, config) {
+        for text in &commands {
+            clues.read_text(text, config);
         }
-        let name = &*variable.name.0;
-        if is_variable(name, config) {
-            clues.systems.extend(of_variable(name, value, config));
+        for value in values() {
+            if is_script(value) {
+                clues.read_text(value, config);
+            } else {
+                clues.read_words(value, config, ITSELF);
+            }
         }
     }
-    let own = active(config).filter(|rule| !rule.own_token_variables.is_empty());
-    let own = own.filter(|rule| {
-        let mut variables = container.env.iter();
-        variables.any(|variable| names_own_token(rule, variable))
+    let known = container.env.iter();
+    let known = known.filter(|variable| is_variable(&variable.name.0, config));
+    let known: Vec<_> = known.collect();
+    if known.is_empty() {
+        return clues;
+    }
+    for variable in &known {
+        let (name, value) = (&variable.name.0, &variable.value.0);
+        clues.systems.extend(of_variable(name, value, config));
+    }
+    let own = active(config).filter(|rule| {
+        let mut known = known.iter();
+        known.any(|variable| names_own_token(rule, variable))
     });
     clues.own_tokens = own.map(|rule| rule.name.clone()).collect();
     let (systems, own) = (&mut clues.systems, &clues.own_tokens);
@@ -86,14 +101,19 @@ pub(super) fn of_container(container: &Container, config: &Config) -> Clues {
     clues
 }
 
-/// What a pod or a template says.
-pub(super) fn of_pod(metadata: &Metadata, spec: &PodSpec, config: &Config) -> Clues {
+/// What a pod or a template says, given whether it has a [known key](has_known_key).
+pub(super) fn of_pod(
+    metadata: &Metadata,
+    has_known_key: bool,
+    spec: &PodSpec,
+    config: &Config,
+) -> Clues {
     let mut clues = Clues::default();
     for container in spec.all_containers() {
         clues.add(&pod::said(container, config).clues);
     }
     let has_driver = spec.volumes.iter().any(|volume| volume.csi.is_some());
-    if !has_driver && !has_known_key(metadata, config) {
+    if !has_driver && !has_known_key {
         return clues;
     }
     let drivers = || spec.volumes.iter().filter_map(|volume| volume.csi.as_ref());
@@ -117,11 +137,9 @@ pub(super) fn of_pod(metadata: &Metadata, spec: &PodSpec, config: &Config) -> Cl
     clues
 }
 
-/// What to do before the auto-mounted token of a pod is removed, sorted: for clients that open it and do not need it.
+/// What to do before the auto-mounted token of a pod with a [known key](has_known_key) is removed, sorted: for clients
+/// that open it and do not need it.
 pub(super) fn before_removal(pod: &Metadata, config: &Config) -> Box<[Box<str>]> {
-    if !has_known_key(pod, config) {
-        return Box::default();
-    }
     let rules = known(config).into_iter().flat_map(Consumers::all);
     let opens = |rule: &&ConsumerRule| {
         !rule.before_removal.is_empty()
@@ -133,7 +151,7 @@ pub(super) fn before_removal(pod: &Metadata, config: &Config) -> Box<[Box<str>]>
 }
 
 /// Whether a label or annotation may be one of a system: most objects have none.
-fn has_known_key(metadata: &Metadata, config: &Config) -> bool {
+pub(super) fn has_known_key(metadata: &Metadata, config: &Config) -> bool {
     let labels = metadata.labels.iter();
     let mut keys = labels.chain(metadata.annotations.iter());
     let known = known(config);
@@ -167,11 +185,8 @@ pub(super) fn of_namespace(namespace: &Metadata, config: &Config) -> Box<[Box<st
     names(active(config).filter(adds))
 }
 
-/// The systems that a pod keeps away, whatever its namespace says, sorted.
+/// The systems that a pod with a [known key](has_known_key) keeps away, whatever its namespace says, sorted.
 pub(super) fn refused(pod: &Metadata, config: &Config) -> Box<[Box<str>]> {
-    if !has_known_key(pod, config) {
-        return Box::default();
-    }
     let refuses = |rule: &&ConsumerRule| {
         says(&rule.labels, &rule.annotations, pod) == Some(Says::No)
             || says(&rule.namespace_labels, &rule.namespace_annotations, pod) == Some(Says::No)

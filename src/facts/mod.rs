@@ -6,6 +6,7 @@ mod commands;
 mod config_map;
 mod consumers;
 pub mod exemption;
+mod host_access;
 pub mod limit;
 pub mod owner;
 pub mod pod;

@@ -4,14 +4,13 @@ use std::sync::Arc;
 
 use jiff::{Timestamp, tz::TimeZone};
 
-use super::{Kind, Pods, config_map, consumers, exemption, limit, owner, wire, words};
+use super::{Kind, Pods, config_map, consumers, exemption, host_access, limit, owner, wire, words};
 use crate::model::{
     Config, InputKind, Workload,
     pod::{
-        Container, ContainerKind, Delegation, GENERATED, HostAccess, INJECTED_VOLUME_PREFIX,
-        Instance, Mount, Origin, Pod, PodFacts, SecretKeys, SecretToken, SecretVariable, SubPath,
-        TOKEN_MOUNT_PATH, TokenProjection, Volume, WITHHELD_ANNOTATION, WITHHELD_AUDIENCE,
-        Withheld,
+        Container, ContainerKind, Delegation, GENERATED, INJECTED_VOLUME_PREFIX, Instance, Mount,
+        Origin, Pod, PodFacts, SecretKeys, SecretToken, SecretVariable, SubPath, TOKEN_MOUNT_PATH,
+        TokenProjection, Volume, WITHHELD_ANNOTATION, WITHHELD_AUDIENCE, Withheld,
     },
 };
 
@@ -25,12 +24,6 @@ const FILE_KEYS: [&str; 2] = ["ca.crt", "namespace"];
 const DEFAULT_EXPIRATION_SECONDS: i64 = 3600;
 /// What the API fills in for a missing `maxExpirationSeconds` (`SetDefaults_PodCertificateProjection`).
 const DEFAULT_CERTIFICATE_SECONDS: i64 = 86_400;
-/// Where kubelets keep the volumes of pods, by default and in k0s and MicroK8s.
-const KUBELET_DIRECTORIES: [&str; 3] = [
-    "/var/lib/kubelet/pods",
-    "/var/lib/k0s/kubelet/pods",
-    "/var/snap/microk8s/common/var/lib/kubelet/pods",
-];
 
 impl Kind for Pods {
     type Wire = wire::Pod;
@@ -104,7 +97,15 @@ pub fn template(
         .iter()
         .flat_map(|(kind, list)| list.iter().map(|wire| container(wire, *kind, &volumes)))
         .collect();
-    let clues = consumers::of_pod(metadata, spec, config);
+    let has_known_key = consumers::has_known_key(metadata, config);
+    let clues = consumers::of_pod(metadata, has_known_key, spec, config);
+    let of_keys = |says: fn(&wire::Metadata, &Config) -> Box<[Box<str>]>| {
+        if has_known_key {
+            says(metadata, config)
+        } else {
+            Box::default()
+        }
+    };
     let facts = PodFacts {
         service_account: Some(service_account_name(spec).into()),
         workload,
@@ -114,15 +115,15 @@ pub fn template(
         exemption: exemption::claim(&metadata.annotations),
         labels: exemption::labels(&metadata.labels, config),
         consumers: clues.systems(),
-        refuses: consumers::refused(metadata, config),
+        refuses: of_keys(consumers::refused),
         own_tokens: clues.own_tokens(),
         configs: config_map::references(spec, config).into(),
         reads_files: clues.reads_files,
         reads_service_ca: clues.reads_service_ca,
         starts_client: clues.starts_client,
-        before_removal: consumers::before_removal(metadata, config),
+        before_removal: of_keys(consumers::before_removal),
         shares_processes: spec.share_process_namespace,
-        host_access: host_access(spec),
+        host_access: host_access::of_pod(spec),
         delegations: delegations(spec),
         volumes: volumes.into(),
         containers,
@@ -140,59 +141,24 @@ pub(super) fn said(container: &wire::Container, config: &Config) -> Arc<wire::Sa
     })
 }
 
-fn host_access(spec: &wire::PodSpec) -> Box<[HostAccess]> {
-    let paths = spec
-        .mounted_volumes()
-        .filter_map(|volume| volume.host_path.as_ref());
-    let paths = paths.filter(|host| reaches_volumes(&host.path));
-    let mut access: Vec<_> = paths
-        .map(|host| HostAccess::Path(host.path.as_str().into()))
-        .collect();
-    if spec.host_pid {
-        access.push(HostAccess::Processes);
-    }
-    if spec
-        .all_containers()
-        .any(|container| container.security_context.privileged)
-    {
-        access.push(HostAccess::Privileged);
-    }
-    access.sort_unstable();
-    access.dedup();
-    access.into()
-}
-
-/// Whether a path of the host contains a kubelet's volumes, or lies in them.
-fn reaches_volumes(path: &str) -> bool {
-    let parts = |path: &str| -> Vec<String> {
-        let parts = path.split('/').filter(|part| !matches!(*part, "" | "."));
-        parts.map(str::to_owned).collect()
-    };
-    let path = parts(path);
-    KUBELET_DIRECTORIES.iter().any(|directory| {
-        let directory = parts(directory);
-        directory.starts_with(&path) || path.starts_with(&directory)
-    })
-}
-
 fn delegations(spec: &wire::PodSpec) -> Box<[Delegation]> {
-    let of_volume = |volume: &wire::Volume| {
+    let mut delegations = Vec::new();
+    for volume in spec.mounted_volumes() {
         let driver = volume.csi.iter();
         let driver = driver.map(|csi| Delegation::CsiDriver(csi.driver.as_str().into()));
-        let sources = volume
-            .projected
-            .iter()
-            .flat_map(|projected| &projected.sources);
+        delegations.extend(driver);
+        let projected = volume.projected.iter();
+        let sources = projected.flat_map(|projected| &projected.sources);
         let certificates = sources.filter_map(|source| source.pod_certificate.as_ref());
-        let certificates = certificates.map(|certificate| Delegation::PodCertificate {
-            signer: certificate.signer_name.as_str().into(),
-            expiration_seconds: certificate
-                .max_expiration_seconds
-                .unwrap_or(DEFAULT_CERTIFICATE_SECONDS),
-        });
-        driver.chain(certificates).collect::<Vec<_>>()
-    };
-    let mut delegations: Vec<_> = spec.mounted_volumes().flat_map(of_volume).collect();
+        delegations.extend(certificates.map(|certificate| {
+            Delegation::PodCertificate {
+                signer: certificate.signer_name.as_str().into(),
+                expiration_seconds: certificate
+                    .max_expiration_seconds
+                    .unwrap_or(DEFAULT_CERTIFICATE_SECONDS),
+            }
+        }));
+    }
     delegations.sort_unstable();
     delegations.dedup();
     delegations.into()

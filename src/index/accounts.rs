@@ -1,15 +1,12 @@
 //! ServiceAccounts, and what is known about each: its pods by shape, its report, its last verdict.
 
-use std::{collections::HashMap, sync::Arc};
+use std::sync::Arc;
 
-use super::{Index, Indexed, Table, reverse::Reverse};
+use super::{Index, Indexed, Table, reverse::Reverse, shapes::Shapes};
 use crate::{
     facts::{Kind, ServiceAccounts},
-    model::{AccountSummary, ObjectKey, PodFacts, ServiceAccountRef, Workload},
+    model::{AccountSummary, ObjectKey, ServiceAccountRef, Workload},
 };
-
-/// Distinct shapes of pods, and how many pods have each.
-pub(super) type Shapes = HashMap<Arc<PodFacts>, u32>;
 
 /// The objects of custom kinds that name an account, while it is not known which pods they stand for.
 pub(super) type NamedBy = Reverse<ServiceAccountRef, Workload>;
@@ -46,7 +43,7 @@ impl Account {
     #[must_use]
     pub fn cured_pods(&self) -> [u32; 2] {
         let mut counts = [0; 2];
-        for (pod, count) in &self.pods {
+        for (pod, count) in self.pods.iter() {
             if let Some(withheld) = pod.withheld {
                 counts[usize::from(withheld.is_neutered)] += count;
             }

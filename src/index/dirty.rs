@@ -1,6 +1,8 @@
 //! Which answers may have changed: those of accounts, and the summaries of namespaces, which are made of them.
 
-use std::{collections::HashSet, sync::Arc};
+use std::sync::Arc;
+
+use hashbrown::HashSet;
 
 use super::Index;
 use crate::model::ServiceAccountRef;
@@ -40,6 +42,10 @@ impl Index {
     }
 
     pub(super) fn mark(&mut self, account: &ServiceAccountRef) {
+        // All are marked when everything was read.
+        if !self.is_settled() {
+            return;
+        }
         if let Some((known, state)) = self.accounts.range_mut(account..=account).next() {
             state.is_current = false;
             self.dirty.insert(known.clone());
@@ -47,6 +53,9 @@ impl Index {
     }
 
     pub(super) fn mark_all(&mut self) {
+        if !self.is_settled() {
+            return;
+        }
         for (account, state) in &mut self.accounts {
             state.is_current = false;
             self.dirty.insert(account.clone());

@@ -72,8 +72,7 @@ impl Index {
     pub fn evidence<'a>(&'a self, account: &'a ServiceAccountRef) -> Evidence<'a> {
         let service_account = self.service_account(account);
         let own = self.accounts.get(account).into_iter();
-        let own = own.flat_map(|known| &known.pods);
-        let own = own.map(|(facts, count)| (facts, *count));
+        let own = own.flat_map(|known| known.pods.iter());
         // The name of a Secret alone does not prove that the account exists.
         let foreign = service_account
             .is_some()

@@ -15,17 +15,16 @@ mod reports;
 mod reverse;
 mod roles;
 mod secrets;
+mod shapes;
 mod standing;
 mod summaries;
 mod table;
 mod usage;
 mod written;
 
-use std::{
-    collections::{BTreeMap, HashSet},
-    sync::Arc,
-};
+use std::{collections::BTreeMap, sync::Arc};
 
+use hashbrown::HashSet;
 use jiff::civil::Date;
 
 pub use self::{

@@ -1,9 +1,11 @@
 //! Namespaces: nothing is written into one that is being deleted, or that is not selected.
 
 use std::{
-    collections::{BTreeMap, BTreeSet, HashMap},
+    collections::{BTreeMap, BTreeSet},
     sync::Arc,
 };
+
+use hashbrown::HashMap;
 
 use super::{Index, Indexed, Table};
 use crate::{
@@ -18,7 +20,7 @@ impl Index {
     /// The accounts of the input, each with whether its namespace is a guess: what a binding grants to an account of
     /// the same name in a namespace that the input does not have may be meant for it.
     pub fn set_guessed_namespaces(&mut self, accounts: &BTreeMap<ServiceAccountRef, bool>) {
-        let mut bound: HashMap<&Arc<str>, Vec<&ServiceAccountRef>> = HashMap::new();
+        let mut bound: BTreeMap<&Arc<str>, Vec<&ServiceAccountRef>> = BTreeMap::new();
         // Namespaces whose accounts are granted something together, and of which the input has none.
         let mut grouped: BTreeSet<&Arc<str>> = BTreeSet::new();
         for subject in self.subjects.keys() {

@@ -1,6 +1,8 @@
 //! Lists that shapes of pods have in common, each once: the pods of most workloads differ in little but their names.
 
-use std::{collections::HashSet, hash::Hash, sync::Arc};
+use std::{hash::Hash, sync::Arc};
+
+use hashbrown::HashSet;
 
 use crate::model::{
     PodFacts,

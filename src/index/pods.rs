@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::{Index, Indexed, Table, accounts::Shapes};
+use super::{Index, Indexed, Table, shapes::Shapes};
 use crate::{
     facts::{Kind, Pods},
     model::{
@@ -42,20 +42,10 @@ impl Indexed<Pods> for Index {
         }
         // The new shape first: an account that keeps a pod is not removed in between.
         if let Some(facts) = new {
-            self.change_shapes(key, facts, |shapes| {
-                *shapes.entry(facts.shape.clone()).or_default() += 1;
-            });
+            self.change_shapes(key, facts, |shapes| shapes.add(&facts.shape));
         }
         if let Some(facts) = old {
-            self.change_shapes(key, facts, |shapes| {
-                let left = shapes.get_mut(&facts.shape).map_or(0, |count| {
-                    *count -= 1;
-                    *count
-                });
-                if left == 0 {
-                    shapes.remove(&facts.shape);
-                }
-            });
+            self.change_shapes(key, facts, |shapes| shapes.remove(&facts.shape));
         }
     }
 
@@ -69,10 +59,9 @@ impl Indexed<Pods> for Index {
 
     fn shared(&mut self, key: &ObjectKey, mut facts: Pod) -> Pod {
         let known = account(key, &facts).and_then(|account| self.accounts.get(&account));
-        let shape = known
-            .and_then(|known| known.pods.get_key_value(&facts.shape))
-            .map(|(shape, _)| shape.clone());
+        let shape = known.and_then(|known| known.pods.equal(&facts.shape));
         if let Some(shape) = shape {
+            let shape = shape.clone();
             return Pod { shape, ..facts };
         }
         self.parts.share(Arc::make_mut(&mut facts.shape));

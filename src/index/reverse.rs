@@ -1,10 +1,9 @@
 //! Reverse keys: from what an object refers to back to the objects. Most are referred to once, and a tree of one entry has
 //! room for eleven: so one entry stands alone.
 
-use std::{
-    collections::{BTreeSet, HashMap},
-    hash::Hash,
-};
+use std::{collections::BTreeSet, hash::Hash};
+
+use hashbrown::HashMap;
 
 /// The entries of each key, sorted.
 #[derive(Debug)]

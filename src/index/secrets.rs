@@ -2,13 +2,14 @@
 //! that it belongs to.
 
 use std::{
-    collections::{BTreeMap, BTreeSet, HashMap},
+    collections::{BTreeMap, BTreeSet},
     sync::Arc,
 };
 
+use hashbrown::HashMap;
 use jiff::civil::Date;
 
-use super::{Index, Indexed, Table, accounts::Shapes, reverse::Reverse};
+use super::{Index, Indexed, Table, reverse::Reverse, shapes::Shapes};
 use crate::{
     facts::{CsiDrivers, Secrets},
     model::{
@@ -158,9 +159,9 @@ impl Index {
             .collect();
         let mut shapes: HashMap<&Arc<PodFacts>, u32> = HashMap::new();
         for secret in &secrets {
-            let holders = self.secret_links.holders.get(secret).into_iter().flatten();
+            let holders = self.secret_links.holders.get(secret);
             // A pod that exposes two Secrets of the account is one pod.
-            shapes.extend(holders.map(|(shape, count)| (shape, *count)));
+            shapes.extend(holders.into_iter().flat_map(Shapes::iter));
         }
         let own = Some(&account.name);
         shapes

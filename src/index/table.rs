@@ -4,9 +4,9 @@
 //! A hash table of rows would be between half full and nearly full, and twice there while it grows. Rows are large, so they
 //! stand in blocks without gaps, and the hash table only has their places.
 
-use std::hash::{BuildHasher, RandomState};
+use std::hash::BuildHasher;
 
-use hashbrown::HashTable;
+use hashbrown::{DefaultHashBuilder, HashTable};
 
 use crate::model::ObjectKey;
 
@@ -18,7 +18,7 @@ const BLOCK: usize = 8192;
 pub struct Table<F> {
     places: HashTable<Place>,
     blocks: Vec<Vec<Row<F>>>,
-    hashes: RandomState,
+    hashes: DefaultHashBuilder,
     reading: u32,
 }
 
@@ -50,7 +50,7 @@ impl<F> Default for Table<F> {
         Self {
             places: HashTable::new(),
             blocks: Vec::new(),
-            hashes: RandomState::new(),
+            hashes: DefaultHashBuilder::default(),
             reading: 0,
         }
     }

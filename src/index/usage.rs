@@ -1,9 +1,8 @@
 //! What audit logs say about the tokens of the pods that are known: logs that were read once, or a stream of events.
 
-use std::{
-    collections::{BTreeSet, HashMap},
-    sync::Arc,
-};
+use std::{collections::BTreeSet, sync::Arc};
+
+use hashbrown::HashMap;
 
 use super::{Index, Table};
 use crate::{

@@ -22,7 +22,9 @@ impl<'a> Bare<'a> {
     /// Leaves out what does not count.
     #[must_use]
     pub fn new(original: &'a str) -> Self {
-        if !original.contains(is_left_out) {
+        // Characters of more than one byte may be white space.
+        let may_be_left_out = |byte: u8| !byte.is_ascii() || is_left_out(byte.into());
+        if !original.bytes().any(may_be_left_out) {
             return Self {
                 original,
                 text: Cow::Borrowed(original),

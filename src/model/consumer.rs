@@ -115,7 +115,9 @@ pub struct Consumers {
     first_parts: Option<AhoCorasick>,
     /// For each of these, what else there is to it.
     words: Vec<Word>,
-    /// The variables of all systems.
+    /// The commands of all systems.
+    commands: Option<AhoCorasick>,
+    /// The variables of all systems, those with the path of another token included.
     variables: Names,
     /// The labels and annotations of all systems.
     keys: Names,
@@ -209,13 +211,16 @@ impl Consumers {
             ];
             lists.into_iter().flatten()
         });
+        let variables = rules.iter().flat_map(|rule| {
+            let lists = [&rule.variables, &rule.own_token_variables];
+            lists.into_iter().flatten()
+        });
         Self {
             id: TableId::default(),
             keys: keys.collect(),
-            variables: rules.iter().flat_map(|rule| &rule.variables).collect(),
-            first_parts: AhoCorasick::new(first_parts)
-                .ok()
-                .filter(|_| !words.is_empty()),
+            commands: finder(rules.iter().flat_map(|rule| &rule.commands)),
+            variables: variables.collect(),
+            first_parts: finder(&first_parts),
             words,
             rules,
         }
@@ -232,6 +237,13 @@ impl Consumers {
     pub fn may_be_in(&self, text: &Bare<'_>) -> bool {
         let parts = self.first_parts.as_ref();
         parts.is_some_and(|parts| parts.is_match(text.text()))
+    }
+
+    /// Whether a text may have a command of a system.
+    #[must_use]
+    pub fn may_run(&self, text: &str) -> bool {
+        let commands = self.commands.as_ref();
+        commands.is_some_and(|commands| commands.is_match(text))
     }
 
     /// Whether a variable of this name may be one of a system.
@@ -289,6 +301,13 @@ impl Consumers {
             }
         }
     }
+}
+
+/// Finds texts, if there are any.
+fn finder<T: AsRef<str>>(texts: impl IntoIterator<Item = T>) -> Option<AhoCorasick> {
+    let texts: Vec<_> = texts.into_iter().collect();
+    let found = AhoCorasick::new(texts.iter().map(AsRef::as_ref)).ok();
+    found.filter(|finder| finder.patterns_len() > 0)
 }
 
 /// Where the last of these parts ends; `None` if not all follow in this order, each with its gap before it.

@@ -72,6 +72,9 @@ where
                 index.apply::<K>(K::key(&wire), facts);
             }
             index.commit::<K>();
+            // The controller takes them at once.
+            index.take_dirty();
+            index.take_dirty_namespaces();
         })
     };
     let (first, second) = (read(), read());

@@ -3,11 +3,11 @@
 
 use std::{
     cell::RefCell,
-    collections::HashMap,
     ops::Deref,
     sync::{Arc, OnceLock},
 };
 
+use hashbrown::HashMap;
 use serde::Deserialize;
 
 use super::{Fields, Malformed, Proto, Value, VariableName, VolumeMount, Word, decode, lenient};
@@ -19,9 +19,9 @@ use crate::{
 /// The field `volumeMounts`.
 const MOUNTS: u32 = 9;
 /// How many containers are remembered.
-const MAX_CONTAINERS: usize = 256;
+const MAX_CONTAINERS: usize = 128;
 /// How many bytes these have together.
-const MAX_BYTES: usize = 512 * 1024;
+const MAX_BYTES: usize = 256 * 1024;
 
 wire! {
     /// The fields of a [`Container`].
@@ -121,7 +121,7 @@ wire! {
         /// `value`.
         value: Word = 2,
         /// `valueFrom`.
-        value_from: Option<ValueFrom> = 3,
+        value_from: Option<Box<ValueFrom>> = 3,
     }
 }
 
@@ -237,7 +237,7 @@ impl Recent {
             return Ok(known.clone());
         }
         let others = Arc::new(Others {
-            fields: decode(&self.others)?,
+            fields: *decode(&self.others)?,
             said: OnceLock::new(),
         });
         self.bytes += self.others.len();
@@ -291,7 +291,7 @@ mod tests {
             }],
             ..Default::default()
         };
-        decode(&message.encode_to_vec()).unwrap()
+        *decode(&message.encode_to_vec()).unwrap()
     }
 
     #[test]

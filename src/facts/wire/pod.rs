@@ -307,10 +307,15 @@ impl PodSpec {
 
     /// The volumes that a container mounts: the kubelet skips all others.
     pub fn mounted_volumes(&self) -> impl Iterator<Item = &Volume> {
-        self.volumes.iter().filter(|volume| {
-            let mut mounts = self
-                .all_containers()
-                .flat_map(|container| &container.volume_mounts);
+        self.volumes.iter().filter(|volume| self.mounts(volume))
+    }
+
+    /// Whether a container mounts a volume.
+    #[must_use]
+    pub fn mounts(&self, volume: &Volume) -> bool {
+        let mut containers = self.all_containers();
+        containers.any(|container| {
+            let mut mounts = container.volume_mounts.iter();
             mounts.any(|mount| mount.name == volume.name)
         })
     }

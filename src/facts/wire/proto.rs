@@ -3,7 +3,7 @@
 
 use std::borrow::Cow;
 
-use prost::encoding::{DecodeContext, WireType, decode_key, decode_varint, skip_field};
+use prost::encoding::{self, DecodeContext, WireType, skip_field};
 
 /// Bytes that are no message of the type that is read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -99,11 +99,15 @@ impl<'a> Fields<'a> {
     }
 
     fn read(&mut self) -> Result<(u32, Value<'a>), Malformed> {
-        let (number, wire_type) = decode_key(&mut self.0)?;
-        let value = match wire_type {
-            WireType::Varint => Value::Number(decode_varint(&mut self.0)?),
+        let key = varint(&mut self.0)?;
+        let number = u32::try_from(key >> 3).map_err(|_| Malformed)?;
+        if !(encoding::MIN_TAG..=encoding::MAX_TAG).contains(&number) {
+            return Err(Malformed);
+        }
+        let value = match WireType::try_from(key & 7)? {
+            WireType::Varint => Value::Number(varint(&mut self.0)?),
             WireType::LengthDelimited => {
-                let length = decode_varint(&mut self.0)?;
+                let length = varint(&mut self.0)?;
                 let length = usize::try_from(length).map_err(|_| Malformed)?;
                 let (value, rest) = self.0.split_at_checked(length).ok_or(Malformed)?;
                 self.0 = rest;
@@ -119,6 +123,18 @@ impl<'a> Fields<'a> {
     }
 }
 
+/// The next number: most have one byte.
+#[inline]
+fn varint(bytes: &mut &[u8]) -> Result<u64, Malformed> {
+    match **bytes {
+        [byte, ref rest @ ..] if byte < 0x80 => {
+            *bytes = rest;
+            Ok(byte.into())
+        }
+        _ => Ok(encoding::decode_varint(bytes)?),
+    }
+}
+
 /// What is read from the value of a field. A field that occurs again replaces or completes what is known, as protobuf
 /// says.
 pub trait Proto: Default {
@@ -130,14 +146,14 @@ pub trait Proto: Default {
 }
 
 /// How a message is read.
-pub type Decode<T> = fn(&[u8]) -> Result<T, Malformed>;
+pub type Decode<T> = fn(&[u8]) -> Result<Box<T>, Malformed>;
 
-/// Reads a message.
+/// Reads a message, into the memory where it stays: some types have a thousand bytes.
 ///
 /// # Errors
 /// When the bytes are none of this type.
-pub fn decode<T: Proto>(message: &[u8]) -> Result<T, Malformed> {
-    let mut decoded = T::default();
+pub fn decode<T: Proto>(message: &[u8]) -> Result<Box<T>, Malformed> {
+    let mut decoded = Box::<T>::default();
     decoded.merge(Value::Bytes(message))?;
     Ok(decoded)
 }
@@ -196,9 +212,13 @@ impl<T: Proto> Proto for Option<T> {
 /// A list: each value is another item.
 impl<T: Proto> Proto for Vec<T> {
     fn merge(&mut self, value: Value<'_>) -> Result<(), Malformed> {
-        let mut item = T::default();
-        item.merge(value)?;
-        self.push(item);
-        Ok(())
+        self.push(T::default());
+        self.last_mut().map_or(Ok(()), |item| item.merge(value))
+    }
+}
+
+impl<T: Proto> Proto for Box<T> {
+    fn merge(&mut self, value: Value<'_>) -> Result<(), Malformed> {
+        (**self).merge(value)
     }
 }

@@ -53,6 +53,16 @@ impl<T: Declared> Declared for Vec<T> {
     }
 }
 
+impl<T: Declared> Declared for Box<T> {
+    fn declared(into: &mut BTreeSet<&'static str>) {
+        T::declared(into);
+    }
+
+    fn found(&self, into: &mut BTreeSet<&'static str>) {
+        (**self).found(into);
+    }
+}
+
 impl<T: Declared> Declared for Option<T> {
     fn declared(into: &mut BTreeSet<&'static str>) {
         T::declared(into);
@@ -372,11 +382,11 @@ where
     T: Proto + Declared + DeserializeOwned + Debug,
 {
     let bytes = message.encode_to_vec();
-    let from_protobuf: T = decode(&bytes).unwrap();
+    let from_protobuf: Box<T> = decode(&bytes).unwrap();
     let from_json: T = serde_json::from_value(json).unwrap();
     assert_eq!(format!("{from_protobuf:?}"), format!("{from_json:?}"));
     from_protobuf.found(found);
-    from_protobuf
+    *from_protobuf
 }
 
 #[test]

@@ -1,7 +1,6 @@
 //! Names of labels, annotations and variables, as entries of systems write them.
 
-use std::collections::HashSet;
-
+use hashbrown::HashSet;
 use serde::{Deserialize, Deserializer};
 
 /// The name of a label, an annotation or a variable, written as `name`, `prefix*`, `name=value` or `name=value|value`.

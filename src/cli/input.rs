@@ -156,11 +156,17 @@ impl Namespaces<'_> {
         }
     }
 
-    /// What there is to say about those that are not.
-    fn left_out(self, index: &Index) -> Option<Message> {
+    /// What there is to say about those that are not, or not by the controller, given what the configuration selects.
+    fn left_out(self, index: &Index, configured: &Selection) -> Option<Message> {
         match self {
             Self::Selected { flags, .. } => flags.left_out(index, false).map(Message::note),
-            Self::One(_) | Self::All => None,
+            Self::One(namespace) => {
+                let key = configured.leaves_out_name(namespace)?.key();
+                Some(Message::note(format!(
+                    "`{key}` of the configuration leaves out namespace {namespace}: the controller writes no report for its ServiceAccounts"
+                )))
+            }
+            Self::All => None,
         }
     }
 }
@@ -192,13 +198,11 @@ impl InputArgs {
         let audiences = self.config.audiences(&config);
         let mut messages: Vec<_> = warnings.iter().map(Message::warning).collect();
         let index = Arc::new(RwLock::new(Index::new(&[])));
-        let all_pods = wanted.pods.selects_all() && !self.with_cluster;
         if !self.has_files() {
             let live = self.live(&index, config, audiences, wanted, &kinds);
             let live = live.await?;
             messages.extend(live.messages);
             messages.extend(self.evidence(live.leases, &index)?);
-            index.write().set_all_pods(all_pods);
             return Ok(Input::new(index, Places::default(), messages));
         }
         // They select namespaces of a cluster: all that the files have is judged.
@@ -220,11 +224,11 @@ impl InputArgs {
             index.set_audiences(audiences.unwrap_or_default());
             index.set_config(config);
             index.set_today(today());
+            index.set_all_pods(wanted.pods.selects_all());
         }
         let outcome = self.files(&index, wanted, default_namespace).await;
         messages.extend(self.file_messages(&outcome));
         messages.extend(self.evidence(leases, &index)?);
-        index.write().set_all_pods(all_pods);
         Ok(Input::new(index, outcome.places, messages))
     }
 
@@ -252,10 +256,12 @@ impl InputArgs {
     ) -> anyhow::Result<Live> {
         let namespaces = wanted.namespaces;
         let cluster = self.cluster.connect().await?;
+        let configured = config.namespaces.clone();
         config.namespaces = namespaces.selection(config.namespaces, &cluster.namespace);
         let mut empty = Index::new(kinds);
         empty.set_config(config);
         empty.set_today(today());
+        empty.set_all_pods(wanted.pods.selects_all() && kinds.contains(&InputKind::Pod));
         *index.write() = empty;
         let progress = Progress::of("objects");
         let wanted = list::Wanted {
@@ -291,7 +297,7 @@ impl InputArgs {
         let warning = cluster.learn(index, audiences, !errors.is_empty()).await;
         let errors = list::messages(&errors).into_iter().map(Message::error);
         let mut messages: Vec<_> = errors.chain(warning.map(Message::warning)).collect();
-        messages.extend(namespaces.left_out(&index.read()));
+        messages.extend(namespaces.left_out(&index.read(), &configured));
         let leases = self.leases(&cluster, &mut messages).await;
         Ok(Live { messages, leases })
     }

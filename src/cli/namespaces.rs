@@ -110,15 +110,15 @@ impl NamespaceArgs {
 
     /// A condition, as the user wrote it.
     fn spelled(&self, by: LeftOut) -> String {
-        let (is_flag, key) = match by {
-            LeftOut::Unnamed => (!self.namespace.is_empty(), "namespaces"),
-            LeftOut::Excluded => (!self.exclude_namespace.is_empty(), "excludeNamespaces"),
-            LeftOut::Unlabelled => (self.namespace_selector.is_some(), "namespaceSelector"),
+        let is_flag = match by {
+            LeftOut::Unnamed => !self.namespace.is_empty(),
+            LeftOut::Excluded => !self.exclude_namespace.is_empty(),
+            LeftOut::Unlabelled => self.namespace_selector.is_some(),
         };
         if is_flag {
             format!("--{}", by.condition())
         } else {
-            format!("`{key}` of the configuration")
+            format!("`{}` of the configuration", by.key())
         }
     }
 }

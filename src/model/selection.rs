@@ -33,6 +33,16 @@ impl LeftOut {
     /// All of them.
     pub const ALL: [Self; 3] = [Self::Unnamed, Self::Excluded, Self::Unlabelled];
 
+    /// The key of the configuration file that leaves it out.
+    #[must_use]
+    pub const fn key(self) -> &'static str {
+        match self {
+            Self::Unnamed => "namespaces",
+            Self::Excluded => "excludeNamespaces",
+            Self::Unlabelled => "namespaceSelector",
+        }
+    }
+
     /// The condition that leaves it out, as the command line spells it.
     #[must_use]
     pub const fn condition(self) -> &'static str {

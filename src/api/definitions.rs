@@ -15,6 +15,11 @@ impl TokenExposureReport {
             }
         }
     }
+
+    /// Sets the generation that the next write makes of the stored one; `None` where no report is stored.
+    pub fn observe_next(&mut self, stored: Option<i64>) {
+        self.observe(stored.unwrap_or(0).saturating_add(1));
+    }
 }
 
 /// The CustomResourceDefinitions, in the order in which they are printed.

@@ -338,8 +338,7 @@ fn plan(
     if live.is_some_and(|live| live.has_content_of(&facts)) {
         return Plan::Keep;
     }
-    let generation = live.map_or(0, |live| live.generation);
-    report.observe(generation.saturating_add(1));
+    report.observe_next(live.map(|live| live.generation));
     Plan::Write(Box::new(Write { report, facts }))
 }
 

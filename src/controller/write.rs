@@ -200,8 +200,7 @@ impl<'a> Writer<'a> {
         }
         if !is_kept(&live) && self.has_foreign_fields(&live.metadata) {
             if !is_apart {
-                let generation = live.metadata.generation.unwrap_or(0);
-                report.observe(generation.saturating_add(1));
+                report.observe_next(live.metadata.generation);
             }
             let replaced = async {
                 let patch = replacement(&report)?;

@@ -38,10 +38,7 @@ const RUNNERS: [&str; 21] = [
 /// Whether a value looks like a script, not like a name, a list or a sentence.
 pub(super) fn is_script(value: &str) -> bool {
     let signs = ["\n", "&&", "||", "; ", " | ", "$(", "`", "sh -c ", "exec "];
-    // Most values are names, numbers and addresses.
-    let is_sign = |byte| b"\n&|;$` #".contains(&byte);
-    let has_sign = || value.starts_with("#!") || signs.iter().any(|sign| value.contains(sign));
-    value.bytes().any(is_sign) && has_sign()
+    value.starts_with("#!") || signs.iter().any(|sign| value.contains(sign))
 }
 
 /// Whether a text is a call of a program, or a script that contains one.

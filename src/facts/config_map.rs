@@ -71,10 +71,7 @@ pub(super) fn references(spec: &wire::PodSpec, config: &Config) -> Box<[ConfigRe
         .flat_map(|volume| of_volume(volume, &sub_paths(spec, volume)))
         .collect();
     let of_containers = said.iter().flat_map(|said| &said.references);
-    let mut references: Vec<_> = of_containers
-        .chain(&of_volumes)
-        .filter(|reference| counts(&reference.name))
-        .collect();
+    let mut references: Vec<_> = of_containers.chain(&of_volumes).collect();
     references.sort_unstable();
     references.dedup();
     shortened(&references)
@@ -120,7 +117,8 @@ pub(super) fn of_variables(container: &wire::Container, config: &Config) -> Vec<
             variable: Some(prefix.as_str().into()),
         })
     });
-    keys.chain(all).collect()
+    let all = keys.chain(all);
+    all.filter(|reference| counts(&reference.name)).collect()
 }
 
 /// The files of a volume that are mounted one by one; empty where a mount has all of them.

@@ -81,19 +81,19 @@ pub(super) fn of_container(container: &Container, config: &Config) -> Clues {
             }
         }
     }
-    let known = container.env.iter();
-    let known = known.filter(|variable| is_variable(&variable.name.0, config));
-    let known: Vec<_> = known.collect();
-    if known.is_empty() {
+    let variables = container.env.iter();
+    let variables = variables.filter(|variable| is_variable(&variable.name.0, config));
+    let variables: Vec<_> = variables.collect();
+    if variables.is_empty() {
         return clues;
     }
-    for variable in &known {
+    for variable in &variables {
         let (name, value) = (&variable.name.0, &variable.value.0);
         clues.systems.extend(of_variable(name, value, config));
     }
     let own = active(config).filter(|rule| {
-        let mut known = known.iter();
-        known.any(|variable| names_own_token(rule, variable))
+        let mut variables = variables.iter();
+        variables.any(|variable| names_own_token(rule, variable))
     });
     clues.own_tokens = own.map(|rule| rule.name.clone()).collect();
     let (systems, own) = (&mut clues.systems, &clues.own_tokens);

@@ -12,8 +12,16 @@ impl Index {
         let Some(version) = Self::version(facts) else {
             return false;
         };
-        let known = self.table().get(key).and_then(Self::version);
+        let known = self.known_version::<K>(key);
         known.is_some_and(|known| version <= known)
+    }
+
+    /// The version of an object that is known.
+    fn known_version<K: Kind>(&mut self, key: &ObjectKey) -> Option<u64>
+    where
+        Self: Indexed<K>,
+    {
+        self.table().get(key).and_then(Self::version)
     }
 
     /// We wrote an object, and the API server answered with these facts. A watch that has come as far tells what became of
@@ -28,7 +36,7 @@ impl Index {
         let watched = watched.and_then(|reading| reading.version);
         let is_told =
             watched.is_some_and(|watched| version.is_none_or(|version| version <= watched));
-        if is_told && self.table().get(key).and_then(Self::version) != version {
+        if is_told && self.known_version::<K>(key) != version {
             return;
         }
         let key = ObjectKey {
@@ -46,7 +54,7 @@ impl Index {
     where
         Self: Indexed<K>,
     {
-        if self.table().get(key).and_then(Self::version) == before {
+        if self.known_version::<K>(key) == before {
             self.delete::<K>(key);
         }
     }

@@ -212,8 +212,7 @@ impl<T: Proto> Proto for Option<T> {
 /// A list: each value is another item.
 impl<T: Proto> Proto for Vec<T> {
     fn merge(&mut self, value: Value<'_>) -> Result<(), Malformed> {
-        self.push(T::default());
-        self.last_mut().map_or(Ok(()), |item| item.merge(value))
+        self.push_mut(T::default()).merge(value)
     }
 }
 

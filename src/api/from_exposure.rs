@@ -243,8 +243,8 @@ impl From<&model::Exemption> for Exemption {
     }
 }
 
-impl From<&model::exposure::Patch> for Patch {
-    fn from(patch: &model::exposure::Patch) -> Self {
+impl From<&model::patch::Patch> for Patch {
+    fn from(patch: &model::patch::Patch) -> Self {
         Self {
             api_version: patch.api_version.to_string(),
             kind: name(&patch.target.kind),
@@ -307,10 +307,7 @@ mod tests {
         let workload = |n: usize| WorkloadExposure {
             verdict: Verdict::Review,
             reason: Reason::ExplicitToken,
-            workload: model::Workload {
-                kind: "Deployment".into(),
-                name: format!("w{n:05}").into(),
-            },
+            workload: model::Workload::new("Deployment", &format!("w{n:05}")),
             pods: 1,
             carriers: vec![carrier.clone(); 30],
             consumers: Vec::new(),

@@ -279,10 +279,7 @@ mod tests {
     use crate::model::{Reason, note::NoteType};
 
     fn answer(verdict: Verdict, otherwise: &[(&str, &str)]) -> AccountSummary {
-        let workload = |(kind, name): &(&str, &str)| Workload {
-            kind: (*kind).into(),
-            name: (*name).into(),
-        };
+        let workload = |(kind, name): &(&str, &str)| Workload::new(kind, name);
         AccountSummary {
             verdict,
             reason: Reason::NoPermissions,

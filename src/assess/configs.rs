@@ -15,7 +15,7 @@ pub(super) fn consumers<'a>(
     pod: &'a PodFacts,
 ) -> impl Iterator<Item = Box<str>> + use<'a> {
     let added = evidence.namespace_consumers.iter();
-    let added = added.filter(|system| !pod.refuses.contains(system));
+    let added = added.filter(|system| !pod.rare.refuses.contains(system));
     let configured = keys(evidence, pod).flat_map(|(key, reference)| {
         let variables = key.as_variable.iter();
         let becomes = move |(variable, _): &&(Box<str>, Box<str>)| {
@@ -28,7 +28,7 @@ pub(super) fn consumers<'a>(
         key.consumers.iter().chain(as_variable)
     });
     let others = configured.chain(added);
-    let others = others.filter(|system| !pod.own_tokens.contains(system));
+    let others = others.filter(|system| !pod.rare.own_tokens.contains(system));
     pod.consumers.iter().chain(others).cloned()
 }
 

@@ -11,11 +11,11 @@ pub(super) fn of(evidence: &Evidence<'_>, pod: &PodFacts) -> Option<Exemption> {
     let account = evidence.service_account;
     let account = account.and_then(|facts| facts.exemption.as_deref());
     let account = account.map(|claim| stated(evidence, claim, ExemptedBy::ServiceAccount));
-    let own = pod.exemption.as_deref();
+    let own = pod.rare.exemption.as_deref();
     let own = own.map(|claim| stated(evidence, claim, ExemptedBy::Workload(pod.workload.clone())));
     let rules = evidence.config.exemptions.iter();
     let configured = rules
-        .filter(|rule| rule.applies_to(evidence.account, &pod.labels))
+        .filter(|rule| rule.applies_to(evidence.account, &pod.rare.labels))
         .map(|rule| Exemption {
             state: state(evidence, rule.until),
             reason: rule.reason.clone(),

@@ -240,7 +240,7 @@ fn exceeded(evidence: &Evidence<'_>, pod: &PodFacts) -> Option<&'static str> {
     let account = evidence.service_account;
     let is_cut = account.is_some_and(|account| account.has_more_secrets);
     let secrets = (is_cut && pod.token_secrets().next().is_some()).then_some(SECRETS);
-    pod.exceeded.or(secrets)
+    pod.rare.exceeded.or(secrets)
 }
 
 /// Unknown audiences, and Secrets that are not read.

@@ -8,8 +8,9 @@ use super::Evidence;
 use crate::model::{
     Carrier, Exposure, Gap, Level, Permissions, PodKind, Reach, Reason, Scope, TokenSource,
     Verdict, Workload, WorkloadExposure,
-    exposure::{OwnAccount, Patch, PatchType},
+    exposure::OwnAccount,
     note::{AccountNote, NeedReason, Sharing},
+    patch::{Patch, PatchType},
     rbac::{Effect, Grant},
 };
 
@@ -171,7 +172,7 @@ pub(super) fn own_accounts(
             && found.consumers.is_empty()
             && found.verdict != Verdict::Exempted
             && carriers.all(|carrier| carrier.source == TokenSource::Automount)
-            && !pods.any(|pod| pod.workload == found.workload && pod.template.is_some())
+            && !pods.any(|pod| pod.workload == found.workload && pod.rare.template.is_some())
     };
     let own = |found: &WorkloadExposure| {
         let workload = &found.workload;
@@ -185,7 +186,9 @@ pub(super) fn own_accounts(
             target: workload.clone(),
             api_version: kind.api_version.into(),
             type_: PatchType::Merge,
-            patch: kind.object_with(json!({ "serviceAccountName": name })),
+            patch: kind
+                .object_with(json!({ "serviceAccountName": name }))
+                .into(),
         };
         (!is_account(name)).then_some(OwnAccount { manifest, patch })
     };

@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use super::{Evidence, configs};
 use crate::model::{
     Carrier, PodFacts, Reason, Remediation, TokenSource, Verdict, WorkloadExposure,
-    exposure::{Patch, PatchType},
+    patch::{Patch, PatchType},
     pod::{ContainerKind, INJECTED_VOLUME_PREFIX, Origin, TOKEN_MOUNT_PATH, WITHHELD_AUDIENCE},
     workload::{PodKind, Workload},
 };
@@ -67,7 +67,7 @@ pub(super) fn remediation(
         );
     }
     let pods = evidence.pods.iter();
-    let before: BTreeSet<_> = pods.flat_map(|(pod, _)| &pod.before_removal).collect();
+    let before: BTreeSet<_> = pods.flat_map(|(pod, _)| &pod.rare.before_removal).collect();
     if !before.is_empty() {
         let before: Vec<_> = before.into_iter().map(AsRef::as_ref).collect();
         return without_patch(format!(
@@ -180,7 +180,11 @@ type ServiceCa = bool;
 fn kept(evidence: &Evidence<'_>, pods: &[&PodFacts]) -> Kept {
     let mut all = pods.iter();
     let service_ca = all.any(|pod| configs::reads_service_ca(evidence, pod));
-    let is_neutered = |pod: &&PodFacts| pod.withheld.is_some_and(|withheld| withheld.is_neutered);
+    let is_neutered = |pod: &&PodFacts| {
+        pod.rare
+            .withheld
+            .is_some_and(|withheld| withheld.is_neutered)
+    };
     if pods.iter().any(|pod| pod.starts_client || is_neutered(pod)) {
         Kept::UselessToken(service_ca)
     } else if pods.iter().any(|pod| configs::reads_files(evidence, pod)) {
@@ -218,7 +222,7 @@ fn mount() -> Value {
 /// The containers that see the auto-mounted token, or would if a policy had not withheld it.
 fn seeing<'a>(workload: &'a WorkloadExposure, pods: &[&'a PodFacts]) -> BTreeSet<&'a str> {
     let containers = automounts(workload).flat_map(|carrier| &carrier.containers);
-    let withheld = pods.iter().filter(|pod| pod.withheld.is_some());
+    let withheld = pods.iter().filter(|pod| pod.rare.withheld.is_some());
     let withheld = withheld.flat_map(|pod| pod.containers.iter());
     let mounting = withheld.filter(|container| {
         let mut mounts = container.mounts.iter();
@@ -262,7 +266,7 @@ fn own_patch(workload: &WorkloadExposure, pods: &[&PodFacts], kept: Kept) -> Opt
     let target = &workload.workload;
     let templates: BTreeSet<_> = pods
         .iter()
-        .filter_map(|pod| pod.template.as_deref())
+        .filter_map(|pod| pod.rare.template.as_deref())
         .collect();
     if let Some(first) = templates.first() {
         let (type_, patch) = if reads_files {
@@ -274,7 +278,7 @@ fn own_patch(workload: &WorkloadExposure, pods: &[&PodFacts], kept: Kept) -> Opt
             target: target.clone(),
             api_version: first.api_version.clone(),
             type_,
-            patch,
+            patch: patch.into(),
         });
     }
     let kind = PodKind::named(&target.kind)?;
@@ -288,6 +292,6 @@ fn own_patch(workload: &WorkloadExposure, pods: &[&PodFacts], kept: Kept) -> Opt
         } else {
             PatchType::Merge
         },
-        patch: kind.object_with(spec),
+        patch: kind.object_with(spec).into(),
     })
 }

@@ -52,8 +52,8 @@ fn keeps(evidence: &Evidence<'_>, pod: &PodFacts) -> impl Iterator<Item = Keep> 
         (Keep::Exempted, exemption::of(evidence, pod).is_some()),
         (Keep::AskedFor, pod.automount == Some(true)),
         (Keep::OpenedAtStart, pod.starts_client),
-        (Keep::ChangedFirst, !pod.before_removal.is_empty()),
-        (Keep::CustomKind, pod.template.is_some()),
+        (Keep::ChangedFirst, !pod.rare.before_removal.is_empty()),
+        (Keep::CustomKind, pod.rare.template.is_some()),
     ];
     let found = found.into_iter().filter(|(_, is_so)| *is_so);
     found.map(|(keep, _)| keep)
@@ -71,7 +71,7 @@ fn merged<'a>(evidence: &'a Evidence<'_>) -> BTreeMap<&'a Workload, Merged> {
         workload.is_dead |= evidence.is_missing && pod.origin == Origin::Live;
         workload.is_exceeded |= exceeded(evidence, pod).is_some();
         workload.keeps.extend(keeps(evidence, pod));
-        let earliest = [workload.withheld, pod.withheld].into_iter().flatten();
+        let earliest = [workload.withheld, pod.rare.withheld].into_iter().flatten();
         workload.withheld = earliest.min_by_key(|withheld| withheld.since);
         workload.notes.extend(token::notes(pod, &bearer, &carriers));
         workload.consumers.extend(configs::consumers(evidence, pod));

@@ -66,10 +66,7 @@ fn read_text(text: &str) -> Outcome {
 }
 
 fn mail() -> Workload {
-    Workload {
-        kind: "StatefulSet".into(),
-        name: "mail".into(),
-    }
+    Workload::new("StatefulSet", "mail")
 }
 
 fn usage(outcome: &Outcome) -> AccountUsage {

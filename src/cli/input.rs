@@ -262,6 +262,9 @@ impl InputArgs {
         empty.set_config(config);
         empty.set_today(today());
         empty.set_all_pods(wanted.pods.selects_all() && kinds.contains(&InputKind::Pod));
+        if !self.evidence.is_given() {
+            empty.forgo_usage();
+        }
         *index.write() = empty;
         let progress = Progress::of("objects");
         let wanted = list::Wanted {

@@ -87,6 +87,8 @@ impl ListenArgs {
     pub(super) fn prepare(&self, index: &mut Index) {
         if self.audit_listen.is_some() {
             index.listen(self.evidence_window);
+        } else {
+            index.forgo_usage();
         }
     }
 

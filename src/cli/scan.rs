@@ -313,6 +313,9 @@ impl Args {
     /// The answers for all accounts of the input. With `--selector`, accounts without a selected pod are left
     /// out.
     fn assess(&self, input: &Input) -> Vec<Exposure> {
+        if !self.input.evidence.is_given() {
+            input.index.write().forget_pods();
+        }
         let index = input.index.read();
         let subjects = index
             .accounts()

@@ -2,7 +2,6 @@
 
 use std::{
     collections::{BTreeMap, HashMap, HashSet},
-    sync::Arc,
     time::Duration,
 };
 
@@ -13,7 +12,7 @@ use super::behind::Behind;
 use crate::{
     api::Curable,
     index::Index,
-    model::{Exposure, ServiceAccountRef, Target, Workload, summary::is_plain},
+    model::{Exposure, Name, ServiceAccountRef, Target, Workload, summary::is_plain},
 };
 
 /// How long a workload without pods stays on the list: a pod that is recreated, or a Job that is scheduled again.
@@ -28,9 +27,9 @@ pub struct Cure {
 
 #[derive(Debug, Default)]
 struct State {
-    namespaces: HashMap<Arc<str>, Entries>,
+    namespaces: HashMap<Name, Entries>,
     /// The namespaces from whose list something was removed since they were asked for.
-    withdrawn: HashSet<Arc<str>>,
+    withdrawn: HashSet<Name>,
     behind: Behind,
     /// The policy cannot be switched off: nothing may be listed.
     is_uncontrolled: bool,
@@ -135,12 +134,12 @@ impl Cure {
     }
 
     /// Whether something was removed from the list of a namespace since this was last asked.
-    pub(super) fn take_withdrawn(&self, namespace: &Arc<str>) -> bool {
+    pub(super) fn take_withdrawn(&self, namespace: &Name) -> bool {
         self.state.lock().withdrawn.remove(namespace)
     }
 
     /// What is listed of a namespace.
-    pub(super) fn listed(&self, index: &Index, namespace: &Arc<str>) -> Curable {
+    pub(super) fn listed(&self, index: &Index, namespace: &Name) -> Curable {
         let now = Instant::now();
         let mut state = self.state.lock();
         let mut curable = Curable::default();
@@ -167,7 +166,7 @@ impl Cure {
     }
 
     /// How long until the next workload of a namespace is listed.
-    pub(super) fn pause(&self, namespace: &Arc<str>) -> Option<Duration> {
+    pub(super) fn pause(&self, namespace: &Name) -> Option<Duration> {
         let state = self.state.lock();
         let entries = state.namespaces.get(namespace)?.values();
         let next = entries
@@ -216,10 +215,7 @@ fn stored(index: &Index, namespace: &str, now: Instant) -> Entries {
     let entry = |entry: &str| {
         let mut parts = entry.splitn(3, '/');
         let (name, kind, workload) = (parts.next()?, parts.next()?, parts.next()?);
-        let workload = Workload {
-            kind: kind.into(),
-            name: workload.into(),
-        };
+        let workload = Workload::new(kind, workload);
         let known = Entry {
             uid: (*uids.get(name)?).into(),
             since: now,

@@ -1,7 +1,5 @@
 //! Brings the summary of one namespace up to date: gather, compare, write what differs.
 
-use std::sync::Arc;
-
 use kube::{
     Api,
     api::{DeleteParams, Patch, PatchParams},
@@ -16,7 +14,7 @@ use crate::{
     api::{Curable, TokenExposureSummary, TokenExposureSummarySpec, TokenExposureSummaryStatus},
     facts::{Summaries, summary::SummaryFacts},
     index::{Shares, Standing},
-    model::{ObjectKey, summary::NAME},
+    model::{Name, ObjectKey, summary::NAME},
 };
 
 const APPLY: Operation = of_ours("apply the summary");
@@ -52,7 +50,7 @@ struct Write {
 
 /// Whether the summary of a namespace differs from what is known. A standby writes nothing: the next leader looks at
 /// all namespaces.
-pub(super) fn due(context: &Context, namespace: &Arc<str>) -> Due {
+pub(super) fn due(context: &Context, namespace: &Name) -> Due {
     if !context.leadership.is_mine() {
         return Due::Nothing;
     }
@@ -68,7 +66,7 @@ pub(super) fn due(context: &Context, namespace: &Arc<str>) -> Due {
 ///
 /// # Errors
 /// When the summary cannot be written; nothing is lost, since the index still says what is wanted.
-pub(super) async fn reconcile(context: &Context, namespace: &Arc<str>) -> Result<bool, Error> {
+pub(super) async fn reconcile(context: &Context, namespace: &Name) -> Result<bool, Error> {
     if !context.leadership.is_mine() {
         return Ok(false);
     }
@@ -80,7 +78,7 @@ pub(super) async fn reconcile(context: &Context, namespace: &Arc<str>) -> Result
 }
 
 /// What has to be done with the summary of a namespace; `None` while answers that it depends on are computed.
-fn plan(context: &Context, namespace: &Arc<str>) -> Option<Plan> {
+fn plan(context: &Context, namespace: &Name) -> Option<Plan> {
     let index = context.index.read();
     // Every namespace is named again when every kind was read, and when it is known whether it is selected.
     if !index.is_settled() || index.is_terminating(namespace) {

@@ -17,7 +17,7 @@ use crate::{
         manifest::{Manifest, manifests},
         places::{Documents, Place, Places},
     },
-    model::{Workload, exposure::Patch},
+    model::{Workload, patch::Patch},
 };
 
 /// The result of one patch.
@@ -65,7 +65,7 @@ pub fn patch(places: &Places, patches: &[(&str, &Patch)]) -> Vec<Patched> {
         changes.sort_by_key(|(_, place)| place.line);
         let wanted: Vec<_> = changes
             .iter()
-            .map(|(number, place)| (*place, &patches[*number].1.patch))
+            .map(|(number, place)| (*place, patches[*number].1.patch.tree()))
             .collect();
         let result = patch_file(file, &wanted);
         for (index, (number, _)) in changes.iter().enumerate() {
@@ -94,7 +94,7 @@ struct Changed {
 }
 
 /// Patches one file.
-fn patch_file(file: &Path, changes: &[(&Place, &Value)]) -> Result<Changed, String> {
+fn patch_file(file: &Path, changes: &[(&Place, Value)]) -> Result<Changed, String> {
     if changes.iter().any(|(place, _)| place.is_large) {
         return Err("is too large to be changed: split it".to_owned());
     }
@@ -142,7 +142,7 @@ fn give(_: &Path, _: &fs::Metadata) -> io::Result<()> {
 }
 
 /// A text after changes. A change that fails does not prevent the others.
-fn patched(text: &str, changes: &[(&Place, &Value)]) -> Changed {
+fn patched(text: &str, changes: &[(&Place, Value)]) -> Changed {
     const AFFECTS_OTHERS: &str =
         "the change would also affect other parts of the file, for example through an alias";
     /// The largest number of changes that are tried one by one.
@@ -178,14 +178,14 @@ fn patched(text: &str, changes: &[(&Place, &Value)]) -> Changed {
 }
 
 /// A text after some of the changes, parsed again; `None` if it contains anything else.
-fn attempt(text: &str, changes: &[(&Place, &Value)], wanted: &[usize]) -> Option<Changed> {
+fn attempt(text: &str, changes: &[(&Place, Value)], wanted: &[usize]) -> Option<Changed> {
     let mut edits: Vec<Edit> = Vec::new();
     let mut failures = BTreeMap::new();
     let mut merges: BTreeMap<usize, Vec<(&[usize], &Value)>> = BTreeMap::new();
     let mut documents = Documents::of(text);
     let newline = if text.contains("\r\n") { "\r\n" } else { "\n" };
     for number in wanted {
-        let (place, patch) = changes[*number];
+        let (place, patch) = &changes[*number];
         let object = documents
             .at(place.line)
             .and_then(|(start, root)| Some((start, root.item(&place.items)?)));

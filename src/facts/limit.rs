@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use crate::model::{
-    PodFacts, Workload,
-    pod::{Container, Delegation, HostAccess, SubPath, Volume},
+    Name, PodFacts, Workload,
+    pod::{Container, Delegation, HostAccess, RareFacts, SubPath, Volume},
 };
 
 /// How many bytes of texts are kept of a pod; typical are 300. A constant that users read about in
@@ -32,57 +32,56 @@ pub(super) fn limited(facts: PodFacts, pod: &str) -> PodFacts {
     let workload = if is_name(&workload.kind) && is_name(&workload.name) {
         facts.workload
     } else {
-        Workload {
-            kind: "Pod".into(),
-            name: pod[..pod.floor_char_boundary(MAX_NAME)].into(),
-        }
+        Workload::new("Pod", &pod[..pod.floor_char_boundary(MAX_NAME)])
     };
     let account = facts.service_account;
+    let rare = facts.rare.into_facts();
     PodFacts {
         // An account of a longer name cannot exist.
         service_account: account.map(|name| name[..name.floor_char_boundary(MAX_NAME)].into()),
         workload,
         origin: facts.origin,
-        template: facts.template,
         automount: facts.automount,
-        exemption: facts.exemption,
-        labels: Box::default(),
         consumers: Box::default(),
-        refuses: Box::default(),
-        own_tokens: Box::default(),
         configs: Arc::default(),
         reads_files: false,
         reads_service_ca: false,
         starts_client: false,
-        before_removal: Box::default(),
         shares_processes: false,
-        host_access: Box::default(),
-        delegations: Box::default(),
         volumes: Arc::default(),
         containers: Arc::default(),
-        withheld: None,
-        exceeded: largest.map(|(field, _)| *field),
+        rare: RareFacts {
+            template: rare.template,
+            exemption: rare.exemption,
+            exceeded: largest.map(|(field, _)| *field),
+            ..RareFacts::default()
+        }
+        .into(),
     }
 }
 
 /// How many bytes each field needs.
 fn parts(facts: &PodFacts) -> [(&'static str, usize); 5] {
-    let account = facts.service_account.as_ref().map_or(0, |name| name.len());
+    let account = facts.service_account.as_ref().map_or(0, Name::len);
     let owner = facts.workload.kind.len() + facts.workload.name.len();
-    let labels = facts.labels.iter();
+    let labels = facts.rare.labels.iter();
     let labels = labels.map(|(key, value)| ENTRY + key.len() + value.len());
-    let hosts = facts.host_access.iter().map(|access| match access {
+    let hosts = facts.rare.host_access.iter().map(|access| match access {
         HostAccess::Path(path) => ENTRY + path.len(),
         HostAccess::Processes | HostAccess::Privileged => ENTRY,
     });
-    let delegations = facts.delegations.iter().map(|delegation| match delegation {
-        Delegation::CsiDriver(name) | Delegation::PodCertificate { signer: name, .. } => {
-            ENTRY + name.len()
-        }
-    });
-    let consumers = facts.consumers.iter().chain(&facts.refuses);
-    let consumers = consumers.chain(&facts.own_tokens);
-    let consumers = consumers.chain(&facts.before_removal);
+    let delegations = facts
+        .rare
+        .delegations
+        .iter()
+        .map(|delegation| match delegation {
+            Delegation::CsiDriver(name) | Delegation::PodCertificate { signer: name, .. } => {
+                ENTRY + name.len()
+            }
+        });
+    let consumers = facts.consumers.iter().chain(&facts.rare.refuses);
+    let consumers = consumers.chain(&facts.rare.own_tokens);
+    let consumers = consumers.chain(&facts.rare.before_removal);
     let consumers = consumers.map(|name| ENTRY + name.len());
     let configs = facts.configs.iter().map(|reference| {
         let texts = [&reference.key, &reference.variable];
@@ -182,7 +181,7 @@ mod tests {
             ),
         ] {
             let kept = facts(json!({"metadata": metadata, "spec": spec}));
-            assert_eq!(kept.exceeded, Some(field));
+            assert_eq!(kept.rare.exceeded, Some(field));
             assert_eq!(&*kept.workload.to_string(), "Pod/p");
             let bytes: usize = parts(&kept).iter().map(|(_, bytes)| bytes).sum();
             assert!(bytes < 600, "{field}: {bytes}");
@@ -201,6 +200,6 @@ mod tests {
         let kept = facts(
             json!({"metadata": {"name": "p", "uid": "1"}, "spec": {"volumes": volumes, "containers": containers}}),
         );
-        assert_eq!((kept.exceeded, kept.containers.len()), (None, 25));
+        assert_eq!((kept.rare.exceeded, kept.containers.len()), (None, 25));
     }
 }

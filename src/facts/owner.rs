@@ -1,6 +1,8 @@
 //! Which workload owns this pod? The outermost owner, determined from the pod alone, so that no
 //! permissions on ReplicaSets or Jobs are needed.
 
+use std::borrow::Cow;
+
 use super::wire::{Labels, Metadata, OwnerReference};
 use crate::model::{Workload, workload::named};
 
@@ -63,17 +65,14 @@ pub(super) fn workload(pod: &Metadata) -> Workload {
         .find(|owner| owner.controller && owner.kind != "Node");
     let (kind, name) = match owner {
         Some(owner) => outermost(owner, pod),
-        None => ("Pod".to_owned(), pod.name.as_str()),
+        None => ("Pod".into(), pod.name.as_str()),
     };
-    Workload {
-        kind: kind.into(),
-        name: name.into(),
-    }
+    Workload::new(&kind, name)
 }
 
-fn outermost<'a>(owner: &'a OwnerReference, pod: &'a Metadata) -> (String, &'a str) {
+fn outermost<'a>(owner: &'a OwnerReference, pod: &'a Metadata) -> (Cow<'a, str>, &'a str) {
     let (kind, name) = controller(owner, pod);
-    outer(&kind, &pod.labels).map_or((kind, name), |(kind, name)| (kind.to_owned(), name))
+    outer(&kind, &pod.labels).map_or((kind, name), |(kind, name)| (kind.into(), name))
 }
 
 /// The workload that the labels of a pod, or of a pod template, name as the owner of its controller.
@@ -84,22 +83,21 @@ pub(crate) fn outer<'a>(controller: &str, labels: &'a Labels) -> Option<(&'stati
 }
 
 /// The controller of a pod, or the Deployment, Rollout or CronJob that created that.
-fn controller<'a>(owner: &'a OwnerReference, pod: &Metadata) -> (String, &'a str) {
+fn controller<'a>(owner: &'a OwnerReference, pod: &Metadata) -> (Cow<'a, str>, &'a str) {
     let before_hash = |label| -> Option<&'a str> {
         let hash = pod.labels.get(label).unwrap_or_default();
         let name = owner.name.strip_suffix(hash)?.strip_suffix('-')?;
         (!hash.is_empty() && !name.is_empty()).then_some(name)
     };
     let kind = named(&owner.api_version, &owner.kind);
-    let (kind, name) = match kind.as_str() {
+    let outer = match &*kind {
         "ReplicaSet" => before_hash(TEMPLATE_HASH)
             .map(|name| ("Deployment", name))
-            .or_else(|| before_hash(ROLLOUT_HASH).map(|name| ("Rollout", name)))
-            .unwrap_or(("ReplicaSet", &owner.name)),
-        "Job" => scheduled_by(&owner.name).map_or(("Job", &*owner.name), |name| ("CronJob", name)),
-        kind => (kind, &*owner.name),
+            .or_else(|| before_hash(ROLLOUT_HASH).map(|name| ("Rollout", name))),
+        "Job" => scheduled_by(&owner.name).map(|name| ("CronJob", name)),
+        _ => None,
     };
-    (kind.to_owned(), name)
+    outer.map_or((kind, &owner.name), |(kind, name)| (kind.into(), name))
 }
 
 /// The CronJob that created a Job of this name: it appends the scheduled time in minutes since 1970

@@ -4,13 +4,17 @@ use std::sync::Arc;
 
 use jiff::{Timestamp, tz::TimeZone};
 
-use super::{Kind, Pods, config_map, consumers, exemption, host_access, limit, owner, wire, words};
+use super::{
+    Kind, Pods, clues::Clues, config_map, consumers, exemption, host_access, limit, owner, wire,
+    words,
+};
 use crate::model::{
     Config, InputKind, Workload,
     pod::{
         Container, ContainerKind, Delegation, GENERATED, INJECTED_VOLUME_PREFIX, Instance, Mount,
-        Origin, Pod, PodFacts, SecretKeys, SecretToken, SecretVariable, SubPath, TOKEN_MOUNT_PATH,
-        TokenProjection, Volume, WITHHELD_ANNOTATION, WITHHELD_AUDIENCE, Withheld,
+        Origin, Pod, PodFacts, RareFacts, SecretKeys, SecretToken, SecretVariable, SubPath,
+        TOKEN_MOUNT_PATH, TokenProjection, Volume, WITHHELD_ANNOTATION, WITHHELD_AUDIENCE,
+        Withheld,
     },
 };
 
@@ -45,7 +49,9 @@ impl Kind for Pods {
         }
         if origin == Origin::Live {
             remove_random_names(&mut facts);
-            facts.withheld = withheld(&facts, &wire.metadata);
+            if let Some(withheld) = withheld(&facts, &wire.metadata) {
+                facts.rare.to_mut().withheld = Some(withheld);
+            }
         }
         let instance = Instance::new(
             &wire.metadata.uid,
@@ -54,7 +60,7 @@ impl Kind for Pods {
             wire.status.started(),
         );
         Pod {
-            instance,
+            instance: instance.map(Box::new),
             ..facts.into()
         }
     }
@@ -99,6 +105,31 @@ pub fn template(
         .collect();
     let has_known_key = consumers::has_known_key(metadata, config);
     let clues = consumers::of_pod(metadata, has_known_key, spec, config);
+    let facts = PodFacts {
+        service_account: Some(service_account_name(spec).into()),
+        workload,
+        origin: Origin::Template,
+        automount: spec.automount_service_account_token,
+        consumers: clues.systems(),
+        configs: config_map::references(spec, config).into(),
+        reads_files: clues.reads_files,
+        reads_service_ca: clues.reads_service_ca,
+        starts_client: clues.starts_client,
+        shares_processes: spec.share_process_namespace,
+        volumes: volumes.into(),
+        containers,
+        rare: rare(metadata, has_known_key, spec, &clues, config).into(),
+    };
+    limit::limited(facts, &metadata.name)
+}
+
+fn rare(
+    metadata: &wire::Metadata,
+    has_known_key: bool,
+    spec: &wire::PodSpec,
+    clues: &Clues,
+    config: &Config,
+) -> RareFacts {
     let of_keys = |says: fn(&wire::Metadata, &Config) -> Box<[Box<str>]>| {
         if has_known_key {
             says(metadata, config)
@@ -106,31 +137,18 @@ pub fn template(
             Box::default()
         }
     };
-    let facts = PodFacts {
-        service_account: Some(service_account_name(spec).into()),
-        workload,
-        origin: Origin::Template,
+    RareFacts {
         template: None,
-        automount: spec.automount_service_account_token,
         exemption: exemption::claim(&metadata.annotations),
         labels: exemption::labels(&metadata.labels, config),
-        consumers: clues.systems(),
         refuses: of_keys(consumers::refused),
         own_tokens: clues.own_tokens(),
-        configs: config_map::references(spec, config).into(),
-        reads_files: clues.reads_files,
-        reads_service_ca: clues.reads_service_ca,
-        starts_client: clues.starts_client,
         before_removal: of_keys(consumers::before_removal),
-        shares_processes: spec.share_process_namespace,
         host_access: host_access::of_pod(spec),
         delegations: delegations(spec),
-        volumes: volumes.into(),
-        containers,
         withheld: None,
         exceeded: None,
-    };
-    limit::limited(facts, &metadata.name)
+    }
 }
 
 /// What the texts of a container say, found out once for equal containers.

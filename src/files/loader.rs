@@ -215,10 +215,7 @@ impl Loader<'_> {
             if K::INPUT == InputKind::ServiceAccount {
                 self.namespaces.note(key.clone().into(), is_guessed);
                 self.check_exemption(&wire.metadata().annotations);
-                let account = Workload {
-                    kind: K::INPUT.name().into(),
-                    name: (&*key.name).into(),
-                };
+                let account = Workload::new(K::INPUT.name(), &key.name);
                 let key = workload_key(&key.namespace, &account);
                 let lasts = wire.metadata().uid.is_empty();
                 self.note_place(key, manifest, "", lasts);

@@ -11,7 +11,7 @@ use super::{
     outline::{Content, Node, outline},
     pointer,
 };
-use crate::model::{ObjectKey, workload::Workload};
+use crate::model::{Name, ObjectKey, workload::Workload};
 
 /// The positions of the input's objects.
 #[derive(Debug, Default)]
@@ -51,7 +51,7 @@ impl Lines {
 }
 
 /// The key of a workload or its template; it contains a `/`, so no pod has the same name.
-pub(crate) fn workload_key(namespace: &Arc<str>, workload: &Workload) -> ObjectKey {
+pub(crate) fn workload_key(namespace: &Name, workload: &Workload) -> ObjectKey {
     ObjectKey::new(namespace.clone(), workload.to_string())
 }
 

@@ -1,11 +1,9 @@
 //! ServiceAccounts, and what is known about each: its pods by shape, its report, its last verdict.
 
-use std::sync::Arc;
-
 use super::{Index, Indexed, Table, reverse::Reverse, shapes::Shapes};
 use crate::{
     facts::{Kind, ServiceAccounts},
-    model::{AccountSummary, ObjectKey, ServiceAccountRef, Workload},
+    model::{AccountSummary, Name, ObjectKey, ServiceAccountRef, Workload},
 };
 
 /// The objects of custom kinds that name an account, while it is not known which pods they stand for.
@@ -44,7 +42,7 @@ impl Account {
     pub fn cured_pods(&self) -> [u32; 2] {
         let mut counts = [0; 2];
         for (pod, count) in self.pods.iter() {
-            if let Some(withheld) = pod.withheld {
+            if let Some(withheld) = pod.rare.withheld {
                 counts[usize::from(withheld.is_neutered)] += count;
             }
         }
@@ -94,10 +92,7 @@ impl Index {
     }
 
     /// The accounts of a namespace.
-    pub(super) fn accounts_in(
-        &self,
-        namespace: &Arc<str>,
-    ) -> impl Iterator<Item = &ServiceAccountRef> {
+    pub(super) fn accounts_in(&self, namespace: &Name) -> impl Iterator<Item = &ServiceAccountRef> {
         let first = ServiceAccountRef::new(namespace.clone(), "");
         let namespace = namespace.clone();
         self.accounts

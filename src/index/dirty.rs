@@ -1,11 +1,9 @@
 //! Which answers may have changed: those of accounts, and the summaries of namespaces, which are made of them.
 
-use std::sync::Arc;
-
 use hashbrown::HashSet;
 
 use super::Index;
-use crate::model::ServiceAccountRef;
+use crate::model::{Name, ServiceAccountRef};
 
 impl Index {
     /// The accounts whose answer may have changed since the last call; none until every kind was
@@ -23,7 +21,7 @@ impl Index {
 
     /// The namespaces whose summary may have changed since the last call; none until every kind was read, and then all
     /// that have an account or a summary.
-    pub fn take_dirty_namespaces(&mut self) -> HashSet<Arc<str>> {
+    pub fn take_dirty_namespaces(&mut self) -> HashSet<Name> {
         if !self.is_settled() {
             return HashSet::new();
         }
@@ -69,14 +67,14 @@ impl Index {
     }
 
     /// Marks the accounts of a namespace dirty.
-    pub(super) fn mark_namespace(&mut self, namespace: &Arc<str>) {
+    pub(super) fn mark_namespace(&mut self, namespace: &Name) {
         for account in self.accounts_in(namespace).cloned().collect::<Vec<_>>() {
             self.mark(&account);
         }
     }
 
     /// Marks the summary of a namespace dirty.
-    pub(super) fn mark_summary(&mut self, namespace: &Arc<str>) {
+    pub(super) fn mark_summary(&mut self, namespace: &Name) {
         let namespace = self.shared_namespace(namespace);
         self.dirty_namespaces.insert(namespace);
     }

@@ -1,12 +1,12 @@
 //! Collects everything that the answer for one account is computed from.
 
-use std::{collections::BTreeSet, sync::Arc};
+use std::collections::BTreeSet;
 
 use super::Index;
 use crate::{
     assess::{Evidence, assess, explain},
     model::{
-        Explanation, Exposure, Gap, InputKind, ObjectKey, PodFacts, ServiceAccountFacts,
+        Explanation, Exposure, Gap, InputKind, Name, ObjectKey, PodFacts, ServiceAccountFacts,
         ServiceAccountRef,
     },
     rbac::BoundRole,
@@ -37,7 +37,7 @@ impl Index {
             let account = pod.service_account.clone()?;
             return Some(ServiceAccountRef::new(namespace, account));
         }
-        let namespace: Arc<str> = namespace.into();
+        let namespace: Name = namespace.into();
         let mut accounts = self.accounts_in(&namespace);
         let runs = |account: &&ServiceAccountRef| {
             let known = self.accounts.get(account).into_iter();

@@ -48,7 +48,7 @@ use crate::{
         ClusterRoleBindings, ClusterRoles, ConfigMaps, CsiDrivers, Kind, Namespaces, Pods, Reports,
         RoleBindings, Roles, Secrets, ServiceAccounts, Summaries,
     },
-    model::{ApiAudiences, Config, InputKind, KnownRoles, ObjectKey, ServiceAccountRef},
+    model::{ApiAudiences, Config, InputKind, KnownRoles, Name, ObjectKey, ServiceAccountRef},
 };
 
 /// The index behind its one lock, which is never held across an await.
@@ -67,6 +67,11 @@ pub trait Indexed<K: Kind> {
     /// sends older ones, which change nothing.
     fn version(_facts: &K::Facts) -> Option<u64> {
         None
+    }
+
+    /// Facts without what nobody will ask for.
+    fn needed(&self, facts: K::Facts) -> K::Facts {
+        facts
     }
 
     /// Whether facts say something: others are not kept.
@@ -107,7 +112,7 @@ pub struct Index {
 
     /// Every account that exists, that a pod names or that has a report.
     accounts: BTreeMap<ServiceAccountRef, Account>,
-    namespace_names: HashSet<Arc<str>>,
+    namespace_names: HashSet<Name>,
     elsewhere: Elsewhere,
     named_by: NamedBy,
     subjects: Subjects,
@@ -127,9 +132,11 @@ pub struct Index {
     today: Option<Date>,
     /// What audit logs say; `None` where none were given.
     usage: Option<Usage>,
+    /// Whether audit logs may be read, which name pods by what identifies them.
+    keeps_instances: bool,
     dirty: HashSet<ServiceAccountRef>,
     /// The namespaces whose summary may have changed.
-    dirty_namespaces: HashSet<Arc<str>>,
+    dirty_namespaces: HashSet<Name>,
 }
 
 impl Index {
@@ -172,6 +179,7 @@ impl Index {
             config: Config::default(),
             today: None,
             usage: None,
+            keeps_instances: true,
             dirty: HashSet::new(),
             dirty_namespaces: HashSet::new(),
         }
@@ -188,6 +196,7 @@ impl Index {
         if !self.admits(K::INPUT, &key.namespace) {
             return;
         }
+        let facts = self.needed(facts);
         if self.is_outdated::<K>(&key, &facts) {
             return self.table().see(&key);
         }
@@ -344,7 +353,7 @@ impl Index {
     }
 
     /// The one copy of a namespace's name that all keys share.
-    fn shared_namespace(&mut self, namespace: &Arc<str>) -> Arc<str> {
+    fn shared_namespace(&mut self, namespace: &Name) -> Name {
         if let Some(known) = self.namespace_names.get(namespace) {
             return known.clone();
         }

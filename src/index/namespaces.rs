@@ -1,28 +1,25 @@
 //! Namespaces: nothing is written into one that is being deleted, or that is not selected.
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    sync::Arc,
-};
+use std::collections::{BTreeMap, BTreeSet};
 
 use hashbrown::HashMap;
 
 use super::{Index, Indexed, Table};
 use crate::{
     facts::{Kind, Namespaces},
-    model::{Gap, NamespaceFacts, ObjectKey, ServiceAccountRef, Subject},
+    model::{Gap, Name, NamespaceFacts, ObjectKey, ServiceAccountRef, Subject},
 };
 
 /// For accounts whose namespace is a guess: the namespaces in which bindings name an account like it.
-pub(super) type Elsewhere = HashMap<ServiceAccountRef, Box<[Arc<str>]>>;
+pub(super) type Elsewhere = HashMap<ServiceAccountRef, Box<[Name]>>;
 
 impl Index {
     /// The accounts of the input, each with whether its namespace is a guess: what a binding grants to an account of
     /// the same name in a namespace that the input does not have may be meant for it.
     pub fn set_guessed_namespaces(&mut self, accounts: &BTreeMap<ServiceAccountRef, bool>) {
-        let mut bound: BTreeMap<&Arc<str>, Vec<&ServiceAccountRef>> = BTreeMap::new();
+        let mut bound: BTreeMap<&Name, Vec<&ServiceAccountRef>> = BTreeMap::new();
         // Namespaces whose accounts are granted something together, and of which the input has none.
-        let mut grouped: BTreeSet<&Arc<str>> = BTreeSet::new();
+        let mut grouped: BTreeSet<&Name> = BTreeSet::new();
         for subject in self.subjects.keys() {
             match subject {
                 Subject::User(account) | Subject::ServiceAccount(account) => {
@@ -36,7 +33,7 @@ impl Index {
         }
         let known: BTreeSet<_> = accounts.keys().map(|account| &account.namespace).collect();
         grouped.retain(|namespace| !known.contains(namespace));
-        let elsewhere = |guessed: &ServiceAccountRef| -> Box<[Arc<str>]> {
+        let elsewhere = |guessed: &ServiceAccountRef| -> Box<[Name]> {
             let bound = bound.get(&guessed.name).into_iter().flatten();
             let others = bound.filter(|bound| {
                 bound.namespace != guessed.namespace

@@ -3,12 +3,13 @@
 //! Only these are candidates, so that nothing is compared with every binding. All of it is found anew when the last kind
 //! was read: before that, most accounts that bindings name are not known yet.
 
-use std::{collections::BTreeSet, sync::Arc};
+use std::collections::BTreeSet;
 
 use super::{Account, Index, bindings::Subjects, table::Table};
 use crate::{
     model::{
-        Binding, InputKind, ObjectKey, ServiceAccountRef, Subject, note::NearName, stray::Stray,
+        Binding, InputKind, Name, ObjectKey, ServiceAccountRef, Subject, note::NearName,
+        stray::Stray,
     },
     rbac::near::is_misspelled,
 };
@@ -25,14 +26,14 @@ pub(super) struct Near {
     /// The accounts that bindings name and that do not exist.
     missing: BTreeSet<ServiceAccountRef>,
     /// The same by name: name and namespace.
-    missing_names: BTreeSet<(Arc<str>, Arc<str>)>,
+    missing_names: BTreeSet<(Name, Name)>,
     /// The bindings with a stray subject, by the account that it may mean; that of any namespace has an empty one.
     strays: BTreeSet<(ServiceAccountRef, ObjectKey)>,
 }
 
 impl Near {
     /// The missing accounts of a namespace, as many as are compared.
-    fn missing_in(&self, namespace: &Arc<str>) -> impl Iterator<Item = &ServiceAccountRef> {
+    fn missing_in(&self, namespace: &Name) -> impl Iterator<Item = &ServiceAccountRef> {
         let first = ServiceAccountRef::new(namespace.clone(), "");
         let all = self.missing.range(first..).take(MAX_COMPARED);
         let namespace = namespace.clone();
@@ -40,8 +41,8 @@ impl Near {
     }
 
     /// The namespaces of missing accounts of a name, as many as are compared.
-    fn missing_named(&self, name: &Arc<str>) -> impl Iterator<Item = &Arc<str>> {
-        let first = (name.clone(), Arc::from(""));
+    fn missing_named(&self, name: &Name) -> impl Iterator<Item = &Name> {
+        let first = (name.clone(), Name::new());
         let all = self.missing_names.range(first..).take(MAX_COMPARED);
         let name = name.clone();
         all.take_while(move |(other, _)| *other == name)
@@ -81,7 +82,7 @@ fn subjects_of(account: &ServiceAccountRef) -> [Subject; 2] {
 fn naming(
     subjects: &Subjects,
     account: &ServiceAccountRef,
-    namespace: Option<&Arc<str>>,
+    namespace: Option<&Name>,
 ) -> Vec<NearName> {
     let first = ObjectKey::new(namespace.cloned().unwrap_or_default(), "");
     let found = subjects_of(account).into_iter().flat_map(|subject| {
@@ -105,7 +106,7 @@ fn strays<'a>(
             return None;
         };
         let (namespace, name) = stray.meant()?;
-        let namespace = namespace.map_or_else(|| key.namespace.clone(), Arc::from);
+        let namespace = namespace.map_or_else(|| key.namespace.clone(), Name::from);
         Some((ServiceAccountRef::new(namespace, name), stray))
     })
 }
@@ -145,7 +146,7 @@ impl Index {
         if self.near.missing.is_empty() {
             return Vec::new();
         }
-        let everywhere = Arc::from("");
+        let everywhere = Name::new();
         let namespaces = self.near.missing_named(&account.name);
         let others = namespaces
             .filter(|other| **other != account.namespace && self.lists_accounts_of(other));
@@ -272,7 +273,7 @@ impl Index {
     }
 
     /// The accounts of a name that exist or have pods.
-    fn named(&self, name: &Arc<str>) -> impl Iterator<Item = &ServiceAccountRef> {
+    fn named(&self, name: &Name) -> impl Iterator<Item = &ServiceAccountRef> {
         let named = self.accounts.iter();
         let named = named
             .filter(move |(account, known)| account.name == *name && known.exists_or_has_pods());
@@ -280,7 +281,7 @@ impl Index {
     }
 
     /// Whether one account has this name, and no other.
-    fn is_only(&self, name: &Arc<str>) -> bool {
+    fn is_only(&self, name: &Name) -> bool {
         self.named(name).take(2).count() == 1
     }
 
@@ -314,7 +315,7 @@ impl Index {
     }
 
     /// Marks the account of a name and a namespace dirty; without a namespace, the only one of its name.
-    fn mark_meant(&mut self, namespace: &Arc<str>, name: &Arc<str>) {
+    fn mark_meant(&mut self, namespace: &Name, name: &Name) {
         if !namespace.is_empty() {
             self.mark(&ServiceAccountRef::new(namespace.clone(), name.clone()));
         } else if self.is_only(name) {
@@ -323,7 +324,7 @@ impl Index {
     }
 
     /// Marks all accounts of a name dirty.
-    fn mark_named(&mut self, name: &Arc<str>) {
+    fn mark_named(&mut self, name: &Name) {
         let named: Vec<_> = self.named(name).cloned().collect();
         for account in named {
             self.mark(&account);

@@ -18,6 +18,11 @@ fn account(key: &ObjectKey, facts: &PodFacts) -> Option<ServiceAccountRef> {
 }
 
 impl Index {
+    /// No pod will be read or asked for by its name any more: only the shapes of accounts are kept.
+    pub fn forget_pods(&mut self) {
+        self.pods = Table::default();
+    }
+
     /// Changes the shapes of a pod's account, and of the Secrets that it exposes.
     fn change_shapes(&mut self, key: &ObjectKey, facts: &PodFacts, change: impl Fn(&mut Shapes)) {
         if let Some(account) = account(key, facts) {
@@ -35,7 +40,8 @@ impl Indexed<Pods> for Index {
     fn changed(&mut self, key: &ObjectKey, old: Option<&Pod>, new: Option<&Pod>) {
         if let (Some(old), Some(new)) = (old, new)
             && old.shape == new.shape
-            && old.instance.as_ref().map(Instance::uid) == new.instance.as_ref().map(Instance::uid)
+            && old.instance.as_deref().map(Instance::uid)
+                == new.instance.as_deref().map(Instance::uid)
         {
             // It started or ended: that changes only what logs say that are read later.
             return;
@@ -49,6 +55,11 @@ impl Indexed<Pods> for Index {
         }
     }
 
+    fn needed(&self, facts: Pod) -> Pod {
+        let instance = facts.instance.filter(|_| self.keeps_instances);
+        Pod { instance, ..facts }
+    }
+
     fn begins(&mut self) {
         self.reading_pods();
     }
@@ -58,13 +69,18 @@ impl Indexed<Pods> for Index {
     }
 
     fn shared(&mut self, key: &ObjectKey, mut facts: Pod) -> Pod {
-        let known = account(key, &facts).and_then(|account| self.accounts.get(&account));
-        let shape = known.and_then(|known| known.pods.equal(&facts.shape));
+        let account = account(key, &facts);
+        let known = account.and_then(|account| self.accounts.get_key_value(&account));
+        let shape = known.and_then(|(_, known)| known.pods.equal(&facts.shape));
         if let Some(shape) = shape {
             let shape = shape.clone();
             return Pod { shape, ..facts };
         }
-        self.parts.share(Arc::make_mut(&mut facts.shape));
+        let shape = Arc::make_mut(&mut facts.shape);
+        if let Some((account, _)) = known {
+            shape.service_account = Some(account.name.clone());
+        }
+        self.parts.share(shape);
         facts
     }
 }

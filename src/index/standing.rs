@@ -1,14 +1,11 @@
 //! Which namespaces are judged. Of the others no pods are kept, and their bindings count as all do.
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    sync::Arc,
-};
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::{Account, Index, Indexed};
 use crate::{
     facts::Pods,
-    model::{Gap, InputKind, LeftOut, NamespaceFacts, ObjectKey, ServiceAccountRef},
+    model::{Gap, InputKind, LeftOut, Name, NamespaceFacts, ObjectKey, ServiceAccountRef},
 };
 
 /// Whether the accounts of a namespace are judged.
@@ -25,7 +22,7 @@ pub enum Standing {
 /// Namespaces whose pods were turned away, and now count: they must be listed.
 #[derive(Debug, Default)]
 pub(super) struct Entering {
-    namespaces: BTreeMap<Arc<str>, Turn>,
+    namespaces: BTreeMap<Name, Turn>,
     last: Turn,
     /// The last one that the present reading of all pods covers.
     covered: Turn,
@@ -35,7 +32,7 @@ pub(super) struct Entering {
 pub(super) type Turn = u64;
 
 /// What was denied in single namespaces.
-pub(super) type Denied = BTreeSet<(Arc<str>, InputKind)>;
+pub(super) type Denied = BTreeSet<(Name, InputKind)>;
 
 impl Index {
     /// Every account of the selected namespaces that exists, that a pod names or that has a report, in order.
@@ -105,7 +102,7 @@ impl Index {
     /// listed. So must one that was deleted: a new one of its name may have had pods turned away.
     pub(super) fn standing_changed(
         &mut self,
-        namespace: &Arc<str>,
+        namespace: &Name,
         old: Option<&NamespaceFacts>,
         new: Option<&NamespaceFacts>,
     ) {
@@ -129,7 +126,7 @@ impl Index {
 
     /// The namespaces whose pods must be listed.
     #[must_use]
-    pub fn entering(&self) -> Vec<(Arc<str>, Turn)> {
+    pub fn entering(&self) -> Vec<(Name, Turn)> {
         let entering = self.entering.namespaces.iter();
         entering.map(|(name, turn)| (name.clone(), *turn)).collect()
     }
@@ -141,7 +138,7 @@ impl Index {
     }
 
     /// The pods of a namespace were listed, unless it left and entered again meanwhile.
-    pub fn entered(&mut self, namespace: &Arc<str>, turn: Turn) {
+    pub fn entered(&mut self, namespace: &Name, turn: Turn) {
         if self.entering.namespaces.get(namespace) == Some(&turn) {
             self.entering.namespaces.remove(namespace);
             self.mark_namespace(namespace);
@@ -190,7 +187,7 @@ impl Index {
 
     /// Listing a kind in one namespace is denied.
     pub fn deny(&mut self, kind: InputKind, namespace: &str) {
-        let namespace: Arc<str> = namespace.into();
+        let namespace: Name = namespace.into();
         self.denied.insert((namespace.clone(), kind));
         self.mark_namespace(&namespace);
     }

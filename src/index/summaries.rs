@@ -1,11 +1,9 @@
 //! The summaries of namespaces: what they are made of, and what is stored.
 
-use std::sync::Arc;
-
 use super::{Index, Indexed, Table};
 use crate::{
     facts::{Summaries, summary::SummaryFacts},
-    model::{AccountSummary, ObjectKey, ServiceAccountRef, summary::NAME},
+    model::{AccountSummary, Name, ObjectKey, ServiceAccountRef, summary::NAME},
 };
 
 /// What the summary of a namespace is made of.
@@ -32,7 +30,7 @@ impl Index {
 
     /// What the summary of a namespace is made of; `None` until each of its accounts was assessed once.
     #[must_use]
-    pub fn shares(&self, namespace: &Arc<str>) -> Option<Shares<'_>> {
+    pub fn shares(&self, namespace: &Name) -> Option<Shares<'_>> {
         let mut shares = Shares {
             accounts: Vec::new(),
             is_current: true,

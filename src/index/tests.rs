@@ -16,7 +16,8 @@ use crate::{
     facts::wire,
     model::{
         AccountSummary, Binding, Exposure, LeftOut, NamespaceFacts, Reason, Role, SecretFacts,
-        Selection, ServiceAccountFacts, Verdict, pod::TOKEN_MOUNT_PATH,
+        Selection, ServiceAccountFacts, Verdict,
+        pod::{Instance, Phase, TOKEN_MOUNT_PATH},
     },
 };
 
@@ -491,6 +492,40 @@ fn pods_of_one_shape_share_it() {
         index.delete::<Pods>(&key(&format!("a/x{pod_name}")));
     }
     assert_eq!(index.assess(&account("a/alice")).pods, 1);
+}
+
+#[test]
+fn what_identifies_a_pod_is_kept_only_for_audit_logs() {
+    let facts = |uid: &str| {
+        let mut pod = pod("alice");
+        pod.instance = Instance::new(uid, 1000, Phase::Running, 1000).map(Box::new);
+        pod
+    };
+    let first = facts("00000000-0000-4000-8000-000000000001");
+    let second = facts("00000000-0000-4000-8000-000000000002");
+    assert!(first.instance.is_some() && first != second);
+    let mut index = settled();
+    for facts in [&first, &second] {
+        index.apply::<Pods>(key("a/x"), facts.clone());
+        assert_eq!(index.pods.get(&key("a/x")), Some(facts));
+    }
+    let mut index = settled();
+    index.forgo_usage();
+    index.apply::<Pods>(key("a/x"), first);
+    assert_eq!(dirty(&mut index), ["a/alice"]);
+    index.apply::<Pods>(key("a/x"), second);
+    assert_eq!(dirty(&mut index), Vec::<String>::new());
+    assert_eq!(index.pods.get(&key("a/x")), Some(&pod("alice")));
+}
+
+#[test]
+fn a_verdict_needs_the_shapes_of_pods_alone() {
+    let mut index = settled();
+    index.apply::<Pods>(key("a/x"), pod("alice"));
+    let before = index.assess(&account("a/alice"));
+    index.forget_pods();
+    assert_eq!(index.account_of("a", "Pod", "x"), None);
+    assert_eq!(index.assess(&account("a/alice")), before);
 }
 
 #[test]

@@ -40,7 +40,7 @@ fn owner(
     uid: u128,
 ) -> Option<Workload> {
     let pod = pods.get(&ObjectKey::new(account.namespace.clone(), name))?;
-    let is_it = pod.instance.as_ref().map(Instance::uid) == Some(uid);
+    let is_it = pod.instance.as_deref().map(Instance::uid) == Some(uid);
     is_it.then(|| pod.workload.clone())
 }
 
@@ -50,14 +50,14 @@ impl Index {
     pub fn set_usage(&mut self, record: Arc<Record>, required: i64) {
         let mut pods: HashMap<_, Vec<LivePod>> = HashMap::new();
         let is_attended = self.pods.iter().any(|(_, pod)| {
-            let instance = pod.instance.as_ref();
+            let instance = pod.instance.as_deref();
             instance.is_some_and(Instance::is_attended)
         });
         for (key, pod) in self.pods.iter() {
             let Some(account) = &pod.service_account else {
                 continue;
             };
-            let instance = pod.instance.as_ref();
+            let instance = pod.instance.as_deref();
             let micros = |seconds: i64| seconds * 1_000_000;
             let account = ServiceAccountRef::new(key.namespace.clone(), account.clone());
             pods.entry(account).or_default().push(LivePod {
@@ -77,6 +77,11 @@ impl Index {
             pods,
         }));
         self.mark_all();
+    }
+
+    /// No audit logs will be read: what identifies a pod is not kept.
+    pub fn forgo_usage(&mut self) {
+        self.keeps_instances = false;
     }
 
     /// Begins to learn from events that arrive; a use counts for `required` seconds.

@@ -1,19 +1,20 @@
 //! The answer: one [`Exposure`] for each ServiceAccount.
 
-use std::{collections::BTreeSet, fmt, sync::Arc};
+use std::{collections::BTreeSet, fmt};
 
 use jiff::civil::Date;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
-use serde_json::{Value, json};
+use serde_json::Value;
 
 use super::{
     Exemption, InputKind, Keep, Reason, Verdict,
-    identity::ServiceAccountRef,
+    identity::{Name, ServiceAccountRef},
     note::{AccountNote, Note},
+    patch::Patch,
     rbac::{ExplainedGrant, Permissions, RoleRef},
     usage::{UsageDetail, Use},
-    workload::{PodKind, Workload},
+    workload::Workload,
 };
 
 /// Which accounts are reported.
@@ -249,87 +250,6 @@ pub struct Remediation {
     pub patches: Vec<Patch>,
 }
 
-/// The kinds of patches, as `kubectl patch --type` has them.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum PatchType {
-    /// A JSON merge patch.
-    Merge,
-    /// A strategic merge patch, which adds to lists.
-    Strategic,
-    /// A JSON patch (RFC 6902), which changes items of lists in custom kinds.
-    Json,
-}
-
-/// A patch for one object in the namespace of the account.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Patch {
-    /// The object to patch.
-    pub target: Workload,
-    /// Its `apiVersion`.
-    pub api_version: Box<str>,
-    /// What kind of patch it is.
-    pub type_: PatchType,
-    /// The patch.
-    pub patch: Value,
-}
-
-impl Patch {
-    /// The patch that disables automount for an account.
-    #[must_use]
-    pub fn disabling_automount(account: &ServiceAccountRef) -> Self {
-        Self {
-            target: Workload {
-                kind: "ServiceAccount".into(),
-                name: (&*account.name).into(),
-            },
-            api_version: "v1".into(),
-            type_: PatchType::Merge,
-            patch: json!({ "automountServiceAccountToken": false }),
-        }
-    }
-
-    /// As `kubectl patch --type` expects it.
-    #[must_use]
-    pub const fn kind(&self) -> &'static str {
-        match self.type_ {
-            PatchType::Merge => "merge",
-            PatchType::Strategic => "strategic",
-            PatchType::Json => "json",
-        }
-    }
-
-    /// Whether its object has a name; else it has a pattern of names, which each object that is created from it gets.
-    fn has_name(&self) -> bool {
-        !self.target.name.contains('*')
-    }
-
-    /// Whether the API server accepts the patch for a live object: a Pod or a Job can only be patched
-    /// in its manifest.
-    #[must_use]
-    pub fn is_live(&self) -> bool {
-        self.has_name() && PodKind::named(&self.target.kind).is_none_or(|kind| kind.is_mutable)
-    }
-
-    /// The patch with the name of its object, as kustomize expects it; `None` for a JSON patch, which has no place for
-    /// a name.
-    #[must_use]
-    pub fn for_kustomize(&self, namespace: &str) -> Option<Value> {
-        if self.type_ == PatchType::Json || !self.has_name() {
-            return None;
-        }
-        let (kind, _) = self
-            .target
-            .kind
-            .split_once('.')
-            .unwrap_or((&self.target.kind, ""));
-        let mut patch = self.patch.clone();
-        patch["apiVersion"] = (*self.api_version).into();
-        patch["kind"] = kind.into();
-        patch["metadata"] = json!({ "name": *self.target.name, "namespace": namespace });
-        Some(patch)
-    }
-}
-
 /// An input that the answer depends on and that is missing.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Gap {
@@ -338,7 +258,7 @@ pub enum Gap {
     /// Listing this kind is denied.
     Forbidden(InputKind),
     /// The objects name no namespace, and bindings name an account of this name in these ones; sorted.
-    NamespaceUnknown(Box<[Arc<str>]>),
+    NamespaceUnknown(Box<[Name]>),
     /// A binding refers to a role that is not in the input.
     UnresolvedRole(RoleRef),
     /// It is not known whether the API server accepts this audience.

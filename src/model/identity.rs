@@ -1,10 +1,13 @@
 //! Which account a token identifies, and how objects are named.
 
-use std::{fmt, sync::Arc};
+use std::fmt;
 
 /// The prefix of the username of every ServiceAccount
 /// (`serviceaccount.ServiceAccountUsernamePrefix` upstream).
 const USERNAME_PREFIX: &str = "system:serviceaccount:";
+
+/// A name that many keys share. Where `Arc<str>` is two words, it is one: large clusters have hundreds of thousands of keys.
+pub type Name = arcstr::ArcStr;
 
 /// Namespace and name of an object of a known kind; cluster-scoped objects have an empty namespace.
 ///
@@ -12,14 +15,14 @@ const USERNAME_PREFIX: &str = "system:serviceaccount:";
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ObjectKey {
     /// The namespace; empty for a cluster-scoped object.
-    pub namespace: Arc<str>,
+    pub namespace: Name,
     /// `metadata.name`.
-    pub name: Arc<str>,
+    pub name: Name,
 }
 
 impl ObjectKey {
     /// The key of an object in a namespace.
-    pub fn new(namespace: impl Into<Arc<str>>, name: impl Into<Arc<str>>) -> Self {
+    pub fn new(namespace: impl Into<Name>, name: impl Into<Name>) -> Self {
         Self {
             namespace: namespace.into(),
             name: name.into(),
@@ -27,7 +30,7 @@ impl ObjectKey {
     }
 
     /// The key of a cluster-scoped object.
-    pub fn cluster(name: impl Into<Arc<str>>) -> Self {
+    pub fn cluster(name: impl Into<Name>) -> Self {
         Self::new("", name)
     }
 
@@ -62,14 +65,14 @@ impl fmt::Display for ObjectKey {
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ServiceAccountRef {
     /// The namespace of the ServiceAccount.
-    pub namespace: Arc<str>,
+    pub namespace: Name,
     /// The name of the ServiceAccount.
-    pub name: Arc<str>,
+    pub name: Name,
 }
 
 impl ServiceAccountRef {
     /// A ServiceAccount by namespace and name.
-    pub fn new(namespace: impl Into<Arc<str>>, name: impl Into<Arc<str>>) -> Self {
+    pub fn new(namespace: impl Into<Name>, name: impl Into<Name>) -> Self {
         Self {
             namespace: namespace.into(),
             name: name.into(),
@@ -103,7 +106,7 @@ pub enum Target {
     /// The report of an account.
     Report(ServiceAccountRef),
     /// The summary of a namespace.
-    Summary(Arc<str>),
+    Summary(Name),
 }
 
 impl Target {

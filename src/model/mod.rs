@@ -8,6 +8,7 @@ pub mod exposure;
 pub mod identity;
 pub mod keep;
 pub mod note;
+pub mod patch;
 pub mod pod;
 pub mod rbac;
 pub mod secret;
@@ -27,7 +28,7 @@ pub use exposure::{
     ApiAudiences, Carrier, Drift, Explanation, Exposure, Gap, Reach, Remediation, ReportScope,
     TokenSource, WorkloadExposure,
 };
-pub use identity::{ObjectKey, ServiceAccountRef, Target};
+pub use identity::{Name, ObjectKey, ServiceAccountRef, Target};
 pub use keep::Keep;
 pub use note::Note;
 pub use pod::PodFacts;

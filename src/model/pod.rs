@@ -1,13 +1,17 @@
 //! What is kept of a pod, or of a pod template: enough to say which tokens it carries.
 
 mod instance;
+mod rare;
 
 use std::{fmt, ops::Deref, sync::Arc};
 
 use jiff::civil::Date;
 
-pub use self::instance::{Instance, Phase};
-use super::{Claim, Workload, workload::CustomTemplate};
+pub use self::{
+    instance::{Instance, Phase},
+    rare::{Rare, RareFacts},
+};
+use super::{Name, Workload};
 
 /// Where admission mounts the token: `DefaultAPITokenMountPath` of the ServiceAccount admission plugin.
 pub const TOKEN_MOUNT_PATH: &str = "/var/run/secrets/kubernetes.io/serviceaccount";
@@ -37,8 +41,8 @@ pub struct Withheld {
 pub struct Pod {
     /// Its shape.
     pub shape: Arc<PodFacts>,
-    /// What identifies it; `None` for a template.
-    pub instance: Option<Instance>,
+    /// What identifies it; `None` for a template, and where no audit logs are read.
+    pub instance: Option<Box<Instance>>,
 }
 
 impl From<PodFacts> for Pod {
@@ -79,25 +83,15 @@ pub fn uid(text: &str) -> Option<u128> {
 pub struct PodFacts {
     /// `spec.serviceAccountName`, else `spec.serviceAccount`, else `default`; `None` for a mirror
     /// pod, which can carry no token.
-    pub service_account: Option<Arc<str>>,
+    pub service_account: Option<Name>,
     /// Its workload: the outermost owner that can be determined, else the pod itself.
     pub workload: Workload,
     /// Whether admission has already changed it.
     pub origin: Origin,
-    /// Where it is in an object of a custom kind; `None` for a pod and for built-in kinds.
-    pub template: Option<Box<CustomTemplate>>,
     /// `spec.automountServiceAccountToken`; `None` when unset or null.
     pub automount: Option<bool>,
-    /// The exemption that its annotations state.
-    pub exemption: Option<Box<Claim>>,
-    /// Its labels that exemptions of the configuration match; sorted.
-    pub labels: Box<[(Box<str>, Box<str>)]>,
     /// Systems that may accept the token as the pod's identity, without RBAC; sorted.
     pub consumers: Box<[Box<str>]>,
-    /// Systems that its labels or annotations keep away, whatever its namespace says; sorted.
-    pub refuses: Box<[Box<str>]>,
-    /// Systems whose clients use another token than the auto-mounted one here; sorted.
-    pub own_tokens: Box<[Box<str>]>,
     /// ConfigMaps and Secrets from which it takes variables or files; sorted.
     pub configs: Arc<[ConfigReference]>,
     /// Its commands or variables mention `ca.crt` or `namespace` where admission mounts them.
@@ -106,22 +100,14 @@ pub struct PodFacts {
     pub reads_service_ca: bool,
     /// Its commands have a flag of Kubernetes clients, which open the token when they start.
     pub starts_client: bool,
-    /// What to do before the auto-mounted token is removed.
-    pub before_removal: Box<[Box<str>]>,
     /// `spec.shareProcessNamespace`: a container can read what another one has mounted.
     pub shares_processes: bool,
-    /// How its containers can read tokens of other pods on the node; sorted.
-    pub host_access: Box<[HostAccess]>,
-    /// Credentials for the pod's account other than the tokens in its volumes; sorted.
-    pub delegations: Box<[Delegation]>,
     /// The volumes that matter for tokens, in the order of the pod.
     pub volumes: Arc<[Volume]>,
     /// All containers, init containers first, in the order of the pod.
     pub containers: Arc<[Container]>,
-    /// That a policy of this product withholds its token, as its annotation says and its volume shows.
-    pub withheld: Option<Withheld>,
-    /// The field that has more than is kept: then nothing is known of volumes and containers.
-    pub exceeded: Option<&'static str>,
+    /// What few pods have.
+    pub rare: Rare,
 }
 
 /// A ConfigMap or a Secret.
@@ -292,7 +278,8 @@ impl PodFacts {
 
     /// The CSI drivers that provide volumes of the pod.
     pub fn csi_drivers(&self) -> impl Iterator<Item = &str> {
-        self.delegations
+        self.rare
+            .delegations
             .iter()
             .filter_map(|delegation| match delegation {
                 Delegation::CsiDriver(driver) => Some(&**driver),

@@ -1,12 +1,12 @@
 //! RBAC in the words of rbac.authorization.k8s.io/v1, reduced to what can concern a ServiceAccount.
 
-use std::{fmt, sync::Arc};
+use std::fmt;
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::{
-    identity::{ObjectKey, ServiceAccountRef},
+    identity::{Name, ObjectKey, ServiceAccountRef},
     stray::Stray,
 };
 
@@ -39,7 +39,7 @@ pub struct RoleRef {
     /// Which kind it names.
     pub kind: RoleKind,
     /// `name`.
-    pub name: Arc<str>,
+    pub name: Name,
 }
 
 /// The kind that a `roleRef` names.
@@ -54,7 +54,7 @@ pub enum RoleKind {
 impl RoleRef {
     /// The key of the role, seen from a binding in `binding_namespace`.
     #[must_use]
-    pub fn key(&self, binding_namespace: &Arc<str>) -> ObjectKey {
+    pub fn key(&self, binding_namespace: &Name) -> ObjectKey {
         match self.kind {
             RoleKind::Role => ObjectKey::new(binding_namespace.clone(), self.name.clone()),
             RoleKind::ClusterRole => ObjectKey::cluster(self.name.clone()),
@@ -103,7 +103,7 @@ pub enum Subject {
     /// Group `system:serviceaccounts`: every ServiceAccount of the cluster.
     AllServiceAccounts,
     /// Group `system:serviceaccounts:<namespace>`: every ServiceAccount of one namespace.
-    NamespaceServiceAccounts(Arc<str>),
+    NamespaceServiceAccounts(Name),
     /// User `system:serviceaccount:<namespace>:<name>`.
     User(ServiceAccountRef),
     /// Kind ServiceAccount.
@@ -205,7 +205,7 @@ pub enum Scope {
     /// Everywhere, cluster-scoped resources and URLs too.
     Cluster,
     /// In one namespace only.
-    Namespace(Arc<str>),
+    Namespace(Name),
 }
 
 /// How far a ServiceAccount's permissions go beyond the default permissions.

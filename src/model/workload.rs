@@ -1,16 +1,41 @@
 //! Which workload owns a pod? Workloads, and the built-in kinds that have a pod template.
 
-use std::fmt;
+use std::{borrow::Cow, fmt};
 
+use arcstr::literal;
 use serde_json::{Value, json};
+
+use super::Name;
 
 /// The outermost owner of a pod: what a person would edit.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Workload {
     /// For example `Deployment`.
-    pub kind: Box<str>,
+    pub kind: Name,
     /// Its name, in the namespace of the pod.
     pub name: Box<str>,
+}
+
+/// The kinds of most workloads: their names need no memory.
+static USUAL_KINDS: [Name; 6] = [
+    literal!("Deployment"),
+    literal!("StatefulSet"),
+    literal!("DaemonSet"),
+    literal!("Job"),
+    literal!("CronJob"),
+    literal!("Pod"),
+];
+
+impl Workload {
+    /// The workload of this kind and name.
+    #[must_use]
+    pub fn new(kind: &str, name: &str) -> Self {
+        let usual = USUAL_KINDS.iter().find(|usual| ***usual == *kind);
+        Self {
+            kind: usual.map_or_else(|| kind.into(), Name::clone),
+            name: name.into(),
+        }
+    }
 }
 
 impl fmt::Display for Workload {
@@ -59,13 +84,13 @@ const BUILT_IN_GROUPS: [&str; 4] = ["", "apps", "extensions", "batch"];
 
 /// How people name a kind: a custom one that has the name of a built-in kind is followed by its group, as in kubectl.
 #[must_use]
-pub fn named(api_version: &str, kind: &str) -> String {
+pub fn named<'a>(api_version: &str, kind: &'a str) -> Cow<'a, str> {
     let group = api_version.rsplit_once('/').map_or("", |(group, _)| group);
     let is_taken = PodKind::named(kind).is_some() || kind == "Service";
     if is_taken && !BUILT_IN_GROUPS.contains(&group) {
-        format!("{kind}.{group}")
+        format!("{kind}.{group}").into()
     } else {
-        kind.to_owned()
+        kind.into()
     }
 }
 

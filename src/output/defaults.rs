@@ -6,7 +6,7 @@ use super::{
     Scan,
     patch::{command_for, quoted},
 };
-use crate::model::{Exposure, exposure::Patch};
+use crate::model::{Exposure, patch::Patch};
 
 /// Which accounts are patched, and the command that patches all of them; no lines without any.
 pub(super) fn lines(scan: &Scan<'_>) -> Vec<String> {

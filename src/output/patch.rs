@@ -5,7 +5,7 @@ use std::{borrow::Cow, io};
 use super::{Scan, notes, table::visible};
 use crate::{
     baseline::Change,
-    model::{Verdict, exposure::Patch},
+    model::{Verdict, patch::Patch},
 };
 
 /// Writes the patches of findings. Those that a person must review first are commented out.

@@ -113,7 +113,7 @@ fn delegated(pod: &PodFacts, bearer: &Bearer<'_>) -> impl Iterator<Item = Carrie
         containers: Vec::new(),
         drift: None,
     };
-    pod.delegations.iter().flat_map(move |delegation| {
+    pod.rare.delegations.iter().flat_map(move |delegation| {
         let carriers: Vec<_> = match delegation {
             Delegation::CsiDriver(driver) => {
                 let facts = bearer.drivers.get(&**driver);

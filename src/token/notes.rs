@@ -20,7 +20,7 @@ pub fn notes(pod: &PodFacts, bearer: &Bearer<'_>, carriers: &[Carrier]) -> BTree
     if pod.service_account.as_deref() != Some(bearer.name) {
         return notes;
     }
-    notes.extend(pod.host_access.iter().cloned().map(Note::HostAccess));
+    notes.extend(pod.rare.host_access.iter().cloned().map(Note::HostAccess));
     notes.extend(pinned(pod));
     notes.extend(unmounted(pod, bearer));
     let is_mounted = |carrier: &Carrier| carrier.source == TokenSource::Automount;
@@ -31,7 +31,11 @@ pub fn notes(pod: &PodFacts, bearer: &Bearer<'_>, carriers: &[Carrier]) -> BTree
     if pod.shares_processes && sees_less_than_another(pod, carriers) {
         notes.insert(Note::SharedProcesses);
     }
-    let template = pod.template.as_ref().filter(|template| template.is_guess);
+    let template = pod
+        .rare
+        .template
+        .as_ref()
+        .filter(|template| template.is_guess);
     notes.extend(template.map(|template| Note::FoundByShape(template.automount.clone())));
     // Every namespace has a ServiceAccount of this name.
     if !bearer.is_known && pod.origin == Origin::Template && bearer.name != "default" {

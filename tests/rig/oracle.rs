@@ -40,10 +40,7 @@ pub fn carried_by_template(pod: &Value, account: &str, automount: Option<bool>) 
     let deployment = json!({ "spec": { "template": pod } });
     let deployment: wire::Templated = serde_json::from_value(deployment).unwrap();
     let (metadata, spec) = deployment.template().unwrap();
-    let workload = Workload {
-        kind: "Deployment".into(),
-        name: "w".into(),
-    };
+    let workload = Workload::new("Deployment", "w");
     let facts = template(metadata, spec, workload, &Config::default());
     carried_by(&facts, account, automount)
 }

@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 
 use crate::model::{
     WorkloadExposure,
-    exposure::{Patch, PatchType},
+    patch::{Patch, PatchType},
     workload::{CustomTemplate, PodKind, Workload},
 };
 

@@ -1,10 +1,10 @@
 //! Which accounts have a namespace that is only a guess, since none of their objects names one?
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::collections::BTreeMap;
 
 use crate::{
     index::Index,
-    model::{PodFacts, ServiceAccountRef},
+    model::{Name, PodFacts, ServiceAccountRef},
 };
 
 /// The accounts of the input, each with whether all of its objects leave the namespace out.
@@ -18,7 +18,7 @@ impl Guesses {
     }
 
     /// Records a pod or a template, and whether its namespace is a guess.
-    pub(super) fn note_pod(&mut self, namespace: &Arc<str>, facts: &PodFacts, is_guessed: bool) {
+    pub(super) fn note_pod(&mut self, namespace: &Name, facts: &PodFacts, is_guessed: bool) {
         if let Some(name) = &facts.service_account {
             let account = ServiceAccountRef::new(namespace.clone(), name.clone());
             self.note(account, is_guessed);

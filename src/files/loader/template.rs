@@ -1,7 +1,5 @@
 //! Reads the objects that embed pod templates: those of the built-in kinds, and those of any other kind.
 
-use std::sync::Arc;
-
 use serde::Deserialize;
 use serde_json::Value;
 
@@ -14,7 +12,7 @@ use crate::{
         places::workload_key,
     },
     model::{
-        PodFacts, ServiceAccountRef, Workload,
+        Name, ServiceAccountRef, Workload,
         exemption::EXEMPT,
         workload::{named, pod_spec_path},
     },
@@ -51,16 +49,13 @@ impl Loader<'_> {
         }
         let (kind, name) = match owner {
             Some(owner) => (named(&owner.api_version, &owner.kind), &*owner.name),
-            None => (head.kind.clone(), &*wire.metadata.name),
+            None => (head.kind.as_str().into(), &*wire.metadata.name),
         };
         let outer = facts::owner::outer(&kind, &metadata.labels);
-        let (kind, name) = outer.map_or((kind, name), |(kind, name)| (kind.to_owned(), name));
+        let (kind, name) = outer.unwrap_or((&kind, name));
         let is_created = owner.is_some() || outer.is_some();
-        let workload = Workload {
-            kind: kind.into(),
-            name: name.into(),
-        };
-        let namespace: Arc<str> = wire.metadata.namespace.as_str().into();
+        let workload = Workload::new(kind, name);
+        let namespace: Name = wire.metadata.namespace.as_str().into();
         let key = workload_key(&namespace, &workload);
         let config = self.index.config();
         let facts = facts::pod::template(metadata, spec, workload, config);
@@ -109,16 +104,14 @@ impl Loader<'_> {
             return;
         }
         let is_guessed = self.place(&mut metadata, true);
-        let workload = Workload {
-            kind: named(&head.api_version, &head.kind).into(),
-            name: metadata.name.as_str().into(),
-        };
-        let namespace: Arc<str> = metadata.namespace.as_str().into();
+        let kind = named(&head.api_version, &head.kind);
+        let workload = Workload::new(&kind, &metadata.name);
+        let namespace: Name = metadata.namespace.as_str().into();
         accounts.retain(|(_, name)| {
             let mut specs = found.iter().map(|found| &found.spec);
             !specs.any(|spec| [&spec.service_account_name, &spec.service_account].contains(&name))
         });
-        let target: Arc<str> =
+        let target: Name =
             custom::target_namespace(&object).map_or_else(|| namespace.clone(), Into::into);
         let accounts = accounts.into_iter().map(|(own, name)| {
             ServiceAccountRef::new(own.map_or_else(|| target.clone(), Into::into), name)
@@ -136,11 +129,9 @@ impl Loader<'_> {
         let config = self.index.config();
         let facts = found.into_iter().map(|found| {
             let workload = workload.clone();
-            let facts = facts::pod::template(&found.metadata, &found.spec, workload, config);
-            PodFacts {
-                template: Some(Box::new(found.template)),
-                ..facts
-            }
+            let mut facts = facts::pod::template(&found.metadata, &found.spec, workload, config);
+            facts.rare.to_mut().template = Some(Box::new(found.template));
+            facts
         });
         let facts: Vec<_> = facts.collect();
         for facts in &facts {

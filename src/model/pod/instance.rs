@@ -141,6 +141,6 @@ mod tests {
 
     #[test]
     fn what_a_pod_is_known_by_is_small() {
-        assert_eq!(size_of::<crate::model::pod::Pod>(), 32);
+        assert_eq!(size_of::<crate::model::pod::Pod>(), 16);
     }
 }

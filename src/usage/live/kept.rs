@@ -152,7 +152,10 @@ impl Account {
             ..Self::default()
         };
         for (workload, times) in &seen.workloads {
-            let of_kind = account.workloads.entry(workload.kind.clone()).or_default();
+            let of_kind = account
+                .workloads
+                .entry((&*workload.kind).into())
+                .or_default();
             of_kind.insert(workload.name.clone(), grain.times(*times));
         }
         for (uid, (name, times)) in &seen.pods {
@@ -176,9 +179,8 @@ impl Account {
         };
         for (kind, workloads) in self.workloads {
             for (name, seconds) in workloads {
-                let kind = kind.clone();
-                seen.workloads
-                    .insert(Workload { kind, name }, times(seconds));
+                let workload = Workload::new(&kind, &name);
+                seen.workloads.insert(workload, times(seconds));
             }
         }
         for (uid, (name, seconds)) in self.pods {

@@ -12,10 +12,7 @@ fn account(name: &str) -> ServiceAccountRef {
 }
 
 fn workload(kind: &str, name: &str) -> Workload {
-    Workload {
-        kind: kind.into(),
-        name: name.into(),
-    }
+    Workload::new(kind, name)
 }
 
 /// A list of ConfigMaps with the token of a pod.

@@ -3,13 +3,14 @@
 
 mod backoff;
 mod throttle;
+mod transport;
 
 use std::{
     sync::OnceLock,
     time::{Duration, Instant},
 };
 
-use kube::{Client, client::ClientBuilder, core::Status};
+use kube::{Client, core::Status};
 
 pub use self::{
     backoff::{Backoff, doubled},
@@ -40,9 +41,8 @@ impl Connection {
     pub fn new(mut config: kube::Config) -> kube::Result<Self> {
         config.default_retry = false;
         let throttle = Throttle::default();
-        let client = ClientBuilder::try_from(config)?.with_layer(&throttle);
         Ok(Self {
-            client: client.build(),
+            client: transport::client(config, &throttle)?,
             throttle,
         })
     }

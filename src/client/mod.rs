@@ -2,6 +2,7 @@
 //! and the time that this is measured in.
 
 mod backoff;
+mod proxy;
 mod throttle;
 mod transport;
 
@@ -40,6 +41,7 @@ impl Connection {
     /// When the configuration cannot be used.
     pub fn new(mut config: kube::Config) -> kube::Result<Self> {
         config.default_retry = false;
+        config.proxy_url = proxy::between(&config.cluster_url, config.proxy_url);
         let throttle = Throttle::default();
         Ok(Self {
             client: transport::client(config, &throttle)?,

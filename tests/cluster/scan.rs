@@ -1,12 +1,24 @@
 //! `scan` on the real control plane: manifests assessed with the permissions of the cluster, and
 //! impersonation.
 
-use std::{collections::BTreeSet, fs};
+use std::{
+    collections::BTreeSet,
+    fs, io,
+    io::{BufRead, BufReader, Write},
+    net::{TcpListener, TcpStream},
+    path::Path,
+    process::{Command, Output},
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+    thread,
+};
 
 use serde_json::{Value, json};
 
 use crate::rig::{
-    program,
+    program, program_path,
     shared::{sample, unwatched, watched},
 };
 
@@ -149,6 +161,62 @@ fn scan_can_impersonate_another_user() {
     assert!(errors[0].starts_with(begins), "{said}");
     let master = plane.scan(&["-A", "--as", "somebody", "--as-group", "system:masters"]);
     assert_eq!(master.status.code(), Some(0));
+}
+
+/// A proxy that tunnels; returns its address, and how many tunnels it opened.
+fn tunnels() -> (String, Arc<AtomicUsize>) {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap().to_string();
+    let opened = Arc::new(AtomicUsize::new(0));
+    let count = opened.clone();
+    thread::spawn(move || {
+        for client in listener.incoming() {
+            let mut client = client.unwrap();
+            let mut head = BufReader::new(client.try_clone().unwrap()).lines();
+            let asked = head.next().unwrap().unwrap();
+            let target = asked.strip_prefix("CONNECT ").unwrap();
+            let (target, _) = target.split_once(' ').unwrap();
+            head.find(|line| line.as_deref().is_ok_and(str::is_empty));
+            let server = TcpStream::connect(target).unwrap();
+            client.write_all(b"HTTP/1.1 200 OK\r\n\r\n").unwrap();
+            count.fetch_add(1, Ordering::Relaxed);
+            let copy = |from: &TcpStream, to: &TcpStream| {
+                let (mut from, mut to) = (from.try_clone().unwrap(), to.try_clone().unwrap());
+                thread::spawn(move || io::copy(&mut from, &mut to));
+            };
+            copy(&client, &server);
+            copy(&server, &client);
+        }
+    });
+    (address, opened)
+}
+
+#[test]
+fn the_api_server_is_reached_through_the_proxy_of_the_kubeconfig() {
+    let plane = unwatched();
+    let direct = plane.scan(&["-A", "-o", "json"]);
+    let scan = |kubeconfig: &Path, proxy: Option<&str>| -> Output {
+        let mut scan = Command::new(program_path());
+        scan.args(["scan", "-A", "-o", "json", "--kubeconfig"]);
+        scan.arg(kubeconfig)
+            .envs(proxy.map(|proxy| ("HTTPS_PROXY", proxy)));
+        scan.output().unwrap()
+    };
+    let (address, opened) = tunnels();
+    let proxied = plane.file("proxied");
+    let kubeconfig = fs::read_to_string(plane.kubeconfig()).unwrap();
+    let with_proxy = format!(r#"cluster: {{proxy-url: "http://{address}", server:"#);
+    let with_proxy = kubeconfig.replace("cluster: {server:", &with_proxy);
+    fs::write(&proxied, with_proxy).unwrap();
+    let through = scan(&proxied, None);
+    assert_eq!(String::from_utf8_lossy(&through.stderr), "");
+    assert_eq!(lines(&through.stdout), lines(&direct.stdout));
+    let tunnels = opened.load(Ordering::Relaxed);
+    assert!(tunnels > 0, "{through:?}");
+    // The machine itself needs none, whatever the environment says.
+    let beside = scan(&plane.kubeconfig(), Some(&format!("http://{address}")));
+    assert_eq!(String::from_utf8_lossy(&beside.stderr), "");
+    assert_eq!(opened.load(Ordering::Relaxed), tunnels);
 }
 
 /// Every verdict, with every field that a report can have.

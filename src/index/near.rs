@@ -3,7 +3,7 @@
 //! Only these are candidates, so that nothing is compared with every binding. All of it is found anew when the last kind
 //! was read: before that, most accounts that bindings name are not known yet.
 
-use std::collections::BTreeSet;
+use std::{cell::LazyCell, collections::BTreeSet};
 
 use super::{Account, Index, bindings::Subjects, table::Table};
 use crate::{
@@ -150,12 +150,13 @@ impl Index {
         let namespaces = self.near.missing_named(&account.name);
         let others = namespaces
             .filter(|other| **other != account.namespace && self.lists_accounts_of(other));
+        let is_only = LazyCell::new(|| self.is_only(&account.name));
         let mut found = Vec::new();
         for other in others {
             let missing = ServiceAccountRef::new(other.clone(), account.name.clone());
             found.extend(naming(&self.subjects, &missing, Some(&account.namespace)));
             let of_cluster = naming(&self.subjects, &missing, Some(&everywhere));
-            if !of_cluster.is_empty() && self.is_only(&account.name) {
+            if !of_cluster.is_empty() && *is_only {
                 found.extend(of_cluster);
             }
         }

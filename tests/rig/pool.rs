@@ -99,6 +99,8 @@ impl Drop for Lent {
     }
 }
 
+/// Where namespaces are.
+const NAMESPACES: &str = "/api/v1/namespaces";
 /// Kinds whose objects come and go by themselves.
 const RESTLESS: [&str; 5] = [
     "events",
@@ -136,21 +138,46 @@ fn reset(plane: &ControlPlane, first: &Objects) -> bool {
         if whole && now.is_empty() {
             return true;
         }
+        let mut going = BTreeSet::new();
         for path in now.into_keys().filter(|path| !first.contains_key(path)) {
+            let folder = path.rsplit_once('/').map(|(folder, _)| folder);
+            if folder == Some(NAMESPACES) {
+                going.insert(path.clone());
+            }
             // The objects in a namespace go with it.
             let namespace = path.split_once("/namespaces/").map(|(_, rest)| rest);
             let namespace = namespace.and_then(|rest| rest.split_once('/'));
             let goes = namespace.is_some_and(|(namespace, _)| {
-                !first.contains_key(&format!("/api/v1/namespaces/{namespace}"))
+                !first.contains_key(&format!("{NAMESPACES}/{namespace}"))
             });
             if !goes && !deleted.contains(&path) {
                 plane.delete(&path);
                 deleted.insert(path);
             }
         }
-        thread::sleep(Duration::from_secs(2));
+        await_end(plane, &going, deadline);
     }
     false
+}
+
+/// Waits until these namespaces are gone: to look at one kind costs a hundredth of looking at all.
+fn await_end(plane: &ControlPlane, going: &BTreeSet<String>, deadline: Instant) {
+    loop {
+        thread::sleep(Duration::from_secs(1));
+        let Ok(Some(left)) = plane.ask(NAMESPACES) else {
+            return;
+        };
+        let mut left = items(&left, "items").iter();
+        let goes = |object: &Value| {
+            going.contains(&format!(
+                "{NAMESPACES}/{}",
+                text(&object["metadata"], "name")
+            ))
+        };
+        if !left.any(goes) || Instant::now() >= deadline {
+            return;
+        }
+    }
 }
 
 /// All objects of all kinds that can be listed and deleted, but for those of the control plane itself.

@@ -225,6 +225,7 @@ impl InputArgs {
             index.set_config(config);
             index.set_today(today());
             index.set_all_pods(wanted.pods.selects_all());
+            index.expect_usage(self.evidence.is_given());
         }
         let outcome = self.files(&index, wanted, default_namespace).await;
         messages.extend(self.file_messages(&outcome));
@@ -262,9 +263,7 @@ impl InputArgs {
         empty.set_config(config);
         empty.set_today(today());
         empty.set_all_pods(wanted.pods.selects_all() && kinds.contains(&InputKind::Pod));
-        if !self.evidence.is_given() {
-            empty.forgo_usage();
-        }
+        empty.expect_usage(self.evidence.is_given());
         *index.write() = empty;
         let progress = Progress::of("objects");
         let wanted = list::Wanted {

@@ -88,7 +88,7 @@ impl ListenArgs {
         if self.audit_listen.is_some() {
             index.listen(self.evidence_window);
         } else {
-            index.forgo_usage();
+            index.expect_usage(false);
         }
     }
 

@@ -510,7 +510,7 @@ fn what_identifies_a_pod_is_kept_only_for_audit_logs() {
         assert_eq!(index.pods.get(&key("a/x")), Some(facts));
     }
     let mut index = settled();
-    index.forgo_usage();
+    index.expect_usage(false);
     index.apply::<Pods>(key("a/x"), first);
     assert_eq!(dirty(&mut index), ["a/alice"]);
     index.apply::<Pods>(key("a/x"), second);

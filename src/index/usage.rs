@@ -79,9 +79,9 @@ impl Index {
         self.mark_all();
     }
 
-    /// No audit logs will be read: what identifies a pod is not kept.
-    pub fn forgo_usage(&mut self) {
-        self.keeps_instances = false;
+    /// Whether audit logs will be read: else what identifies a pod is not kept.
+    pub fn expect_usage(&mut self, is_expected: bool) {
+        self.keeps_instances = is_expected;
     }
 
     /// Begins to learn from events that arrive; a use counts for `required` seconds.

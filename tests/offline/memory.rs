@@ -90,7 +90,7 @@ where
 /// As a controller reads them.
 fn costs() -> Vec<Cost> {
     let mut index = Index::new(&KINDS);
-    index.forgo_usage();
+    index.expect_usage(false);
     vec![
         cost::<Pods>(&mut index),
         cost::<ServiceAccounts>(&mut index),

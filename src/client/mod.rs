@@ -4,14 +4,13 @@
 mod backoff;
 mod proxy;
 mod throttle;
-mod transport;
 
 use std::{
     sync::OnceLock,
     time::{Duration, Instant},
 };
 
-use kube::{Client, core::Status};
+use kube::{Client, client::ClientBuilder, core::Status};
 
 pub use self::{
     backoff::{Backoff, doubled},
@@ -43,8 +42,9 @@ impl Connection {
         config.default_retry = false;
         config.proxy_url = proxy::between(&config.cluster_url, config.proxy_url);
         let throttle = Throttle::default();
+        let client = ClientBuilder::try_from(config)?.with_layer(&throttle);
         Ok(Self {
-            client: transport::client(config, &throttle)?,
+            client: client.build(),
             throttle,
         })
     }

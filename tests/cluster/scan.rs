@@ -3,8 +3,8 @@
 
 use std::{
     collections::BTreeSet,
-    fs, io,
-    io::{BufRead, BufReader, Write},
+    fs,
+    io::{self, BufRead, BufReader, Write},
     net::{TcpListener, TcpStream},
     path::Path,
     process::{Command, Output},
@@ -193,7 +193,7 @@ fn tunnels() -> (String, Arc<AtomicUsize>) {
 
 #[test]
 fn the_api_server_is_reached_through_the_proxy_of_the_kubeconfig() {
-    let plane = unwatched();
+    let plane = watched();
     plane.namespace("proxied");
     plane.kubectl(&["-n", "proxied", "run", "idle", "--image=i"]);
     let scan = |kubeconfig: &Path, proxy: Option<&str>| -> Output {

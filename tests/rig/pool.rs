@@ -13,7 +13,7 @@ use std::{
 
 use serde_json::Value;
 
-use super::ControlPlane;
+use super::{ControlPlane, holds_within};
 
 /// How many of them exist at a time in a test program.
 const PLANES: usize = 5;
@@ -99,6 +99,8 @@ impl Drop for Lent {
     }
 }
 
+/// How long to wait before looking again.
+const PAUSE: Duration = Duration::from_secs(1);
 /// Where namespaces are.
 const NAMESPACES: &str = "/api/v1/namespaces";
 /// Kinds whose objects come and go by themselves.
@@ -155,29 +157,24 @@ fn reset(plane: &ControlPlane, first: &Objects) -> bool {
                 deleted.insert(path);
             }
         }
-        await_end(plane, &going, deadline);
+        // To look at one kind costs a hundredth of looking at all.
+        thread::sleep(PAUSE);
+        let time = deadline.saturating_duration_since(Instant::now());
+        holds_within(time, PAUSE, || are_gone(plane, &going));
     }
     false
 }
 
-/// Waits until these namespaces are gone: to look at one kind costs a hundredth of looking at all.
-fn await_end(plane: &ControlPlane, going: &BTreeSet<String>, deadline: Instant) {
-    loop {
-        thread::sleep(Duration::from_secs(1));
-        let Ok(Some(left)) = plane.ask(NAMESPACES) else {
-            return;
-        };
-        let mut left = items(&left, "items").iter();
-        let goes = |object: &Value| {
-            going.contains(&format!(
-                "{NAMESPACES}/{}",
-                text(&object["metadata"], "name")
-            ))
-        };
-        if !left.any(goes) || Instant::now() >= deadline {
-            return;
-        }
-    }
+/// Whether none of these namespaces, given by path, is left; also if the API server does not say.
+fn are_gone(plane: &ControlPlane, going: &BTreeSet<String>) -> bool {
+    let Ok(Some(left)) = plane.ask(NAMESPACES) else {
+        return true;
+    };
+    let mut left = items(&left, "items").iter();
+    !left.any(|object| {
+        let name = text(&object["metadata"], "name");
+        going.contains(&format!("{NAMESPACES}/{name}"))
+    })
 }
 
 /// All objects of all kinds that can be listed and deleted, but for those of the control plane itself.

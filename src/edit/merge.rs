@@ -132,9 +132,6 @@ impl Editor<'_> {
                 for (name, value) in fields {
                     match node.entry(name) {
                         Some((key, known)) => self.change(Some(key), known, value)?,
-                        None if value.is_object() => {
-                            return Err(format!("the object has no `{name}`"));
-                        }
                         None => {
                             missing.insert(name.clone(), value.clone());
                         }

@@ -15,7 +15,7 @@ use self::merge::Edit;
 use crate::{
     files::{
         manifest::{Manifest, manifests},
-        places::{Documents, Place, Places},
+        places::{Documents, Form, Place, Places},
     },
     model::{Workload, patch::Patch},
 };
@@ -45,18 +45,21 @@ pub fn patch(places: &Places, patches: &[(&str, &Patch)]) -> Vec<Patched> {
         .collect();
     let mut by_file: BTreeMap<&Path, Vec<(usize, &Place)>> = BTreeMap::new();
     for (number, (namespace, patch)) in patches.iter().enumerate() {
-        let lasting = places.lasting(namespace, &patch.target);
-        if lasting.is_empty() {
-            let failure = match places.rendered_from(namespace, &patch.target) {
-                Some(file) => format!(
-                    "is rendered from {}: change that file, or add the patch that `-o patch` prints to the kustomization",
-                    file.display()
-                ),
-                None => "is not in the scanned files: patch it in the cluster".to_owned(),
-            };
+        let known = places.of(namespace, &patch.target);
+        let written = known.iter().filter(|place| place.form == Form::Manifest);
+        let written: Vec<_> = written.collect();
+        let failure = if places.has_differently(namespace, &patch.target) {
+            Some(in_several(known))
+        } else if written.is_empty() {
+            Some(why_not(known.last()))
+        } else {
+            None
+        };
+        if let Some(failure) = failure {
             outcomes[number].failures.push(failure);
+            continue;
         }
-        for place in lasting {
+        for place in written {
             let changes = by_file.entry(&place.file).or_default();
             changes.push((number, place));
         }
@@ -84,6 +87,35 @@ pub fn patch(places: &Places, patches: &[(&str, &Patch)]) -> Vec<Patched> {
         }
     }
     outcomes
+}
+
+/// Why none of several differing manifests of an object is changed: the patch may be wrong for some.
+fn in_several(places: &[Place]) -> String {
+    let places: Vec<_> = places.iter().map(Place::to_string).collect();
+    format!(
+        "is there several times, and differently ({}): scan them one by one",
+        places.join(", ")
+    )
+}
+
+/// Why an object is not changed where it is.
+fn why_not(place: Option<&Place>) -> String {
+    let Some(place) = place else {
+        return "is not in the scanned files: patch it in the cluster".to_owned();
+    };
+    match place.form {
+        Form::Manifest | Form::Source => format!(
+            "is rendered from {}: change that file, or add the patch that `-o patch` prints to the kustomization",
+            place.file.display()
+        ),
+        Form::Copy => format!(
+            "is in {place} as a copy from a cluster, by its `uid` or `ownerReferences`: patch it in the cluster"
+        ),
+        Form::Part => format!("is a part of another object in {place}: change it there"),
+        Form::Guess => format!(
+            "is of a kind that is not known, in {place}: check there what its operator makes of the field, then change it by hand"
+        ),
+    }
 }
 
 /// A text after changes.

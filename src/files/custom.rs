@@ -4,12 +4,17 @@
 mod accounts;
 pub(super) mod embedded;
 mod kinds;
+mod spelled;
 
 pub(super) use self::accounts::{accounts, target_namespace};
 
 use serde_json::{Map, Value, json};
 
-use self::kinds::{KINDS_WITHOUT_PODS, PLAIN_KINDS, SPELLED, Spec, WITHOUT_PODS};
+use self::{
+    accounts::runs_as_another,
+    kinds::{KINDS_WITHOUT_PODS, PLAIN_KINDS, SPELLED, WITHOUT_PODS},
+    spelled::spelled_in,
+};
 use super::pointer;
 use crate::{
     facts::wire,
@@ -23,7 +28,12 @@ pub(super) struct Found {
     pub(super) template: CustomTemplate,
     /// The JSON pointer to what stands for the pod spec.
     pub(super) at: String,
+    /// What to do before its token is disabled.
+    pub(super) first: Option<&'static str>,
 }
+
+/// An operator that the operator lifecycle manager installs.
+const OF_OPERATOR: (&str, &str) = ("operators.coreos.com", "ClusterServiceVersion");
 
 /// How deep objects are searched.
 const MAX_DEPTH: usize = 64;
@@ -101,6 +111,7 @@ pub(super) fn templates(api_version: &str, kind: &str, object: &Value) -> Vec<Fo
         ..Hint::default()
     };
     search(object, "", hint, 0, &mut places);
+    places.retain(|at| !runs_as_another(group, kind, object, at));
     let found = places.into_iter().filter_map(|at| {
         let spec = object.pointer(&at)?.as_object()?.clone();
         found(&at, &at, spec, (api_version, object, is_guess))
@@ -112,8 +123,6 @@ pub(super) fn templates(api_version: &str, kind: &str, object: &Value) -> Vec<Fo
 fn has_no_pods(group: &str, kind: &str) -> bool {
     WITHOUT_PODS.contains(&group) || KINDS_WITHOUT_PODS.contains(&(group, kind))
 }
-
-// === by shape ===
 
 /// What the fields on the way to an object say of it.
 #[derive(Clone, Copy, Default)]
@@ -203,117 +212,6 @@ fn has_images(containers: &Value) -> bool {
     images.any(|image| !image.is_empty() && !image.contains(['*', '!', '?']))
 }
 
-// === by the table ===
-
-/// The pod specs that a row of the table describes.
-fn spelled_in(spec: &Spec, api_version: &str, object: &Value) -> Vec<Found> {
-    let places = places(object, spec.at);
-    let found = places.into_iter().filter_map(|at| {
-        let part = object.pointer(&at)?;
-        let fields = spelled(spec, part)?;
-        let automount = spec.automount.map(|path| match path {
-            "" => at.clone(),
-            path => format!("{at}/{path}"),
-        });
-        found(
-            &at,
-            automount.as_deref().unwrap_or_default(),
-            fields,
-            (api_version, object, false),
-        )
-    });
-    found.collect()
-}
-
-/// What stands for a pod spec, as Kubernetes spells it; `None` if it runs no container.
-fn spelled(spec: &Spec, part: &Value) -> Option<Map<String, Value>> {
-    let mut fields = part.as_object()?.clone();
-    let first = |paths: &[&str]| {
-        let mut values = paths.iter().flat_map(|path| places(part, path));
-        values.find_map(|at| part.pointer(&at).filter(|value| !value.is_null()).cloned())
-    };
-    let containers = spec.containers.iter().flat_map(|path| places(part, path));
-    let mut containers: Vec<Value> = containers
-        .filter(|at| spec.is_own || !has_own_account(part, at))
-        .filter_map(|at| part.pointer(&at).cloned())
-        .collect();
-    let account = first(spec.accounts);
-    if containers.is_empty() && spec.added.is_empty() || spec.is_own && account.is_none() {
-        return None;
-    }
-    containers.iter_mut().for_each(read_script);
-    if !containers
-        .iter()
-        .any(|container| container["name"] == spec.added)
-        && !spec.added.is_empty()
-    {
-        let settings = ["env", "envFrom", "volumeMounts"].into_iter();
-        let settings = settings.filter_map(|field| Some((field.to_owned(), fields.get(field)?)));
-        let mut added: Map<_, _> = settings
-            .filter(|(_, value)| value.is_array())
-            .map(|(field, value)| (field, value.clone()))
-            .collect();
-        added.insert("name".to_owned(), spec.added.into());
-        containers.push(added.into());
-    }
-    let automount = spec.automount.map(|path| match path {
-        "" => "automountServiceAccountToken".to_owned(),
-        path => format!("{path}/automountServiceAccountToken"),
-    });
-    let automount = automount.and_then(|path| first(&[&path]));
-    let automount = automount.or_else(|| spec.default_automount.map(Value::Bool));
-    fields.remove("serviceAccount");
-    fields.insert("serviceAccountName".to_owned(), account.unwrap_or_default());
-    fields.insert(
-        "automountServiceAccountToken".to_owned(),
-        automount.unwrap_or_default(),
-    );
-    fields.insert("containers".to_owned(), containers.into());
-    Some(fields)
-}
-
-/// Whether a part on the way to a container names an account of its own: another row has it.
-fn has_own_account(part: &Value, at: &str) -> bool {
-    let parents = at.match_indices('/').skip(1).map(|(end, _)| &at[..end]);
-    let mut parents = parents.filter_map(|parent| part.pointer(parent));
-    parents.any(|parent| parent["serviceAccountName"].is_string())
-}
-
-/// Makes the script of a container an argument, which it becomes in the pod.
-fn read_script(container: &mut Value) {
-    let script = ["script", "source"].into_iter();
-    let script = script.filter_map(|field| container[field].as_str());
-    let script: Vec<Value> = script.map(Value::from).collect();
-    if let (false, Some(fields)) = (script.is_empty(), container.as_object_mut()) {
-        match fields.entry("args").or_insert_with(|| json!([])) {
-            Value::Array(args) => args.extend(script),
-            other => *other = script.into(),
-        }
-    }
-}
-
-/// The JSON pointers of the values at a path of the table.
-fn places(value: &Value, path: &str) -> Vec<String> {
-    let mut places = vec![String::new()];
-    for step in path.split('/') {
-        let next = places.iter().flat_map(|at| match value.pointer(at) {
-            Some(Value::Object(fields)) if step == "*" => fields
-                .keys()
-                .map(|field| pointer::joined(at, field))
-                .collect(),
-            Some(Value::Array(items)) if step == "*" => (0..items.len())
-                .map(|index| pointer::joined(at, &index.to_string()))
-                .collect(),
-            Some(Value::Object(fields)) if fields.contains_key(step) => {
-                vec![pointer::joined(at, step)]
-            }
-            _ => Vec::new(),
-        });
-        places = next.collect();
-    }
-    places
-}
-
 /// A pod spec at a place of an object, and where its `automountServiceAccountToken` is; `None` if it cannot be read.
 fn found(
     at: &str,
@@ -338,6 +236,7 @@ fn found(
             lists,
         },
         at: at.to_owned(),
+        first: None,
     })
 }
 

@@ -1,5 +1,6 @@
 //! Adds the objects of manifests to the index, one by one.
 
+mod add;
 mod finish;
 mod input;
 mod namespaces;
@@ -10,18 +11,18 @@ use std::{collections::BTreeMap, path::Path, sync::Arc};
 use self::namespaces::Guesses;
 use super::{
     Outcome, Wanted,
-    cluster_role::ClusterRole,
+    copies::Copies,
     manifest::{Head, Manifest, manifests},
-    places::{Place, workload_key},
+    places::{Form, Place, workload_key},
     rendered::Renderings,
     templates::Templates,
 };
 use crate::{
     facts::{
         self, ClusterRoleBindings, ConfigMaps, CsiDrivers, Kind, Namespaces, Pods, RoleBindings,
-        Roles, Secrets, ServiceAccounts, Wire, rejected, wire,
+        Roles, Secrets, ServiceAccounts, wire,
     },
-    index::{Index, Indexed},
+    index::Index,
     model::{InputKind, ObjectKey, PodKind, Workload, pod::Origin},
     rbac::aggregate::AggregatedRole,
     text::{Malformed, Problem, UNRENDERED},
@@ -50,8 +51,12 @@ pub(super) struct Loader<'a> {
     without_kind: usize,
     /// The folders that were rendered.
     renderings: Renderings<'a>,
+    /// The objects that the input has several times.
+    copies: Copies,
     /// Whether the user named the file itself, not only its folder.
     explicit: bool,
+    /// Whether the kustomization in its folder does not name it.
+    unlisted: bool,
     /// What the API server would reject in the object that is being read, or why it is not assessed.
     warnings: Vec<String>,
     /// Other errors in that object.
@@ -73,7 +78,9 @@ impl<'a> Loader<'a> {
             is_part: false,
             without_kind: 0,
             renderings: Renderings::default(),
+            copies: Copies::default(),
             explicit: false,
+            unlisted: false,
             warnings: Vec::new(),
             faults: Vec::new(),
         }
@@ -154,6 +161,9 @@ impl Loader<'_> {
     }
 
     fn object(&mut self, head: &Head<'_>, manifest: &Manifest<'_>) -> Result<(), String> {
+        if self.is_unused_patch(head, manifest) {
+            return Ok(());
+        }
         match (head.group(), head.kind.as_str()) {
             ("", "Pod") => self.pod(manifest)?,
             ("", "ServiceAccount") => self.apply::<ServiceAccounts>(manifest)?,
@@ -203,30 +213,6 @@ impl Loader<'_> {
         Ok(())
     }
 
-    fn apply<K: Kind>(&mut self, manifest: &Manifest<'_>) -> Result<(), String>
-    where
-        Index: Indexed<K>,
-    {
-        let mut wire: K::Wire = manifest.read()?;
-        let is_guessed = self.place(wire.metadata_mut(), K::INPUT.is_namespaced());
-        let key = K::key(&wire);
-        self.warn_rejected(K::INPUT, &key.name, wire.rejected());
-        if !(self.keeps_known && self.index.contains::<K>(&key)) {
-            if K::INPUT == InputKind::ServiceAccount {
-                self.namespaces.note(key.clone().into(), is_guessed);
-                self.check_exemption(&wire.metadata().annotations);
-                let account = Workload::new(K::INPUT.name(), &key.name);
-                let key = workload_key(&key.namespace, &account);
-                let lasts = wire.metadata().uid.is_empty();
-                self.note_place(key, manifest, "", lasts);
-            }
-            let facts = K::facts(&wire, self.index.config());
-            self.renderings.note(K::INPUT, &key, &facts);
-            self.index.apply::<K>(key, facts);
-        }
-        Ok(())
-    }
-
     /// Adds a warning for each reason why the API server would reject an object.
     fn warn_rejected(&mut self, kind: InputKind, name: &str, rejections: Vec<String>) {
         let kind = kind.name();
@@ -236,8 +222,8 @@ impl Loader<'_> {
         self.warnings.extend(warnings);
     }
 
-    /// Records the position of an object with its pod spec, and whether a change to it would last.
-    fn note_place(&mut self, key: ObjectKey, manifest: &Manifest<'_>, pod_spec: &str, lasts: bool) {
+    /// Records the position of an object with its pod spec.
+    fn note_place(&mut self, key: ObjectKey, manifest: &Manifest<'_>, pod_spec: &str, form: Form) {
         let place = if let Some(file) = &self.file {
             Some(Place {
                 file: file.clone(),
@@ -248,8 +234,7 @@ impl Loader<'_> {
                 },
                 items: manifest.items.clone(),
                 pod_spec: pod_spec.into(),
-                lasts: lasts && !self.is_part,
-                is_rendered: false,
+                form: if self.is_part { Form::Part } else { form },
                 is_large: self.is_large,
             })
         } else {
@@ -268,12 +253,9 @@ impl Loader<'_> {
         self.faults.extend(claim.and_then(|claim| claim.fault()));
     }
 
-    fn rbac<K: Kind>(&mut self, manifest: &Manifest<'_>) -> Result<(), String>
-    where
-        Index: Indexed<K>,
-    {
-        self.outcome.has_rbac = true;
-        self.apply::<K>(manifest)
+    /// The namespace of objects that name none.
+    fn default_namespace(&self) -> &str {
+        self.wanted.namespace.unwrap_or(DEFAULT_NAMESPACE)
     }
 
     /// Sets the namespace of an object: the default if it has none, none if it is cluster-scoped. An object
@@ -288,8 +270,7 @@ impl Loader<'_> {
         if !namespaced {
             metadata.namespace.clear();
         } else if metadata.namespace.is_empty() {
-            let namespace = self.wanted.namespace.unwrap_or(DEFAULT_NAMESPACE);
-            namespace.clone_into(&mut metadata.namespace);
+            self.default_namespace().clone_into(&mut metadata.namespace);
             return self.wanted.namespace.is_none();
         }
         false
@@ -306,15 +287,21 @@ impl Loader<'_> {
         let key = Pods::key(&wire);
         let workload = workload_key(&key.namespace, &facts.workload);
         let is_manifest = facts.origin == Origin::Template;
-        let is_created =
-            !wire.metadata.owner_references.is_empty() || !wire.metadata.uid.is_empty();
-        let lasts = is_manifest && !is_created;
-        self.note_place(workload.clone(), manifest, "/spec", lasts);
+        let form = match wire.metadata.owner_references[..] {
+            [] => Form::of(&wire.metadata),
+            _ => Form::Copy,
+        };
+        self.note_place(workload.clone(), manifest, "/spec", form);
         self.namespaces.note_pod(&key.namespace, &facts, is_guessed);
-        if !is_manifest {
+        if is_manifest {
+            let pod = Workload::new(Pods::INPUT.name(), &key.name);
+            let pod = workload_key(&key.namespace, &pod);
+            let facts = Arc::unwrap_or_clone(facts.shape);
+            self.templates.written(pod, vec![facts]);
+        } else {
             self.templates.has_pods(workload);
+            self.index.apply::<Pods>(key, facts);
         }
-        self.index.apply::<Pods>(key, facts);
         Ok(())
     }
 
@@ -324,25 +311,11 @@ impl Loader<'_> {
             return;
         };
         if wire.metadata.namespace.is_empty() {
-            let namespace = self.wanted.namespace.unwrap_or(DEFAULT_NAMESPACE);
-            namespace.clone_into(&mut wire.metadata.namespace);
+            self.default_namespace()
+                .clone_into(&mut wire.metadata.namespace);
         }
         let facts = ConfigMaps::facts(&wire, self.index.config());
         self.index
             .apply::<ConfigMaps>(ConfigMaps::key(&wire), facts);
-    }
-
-    fn cluster_role(&mut self, manifest: &Manifest<'_>) -> Result<(), String> {
-        self.outcome.has_rbac = true;
-        let wire: ClusterRole = manifest.read()?;
-        let name = wire.metadata.name.clone();
-        let rejections = rejected::in_rules(wire.rules(), false);
-        self.warn_rejected(InputKind::ClusterRole, &name, rejections);
-        if !(self.keeps_known && self.cluster_roles.contains_key(&name)) {
-            let key = ObjectKey::cluster(&*name);
-            self.renderings.note(InputKind::ClusterRole, &key, &wire);
-            self.cluster_roles.insert(name, wire.into());
-        }
-        Ok(())
     }
 }

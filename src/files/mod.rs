@@ -2,6 +2,7 @@
 //! them, and dumps of a cluster.
 
 mod cluster_role;
+mod copies;
 mod custom;
 mod loader;
 pub(crate) mod manifest;
@@ -56,8 +57,10 @@ pub struct Wanted<'a> {
 /// Reads files, folders, patterns of them and `-` (standard input) into an index. If that already contains a
 /// cluster, nothing is assumed beyond it.
 pub fn load(paths: &[PathBuf], wanted: &Wanted<'_>, index: &mut Index) -> Outcome {
-    let selection = select(paths);
+    let mut selection = select(paths);
     let folders = selection.folders.clone();
+    // What lies beside a kustomization may depend on what that is made of.
+    selection.files.retain(|file| !file.unlisted);
     let mut outcome = load_rendered(selection, &[], wanted, index);
     outcome.unrendered = folders;
     outcome

@@ -1,8 +1,8 @@
 //! In which file and line is each object? For findings with positions, and for patches of files.
 
 use std::{
-    collections::BTreeMap,
-    fs,
+    collections::{BTreeMap, BTreeSet},
+    fmt, fs,
     path::{Path, PathBuf},
     sync::Arc,
 };
@@ -11,11 +11,18 @@ use super::{
     outline::{Content, Node, outline},
     pointer,
 };
-use crate::model::{Name, ObjectKey, workload::Workload};
+use crate::{
+    facts::wire,
+    model::{Name, ObjectKey, workload::Workload},
+};
 
 /// The positions of the input's objects.
 #[derive(Debug, Default)]
-pub struct Places(BTreeMap<ObjectKey, Vec<Place>>);
+pub struct Places {
+    known: BTreeMap<ObjectKey, Vec<Place>>,
+    /// The workloads that the input has differently.
+    differing: BTreeSet<ObjectKey>,
+}
 
 /// The position of one object.
 #[derive(Clone, Debug)]
@@ -27,14 +34,43 @@ pub(crate) struct Place {
     pub(crate) items: Box<[usize]>,
     /// The JSON pointer of its pod spec; empty for a ServiceAccount.
     pub(crate) pod_spec: Box<str>,
-    /// Whether a change to it would last: not for an object that a workload created, nor for the dump of a
-    /// live pod.
-    pub(crate) lasts: bool,
-    /// Whether its manifest is rendered from this one.
-    pub(crate) is_rendered: bool,
+    /// What the position has of it.
+    pub(crate) form: Form,
     /// Whether its file is too large to be held in memory: then `line` is its own, and nothing more precise is looked
     /// for.
     pub(crate) is_large: bool,
+}
+
+impl fmt::Display for Place {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}:{}", self.file.display(), self.line)
+    }
+}
+
+/// What a position has of an object.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Form {
+    /// The object as a person wrote it.
+    Manifest,
+    /// What its manifest is rendered from.
+    Source,
+    /// A copy of an object of a cluster, or one that a workload created: a change to it would not last.
+    Copy,
+    /// A part of another object.
+    Part,
+    /// An object whose kind is not known; its pod spec was recognised by its shape.
+    Guess,
+}
+
+impl Form {
+    /// That of an object with this metadata: only the API server assigns a uid.
+    pub(super) fn of(metadata: &wire::Metadata) -> Self {
+        if metadata.uid.is_empty() {
+            Self::Manifest
+        } else {
+            Self::Copy
+        }
+    }
 }
 
 /// The file and line of objects.
@@ -59,29 +95,35 @@ impl Places {
     /// Adds the position of an object. Of those where a change would not last, only the latest is kept.
     pub(super) fn note(&mut self, key: ObjectKey, place: Place) {
         // Nearly all have one position.
-        let places = self.0.entry(key).or_insert_with(|| Vec::with_capacity(1));
-        places.retain(|known| known.lasts);
+        let places = self
+            .known
+            .entry(key)
+            .or_insert_with(|| Vec::with_capacity(1));
+        places.retain(|known| known.form == Form::Manifest);
         places.push(place);
     }
 
-    /// The positions of an object where a change to it would last.
-    pub(crate) fn lasting(&self, namespace: &str, target: &Workload) -> Vec<&Place> {
-        let places = self.0.get(&workload_key(&namespace.into(), target));
-        let places = places.into_iter().flatten();
-        places.filter(|place| place.lasts).collect()
+    /// Notes which workloads the input has differently.
+    pub(super) fn differ(&mut self, workloads: BTreeSet<ObjectKey>) {
+        self.differing = workloads;
     }
 
-    /// The file that an object is rendered from, if it is.
-    pub(crate) fn rendered_from(&self, namespace: &str, target: &Workload) -> Option<&Path> {
-        let places = self.0.get(&workload_key(&namespace.into(), target))?;
-        let rendered = places.iter().find(|place| place.is_rendered)?;
-        Some(&rendered.file)
+    /// The positions of an object.
+    pub(crate) fn of(&self, namespace: &str, target: &Workload) -> &[Place] {
+        let places = self.known.get(&workload_key(&namespace.into(), target));
+        places.map_or(&[], Vec::as_slice)
+    }
+
+    /// Whether the input has a workload several times, and differently.
+    pub(crate) fn has_differently(&self, namespace: &str, target: &Workload) -> bool {
+        let key = workload_key(&namespace.into(), target);
+        self.differing.contains(&key)
     }
 
     /// The file of an object, and the first line of its document; of several positions, the last counts.
     #[must_use]
     pub fn document_of(&self, namespace: &str, workload: &Workload) -> Option<(&Path, usize)> {
-        let places = self.0.get(&workload_key(&namespace.into(), workload))?;
+        let places = self.known.get(&workload_key(&namespace.into(), workload))?;
         let place = places.last()?;
         Some((&place.file, place.line))
     }
@@ -94,7 +136,7 @@ impl Places {
         let mut lines = Lines::default();
         for (namespace, workload) in wanted {
             let key = workload_key(&namespace.into(), workload);
-            match self.0.get(&key).and_then(|places| places.last()) {
+            match self.known.get(&key).and_then(|places| places.last()) {
                 Some(place) if place.is_large => {
                     lines.0.insert(key, (place.file.to_path_buf(), place.line));
                 }

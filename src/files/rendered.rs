@@ -1,22 +1,17 @@
-//! Where is a rendered object written? And which objects do several folders render?
+//! Where is a rendered object written?
 
 use std::{
-    collections::{BTreeMap, HashMap},
-    fmt::Debug,
+    collections::BTreeMap,
     fs,
-    hash::{DefaultHasher, Hash, Hasher},
     path::{Path, PathBuf},
     sync::Arc,
 };
 
 use super::{
     manifest::{Manifest, manifests},
-    places::Place,
+    places::{Form, Place},
 };
-use crate::{
-    model::{InputKind, ObjectKey},
-    text::{Problem, folders::Rendered},
-};
+use crate::text::folders::Rendered;
 
 /// The folders that were rendered.
 #[derive(Default)]
@@ -26,10 +21,6 @@ pub(super) struct Renderings<'a> {
     is_reading: bool,
     /// The objects of each source.
     sources: BTreeMap<PathBuf, Vec<Written>>,
-    /// Which folder rendered an object, and a hash of what is known of it.
-    objects: HashMap<(InputKind, ObjectKey), (usize, u64)>,
-    /// Pairs of folders that render the same object differently, with one of these.
-    conflicts: BTreeMap<(usize, usize), String>,
 }
 
 /// An object as a person wrote it.
@@ -80,36 +71,8 @@ impl<'a> Renderings<'a> {
             line: found.map_or(1, |object| object.line),
             items: found.map(|object| object.items.clone()).unwrap_or_default(),
             pod_spec: pod_spec.into(),
-            lasts: false,
-            is_rendered: true,
+            form: Form::Source,
             is_large: false,
-        })
-    }
-
-    /// Notes an object that a folder renders: another that renders the same name differently counts too.
-    pub(super) fn note(&mut self, kind: InputKind, key: &ObjectKey, facts: &impl Debug) {
-        let Some(folder) = self.current() else { return };
-        let mut hasher = DefaultHasher::new();
-        format!("{facts:?}").hash(&mut hasher);
-        let now = (folder, hasher.finish());
-        let before = self.objects.insert((kind, key.clone()), now);
-        if let Some((other, hash)) = before
-            && other != folder
-            && hash != now.1
-        {
-            let example = format!("{} {key}", kind.name());
-            self.conflicts.entry((other, folder)).or_insert(example);
-        }
-    }
-
-    /// What is to say about objects that several folders render.
-    pub(super) fn warnings(&self) -> impl Iterator<Item = Problem> {
-        self.conflicts.iter().map(|((one, other), example)| Problem {
-            place: self.all[*other].place.clone(),
-            message: format!(
-                "renders {example} otherwise than `{}` does, and this one counts for both: scan them one by one",
-                self.all[*one].place
-            ),
         })
     }
 }

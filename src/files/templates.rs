@@ -7,9 +7,8 @@ use crate::model::{ObjectKey, PodFacts};
 /// The pod templates of the input, by namespace and workload; an object of a custom kind may have several.
 #[derive(Default)]
 pub(super) struct Templates {
-    written: BTreeMap<ObjectKey, Vec<PodFacts>>,
-    /// Which rendered folder, or no folder, each comes from.
-    folders: BTreeMap<ObjectKey, Option<usize>>,
+    /// The input may have a workload several times, and differently: all count, since each is applied somewhere.
+    written: BTreeMap<ObjectKey, Vec<Vec<PodFacts>>>,
     /// The templates of ReplicaSets and Jobs, by the workload that created them.
     created: BTreeMap<ObjectKey, Vec<PodFacts>>,
     /// The workloads that have pods in the input.
@@ -17,27 +16,20 @@ pub(super) struct Templates {
 }
 
 impl Templates {
-    /// Adds the templates of a workload. Where another folder renders that otherwise, both count: each is applied
-    /// somewhere.
-    pub(super) fn written(
-        &mut self,
-        workload: ObjectKey,
-        templates: Vec<PodFacts>,
-        folder: Option<usize>,
-    ) {
-        let before = self.folders.insert(workload.clone(), folder);
-        let is_other = before.is_some_and(|before| before != folder);
-        let known = self.written.get(&workload);
-        match folder {
-            Some(folder) if is_other && known.is_some_and(|known| *known != templates) => {
-                let name = format!("{}#{folder}", workload.name);
-                let key = ObjectKey::new(workload.namespace, name);
-                self.written.insert(key, templates);
-            }
-            _ => {
-                self.written.insert(workload, templates);
-            }
+    /// Adds the templates of a workload, or a pod that is not live yet.
+    pub(super) fn written(&mut self, workload: ObjectKey, templates: Vec<PodFacts>) {
+        // Nearly all are there once.
+        let known = self.written.entry(workload);
+        let known = known.or_insert_with(|| Vec::with_capacity(1));
+        if !known.contains(&templates) {
+            known.push(templates);
         }
+    }
+
+    /// The workloads that the input has differently.
+    pub(super) fn differing(&self) -> BTreeSet<ObjectKey> {
+        let differing = self.written.iter().filter(|(_, known)| known.len() > 1);
+        differing.map(|(workload, _)| workload.clone()).collect()
     }
 
     /// Adds the template of a ReplicaSet or Job that a workload created: it is used only if that workload is
@@ -53,7 +45,9 @@ impl Templates {
 
     /// The templates of workloads without pods in the input, each with a key of its own.
     pub(super) fn without_pods(mut self) -> impl Iterator<Item = (ObjectKey, PodFacts)> {
-        self.created.append(&mut self.written);
+        let written = self.written.into_iter();
+        let written = written.map(|(workload, known)| (workload, known.concat()));
+        self.created.extend(written);
         let live = self.live;
         let templates = self.created.into_iter();
         let templates = templates.filter(move |(workload, _)| !live.contains(workload));
@@ -61,14 +55,8 @@ impl Templates {
             let templates = templates.into_iter().enumerate();
             templates.map(move |(number, facts)| match number {
                 0 => (workload.clone(), facts),
-                _ => (numbered(&workload, number), facts),
+                _ => (workload.numbered(number), facts),
             })
         })
     }
-}
-
-/// The key of a further template of a workload.
-fn numbered(workload: &ObjectKey, number: usize) -> ObjectKey {
-    let name = format!("{}#{number}", workload.name);
-    ObjectKey::new(workload.namespace.clone(), name)
 }

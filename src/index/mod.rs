@@ -338,7 +338,16 @@ impl Index {
     where
         Self: Indexed<K>,
     {
-        self.table().get(key).is_some()
+        self.get::<K>(key).is_some()
+    }
+
+    /// What is known of an object.
+    #[must_use]
+    pub fn get<K: Kind>(&mut self, key: &ObjectKey) -> Option<&K::Facts>
+    where
+        Self: Indexed<K>,
+    {
+        self.table().get(key)
     }
 
     /// What is known about an account.

@@ -34,6 +34,12 @@ impl ObjectKey {
         Self::new("", name)
     }
 
+    /// The key of a further object where the input has several under this name.
+    #[must_use]
+    pub fn numbered(&self, number: usize) -> Self {
+        Self::new(self.namespace.clone(), format!("{}#{number}", self.name))
+    }
+
     /// Whether the object has no namespace.
     #[must_use]
     pub fn is_cluster(&self) -> bool {

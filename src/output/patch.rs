@@ -5,7 +5,7 @@ use std::{borrow::Cow, io};
 use super::{Scan, notes, table::visible};
 use crate::{
     baseline::Change,
-    model::{Verdict, patch::Patch},
+    model::{Exposure, Note, Verdict, patch::Patch},
 };
 
 /// Writes the patches of findings. Those that a person must review first are commented out.
@@ -39,6 +39,10 @@ pub fn write(out: &mut impl io::Write, scan: &Scan<'_>) -> io::Result<()> {
             writeln!(out, "# {}\n", remediation.summary)?;
         }
         for patch in &remediation.patches {
+            let guess = guess(exposure, patch);
+            if let Some(guess) = guess {
+                writeln!(out, "# check first: {}", visible(&guess.to_string()))?;
+            }
             writeln!(out, "# {}", command(&account.namespace, patch))?;
             let Some(document) = patch.for_kustomize(&account.namespace) else {
                 writeln!(
@@ -48,7 +52,8 @@ pub fn write(out: &mut impl io::Write, scan: &Scan<'_>) -> io::Result<()> {
                 continue;
             };
             let yaml = serde_saphyr::to_string(&document).map_err(io::Error::other)?;
-            let must_look = exposure.verdict.is_finding() && exposure.verdict != Verdict::Unneeded;
+            let is_review = exposure.verdict.is_finding() && exposure.verdict != Verdict::Unneeded;
+            let must_look = is_review || guess.is_some();
             let comment = if must_look { "# " } else { "" };
             writeln!(out, "{comment}---")?;
             for line in yaml.lines() {
@@ -58,6 +63,14 @@ pub fn write(out: &mut impl io::Write, scan: &Scan<'_>) -> io::Result<()> {
         }
     }
     Ok(())
+}
+
+/// What is only guessed of the object that a patch changes.
+fn guess<'a>(exposure: &'a Exposure, patch: &Patch) -> Option<&'a Note> {
+    let workloads = exposure.workloads.iter();
+    let mut patched = workloads.filter(|workload| workload.workload == patch.target);
+    let mut notes = patched.next()?.notes.iter();
+    notes.find(|note| matches!(note, Note::FoundByShape(_)))
 }
 
 /// The command that applies a patch to the live object, or what to do if that cannot be patched.

@@ -58,6 +58,8 @@ pub struct Selected {
     pub path: Result<PathBuf, Problem>,
     /// Whether the user named the file, not only its folder.
     pub explicit: bool,
+    /// Whether the kustomization in its folder does not name it.
+    pub unlisted: bool,
 }
 
 /// A folder that is rendered.
@@ -123,10 +125,17 @@ pub fn select(paths: &[PathBuf]) -> Selection {
         let explicit = !path.is_dir();
         let files = if is_named { &mut named } else { &mut walked };
         let found = find(path).into_iter();
-        files.extend(found.map(|path| Selected { path, explicit }));
+        files.extend(found.map(|path| Selected {
+            path,
+            explicit,
+            unlisted: false,
+        }));
     }
     let mut folders = Folders::of(walked.iter().filter_map(|file| file.path.as_ref().ok()));
     walked.retain(|file| !matches!(&file.path, Ok(path) if folders.has_part(path)));
+    for file in &mut walked {
+        file.unlisted = matches!(&file.path, Ok(path) if folders.is_beside(path));
+    }
     named.extend(walked);
     Selection {
         files: named,
@@ -206,6 +215,12 @@ impl Folders {
         let file = real(file);
         let mut all = self.kustomizations.values();
         KUSTOMIZATIONS.contains(&&*name) || all.any(|folder| folder.parts.contains(&file))
+    }
+
+    /// Whether the folder of a file is a kustomization.
+    fn is_beside(&self, file: &Path) -> bool {
+        let folder = file.parent().filter(|_| !self.kustomizations.is_empty());
+        folder.is_some_and(|folder| self.kustomizations.contains_key(&real(folder)))
     }
 
     /// The folders that no other is made of.

@@ -135,14 +135,14 @@ fn a_pod_template_is_found_anywhere_in_any_kind() {
         (
             "argoproj.io/v1alpha1",
             "Workflow",
-            "{serviceAccountName: app, templates: [{name: m, container: {image: i}}]}",
+            "{serviceAccountName: app, executor: {serviceAccountName: e}, templates: [{name: m, container: {image: i}}]}",
             "Workflow/x",
             merges("/spec"),
         ),
         (
             "argoproj.io/v1alpha1",
             "CronWorkflow",
-            "{workflowSpec: {serviceAccountName: app, templates: [{name: m, script: {image: i}}]}}",
+            "{workflowSpec: {serviceAccountName: app, executor: {serviceAccountName: e}, templates: [{name: m, script: {image: i}}]}}",
             "CronWorkflow/x",
             merges("/spec/workflowSpec"),
         ),
@@ -562,6 +562,202 @@ fn what_an_operator_of_the_lifecycle_manager_is_permitted_counts() {
             [("ct/app".to_owned(), expected.to_owned())].into(),
             "{field}"
         );
+    }
+}
+
+/// Bundles name no namespace, or `placeholder`: where the operator is installed, its permissions are granted.
+#[test]
+fn the_lifecycle_manager_grants_where_it_installs() {
+    let csv = |metadata: &str, more: &str| {
+        format!(
+            "apiVersion: operators.coreos.com/v1alpha1\nkind: ClusterServiceVersion\nmetadata: {{name: x.v1{metadata}}}\nspec:\n  install:\n    spec:\n{more}      \
+             deployments:\n      - name: d\n        spec:\n          template:\n            spec:\n              serviceAccountName: app\n              containers: [{{name: c, image: i}}]\n"
+        )
+    };
+    let grants = "      clusterPermissions:\n      - serviceAccountName: app\n        rules: [{apiGroups: [\"\"], resources: [pods], verbs: [get]}]\n";
+    for metadata in ["", ", namespace: placeholder", ", namespace: ops"] {
+        for args in [&[][..], &["-n", "ops"]] {
+            if metadata.contains("ops") && !args.is_empty() {
+                continue;
+            }
+            let dir = tempfile::tempdir().unwrap();
+            let file = dir.path().join("csv.yaml");
+            fs::write(&file, csv(metadata, grants)).unwrap();
+            let (found, _, error) = scan_files(&[&file], args);
+            let status = &found[0]["status"];
+            assert_eq!(status["verdict"], "Needed", "{metadata} {args:?}: {error}");
+            assert_eq!(status["workloadNames"], "ClusterServiceVersion/x.v1");
+            assert_eq!(status["pods"], 1, "{status}");
+            assert!(!error.contains("reject"), "{error}");
+        }
+    }
+    // What it grants nothing is changed in the object itself.
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("csv.yaml");
+    fs::write(&file, csv("", "")).unwrap();
+    let (code, _, error) = scan_in(dir.path(), &["csv.yaml", "-o", "patch", "--write"]);
+    assert_eq!(code, 0, "{error}");
+    let written = fs::read_to_string(&file).unwrap();
+    assert!(
+        written.contains("\n              automountServiceAccountToken: false\n"),
+        "{written}"
+    );
+}
+
+/// What an operator runs as an account of its own is no pod of the account that is written there.
+#[test]
+fn pods_that_an_operator_gives_another_account_are_left_out() {
+    let names = |api_version: &str, kind: &str, spec: &str| -> Vec<String> {
+        verdicts(&object(api_version, kind, spec))
+            .into_keys()
+            .collect()
+    };
+    let head = "headGroupSpec: {template: {spec: {containers: [{name: h, image: i}]}}}, workerGroupSpecs: [{template: {spec: SPEC}}]";
+    for (on, expected) in [
+        ("true", &["ct/app"][..]),
+        ("false", &["ct/app", "ct/default"]),
+    ] {
+        let cluster = format!("{{enableInTreeAutoscaling: {on}, {head}}}");
+        for (kind, spec) in [
+            ("RayCluster", cluster.clone()),
+            ("RayJob", format!("{{rayClusterSpec: {cluster}}}")),
+            ("RayService", format!("{{rayClusterConfig: {cluster}}}")),
+        ] {
+            assert_eq!(names("ray.io/v1", kind, &spec), expected, "{kind} {on}");
+        }
+    }
+    let replicas = "{mpiReplicaSpecs: {Launcher: {template: {spec: {containers: [{name: l, image: i}]}}}, Worker: {template: {spec: SPEC}}}}";
+    for (version, expected) in [
+        ("v1", &["ct/app"][..]),
+        ("v2beta1", &["ct/app", "ct/default"]),
+    ] {
+        let found = names(&format!("kubeflow.org/{version}"), "MPIJob", replicas);
+        assert_eq!(found, expected, "{version}");
+    }
+    let model = "{template: {containers: [{name: m, image: i}], serviceAccountName: app}, router: {scheduler: {template: {containers: [{name: s, image: i}], serviceAccountName: own}}}}";
+    let found = names("serving.kserve.io/v1alpha1", "LLMInferenceService", model);
+    assert_eq!(found, ["ct/app"]);
+}
+
+/// apache/spark: executors without an account run as that of the driver.
+#[test]
+fn executors_run_as_the_account_of_their_driver() {
+    for (kind, spec) in [
+        (
+            "SparkApplication",
+            "{driver: {serviceAccount: app}, executor: {}}",
+        ),
+        (
+            "SparkApplication",
+            "{driver: {template: {spec: {serviceAccountName: app}}}, executor: {cores: 1}}",
+        ),
+        (
+            "ScheduledSparkApplication",
+            "{template: {driver: {serviceAccount: app}, executor: {}}}",
+        ),
+    ] {
+        let found = verdicts(&object("sparkoperator.k8s.io/v1beta2", kind, spec));
+        let names: Vec<_> = found.keys().collect();
+        assert_eq!(names, ["ct/app"], "{kind} {spec}");
+    }
+    let own = "{driver: {serviceAccount: app}, executor: {serviceAccount: own}}";
+    let found = verdicts(&object(
+        "sparkoperator.k8s.io/v1beta2",
+        "SparkApplication",
+        own,
+    ));
+    assert_eq!(found.into_keys().collect::<Vec<_>>(), ["ct/app", "ct/own"]);
+}
+
+/// The controller refuses a Workflow without automount whose executor has no account of its own.
+#[test]
+fn a_workflow_needs_an_account_for_its_executor_first() {
+    for (kind, spec) in [
+        (
+            "Workflow",
+            "{serviceAccountName: app, templates: [{name: m, container: {image: i}}]}",
+        ),
+        (
+            "Workflow",
+            "{templates: [{name: m, serviceAccountName: app, script: {image: i}}]}",
+        ),
+        (
+            "CronWorkflow",
+            "{workflowSpec: {serviceAccountName: app, templates: [{name: m, container: {image: i}}]}}",
+        ),
+    ] {
+        let found = reports(&object("argoproj.io/v1alpha1", kind, spec));
+        let status = &found["app"];
+        assert_eq!(status["verdict"], "Unneeded", "{spec}");
+        assert_eq!(patches(status), [], "{spec}");
+        let summary = status["remediation"]["summary"].as_str().unwrap();
+        assert!(
+            summary
+                .starts_with("name an account for the executor in `executor.serviceAccountName`"),
+            "{summary}"
+        );
+        let containers = &status["workloads"][0]["containers"];
+        assert_eq!(containers, &json!(["main"]), "{spec}");
+    }
+}
+
+/// A kind that is not known may make something else of the field: its file is not changed.
+#[test]
+fn a_guess_is_not_written() {
+    let dir = tempfile::tempdir().unwrap();
+    let text = object(
+        "own.example/v1",
+        "Machinery",
+        "{parts: [{pods: {deep: SPEC}}]}",
+    );
+    fs::write(dir.path().join("in.yaml"), &text).unwrap();
+    let (_, out, _) = scan_in(dir.path(), &["in.yaml", "-o", "patch"]);
+    assert!(
+        out.contains("# check first: the kind is not known"),
+        "{out}"
+    );
+    let (code, _, error) = scan_in(dir.path(), &["in.yaml", "-o", "patch", "--write"]);
+    assert_eq!(code, 2, "{error}");
+    assert!(
+        error.contains("is of a kind that is not known, in in.yaml:1: "),
+        "{error}"
+    );
+    let after = fs::read_to_string(dir.path().join("in.yaml")).unwrap();
+    assert_eq!(after, text);
+}
+
+/// The part that has the field need not be there.
+#[test]
+fn parts_that_are_missing_are_written() {
+    for (kind, spec, expected) in [
+        (
+            "TaskRun",
+            "spec:\n  taskSpec:\n    steps: [{name: s, image: i}]\n",
+            "spec:\n  podTemplate:\n    automountServiceAccountToken: false\n  taskSpec:",
+        ),
+        (
+            "PipelineRun",
+            "spec:\n  pipelineRef: {name: p}\n",
+            "spec:\n  taskRunTemplate:\n    podTemplate:\n      automountServiceAccountToken: false\n  pipelineRef:",
+        ),
+        (
+            "TaskRun",
+            "spec: {taskSpec: {steps: [{name: s, image: i}]}}\n",
+            "spec: {podTemplate: {\"automountServiceAccountToken\":false}, taskSpec:",
+        ),
+    ] {
+        let dir = tempfile::tempdir().unwrap();
+        let text = format!(
+            "apiVersion: tekton.dev/v1\nkind: {kind}\nmetadata: {{generateName: x-}}\n{spec}"
+        );
+        fs::write(dir.path().join("in.yaml"), &text).unwrap();
+        let (code, _, error) = scan_in(
+            dir.path(),
+            &["in.yaml", "-n", "ct", "-o", "patch", "--write"],
+        );
+        assert_eq!(code, 0, "{error}");
+        let after = fs::read_to_string(dir.path().join("in.yaml")).unwrap();
+        assert!(after.contains(expected), "{after}");
     }
 }
 

@@ -222,3 +222,36 @@ fn write_needs_the_patch_output_and_files() {
         "{error}"
     );
 }
+
+/// What is only a copy, or a part, is not changed, and it says why.
+#[test]
+fn why_an_object_is_not_changed_is_said() {
+    let pod = "spec: {selector: {}, template: {spec: {serviceAccountName: a, containers: [{name: c, image: i}]}}}";
+    let deployment = |metadata: &str| {
+        format!("apiVersion: apps/v1\nkind: Deployment\nmetadata: {{name: d{metadata}}}\n{pod}\n")
+    };
+    let template = format!(
+        "apiVersion: template.openshift.io/v1\nkind: Template\nmetadata: {{name: t}}\nobjects:\n- {{apiVersion: apps/v1, kind: Deployment, metadata: {{name: d}}, {pod}}}\n"
+    );
+    for (text, expected) in [
+        (
+            deployment(", uid: 5a1c0a3e-0000-4000-8000-000000000000"),
+            "Deployment/d in namespace ct: is in in.yaml:1 as a copy from a cluster, by its `uid` or `ownerReferences`: patch it in the cluster",
+        ),
+        (
+            template,
+            "Deployment/d in namespace ct: is a part of another object in in.yaml:1: change it there",
+        ),
+    ] {
+        let dir = tempfile::tempdir().unwrap();
+        fs::write(dir.path().join("in.yaml"), &text).unwrap();
+        let (code, _, error) = scan(
+            dir.path(),
+            &["in.yaml", "-n", "ct", "-o", "patch", "--write"],
+        );
+        assert_eq!(code, 2, "{error}");
+        assert!(error.contains(expected), "{error}");
+        let after = fs::read_to_string(dir.path().join("in.yaml")).unwrap();
+        assert_eq!(after, text);
+    }
+}

@@ -15,6 +15,7 @@ mod browser;
 mod cases;
 mod command_line;
 mod consumers;
+mod copies;
 mod corpus;
 mod crd;
 mod custom;

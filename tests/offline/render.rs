@@ -211,6 +211,36 @@ fn kustomizations_and_charts_are_judged_as_they_are_applied() {
     );
 }
 
+/// A patch that a scaffold leaves beside a kustomization, commented out there, is no workload.
+#[test]
+fn what_a_kustomization_does_not_name_is_judged_only_beside_what_it_renders() {
+    let dir = tempfile::tempdir().unwrap();
+    let write = |name: &str, content: &str| fs::write(dir.path().join(name), content).unwrap();
+    write("kustomization.yaml", "resources: [web.yaml]\n");
+    write("web.yaml", BASE);
+    let patch = "apiVersion: apps/v1\nkind: Deployment\nmetadata: {name: manager, namespace: ops}\nspec:\n  template:\n    spec:\n      containers: [{name: m, ports: [{containerPort: 9443}]}]\n";
+    write("manager_webhook_patch.yaml", patch);
+    write("pod.yaml", &POD.replace("name: c", "name: c, image: i"));
+    let (code, list, error) = scan(dir.path(), &["."], &[]);
+    assert_eq!((code, verdicts(&list)), (0, Vec::new()), "{error}");
+    let kubectl = rig::kubectl();
+    let programs = [kubectl.parent().unwrap()];
+    let (_, list, error) = scan(dir.path(), &[".", "--render"], &programs);
+    assert_eq!(
+        verdicts(&list),
+        [
+            "default default Unneeded Pod/alone",
+            "default web Unneeded Deployment/web"
+        ],
+        "{error}"
+    );
+    let skipped = "manager_webhook_patch.yaml:1: Deployment manager is a patch, without a `selector` or an image, and the kustomization beside it does not use it: it is skipped";
+    assert!(error.contains(skipped), "{error}");
+    // Who names it, wants it judged.
+    let (code, list, error) = scan(dir.path(), &["manager_webhook_patch.yaml"], &[]);
+    assert_eq!((code, verdicts(&list).len()), (1, 1), "{error}");
+}
+
 /// Two overlays for the same namespace of two clusters: the one that mounts the token counts.
 #[test]
 fn what_two_folders_render_differently_counts_for_both() {

@@ -22,6 +22,29 @@ pub(in crate::files) fn target_namespace(object: &Value) -> Option<&str> {
     found.find(|namespace| !namespace.is_empty())
 }
 
+/// Whether the operator of a kind runs the pods of a template as an account that it creates, with permissions for what
+/// they do.
+pub(super) fn runs_as_another(group: &str, kind: &str, object: &Value, at: &str) -> bool {
+    match (group, kind) {
+        // ray-project/kuberay: the autoscaler beside the head (ray-operator/controllers/ray/common: pod.go, rbac.go)
+        ("ray.io", _) => at
+            .rsplit_once("/headGroupSpec/")
+            .is_some_and(|(cluster, _)| {
+                let cluster = object.pointer(cluster);
+                cluster.is_some_and(|cluster| cluster["enableInTreeAutoscaling"] == true)
+            }),
+        // kubeflow/training-operator: the launcher runs `kubectl exec` (pkg/controller.v1/mpi); that of
+        // kubeflow/mpi-operator, v2beta1, uses SSH.
+        ("kubeflow.org", "MPIJob") => {
+            let is_launcher = at.split('/').any(|step| step == "Launcher");
+            is_launcher && object["apiVersion"] != "kubeflow.org/v2beta1"
+        }
+        // kserve/kserve: the scheduler reads pods (pkg/controller/v1alpha1/llmisvc/scheduler.go)
+        ("serving.kserve.io", "LLMInferenceService") => at.starts_with("/spec/router/scheduler/"),
+        _ => false,
+    }
+}
+
 /// The names of accounts in an object, each with its namespace where it has one.
 pub(in crate::files) fn accounts(object: &Value) -> BTreeSet<(Option<String>, String)> {
     let mut names = BTreeSet::new();

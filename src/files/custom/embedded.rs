@@ -1,17 +1,22 @@
 //! Which whole objects does an object of a custom kind have, that its operator creates? Templates of OpenShift,
-//! ManifestWorks, Objects of Crossplane; and what the operator lifecycle manager makes of a ClusterServiceVersion.
+//! ManifestWorks, Objects of Crossplane; and the permissions that the operator lifecycle manager makes of a
+//! ClusterServiceVersion.
 
 use serde_json::{Map, Value, json};
 
 const RBAC: &str = "rbac.authorization.k8s.io";
 
-/// The objects in an object, as they are created.
-pub(in crate::files) fn objects(group: &str, kind: &str, object: &Value) -> Vec<Value> {
+/// The objects in an object of this namespace, as they are created.
+pub(in crate::files) fn objects(
+    (group, kind): (&str, &str),
+    object: &Value,
+    namespace: &str,
+) -> Vec<Value> {
     if super::has_no_pods(group, kind) {
         return Vec::new();
     }
-    if (group, kind) == ("operators.coreos.com", "ClusterServiceVersion") {
-        return of_operator(object);
+    if (group, kind) == super::OF_OPERATOR {
+        return of_operator(object, namespace);
     }
     let mut found = Vec::new();
     let fields = object.as_object().into_iter().flatten();
@@ -69,18 +74,15 @@ pub(super) fn is_object(fields: &Map<String, Value>) -> bool {
     !text("apiVersion").is_empty() && !text("kind").is_empty() && metadata.is_some()
 }
 
-/// What the operator lifecycle manager creates (operator-lifecycle-manager: pkg/controller/install): the Deployments, and
-/// for each account its permissions.
-fn of_operator(object: &Value) -> Vec<Value> {
+/// What the operator lifecycle manager creates for each account, with its permissions, where it installs the operator
+/// (operator-lifecycle-manager: pkg/controller/install). Its Deployments are the pod templates of the object itself.
+fn of_operator(object: &Value, namespace: &str) -> Vec<Value> {
     let metadata = &object["metadata"];
-    let (namespace, own) = (&metadata["namespace"], metadata["name"].as_str());
+    let own = metadata["name"].as_str();
     let spec = &object["spec"]["install"]["spec"];
     let list = |field: &str| spec[field].as_array().cloned().unwrap_or_default();
-    let named = |name: &Value| json!({ "name": name, "namespace": namespace });
-    let deployments = list("deployments").into_iter().map(|deployment| {
-        json!({ "apiVersion": "apps/v1", "kind": "Deployment", "metadata": named(&deployment["name"]), "spec": deployment["spec"] })
-    });
-    let mut found: Vec<_> = deployments.collect();
+    let named = |name: &Value| json!({ "name": name, "namespace": metadata["namespace"] });
+    let mut found = Vec::new();
     for (field, prefix) in [("permissions", ""), ("clusterPermissions", "Cluster")] {
         for (number, permission) in list(field).into_iter().enumerate() {
             let account = permission["serviceAccountName"].as_str();

@@ -13,7 +13,8 @@ pub(super) struct CustomKind {
 pub(super) struct Spec {
     /// What stands for the pod spec.
     pub(super) at: &'static str,
-    /// Where in it the name of the ServiceAccount is; the first that is set counts.
+    /// Where in it the name of the ServiceAccount is, or with a `/` before it, where in the whole object; the first
+    /// that is set counts.
     pub(super) accounts: &'static [&'static str],
     /// Where in it the object is that has `automountServiceAccountToken`; `None` where its operator decides.
     pub(super) automount: Option<&'static str>,
@@ -25,6 +26,16 @@ pub(super) struct Spec {
     pub(super) added: &'static str,
     /// Whether there is such a pod only where an account is named: else another row has it.
     pub(super) is_own: bool,
+    /// What must be there before the token is disabled.
+    pub(super) needs: Option<Needs>,
+}
+
+/// A field that must be set before `automountServiceAccountToken: false`.
+pub(super) struct Needs {
+    /// Where it is in the whole object.
+    pub(super) at: &'static str,
+    /// What to do where it is not set.
+    pub(super) first: &'static str,
 }
 
 /// A pod spec as Kubernetes spells it.
@@ -36,6 +47,7 @@ const PLAIN: Spec = Spec {
     containers: &["containers/*"],
     added: "",
     is_own: false,
+    needs: None,
 };
 
 /// Runners of actions/actions-runner-controller, summerwind's: the controller adds the container `runner`.
@@ -54,10 +66,20 @@ const fn elastic(at: &'static str, added: &'static str) -> Spec {
     }
 }
 
+/// An Argo Workflow without automount is refused unless its executor, which is in each pod, has an account of its own
+/// (argo-workflows: workflow/controller/workflowpod.go).
+const fn executor(at: &'static str) -> Needs {
+    Needs {
+        at,
+        first: "name an account for the executor in `executor.serviceAccountName`, which keeps its token",
+    }
+}
+
 /// A spec of an Argo Workflow: one pod for each of its templates that runs a container.
-const fn workflow(at: &'static str) -> Spec {
+const fn workflow(at: &'static str, needs: Needs) -> Spec {
     Spec {
         at,
+        needs: Some(needs),
         containers: &[
             "templates/*/container",
             "templates/*/script",
@@ -71,9 +93,10 @@ const fn workflow(at: &'static str) -> Spec {
 }
 
 /// A template of an Argo Workflow that names an account of its own.
-const fn workflow_template(at: &'static str) -> Spec {
+const fn workflow_template(at: &'static str, needs: Needs) -> Spec {
     Spec {
         at,
+        needs: Some(needs),
         automount: None,
         containers: &["container", "script", "containerSet/containers/*"],
         added: "main",
@@ -96,17 +119,32 @@ const fn workflow_executor(at: &'static str) -> Spec {
     }
 }
 
-/// kubeflow/spark-operator: driver and executors are configured field by field.
-const fn spark(at: &'static str, added: &'static str) -> Spec {
+/// kubeflow/spark-operator: driver and executors are configured field by field. Executors without an account have that
+/// of the driver (apache/spark: `ExecutorKubernetesCredentialsFeatureStep`).
+const fn spark(at: &'static str, added: &'static str, accounts: &'static [&'static str]) -> Spec {
     Spec {
         at,
-        accounts: &["serviceAccount", "template/spec/serviceAccountName"],
+        accounts,
         automount: None,
         containers: &["sidecars/*"],
         added,
         ..PLAIN
     }
 }
+
+const DRIVER: &[&str] = &["serviceAccount", "template/spec/serviceAccountName"];
+const EXECUTOR: &[&str] = &[
+    DRIVER[0],
+    DRIVER[1],
+    "/spec/driver/serviceAccount",
+    "/spec/driver/template/spec/serviceAccountName",
+];
+const SCHEDULED_EXECUTOR: &[&str] = &[
+    DRIVER[0],
+    DRIVER[1],
+    "/spec/template/driver/serviceAccount",
+    "/spec/template/driver/template/spec/serviceAccountName",
+];
 
 /// A component of an InferenceService, which is a pod spec with a model beside its containers.
 const fn kserve(at: &'static str) -> Spec {
@@ -117,6 +155,10 @@ const fn kserve(at: &'static str) -> Spec {
     }
 }
 
+/// Where the account of the executor of a Workflow is.
+const OF_WORKFLOW: &str = "spec/executor/serviceAccountName";
+/// The same of a CronWorkflow.
+const OF_CRON_WORKFLOW: &str = "spec/workflowSpec/executor/serviceAccountName";
 const ELASTIC: &str = "spec/podTemplate/spec";
 
 /// The custom kinds that spell their pod specs in their own way.
@@ -138,8 +180,8 @@ pub(super) const SPELLED: &[CustomKind] = &[
         "argoproj.io",
         "Workflow",
         &[
-            workflow("spec"),
-            workflow_template("spec/templates/*"),
+            workflow("spec", executor(OF_WORKFLOW)),
+            workflow_template("spec/templates/*", executor(OF_WORKFLOW)),
             workflow_executor("spec"),
         ],
     ),
@@ -150,8 +192,8 @@ pub(super) const SPELLED: &[CustomKind] = &[
         "argoproj.io",
         "CronWorkflow",
         &[
-            workflow("spec/workflowSpec"),
-            workflow_template("spec/workflowSpec/templates/*"),
+            workflow("spec/workflowSpec", executor(OF_CRON_WORKFLOW)),
+            workflow_template("spec/workflowSpec/templates/*", executor(OF_CRON_WORKFLOW)),
             workflow_executor("spec/workflowSpec"),
         ],
     ),
@@ -241,16 +283,16 @@ pub(super) const SPELLED: &[CustomKind] = &[
         "sparkoperator.k8s.io",
         "SparkApplication",
         &[
-            spark("spec/driver", "spark-kubernetes-driver"),
-            spark("spec/executor", "executor"),
+            spark("spec/driver", "spark-kubernetes-driver", DRIVER),
+            spark("spec/executor", "executor", EXECUTOR),
         ],
     ),
     custom(
         "sparkoperator.k8s.io",
         "ScheduledSparkApplication",
         &[
-            spark("spec/template/driver", "spark-kubernetes-driver"),
-            spark("spec/template/executor", "executor"),
+            spark("spec/template/driver", "spark-kubernetes-driver", DRIVER),
+            spark("spec/template/executor", "executor", SCHEDULED_EXECUTOR),
         ],
     ),
     // open-telemetry/opentelemetry-operator: it creates an account where none is named
@@ -324,6 +366,7 @@ pub(super) const PLAIN_KINDS: &[(&str, &str)] = &[
     ("apps.kruise.io", "CloneSet"),
     ("apps.kruise.io", "StatefulSet"),
     ("apps.kruise.io", "DaemonSet"),
+    super::OF_OPERATOR,
 ];
 
 /// Groups whose objects have patterns of pod specs, or schemas, and never run a pod.
@@ -347,4 +390,7 @@ pub(super) const KINDS_WITHOUT_PODS: &[(&str, &str)] = &[
     ("kueue.x-k8s.io", "Workload"),
     ("serving.kserve.io", "ClusterServingRuntime"),
     ("serving.kserve.io", "ServingRuntime"),
+    ("serving.kserve.io", "LLMInferenceServiceConfig"),
+    ("argoproj.io", "AnalysisTemplate"),
+    ("argoproj.io", "ClusterAnalysisTemplate"),
 ];

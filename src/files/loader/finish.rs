@@ -39,12 +39,14 @@ impl Loader<'_> {
                 },
             );
         }
-        for (key, facts) in std::mem::take(&mut self.templates).without_pods() {
+        let templates = std::mem::take(&mut self.templates);
+        self.outcome.places.differ(templates.differing());
+        for (key, facts) in templates.without_pods() {
             self.index.apply::<Pods>(key, facts.into());
         }
         let guesses = std::mem::take(&mut self.namespaces);
         guesses.into_index(self.index);
-        self.outcome.warnings.extend(self.renderings.warnings());
+        self.outcome.warnings.extend(self.copies.warnings());
         self.outcome
     }
 

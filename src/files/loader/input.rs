@@ -49,7 +49,9 @@ impl<'a> Loader<'a> {
     /// Reads what a folder was rendered to.
     pub(in crate::files) fn rendered(&mut self, rendered: &'a Rendered) {
         self.explicit = false;
+        self.unlisted = false;
         self.renderings.begin(rendered);
+        self.copies.begin(&rendered.place);
         self.manifests(&rendered.place, &rendered.text);
         self.renderings.end();
     }
@@ -61,6 +63,7 @@ impl Loader<'_> {
         let progress = self.wanted.progress;
         in_order(files, Ahead::of, |file, ahead| {
             self.explicit = file.explicit;
+            self.unlisted = file.unlisted;
             match &file.path {
                 Ok(path) => self.read_ahead(path, ahead),
                 Err(problem) => self.outcome.problems.push(problem.clone()),
@@ -71,11 +74,13 @@ impl Loader<'_> {
 
     fn read_ahead(&mut self, path: &Path, ahead: Ahead) {
         if path == Path::new("-") {
+            self.copies.begin("standard input");
             let text = text::begin(io::stdin().lock());
             return self.text("standard input", text);
         }
         let place = path.display().to_string();
         self.file = Some(path.into());
+        self.copies.begin(&place);
         match ahead {
             Ahead::Parsed(manifests) => {
                 for manifest in manifests {

@@ -9,10 +9,10 @@ use crate::{
     files::{
         custom,
         manifest::{Head, Manifest},
-        places::workload_key,
+        places::{Form, workload_key},
     },
     model::{
-        Name, ServiceAccountRef, Workload,
+        Name, PodKind, ServiceAccountRef, Workload,
         exemption::EXEMPT,
         workload::{named, pod_spec_path},
     },
@@ -24,6 +24,9 @@ use crate::{
 struct Bare {
     metadata: wire::Metadata,
 }
+
+/// The namespace of a ClusterServiceVersion in a bundle: the operator lifecycle manager sets that in which it installs.
+const PLACEHOLDER: &str = "placeholder";
 
 impl Loader<'_> {
     /// Reads an object of a built-in kind with a pod template.
@@ -63,14 +66,40 @@ impl Loader<'_> {
         if is_created {
             self.templates.created_by(key.clone(), vec![facts]);
         } else {
-            let folder = self.renderings.current();
-            self.templates.written(key.clone(), vec![facts], folder);
+            self.templates.written(key.clone(), vec![facts]);
         }
-        let lasts = !is_created && wire.metadata.uid.is_empty();
+        let form = if is_created {
+            Form::Copy
+        } else {
+            Form::of(&wire.metadata)
+        };
         let pod_spec = format!("/{}", pod_spec_path(&head.kind).join("/"));
-        self.note_place(key, manifest, &pod_spec, lasts);
+        self.note_place(key, manifest, &pod_spec, form);
         self.check_template(&wire.metadata, metadata);
         Ok(())
+    }
+
+    /// Whether an object beside a kustomization that does not name it is only a patch: the API server would accept it
+    /// neither without a `selector` nor without images (kubernetes: pkg/apis/apps/validation).
+    pub(super) fn is_unused_patch(&mut self, head: &Head<'_>, manifest: &Manifest<'_>) -> bool {
+        let kind = PodKind::named(&head.kind).filter(|_| PodKind::has_group(head.group()));
+        let Some(kind) = kind.filter(|_| self.unlisted) else {
+            return false;
+        };
+        let object: Value = manifest.read().unwrap_or_default();
+        let spec = object.pointer(&format!("/{}", kind.pod_spec.join("/")));
+        let containers = spec.and_then(|spec| spec["containers"].as_array());
+        let has_image = |container: &Value| container["image"].is_string();
+        let selects = head.api_version != "apps/v1" || !object["spec"]["selector"].is_null();
+        if selects && containers.is_some_and(|containers| containers.iter().any(has_image)) {
+            return false;
+        }
+        self.warnings.push(format!(
+            "{} {} is a patch, without a `selector` or an image, and the kustomization beside it does not use it: it is skipped",
+            head.kind,
+            manifest.name()
+        ));
+        true
     }
 
     /// Records the errors in the exemption annotations of an object and of its pod template.
@@ -85,7 +114,7 @@ impl Loader<'_> {
 
     /// Reads an object of any other kind, which may have pod templates anywhere; what cannot be read as one is none.
     pub(super) fn custom(&mut self, head: &Head<'_>, manifest: &Manifest<'_>) {
-        let Ok(object) = manifest.read::<Value>() else {
+        let Ok(mut object) = manifest.read::<Value>() else {
             return;
         };
         let Ok(Bare { mut metadata }) = manifest.read() else {
@@ -94,7 +123,16 @@ impl Loader<'_> {
         if let Some(rbac) = custom::embedded::as_rbac(head.group(), &head.kind, &object) {
             return self.embedded(manifest.with(rbac), false);
         }
-        for object in custom::embedded::objects(head.group(), &head.kind, &object) {
+        if metadata.namespace == PLACEHOLDER && head.group() == "operators.coreos.com" {
+            metadata.namespace.clear();
+            object["metadata"]["namespace"] = Value::Null;
+        }
+        let namespace = match &*metadata.namespace {
+            "" => self.default_namespace(),
+            namespace => namespace,
+        };
+        let kind = (head.group(), &*head.kind);
+        for object in custom::embedded::objects(kind, &object, namespace) {
             self.embedded(manifest.with(object), true);
         }
         let mut found = custom::templates(&head.api_version, &head.kind, &object);
@@ -122,7 +160,12 @@ impl Loader<'_> {
         };
         self.outcome.objects += 1;
         let key = workload_key(&namespace, &workload);
-        self.note_place(key.clone(), manifest, &first.at, metadata.uid.is_empty());
+        let form = if first.template.is_guess {
+            Form::Guess
+        } else {
+            Form::of(&metadata)
+        };
+        self.note_place(key.clone(), manifest, &first.at, form);
         for found in &found {
             self.check_template(&metadata, &found.metadata);
         }
@@ -130,15 +173,19 @@ impl Loader<'_> {
         let facts = found.into_iter().map(|found| {
             let workload = workload.clone();
             let mut facts = facts::pod::template(&found.metadata, &found.spec, workload, config);
-            facts.rare.to_mut().template = Some(Box::new(found.template));
+            let rare = facts.rare.to_mut();
+            rare.template = Some(Box::new(found.template));
+            if let Some(first) = found.first {
+                let before = std::mem::take(&mut rare.before_removal).into_iter();
+                rare.before_removal = before.chain([first.into()]).collect();
+            }
             facts
         });
         let facts: Vec<_> = facts.collect();
         for facts in &facts {
             self.namespaces.note_pod(&namespace, facts, is_guessed);
         }
-        let folder = self.renderings.current();
-        self.templates.written(key, facts, folder);
+        self.templates.written(key, facts);
     }
 
     /// Reads an object that another one stands for; `is_part` if that has it within itself.

@@ -1,0 +1,98 @@
+//! Adds accounts, RBAC objects and others to the index, each joined with its copies in other files and folders.
+
+use super::Loader;
+use crate::{
+    facts::{Wire, rejected},
+    files::{
+        cluster_role::ClusterRole,
+        copies::{Joined, join_rules},
+        manifest::Manifest,
+        places::{Form, workload_key},
+    },
+    index::{Index, Indexed},
+    model::{InputKind, ObjectKey, Workload},
+    rbac::aggregate::AggregatedRole,
+};
+
+impl Loader<'_> {
+    pub(super) fn apply<K: Joined>(&mut self, manifest: &Manifest<'_>) -> Result<(), String>
+    where
+        Index: Indexed<K>,
+    {
+        let mut wire: K::Wire = manifest.read()?;
+        let is_guessed = self.place(wire.metadata_mut(), K::INPUT.is_namespaced());
+        let key = K::key(&wire);
+        self.warn_rejected(K::INPUT, &key.name, wire.rejected());
+        if !(self.keeps_known && self.index.contains::<K>(&key)) {
+            if K::INPUT == InputKind::ServiceAccount {
+                self.namespaces.note(key.clone().into(), is_guessed);
+                self.check_exemption(&wire.metadata().annotations);
+                let account = Workload::new(K::INPUT.name(), &key.name);
+                let key = workload_key(&key.namespace, &account);
+                let form = Form::of(wire.metadata());
+                self.note_place(key, manifest, "", form);
+            }
+            let facts = K::facts(&wire, self.index.config());
+            self.add::<K>(key, facts);
+        }
+        Ok(())
+    }
+
+    /// Adds an object to the index, joined with what another file or folder says of it.
+    fn add<K: Joined>(&mut self, key: ObjectKey, facts: K::Facts)
+    where
+        Index: Indexed<K>,
+    {
+        // A dump has each object once.
+        let before = (!self.is_large).then(|| self.copies.note(K::INPUT, &key));
+        let known = before
+            .flatten()
+            .and_then(|before| Some((before, self.index.get::<K>(&key)?)));
+        let (facts, beside) = match known {
+            Some((before, known)) if *known != facts => {
+                self.copies.differs(K::INPUT, &key, before);
+                K::joined(known, facts)
+            }
+            _ => (facts, None),
+        };
+        if let Some(beside) = beside {
+            let mut others = (2..).map(|number| key.numbered(number));
+            let other = others.find(|key| {
+                let known = self.index.get::<K>(key);
+                known.is_none_or(|known| *known == beside)
+            });
+            self.index
+                .apply::<K>(other.unwrap_or_else(|| key.clone()), beside);
+        }
+        self.index.apply::<K>(key, facts);
+    }
+
+    pub(super) fn rbac<K: Joined>(&mut self, manifest: &Manifest<'_>) -> Result<(), String>
+    where
+        Index: Indexed<K>,
+    {
+        self.outcome.has_rbac = true;
+        self.apply::<K>(manifest)
+    }
+
+    pub(super) fn cluster_role(&mut self, manifest: &Manifest<'_>) -> Result<(), String> {
+        self.outcome.has_rbac = true;
+        let wire: ClusterRole = manifest.read()?;
+        let name = wire.metadata.name.clone();
+        let rejections = rejected::in_rules(wire.rules(), false);
+        self.warn_rejected(InputKind::ClusterRole, &name, rejections);
+        if !(self.keeps_known && self.cluster_roles.contains_key(&name)) {
+            let mut role = AggregatedRole::from(wire);
+            let key = ObjectKey::cluster(&*name);
+            if let Some(before) = self.copies.note(InputKind::ClusterRole, &key)
+                && let Some(known) = self.cluster_roles.get(&name)
+                && *known != role
+            {
+                self.copies.differs(InputKind::ClusterRole, &key, before);
+                join_rules(&known.rules, &mut role.rules);
+            }
+            self.cluster_roles.insert(name, role);
+        }
+        Ok(())
+    }
+}

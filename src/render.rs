@@ -57,6 +57,7 @@ pub struct Outcome {
 /// Renders folders; `progress` is called after each.
 pub async fn render(folders: &[Folder], options: &Options, progress: &dyn Fn(u64, u64)) -> Outcome {
     let mut outcome = Outcome::default();
+    let mut said = Vec::new();
     progress(0, folders.len() as u64);
     let runs =
         stream::iter(folders).map(async |folder| (folder, folder_to_text(folder, options).await));
@@ -68,14 +69,37 @@ pub async fn render(folders: &[Folder], options: &Options, progress: &dyn Fn(u64
             message,
         };
         match result {
-            Ok((rendered, said)) => {
+            Ok((rendered, message)) => {
                 outcome.rendered.push(rendered);
-                outcome.warnings.extend(said.map(problem));
+                said.extend(message.map(problem));
             }
             Err(message) => outcome.problems.push(problem(message)),
         }
     }
+    outcome.warnings = once(said);
     outcome
+}
+
+/// Each message once, for the first folder that it is about: most are about how a whole repository is written.
+fn once(said: Vec<Problem>) -> Vec<Problem> {
+    let mut told: Vec<(Problem, usize)> = Vec::new();
+    for problem in said {
+        let known = told.iter_mut();
+        let mut known = known.filter(|(known, _)| known.message == problem.message);
+        match known.next() {
+            Some((_, others)) => *others += 1,
+            None => told.push((problem, 0)),
+        }
+    }
+    let message = |(mut problem, others): (Problem, usize)| {
+        if others > 0 {
+            let folders = if others == 1 { "folder" } else { "folders" };
+            let more = format!(" (the same for {others} more {folders})");
+            problem.message.push_str(&more);
+        }
+        problem
+    };
+    told.into_iter().map(message).collect()
 }
 
 /// What a program printed, and what it said.
@@ -222,8 +246,12 @@ async fn run(command: &mut Command) -> Result<Printed, String> {
 
 /// What a program said, as one message: a line of its own could look like another, or like a command to a CI server.
 fn in_one_line(said: &str) -> String {
-    let lines = said.lines().map(str::trim);
-    let lines: Vec<_> = lines.filter(|line| !line.is_empty()).collect();
+    let mut lines: Vec<&str> = Vec::new();
+    for line in said.lines().map(str::trim) {
+        if !line.is_empty() && !lines.contains(&line) {
+            lines.push(line);
+        }
+    }
     lines.join(" | ")
 }
 
@@ -305,6 +333,21 @@ fn as_named(file: &Path, folder: &Path) -> PathBuf {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_is_said_again_and_again_is_shown_once() {
+        assert_eq!(in_one_line("a\n b\n\na\nb"), "a | b");
+        let said = ["a", "b", "a", "a"].into_iter().enumerate();
+        let said = said.map(|(number, message)| Problem {
+            place: number.to_string(),
+            message: message.to_owned(),
+        });
+        let told: Vec<_> = once(said.collect())
+            .iter()
+            .map(Problem::to_string)
+            .collect();
+        assert_eq!(told, ["0: a (the same for 2 more folders)", "1: b"]);
+    }
 
     #[tokio::test]
     async fn what_a_program_says_is_the_error() {

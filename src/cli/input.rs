@@ -1,5 +1,7 @@
 //! The input of a command: the live cluster, or files.
 
+mod messages;
+
 use std::{cell::Cell, path::PathBuf, sync::Arc, time::Duration};
 
 use parking_lot::RwLock;
@@ -19,10 +21,10 @@ use crate::{
     config::ConfigFile,
     files::{self, places::Places},
     index::{Index, SharedIndex, Standing},
-    model::{ApiAudiences, Config, InputKind, LabelSelector, Selection, note::and_more},
+    model::{ApiAudiences, Config, InputKind, LabelSelector, Selection},
     output::{Message, Severity},
     render,
-    text::folders::{self, Folder},
+    text::folders,
     token::redact::redacted,
     usage::Lease,
 };
@@ -75,6 +77,8 @@ pub(super) struct Input {
     pub(super) places: Places,
     /// Errors, warnings and notes about the input.
     pub(super) messages: Vec<Message>,
+    /// Whether RBAC objects come from files, and only from them.
+    pub(super) has_rbac_of_files: bool,
 }
 
 /// What there is to say about a cluster that was read.
@@ -91,7 +95,7 @@ const SILENCE: Duration = Duration::from_secs(5);
 const MAX_MESSAGES: usize = 1_000;
 
 impl Input {
-    /// What was read, with as many messages as people read, the errors first. None has a token.
+    /// As many messages as people read, the errors first. None has a token.
     fn new(index: SharedIndex, places: Places, mut messages: Vec<Message>) -> Self {
         let omitted = messages.len().saturating_sub(MAX_MESSAGES);
         if omitted > 0 {
@@ -108,6 +112,7 @@ impl Input {
             index,
             places,
             messages,
+            has_rbac_of_files: false,
         }
     }
 
@@ -230,7 +235,9 @@ impl InputArgs {
         let outcome = self.files(&index, wanted, default_namespace).await;
         messages.extend(self.file_messages(&outcome));
         messages.extend(self.evidence(leases, &index)?);
-        Ok(Input::new(index, outcome.places, messages))
+        let mut input = Input::new(index, outcome.places, messages);
+        input.has_rbac_of_files = outcome.has_rbac && !self.with_cluster;
+        Ok(input)
     }
 
     /// Reads the evidence of use into the index, and returns what there is to say about it.
@@ -355,44 +362,4 @@ impl InputArgs {
         outcome.warnings.extend(made.warnings);
         outcome
     }
-
-    /// Errors, warnings and notes about the files.
-    fn file_messages(&self, outcome: &files::Outcome) -> Vec<Message> {
-        let problems = outcome.problems.iter();
-        let problems = problems.map(|problem| Message::error(problem.to_string()));
-        let warnings = outcome.warnings.iter();
-        let warnings = warnings.map(|warning| Message::warning(warning.to_string()));
-        let note = if !outcome.unrendered.is_empty() && outcome.objects == 0 {
-            None
-        } else if outcome.objects == 0 && outcome.problems.is_empty() {
-            Some("the input contains no pods, pod templates, ServiceAccounts or RBAC objects")
-        } else if outcome.objects > 0 && !outcome.has_rbac && !self.with_cluster {
-            Some(
-                "the input contains no RBAC objects: permissions granted elsewhere in the cluster are not considered; add them or use `--with-cluster`",
-            )
-        } else {
-            None
-        };
-        problems
-            .chain(warnings)
-            .chain(unrendered(&outcome.unrendered))
-            .chain(note.map(Message::note))
-            .collect()
-    }
-}
-
-/// One line about the folders that were not rendered, with the command to run.
-fn unrendered(folders: &[Folder]) -> Option<Message> {
-    const SHOWN: usize = 10;
-    let first = folders.first()?;
-    let shown = folders.iter().take(SHOWN);
-    let shown: Vec<_> = shown
-        .map(|folder| folder.path.display().to_string())
-        .collect();
-    let more = and_more(folders.len().saturating_sub(SHOWN));
-    Some(Message::warning(format!(
-        "not scanned, because kustomize or helm must render them first: {}{more}: run this again with `--render`, or `{} | token-exposure scan -`",
-        shown.join(", "),
-        first.command()
-    )))
 }

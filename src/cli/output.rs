@@ -15,7 +15,7 @@ use crate::{
     baseline::Comparison,
     files::places::Places,
     index::Index,
-    model::{Exposure, Verdict, Workload},
+    model::{Exposure, ServiceAccountRef, Verdict, Workload},
     output::{
         Message, Scan, html, junit, markdown, objects, patch, rows, sarif,
         table::{self, Detail, Style},
@@ -191,10 +191,11 @@ impl Output {
             messages: found.messages,
             comparison: found.comparison,
             fails: found.fails,
-            place: &|namespace, workload| {
-                let exact = lines.of(namespace, workload);
-                exact.or_else(|| found.places.document_of(namespace, workload))
+            place: &|account, workload| {
+                let exact = lines.of(account, workload);
+                exact.or_else(|| found.places.document_of(account, workload))
             },
+            differing: &|account, workload| found.places.differing(account, workload),
             explain: &|account| found.index.explain(account),
         };
         match self.format {
@@ -214,7 +215,7 @@ impl Output {
 
 impl Format {
     /// The workloads whose line it shows, with their namespace: each file of them is read again.
-    fn located<'a>(self, shown: &[&'a Exposure]) -> Vec<(&'a str, &'a Workload)> {
+    fn located<'a>(self, shown: &[&'a Exposure]) -> Vec<(&'a ServiceAccountRef, &'a Workload)> {
         let (exposures, limit) = match self {
             Self::Json | Self::Yaml | Self::Html | Self::Junit | Self::Patch => return Vec::new(),
             Self::Sarif | Self::Wide => (shown.to_vec(), usize::MAX),
@@ -222,7 +223,7 @@ impl Format {
         };
         let workloads = exposures.into_iter().flat_map(|exposure| {
             let workloads = exposure.workloads.iter().take(limit);
-            workloads.map(|found| (&*exposure.account.namespace, &found.workload))
+            workloads.map(|found| (&exposure.account, &found.workload))
         });
         workloads.collect()
     }

@@ -265,6 +265,8 @@ impl Args {
             messages::widened_defaults(&all, &everything),
             messages::hidden_notes(&all, self.report_scope.into(), self.input.has_files()),
             messages::unused_defaults(&all).filter(|_| !self.harden_defaults),
+            messages::absent_accounts(&all).filter(|_| input.has_rbac_of_files),
+            messages::guessed_workloads(&all),
         ];
         input.messages.extend(told.into_iter().flatten());
         if self.harden_defaults {
@@ -351,11 +353,12 @@ fn change_files(found: &Found<'_>) -> io::Result<bool> {
             print_message(&visible(&format!("note: {account}: {summary}")));
         }
         let own = remediation.patches.iter();
-        patches.extend(own.map(|patch| (&*exposure.account.namespace, patch)));
+        patches.extend(own.map(|patch| (&exposure.account, patch)));
     }
     let changed = edit::patch(found.places, &patches);
     let mut out = io::stdout().lock();
-    for ((namespace, _), patched) in patches.iter().zip(&changed) {
+    for ((account, _), patched) in patches.iter().zip(&changed) {
+        let namespace = &account.namespace;
         let target = visible(&format!("{} in namespace {namespace}", patched.target));
         for file in &patched.files {
             let file = visible(&file.display().to_string());

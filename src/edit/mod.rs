@@ -17,7 +17,7 @@ use crate::{
         manifest::{Manifest, manifests},
         places::{Documents, Form, Place, Places},
     },
-    model::{Workload, patch::Patch},
+    model::{ServiceAccountRef, Workload, patch::Patch},
 };
 
 /// The result of one patch.
@@ -31,10 +31,10 @@ pub struct Patched {
     pub failures: Vec<String>,
 }
 
-/// Writes patches, each with its namespace, into the manifests. A file in which a patch would change
+/// Writes patches, each with the account of its finding, into the manifests. A file in which a patch would change
 /// anything else is not changed.
 #[must_use]
-pub fn patch(places: &Places, patches: &[(&str, &Patch)]) -> Vec<Patched> {
+pub fn patch(places: &Places, patches: &[(&ServiceAccountRef, &Patch)]) -> Vec<Patched> {
     let mut outcomes: Vec<_> = patches
         .iter()
         .map(|(_, patch)| Patched {
@@ -44,14 +44,14 @@ pub fn patch(places: &Places, patches: &[(&str, &Patch)]) -> Vec<Patched> {
         })
         .collect();
     let mut by_file: BTreeMap<&Path, Vec<(usize, &Place)>> = BTreeMap::new();
-    for (number, (namespace, patch)) in patches.iter().enumerate() {
-        let known = places.of(namespace, &patch.target);
-        let written = known.iter().filter(|place| place.form == Form::Manifest);
-        let written: Vec<_> = written.collect();
-        let failure = if places.has_differently(namespace, &patch.target) {
-            Some(in_several(known))
+    for (number, (account, patch)) in patches.iter().enumerate() {
+        let known = places.of(account, &patch.target);
+        let mut written = known.clone();
+        written.retain(|place| place.form == Form::Manifest);
+        let failure = if places.has_differently(account, &patch.target) {
+            Some(in_several(&known))
         } else if written.is_empty() {
-            Some(why_not(known.last()))
+            Some(why_not(known.last().copied()))
         } else {
             None
         };
@@ -90,8 +90,8 @@ pub fn patch(places: &Places, patches: &[(&str, &Patch)]) -> Vec<Patched> {
 }
 
 /// Why none of several differing manifests of an object is changed: the patch may be wrong for some.
-fn in_several(places: &[Place]) -> String {
-    let places: Vec<_> = places.iter().map(Place::to_string).collect();
+fn in_several(places: &[&Place]) -> String {
+    let places: Vec<_> = places.iter().map(ToString::to_string).collect();
     format!(
         "is there several times, and differently ({}): scan them one by one",
         places.join(", ")

@@ -8,7 +8,8 @@ use crate::{
         ClusterRoleBindings, CsiDrivers, Kind, Namespaces, RoleBindings, Roles, Secrets,
         ServiceAccounts,
     },
-    model::{Binding, InputKind, ObjectKey, Rule},
+    model::{Binding, InputKind, ObjectKey, Role, Rule},
+    rbac::aggregate::AggregatedRole,
     text::Problem,
 };
 
@@ -47,7 +48,11 @@ impl Copies {
         let pairs = self.differing.iter();
         pairs.filter_map(|((one, other), objects)| {
             let (kind, key) = objects.first()?;
-            let mut what = format!("{} {key}", kind.name());
+            let mut what = match kind {
+                // The name of a workload begins with its kind.
+                InputKind::Pod => format!("{} in namespace {}", key.name, key.namespace),
+                kind => format!("{} {key}", kind.name()),
+            };
             if objects.len() > 1 {
                 what = format!("{what} and {} more objects", objects.len() - 1);
             }
@@ -60,7 +65,7 @@ impl Copies {
             Some(Problem {
                 place: self.sources[*other].clone(),
                 message: format!(
-                    "{how}: whatever one of them grants or mounts counts. Scan one by one what is applied to different clusters"
+                    "{how}: each is judged, and whatever one of them grants or mounts counts. Scan one by one what is applied to different clusters"
                 ),
             })
         })
@@ -69,37 +74,53 @@ impl Copies {
 
 /// A kind whose copies are joined.
 pub(super) trait Joined: Kind {
-    /// What counts for the object, and what only fits beside it, under another name.
-    fn joined(known: &Self::Facts, new: Self::Facts) -> (Self::Facts, Option<Self::Facts>);
+    /// What counts for the object, and what only fits beside it, under another name; `None` where the copies say the
+    /// same, or the last one counts.
+    fn joined(known: &Self::Facts, new: &Self::Facts)
+    -> Option<(Self::Facts, Option<Self::Facts>)>;
 }
 
 impl Joined for ServiceAccounts {
-    /// A token that one of them mounts counts.
-    fn joined(known: &Self::Facts, mut new: Self::Facts) -> (Self::Facts, Option<Self::Facts>) {
-        if new.automount == Some(false) {
-            new.automount = known.automount;
-        }
-        (new, None)
+    /// A token that one of them mounts counts, and an exemption that all of them have.
+    fn joined(
+        known: &Self::Facts,
+        new: &Self::Facts,
+    ) -> Option<(Self::Facts, Option<Self::Facts>)> {
+        let (known_says, new_says) = (
+            (known.automount, &known.exemption),
+            (new.automount, &new.exemption),
+        );
+        (known_says != new_says).then(|| {
+            let mut joined = new.clone();
+            if joined.automount == Some(false) {
+                joined.automount = known.automount;
+            }
+            if known.exemption.is_none() {
+                joined.exemption = None;
+            }
+            (joined, None)
+        })
     }
 }
 
 impl Joined for Roles {
-    fn joined(known: &Self::Facts, mut new: Self::Facts) -> (Self::Facts, Option<Self::Facts>) {
-        let mut rules = new.rules.into_vec();
-        join_rules(&known.rules, &mut rules);
-        new.rules = rules.into();
-        (new, None)
+    fn joined(
+        known: &Self::Facts,
+        new: &Self::Facts,
+    ) -> Option<(Self::Facts, Option<Self::Facts>)> {
+        let rules = join_rules(&known.rules, &new.rules)?.into();
+        Some((Role { rules }, None))
     }
 }
 
 impl Joined for RoleBindings {
-    fn joined(known: &Binding, new: Binding) -> (Binding, Option<Binding>) {
+    fn joined(known: &Binding, new: &Binding) -> Option<(Binding, Option<Binding>)> {
         joined_bindings(known, new)
     }
 }
 
 impl Joined for ClusterRoleBindings {
-    fn joined(known: &Binding, new: Binding) -> (Binding, Option<Binding>) {
+    fn joined(known: &Binding, new: &Binding) -> Option<(Binding, Option<Binding>)> {
         joined_bindings(known, new)
     }
 }
@@ -108,8 +129,8 @@ impl Joined for ClusterRoleBindings {
 macro_rules! last_counts {
     ($($kind:ty),*) => {$(
         impl Joined for $kind {
-            fn joined(_: &Self::Facts, new: Self::Facts) -> (Self::Facts, Option<Self::Facts>) {
-                (new, None)
+            fn joined(_: &Self::Facts, _: &Self::Facts) -> Option<(Self::Facts, Option<Self::Facts>)> {
+                None
             }
         }
     )*};
@@ -117,19 +138,63 @@ macro_rules! last_counts {
 
 last_counts!(CsiDrivers, Namespaces, Secrets);
 
-/// Adds the rules of a copy that a role does not have.
-pub(super) fn join_rules(known: &[Rule], rules: &mut Vec<Rule>) {
-    let others = known.iter().filter(|rule| !rules.contains(rule));
-    let others: Vec<_> = others.cloned().collect();
-    rules.extend(others);
+/// What the copies of a ClusterRole have together; `None` where they grant the same. Labels that differ select each, and
+/// say nothing else.
+pub(super) fn join_cluster_roles(known: &AggregatedRole, new: &mut AggregatedRole) -> bool {
+    let rules = join_rules(&known.rules, &new.rules);
+    let selectors_differ = known.selectors != new.selectors;
+    if let Some(others) = &known.selectors {
+        let selectors = new.selectors.get_or_insert_default();
+        let others = others.iter().filter(|other| !selectors.contains(other));
+        let others: Vec<_> = others.cloned().collect();
+        selectors.extend(others);
+    }
+    for (name, value) in &known.labels {
+        let known = new.labels.entry(name.clone());
+        known.or_insert_with(|| value.clone());
+    }
+    let differs = rules.is_some() || selectors_differ;
+    if let Some(rules) = rules {
+        new.rules = rules;
+    }
+    differs
 }
 
-fn joined_bindings(known: &Binding, mut new: Binding) -> (Binding, Option<Binding>) {
+/// The rules of two copies; `None` where they are the same in another order.
+fn join_rules(known: &[Rule], new: &[Rule]) -> Option<Vec<Rule>> {
+    let sorted = |rules: &[Rule]| -> BTreeSet<Rule> { rules.iter().map(in_order).collect() };
+    let (known, new) = (sorted(known), sorted(new));
+    (known != new).then(|| known.union(&new).cloned().collect())
+}
+
+/// A rule with its lists in order.
+fn in_order(rule: &Rule) -> Rule {
+    let sorted = |list: &[Box<str>]| {
+        let mut list = list.to_vec();
+        list.sort_unstable();
+        list.into_boxed_slice()
+    };
+    Rule {
+        verbs: sorted(&rule.verbs),
+        api_groups: sorted(&rule.api_groups),
+        resources: sorted(&rule.resources),
+        resource_names: sorted(&rule.resource_names),
+        non_resource_urls: sorted(&rule.non_resource_urls),
+    }
+}
+
+fn joined_bindings(known: &Binding, new: &Binding) -> Option<(Binding, Option<Binding>)> {
+    if known == new {
+        return None;
+    }
     if known.role_ref != new.role_ref {
-        return (known.clone(), Some(new));
+        return Some((known.clone(), Some(new.clone())));
     }
     let subjects = known.subjects.iter().chain(&new.subjects).cloned();
     let subjects: BTreeSet<_> = subjects.collect();
-    new.subjects = subjects.into_iter().collect();
-    (new, None)
+    let joined = Binding {
+        role_ref: new.role_ref.clone(),
+        subjects: subjects.into_iter().collect(),
+    };
+    Some((joined, None))
 }

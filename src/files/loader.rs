@@ -23,7 +23,7 @@ use crate::{
         Roles, Secrets, ServiceAccounts, wire,
     },
     index::Index,
-    model::{InputKind, ObjectKey, PodKind, Workload, pod::Origin},
+    model::{InputKind, Name, ObjectKey, PodKind, Workload, pod::Origin},
     rbac::aggregate::AggregatedRole,
     text::{Malformed, Problem, UNRENDERED},
 };
@@ -223,7 +223,13 @@ impl Loader<'_> {
     }
 
     /// Records the position of an object with its pod spec.
-    fn note_place(&mut self, key: ObjectKey, manifest: &Manifest<'_>, pod_spec: &str, form: Form) {
+    fn note_place(
+        &mut self,
+        key: ObjectKey,
+        manifest: &Manifest<'_>,
+        (pod_spec, account): (&str, Option<Name>),
+        form: Form,
+    ) {
         let place = if let Some(file) = &self.file {
             Some(Place {
                 file: file.clone(),
@@ -234,13 +240,14 @@ impl Loader<'_> {
                 },
                 items: manifest.items.clone(),
                 pod_spec: pod_spec.into(),
+                account,
                 form: if self.is_part { Form::Part } else { form },
                 is_large: self.is_large,
             })
         } else {
             // The name of a workload begins with its kind.
             let (kind, _) = key.name.split_once('/').unwrap_or_default();
-            self.renderings.place(manifest, kind, pod_spec)
+            self.renderings.place(manifest, kind, pod_spec, account)
         };
         if let Some(place) = place {
             self.outcome.places.note(key, place);
@@ -291,13 +298,14 @@ impl Loader<'_> {
             [] => Form::of(&wire.metadata),
             _ => Form::Copy,
         };
-        self.note_place(workload.clone(), manifest, "/spec", form);
+        let spec = ("/spec", facts.service_account.clone());
+        self.note_place(workload.clone(), manifest, spec, form);
         self.namespaces.note_pod(&key.namespace, &facts, is_guessed);
         if is_manifest {
             let pod = Workload::new(Pods::INPUT.name(), &key.name);
             let pod = workload_key(&key.namespace, &pod);
             let facts = Arc::unwrap_or_clone(facts.shape);
-            self.templates.written(pod, vec![facts]);
+            self.add_templates(&pod, vec![facts]);
         } else {
             self.templates.has_pods(workload);
             self.index.apply::<Pods>(key, facts);

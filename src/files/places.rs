@@ -1,7 +1,7 @@
 //! In which file and line is each object? For findings with positions, and for patches of files.
 
 use std::{
-    collections::{BTreeMap, BTreeSet},
+    collections::BTreeMap,
     fmt, fs,
     path::{Path, PathBuf},
     sync::Arc,
@@ -13,16 +13,19 @@ use super::{
 };
 use crate::{
     facts::wire,
-    model::{Name, ObjectKey, workload::Workload},
+    model::{Name, ObjectKey, ServiceAccountRef, workload::Workload},
 };
 
 /// The positions of the input's objects.
 #[derive(Debug, Default)]
 pub struct Places {
     known: BTreeMap<ObjectKey, Vec<Place>>,
-    /// The workloads that the input has differently.
-    differing: BTreeSet<ObjectKey>,
+    /// The workloads that the input has differently, with the account of each.
+    differing: Differing,
 }
+
+/// The accounts of the different forms of workloads; `None` for one with pods of several accounts.
+pub(super) type Differing = BTreeMap<ObjectKey, Vec<Option<Name>>>;
 
 /// The position of one object.
 #[derive(Clone, Debug)]
@@ -34,6 +37,8 @@ pub(crate) struct Place {
     pub(crate) items: Box<[usize]>,
     /// The JSON pointer of its pod spec; empty for a ServiceAccount.
     pub(crate) pod_spec: Box<str>,
+    /// The account of its pods; `None` if it has none, or several.
+    pub(super) account: Option<Name>,
     /// What the position has of it.
     pub(crate) form: Form,
     /// Whether its file is too large to be held in memory: then `line` is its own, and nothing more precise is looked
@@ -43,7 +48,10 @@ pub(crate) struct Place {
 
 impl fmt::Display for Place {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}:{}", self.file.display(), self.line)
+        write!(f, "{}:{}", self.file.display(), self.line)?;
+        self.items
+            .iter()
+            .try_for_each(|item| write!(f, " items[{item}]"))
     }
 }
 
@@ -73,15 +81,25 @@ impl Form {
     }
 }
 
-/// The file and line of objects.
+impl Place {
+    /// Whether it has pods of an account, or is no workload.
+    fn is_of(&self, account: &ServiceAccountRef) -> bool {
+        self.account
+            .as_ref()
+            .is_none_or(|name| *name == account.name)
+    }
+}
+
+/// The file and line of objects, for each account that they are of.
 #[derive(Debug, Default)]
-pub struct Lines(BTreeMap<ObjectKey, (PathBuf, usize)>);
+pub struct Lines(BTreeMap<(ObjectKey, Name), (PathBuf, usize)>);
 
 impl Lines {
     /// The file and line of an object; `None` if it is not in a file.
     #[must_use]
-    pub fn of(&self, namespace: &str, workload: &Workload) -> Option<(&Path, usize)> {
-        let found = self.0.get(&workload_key(&namespace.into(), workload))?;
+    pub fn of(&self, account: &ServiceAccountRef, workload: &Workload) -> Option<(&Path, usize)> {
+        let key = workload_key(&account.namespace, workload);
+        let found = self.0.get(&(key, account.name.clone()))?;
         Some((&found.0, found.1))
     }
 }
@@ -104,39 +122,66 @@ impl Places {
     }
 
     /// Notes which workloads the input has differently.
-    pub(super) fn differ(&mut self, workloads: BTreeSet<ObjectKey>) {
+    pub(super) fn differ(&mut self, workloads: Differing) {
         self.differing = workloads;
     }
 
-    /// The positions of an object.
-    pub(crate) fn of(&self, namespace: &str, target: &Workload) -> &[Place] {
-        let places = self.known.get(&workload_key(&namespace.into(), target));
-        places.map_or(&[], Vec::as_slice)
+    /// The positions of an object with pods of an account.
+    pub(crate) fn of(&self, account: &ServiceAccountRef, target: &Workload) -> Vec<&Place> {
+        let places = self.known.get(&workload_key(&account.namespace, target));
+        let places = places.into_iter().flatten();
+        places.filter(|place| place.is_of(account)).collect()
     }
 
-    /// Whether the input has a workload several times, and differently.
-    pub(crate) fn has_differently(&self, namespace: &str, target: &Workload) -> bool {
-        let key = workload_key(&namespace.into(), target);
-        self.differing.contains(&key)
+    /// Whether the input has a workload with pods of an account several times, and differently.
+    pub(crate) fn has_differently(&self, account: &ServiceAccountRef, target: &Workload) -> bool {
+        let forms = self
+            .differing
+            .get(&workload_key(&account.namespace, target));
+        let forms = forms.into_iter().flatten();
+        let is_of = |name: &&Option<Name>| name.as_ref().is_none_or(|name| *name == account.name);
+        forms.filter(is_of).count() > 1
+    }
+
+    /// Where a workload is that the input has differently; empty for any other.
+    #[must_use]
+    pub fn differing(&self, account: &ServiceAccountRef, workload: &Workload) -> String {
+        let key = workload_key(&account.namespace, workload);
+        let is_known = self.differing.contains_key(&key);
+        let places = self.known.get(&key).filter(|_| is_known);
+        let places = places.into_iter().flatten().map(Place::to_string);
+        places.collect::<Vec<_>>().join(", ")
+    }
+
+    /// The last of the positions of an object with pods of an account.
+    fn last_of(&self, account: &ServiceAccountRef, workload: &Workload) -> Option<&Place> {
+        self.of(account, workload).pop()
     }
 
     /// The file of an object, and the first line of its document; of several positions, the last counts.
     #[must_use]
-    pub fn document_of(&self, namespace: &str, workload: &Workload) -> Option<(&Path, usize)> {
-        let places = self.known.get(&workload_key(&namespace.into(), workload))?;
-        let place = places.last()?;
+    pub fn document_of(
+        &self,
+        account: &ServiceAccountRef,
+        workload: &Workload,
+    ) -> Option<(&Path, usize)> {
+        let place = self.last_of(account, workload)?;
         Some((&place.file, place.line))
     }
 
     /// The file and line of the pod spec of each object, or of the object itself if it has none; the last of
     /// several positions counts. Each file is read again, once.
     #[must_use]
-    pub fn lines<'a>(&self, wanted: impl IntoIterator<Item = (&'a str, &'a Workload)>) -> Lines {
+    pub fn lines<'a>(
+        &self,
+        wanted: impl IntoIterator<Item = (&'a ServiceAccountRef, &'a Workload)>,
+    ) -> Lines {
         let mut by_file: BTreeMap<&Path, Vec<_>> = BTreeMap::new();
         let mut lines = Lines::default();
-        for (namespace, workload) in wanted {
-            let key = workload_key(&namespace.into(), workload);
-            match self.known.get(&key).and_then(|places| places.last()) {
+        for (account, workload) in wanted {
+            let key = workload_key(&account.namespace, workload);
+            let key = (key, account.name.clone());
+            match self.last_of(account, workload) {
                 Some(place) if place.is_large => {
                     lines.0.insert(key, (place.file.to_path_buf(), place.line));
                 }

@@ -11,7 +11,7 @@ use super::{
     manifest::{Manifest, manifests},
     places::{Form, Place},
 };
-use crate::text::folders::Rendered;
+use crate::{model::Name, text::folders::Rendered};
 
 /// The folders that were rendered.
 #[derive(Default)]
@@ -53,6 +53,7 @@ impl<'a> Renderings<'a> {
         manifest: &Manifest<'_>,
         kind: &str,
         pod_spec: &str,
+        account: Option<Name>,
     ) -> Option<Place> {
         let rendered = self.all[self.current()?];
         let file = rendered.source(manifest.own_line());
@@ -71,6 +72,7 @@ impl<'a> Renderings<'a> {
             line: found.map_or(1, |object| object.line),
             items: found.map(|object| object.items.clone()).unwrap_or_default(),
             pod_spec: pod_spec.into(),
+            account,
             form: Form::Source,
             is_large: false,
         })

@@ -2,13 +2,14 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::model::{ObjectKey, PodFacts};
+use super::places::Differing;
+use crate::model::{Name, ObjectKey, PodFacts};
 
 /// The pod templates of the input, by namespace and workload; an object of a custom kind may have several.
 #[derive(Default)]
 pub(super) struct Templates {
     /// The input may have a workload several times, and differently: all count, since each is applied somewhere.
-    written: BTreeMap<ObjectKey, Vec<Vec<PodFacts>>>,
+    written: BTreeSet<(ObjectKey, Vec<PodFacts>)>,
     /// The templates of ReplicaSets and Jobs, by the workload that created them.
     created: BTreeMap<ObjectKey, Vec<PodFacts>>,
     /// The workloads that have pods in the input.
@@ -16,20 +17,30 @@ pub(super) struct Templates {
 }
 
 impl Templates {
-    /// Adds the templates of a workload, or a pod that is not live yet.
-    pub(super) fn written(&mut self, workload: ObjectKey, templates: Vec<PodFacts>) {
-        // Nearly all are there once.
-        let known = self.written.entry(workload);
-        let known = known.or_insert_with(|| Vec::with_capacity(1));
-        if !known.contains(&templates) {
-            known.push(templates);
-        }
+    /// Adds the templates of a workload, or a pod that is not live yet. Returns whether the input has it differently.
+    pub(super) fn written(&mut self, workload: ObjectKey, templates: Vec<PodFacts>) -> bool {
+        let first = (workload.clone(), Vec::new());
+        self.written.insert((workload, templates))
+            && self
+                .written
+                .range(&first..)
+                .nth(1)
+                .is_some_and(|(other, _)| *other == first.0)
     }
 
     /// The workloads that the input has differently.
-    pub(super) fn differing(&self) -> BTreeSet<ObjectKey> {
-        let differing = self.written.iter().filter(|(_, known)| known.len() > 1);
-        differing.map(|(workload, _)| workload.clone()).collect()
+    pub(super) fn differing(&self) -> Differing {
+        let mut differing = Differing::new();
+        let next = self.written.iter().skip(1);
+        for (one, other) in self.written.iter().zip(next) {
+            if one.0 == other.0 {
+                let accounts = differing
+                    .entry(one.0.clone())
+                    .or_insert_with(|| vec![account(&one.1)]);
+                accounts.push(account(&other.1));
+            }
+        }
+        differing
     }
 
     /// Adds the template of a ReplicaSet or Job that a workload created: it is used only if that workload is
@@ -45,9 +56,11 @@ impl Templates {
 
     /// The templates of workloads without pods in the input, each with a key of its own.
     pub(super) fn without_pods(mut self) -> impl Iterator<Item = (ObjectKey, PodFacts)> {
-        let written = self.written.into_iter();
-        let written = written.map(|(workload, known)| (workload, known.concat()));
-        self.created.extend(written);
+        let mut written: BTreeMap<_, Vec<_>> = BTreeMap::new();
+        for (workload, templates) in self.written {
+            written.entry(workload).or_default().extend(templates);
+        }
+        self.created.append(&mut written);
         let live = self.live;
         let templates = self.created.into_iter();
         let templates = templates.filter(move |(workload, _)| !live.contains(workload));
@@ -59,4 +72,14 @@ impl Templates {
             })
         })
     }
+}
+
+/// The account of all templates; `None` if they have several.
+pub(super) fn account(templates: &[PodFacts]) -> Option<Name> {
+    let (first, others) = templates.split_first()?;
+    let is_same = |other: &PodFacts| other.service_account == first.service_account;
+    first
+        .service_account
+        .clone()
+        .filter(|_| others.iter().all(is_same))
 }

@@ -45,9 +45,25 @@ impl Index {
             namespaces.dedup();
             Box::from(namespaces)
         };
-        let guessed = accounts.iter().filter(|(_, is_guessed)| **is_guessed);
-        let guessed = guessed.map(|(account, _)| (account.clone(), elsewhere(account)));
+        // The other way round: what is granted to an account without a namespace, and without pods, may be meant for pods
+        // that name theirs, and whose account is not in the input.
+        let is_unplaced = |account: &ServiceAccountRef| {
+            let is_bound = bound
+                .get(&account.name)
+                .is_some_and(|bound| bound.contains(&account));
+            let known = self.accounts.get(account);
+            is_bound && known.is_none_or(|known| known.pods.is_empty())
+        };
+        let guessed = || accounts.iter().filter(|(_, is_guessed)| **is_guessed);
+        let unplaced = guessed().filter(|(account, _)| is_unplaced(account));
+        let unplaced: BTreeSet<&Name> = unplaced.map(|(account, _)| &account.name).collect();
+        let named = accounts.iter().filter(|(account, is_guessed)| {
+            !**is_guessed && unplaced.contains(&account.name) && !self.exists(account)
+        });
+        let named = named.map(|(account, _)| (account.clone(), [account.namespace.clone()].into()));
+        let guessed = guessed().map(|(account, _)| (account.clone(), elsewhere(account)));
         self.elsewhere = guessed
+            .chain(named)
             .filter(|(_, elsewhere)| !elsewhere.is_empty())
             .collect();
         self.mark_all();
@@ -58,7 +74,7 @@ impl Index {
         *account.name == *"default" || self.service_account(account).is_some()
     }
 
-    /// That the namespace of an account is a guess, where a binding may mean another one.
+    /// That the namespace of an account, or of what is granted to one of its name, is a guess, where a binding may mean another one.
     pub(super) fn namespace_gap(&self, account: &ServiceAccountRef) -> Option<Gap> {
         let namespaces = self.elsewhere.get(account)?;
         Some(Gap::NamespaceUnknown(namespaces.clone()))

@@ -298,7 +298,7 @@ impl fmt::Display for Gap {
                 let flags: Vec<_> = namespaces.iter().map(|namespace| format!("`-n {namespace}`")).collect();
                 write!(
                     f,
-                    "the objects name no namespace, and a binding names an account of this name in another one: scan again with {}",
+                    "objects name no namespace, and a binding names an account of this name in another one: scan again with {}",
                     flags.join(" or ")
                 )
             }

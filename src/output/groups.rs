@@ -78,7 +78,7 @@ pub(super) fn by_cause(scan: &Scan<'_>) -> Vec<Group> {
                 group.accounts += 1;
             }
             group.pods += workload.map_or(exposure.pods, |found| found.pods);
-            let place = workload.and_then(|found| (scan.place)(namespace, &found.workload));
+            let place = workload.and_then(|found| (scan.place)(&exposure.account, &found.workload));
             let place = place.map_or_else(
                 || format!("namespace {namespace}"),
                 |(file, _)| file.display().to_string(),

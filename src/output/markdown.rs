@@ -67,9 +67,8 @@ fn rows<'a>(
     )?;
     writeln!(out, "|---|---|---|---|")?;
     for exposure in exposures {
-        let namespace = &exposure.account.namespace;
         let names = judged(exposure).take(MAX_NAMES).map(|found| {
-            let place = (scan.place)(namespace, &found.workload);
+            let place = (scan.place)(&exposure.account, &found.workload);
             let place = place.map(|(file, line)| format!(" ({}:{line})", file.display()));
             format!("{}{}", found.workload, place.unwrap_or_default())
         });

@@ -38,14 +38,16 @@ pub struct Scan<'a> {
     pub comparison: Option<&'a Comparison>,
     /// Whether a verdict makes the scan fail.
     pub fails: &'a dyn Fn(Verdict) -> bool,
-    /// The file of a workload in a namespace, and the line of its pod spec.
+    /// The file of a workload with pods of an account, and the line of its pod spec.
     pub place: &'a Place<'a>,
+    /// Where a workload is that the input has several times, and differently; empty for any other.
+    pub differing: &'a dyn Fn(&ServiceAccountRef, &Workload) -> String,
     /// What led to the verdict on an account.
     pub explain: &'a dyn Fn(&ServiceAccountRef) -> Explanation,
 }
 
-/// Returns the file and line of a workload in a namespace.
-pub type Place<'a> = dyn Fn(&str, &Workload) -> Option<(&'a Path, usize)> + 'a;
+/// Returns the file and line of a workload with pods of an account.
+pub type Place<'a> = dyn Fn(&ServiceAccountRef, &Workload) -> Option<(&'a Path, usize)> + 'a;
 
 /// Something to know about a scan as a whole.
 #[derive(Clone, Debug, PartialEq, Eq)]

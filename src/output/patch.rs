@@ -39,9 +39,9 @@ pub fn write(out: &mut impl io::Write, scan: &Scan<'_>) -> io::Result<()> {
             writeln!(out, "# {}\n", remediation.summary)?;
         }
         for patch in &remediation.patches {
-            let guess = guess(exposure, patch);
-            if let Some(guess) = guess {
-                writeln!(out, "# check first: {}", visible(&guess.to_string()))?;
+            let check = guess(exposure, patch).or_else(|| other_copies(scan, exposure, patch));
+            if let Some(check) = &check {
+                writeln!(out, "# check first: {}", visible(check))?;
             }
             writeln!(out, "# {}", command(&account.namespace, patch))?;
             let Some(document) = patch.for_kustomize(&account.namespace) else {
@@ -53,7 +53,7 @@ pub fn write(out: &mut impl io::Write, scan: &Scan<'_>) -> io::Result<()> {
             };
             let yaml = serde_saphyr::to_string(&document).map_err(io::Error::other)?;
             let is_review = exposure.verdict.is_finding() && exposure.verdict != Verdict::Unneeded;
-            let must_look = is_review || guess.is_some();
+            let must_look = is_review || check.is_some();
             let comment = if must_look { "# " } else { "" };
             writeln!(out, "{comment}---")?;
             for line in yaml.lines() {
@@ -66,11 +66,23 @@ pub fn write(out: &mut impl io::Write, scan: &Scan<'_>) -> io::Result<()> {
 }
 
 /// What is only guessed of the object that a patch changes.
-fn guess<'a>(exposure: &'a Exposure, patch: &Patch) -> Option<&'a Note> {
+fn guess(exposure: &Exposure, patch: &Patch) -> Option<String> {
     let workloads = exposure.workloads.iter();
     let mut patched = workloads.filter(|workload| workload.workload == patch.target);
     let mut notes = patched.next()?.notes.iter();
-    notes.find(|note| matches!(note, Note::FoundByShape(_)))
+    let guess = notes.find(|note| matches!(note, Note::FoundByShape(_)));
+    guess.map(ToString::to_string)
+}
+
+/// That the input also has the object in another form, for which the patch may be wrong.
+fn other_copies(scan: &Scan<'_>, exposure: &Exposure, patch: &Patch) -> Option<String> {
+    let places = (scan.differing)(&exposure.account, &patch.target);
+    (!places.is_empty()).then(|| {
+        format!(
+            "{} is there several times, and differently ({places}); the patch is for that of {}",
+            patch.target, exposure.account
+        )
+    })
 }
 
 /// The command that applies a patch to the live object, or what to do if that cannot be patched.

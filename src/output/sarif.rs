@@ -230,7 +230,7 @@ fn location(
             "kind": "resource",
         }],
     });
-    let line = workload.and_then(|found| (scan.place)(&account.namespace, &found.workload));
+    let line = workload.and_then(|found| (scan.place)(account, &found.workload));
     if let Some((file, line)) = line {
         location["physicalLocation"] = json!({
             "artifactLocation": artifact(file),

@@ -287,7 +287,7 @@ fn workloads(exposure: &Exposure, limit: usize) -> String {
 fn files(scan: &Scan<'_>, exposure: &Exposure, limit: usize) -> String {
     let shown = named(exposure, limit).take(limit);
     let places = shown.filter_map(|found| {
-        let (file, line) = (scan.place)(&exposure.account.namespace, &found.workload)?;
+        let (file, line) = (scan.place)(&exposure.account, &found.workload)?;
         Some(format!("{}:{line}", file.display()))
     });
     let mut places: Vec<_> = places.collect();

@@ -4,6 +4,7 @@ use std::fs;
 
 use crate::rig::{scan_files, scan_in};
 
+const OFF: &str = "automountServiceAccountToken: false";
 const RBAC: &str = "apiVersion: rbac.authorization.k8s.io/v1\n";
 
 fn deployment(account: &str) -> String {
@@ -77,7 +78,8 @@ fn each_copy_of_a_workload_is_judged() {
             "reader Needed DirectGrant",
         ],
     );
-    assert!(!said.contains("otherwise"), "{said}");
+    let warning = "1.yaml: has Deployment/app in namespace shop otherwise than `";
+    assert!(said.contains(warning), "{said}");
 }
 
 #[test]
@@ -169,44 +171,124 @@ fn one_warning_names_two_files_that_differ() {
     assert!(said.contains("several times, and differently"), "{said}");
 }
 
+/// What copies of a ClusterRole select, and by what they are selected, counts together; other labels and the order say
+/// nothing.
+#[test]
+fn copies_of_a_cluster_role_are_aggregated_together() {
+    let role = |more: &str, rules: &str| {
+        format!("{RBAC}kind: ClusterRole\nmetadata: {{name: r{more}}}\nrules: {rules}\n---\n")
+    };
+    let gets = "[{apiGroups: [\"\"], resources: [pods], verbs: [get]}]";
+    let part = format!(
+        "{RBAC}kind: ClusterRole\nmetadata: {{name: part, labels: {{to: r}}}}\nrules: {gets}\n---\n"
+    );
+    let rest = part + &binding("ClusterRole, name: r", "app") + &deployment("app");
+    let selects = role(
+        "",
+        "[]\naggregationRule: {clusterRoleSelectors: [{matchLabels: {to: r}}]}",
+    );
+    let none = "[{apiGroups: [authorization.k8s.io], resources: [selfsubjectaccessreviews], verbs: [create]}]";
+    in_any_order(
+        &selects,
+        &role("", none),
+        &rest,
+        &["app Needed DirectGrant"],
+    );
+    let said = in_any_order(
+        &role(
+            ", labels: {chart: c-1}",
+            "[{apiGroups: [\"\"], resources: [pods, services], verbs: [get, list]}]",
+        ),
+        &role(
+            ", labels: {chart: c-2}",
+            "[{apiGroups: [\"\"], resources: [services, pods], verbs: [list, get]}]",
+        ),
+        &rest,
+        &["app Needed DirectGrant"],
+    );
+    assert!(!said.contains("otherwise"), "{said}");
+}
+
+#[test]
+fn an_exemption_counts_where_all_copies_have_it() {
+    let exempt = |name: &str| {
+        format!(
+            "apiVersion: v1\nkind: ServiceAccount\nmetadata:\n  name: {name}\n  namespace: shop\n  annotations: {{tokenexposure.io/exempt: a reason}}\n---\n"
+        )
+    };
+    let workload = deployment("app");
+    let plain = account("app", "");
+    in_any_order(
+        &exempt("app"),
+        &plain,
+        &workload,
+        &["app Unneeded NoPermissions"],
+    );
+    let (found, said) = verdicts(&[&exempt("app"), &exempt("app"), &workload]);
+    assert_eq!(found, ["app Exempted Exemption"], "{said}");
+}
+
 /// A patch for one copy may be wrong for another.
 #[test]
-fn a_workload_that_the_input_has_differently_is_not_changed() {
+fn only_the_copy_that_a_patch_is_for_is_changed() {
     let dir = tempfile::tempdir().unwrap();
     let write = |name: &str, content: &str| fs::write(dir.path().join(name), content).unwrap();
-    let scan = |files: &[&str]| {
-        let args: Vec<&str> = files
-            .iter()
-            .copied()
-            .chain(["-o", "patch", "--write"])
-            .collect();
-        scan_in(dir.path(), &args)
-    };
+    let scan = |args: &[&str]| scan_in(dir.path(), args);
     let read = |name: &str| fs::read_to_string(dir.path().join(name)).unwrap();
-    let (needed, other) = (
-        deployment("reader") + &role("get") + &binding("Role, name: r", "reader"),
-        deployment("default"),
-    );
+    let needed = deployment("reader") + &role("get") + &binding("Role, name: r", "reader");
     write("a.yaml", &needed);
-    write("b.yaml", &other);
-    let (code, _, error) = scan(&["a.yaml", "b.yaml"]);
-    assert_eq!(code, 2, "{error}");
-    assert!(
-        error.contains(
-            "is there several times, and differently (a.yaml:1, b.yaml:1): scan them one by one"
-        ),
-        "{error}"
-    );
-    assert_eq!((read("a.yaml"), read("b.yaml")), (needed, other));
-    let (code, _, error) = scan(&["b.yaml"]);
-    assert_eq!(code, 0, "{error}");
-    assert!(read("b.yaml").contains("automountServiceAccountToken: false"));
-    // Where all copies are the same, all are changed.
-    write("c.yaml", &deployment("own"));
-    write("d.yaml", &deployment("own"));
-    let (code, _, error) = scan(&["c.yaml", "d.yaml"]);
-    assert_eq!(code, 0, "{error}");
-    for name in ["c.yaml", "d.yaml"] {
-        assert!(read(name).contains("automountServiceAccountToken: false"));
+    write("b.yaml", &deployment("default"));
+    for files in [["a.yaml", "b.yaml"], ["b.yaml", "a.yaml"]] {
+        let (_, table, error) = scan(&files);
+        assert!(table.contains("b.yaml:7"), "{table}{error}");
+        assert!(!table.contains("a.yaml:7"), "{table}{error}");
+        let (_, patch, _) = scan(&[&files[..], &["-o", "patch"]].concat());
+        let check = format!(
+            "# check first: Deployment/app is there several times, and differently ({}:1, {}:1); the patch is for that of shop/default\n",
+            files[0], files[1]
+        );
+        assert!(patch.contains(&check), "{patch}");
+        assert!(
+            patch
+                .lines()
+                .all(|line| line.is_empty() || line.starts_with('#')),
+            "{patch}"
+        );
     }
+    let (code, _, error) = scan(&["a.yaml", "b.yaml", "-o", "patch", "--write"]);
+    assert_eq!(code, 0, "{error}");
+    assert_eq!(read("a.yaml"), needed);
+    assert!(read("b.yaml").contains(OFF));
+    // One account, and different pods: which of them the patch fits is not known.
+    let privileged = deployment("own").replace(
+        "image: i",
+        "image: i, args: [/var/run/secrets/kubernetes.io/serviceaccount/ca.crt]",
+    );
+    write("c.yaml", &(deployment("own") + &privileged));
+    let (code, _, error) = scan(&["c.yaml", "-o", "patch", "--write"]);
+    assert_eq!(code, 2, "{error}");
+    let refused = "Deployment/app in namespace shop: is there several times, and differently (c.yaml:1, c.yaml:11): scan them one by one";
+    assert!(error.contains(refused), "{error}");
+    assert!(!read("c.yaml").contains(OFF));
+    // Where all copies are the same, all are changed.
+    write("d.yaml", &deployment("own"));
+    write("e.yaml", &deployment("own"));
+    let (code, _, error) = scan(&["d.yaml", "e.yaml", "-o", "patch", "--write"]);
+    assert_eq!(code, 0, "{error}");
+    assert!(read("d.yaml").contains(OFF) && read("e.yaml").contains(OFF));
+    // Objects with generated names are changed where they are.
+    let job = |account: &str| {
+        format!(
+            "apiVersion: batch/v1\nkind: Job\nmetadata: {{generateName: j-}}\nspec:\n  template:\n    spec:\n      serviceAccountName: {account}\n      containers: [{{name: c, image: i}}]\n"
+        )
+    };
+    write("f.yaml", &format!("{}---\n{}", job("one"), job("two")));
+    let (_, table, _) = scan(&["f.yaml", "-n", "shop"]);
+    assert!(
+        table.contains("f.yaml:6 ") && table.contains("f.yaml:15 "),
+        "{table}"
+    );
+    let (code, _, error) = scan(&["f.yaml", "-n", "shop", "-o", "patch", "--write"]);
+    assert_eq!(code, 0, "{error}");
+    assert_eq!(read("f.yaml").matches(OFF).count(), 2);
 }

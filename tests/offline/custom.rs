@@ -170,7 +170,7 @@ fn a_pod_template_is_found_anywhere_in_any_kind() {
         (
             "flink.apache.org/v1beta1",
             "FlinkDeployment",
-            "{serviceAccount: app, podTemplate: {spec: {containers: []}}}",
+            "{mode: standalone, serviceAccount: app, podTemplate: {spec: {containers: []}}}",
             "FlinkDeployment/x",
             merges("/spec/podTemplate/spec"),
         ),
@@ -626,6 +626,28 @@ fn pods_that_an_operator_gives_another_account_are_left_out() {
             assert_eq!(names("ray.io/v1", kind, &spec), expected, "{kind} {on}");
         }
     }
+    // The operator lets the account of the head work with pods.
+    let own = head.replacen("containers", "serviceAccountName: own, containers", 1);
+    let found = verdicts(&object(
+        "ray.io/v1",
+        "RayCluster",
+        &format!("{{enableInTreeAutoscaling: true, {own}}}"),
+    ));
+    assert_eq!(found["ct/own"], "Needed/DirectGrant");
+    assert_eq!(found["ct/app"], "Unneeded/NoPermissions");
+    for (spec, expected) in [
+        (
+            "{template: {spec: {containers: [{name: g, image: i}]}}}",
+            &[][..],
+        ),
+        ("{template: {spec: SPEC}}", &["ct/app"]),
+    ] {
+        assert_eq!(
+            names("agones.dev/v1", "GameServer", spec),
+            expected,
+            "{spec}"
+        );
+    }
     let replicas = "{mpiReplicaSpecs: {Launcher: {template: {spec: {containers: [{name: l, image: i}]}}}, Worker: {template: {spec: SPEC}}}}";
     for (version, expected) in [
         ("v1", &["ct/app"][..]),
@@ -698,6 +720,26 @@ fn a_workflow_needs_an_account_for_its_executor_first() {
         );
         let containers = &status["workloads"][0]["containers"];
         assert_eq!(containers, &json!(["main"]), "{spec}");
+    }
+}
+
+/// A JobManager creates the pods of its TaskManagers, unless they are created beside it.
+#[test]
+fn a_job_manager_may_need_its_token() {
+    for (mode, is_patched) in [
+        ("", false),
+        (", mode: native", false),
+        (", mode: standalone", true),
+    ] {
+        let spec = format!(
+            "{{serviceAccount: app{mode}, podTemplate: {{spec: {{containers: [{{name: c, image: i}}]}}}}}}"
+        );
+        let found = reports(&object(
+            "flink.apache.org/v1beta1",
+            "FlinkDeployment",
+            &spec,
+        ));
+        assert_eq!(!patches(&found["app"]).is_empty(), is_patched, "{mode}");
     }
 }
 
@@ -893,6 +935,21 @@ fn a_part_of_a_pod_that_names_no_account_is_no_pod_of_the_default_account() {
             "argoproj.io/v1alpha1",
             "ClusterWorkflowTemplate",
             "{templates: [{name: t, container: {image: i}}]}",
+        ),
+        (
+            "helm.toolkit.fluxcd.io/v2",
+            "HelmRelease",
+            "{values: {template: {spec: {containers: [{name: c, image: i}]}}}}",
+        ),
+        (
+            "argoproj.io/v1alpha1",
+            "Application",
+            "{source: {helm: {valuesObject: {podTemplate: {spec: {containers: [{name: c, image: i}]}}}}}}",
+        ),
+        (
+            "trainer.kubeflow.org/v1alpha1",
+            "ClusterTrainingRuntime",
+            "{template: {spec: {replicatedJobs: [{template: {spec: {template: {spec: {containers: [{name: c, image: i}]}}}}}]}}}",
         ),
     ] {
         assert_eq!(

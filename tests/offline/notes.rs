@@ -470,7 +470,7 @@ fn notes_on_accounts_that_are_not_shown_are_counted() {
 #[test]
 fn everything_for_everybody_is_said_once_and_loudly() {
     let pods: String = (0..3)
-        .map(|place| workload("shop", &format!("app{place}"), "web", ""))
+        .map(|place| workload("shop", &format!("app{place}"), &format!("web{place}"), ""))
         .collect();
     let warning = |role: &str, group: &str| {
         let bound = binding(
@@ -619,4 +619,42 @@ fn with_selected_pods_nothing_is_said_about_all_pods() {
         noted.count()
     };
     assert_eq!((notes(&[]), notes(&["-l", "app=other"])), (1, 0));
+}
+
+/// Files that have the RBAC objects of some accounts may lack those of others.
+#[test]
+fn accounts_that_are_not_in_the_input_are_named() {
+    let bound = binding("", "other", "{kind: Group, name: x}");
+    let named = |manifests: &str| {
+        let output = program(&["scan", "--fail-on=never", "-"], manifests);
+        let error = String::from_utf8(output.stderr).unwrap();
+        let line = error
+            .lines()
+            .find(|line| line.contains("not in the input, and judged"));
+        line.map(str::to_owned)
+    };
+    let with_account =
+        workload("shop", "absent", "web", "") + &workload("shop", "default", "other", "");
+    let (_, pods) = with_account.split_once("---\n").unwrap();
+    let pods = pods.to_owned();
+    assert_eq!(
+        named(&(pods.clone() + &bound)).as_deref(),
+        Some(
+            "note: not in the input, and judged by its RBAC objects all the same: ServiceAccount shop/absent; if their permissions are elsewhere, add those files or use `--with-cluster`"
+        )
+    );
+    let account =
+        "apiVersion: v1\nkind: ServiceAccount\nmetadata: {name: absent, namespace: shop}\n---\n";
+    assert_eq!(named(&(pods.clone() + account + &bound)), None);
+    // Without any RBAC object, that is said of all.
+    assert_eq!(named(&pods), None);
+}
+
+#[test]
+fn workloads_that_were_recognised_by_their_shape_are_named() {
+    let manifest = "apiVersion: own.example/v1\nkind: Machinery\nmetadata: {name: x, namespace: ct}\nspec: {pods: {deep: {serviceAccountName: app, containers: [{name: c, image: i}]}}}\n";
+    let output = program(&["scan", "--fail-on=never", "-"], manifest);
+    let error = String::from_utf8(output.stderr).unwrap();
+    let note = "note: the kind is not known, and the pods are recognised by their shape: Machinery/x; what its operator makes of it may differ\n";
+    assert!(error.contains(note), "{error}");
 }

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use crate::{
     model::{
-        Exposure, Grant, ReportScope, Subject,
+        Exposure, Grant, Note, ReportScope, Subject, Verdict,
         note::{AccountNote, NoteType, and_more},
     },
     output::{Message, unused_defaults_title},
@@ -108,4 +108,48 @@ pub(super) fn unused_defaults(exposures: &[Exposure]) -> Option<Message> {
     Some(Message::note(format!(
         "{title}: `--harden-defaults` adds one patch for all"
     )))
+}
+
+/// A note that accounts with a finding are not in files which have RBAC objects: those of these accounts may be elsewhere,
+/// too.
+pub(super) fn absent_accounts(exposures: &[Exposure]) -> Option<Message> {
+    let unneeded = exposures
+        .iter()
+        .filter(|exposure| exposure.verdict == Verdict::Unneeded);
+    let names = noted(unneeded, |note| *note == Note::AssumedServiceAccount);
+    let names: BTreeSet<_> = names.map(|(account, _)| account).collect();
+    (!names.is_empty()).then(|| {
+        Message::note(format!(
+            "not in the input, and judged by its RBAC objects all the same: ServiceAccount {}; if their permissions are elsewhere, add those files or use `--with-cluster`",
+            first(&names)
+        ))
+    })
+}
+
+/// A note that workloads of kinds that are not known were recognised by their shape.
+pub(super) fn guessed_workloads(exposures: &[Exposure]) -> Option<Message> {
+    let found = exposures
+        .iter()
+        .filter(|exposure| exposure.verdict.is_finding());
+    let names = noted(found, |note| matches!(note, Note::FoundByShape(_)));
+    let names: BTreeSet<_> = names.map(|(_, workload)| workload).collect();
+    (!names.is_empty()).then(|| {
+        Message::note(format!(
+            "the kind is not known, and the pods are recognised by their shape: {}; what its operator makes of it may differ",
+            first(&names)
+        ))
+    })
+}
+
+/// The accounts, and the workloads, that have such a note.
+fn noted<'a>(
+    exposures: impl Iterator<Item = &'a Exposure>,
+    is_such: impl Fn(&Note) -> bool,
+) -> impl Iterator<Item = (String, String)> {
+    let workloads = exposures.flat_map(|exposure| {
+        let workloads = exposure.workloads.iter();
+        workloads.map(move |workload| (&exposure.account, workload))
+    });
+    let noted = workloads.filter(move |(_, workload)| workload.notes.iter().any(&is_such));
+    noted.map(|(account, workload)| (account.to_string(), workload.workload.to_string()))
 }

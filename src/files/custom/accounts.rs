@@ -26,13 +26,20 @@ pub(in crate::files) fn target_namespace(object: &Value) -> Option<&str> {
 /// they do.
 pub(super) fn runs_as_another(group: &str, kind: &str, object: &Value, at: &str) -> bool {
     match (group, kind) {
-        // ray-project/kuberay: the autoscaler beside the head (ray-operator/controllers/ray/common: pod.go, rbac.go)
+        // ray-project/kuberay: the head with an autoscaler, unless it names an account
         ("ray.io", _) => at
             .rsplit_once("/headGroupSpec/")
             .is_some_and(|(cluster, _)| {
-                let cluster = object.pointer(cluster);
-                cluster.is_some_and(|cluster| cluster["enableInTreeAutoscaling"] == true)
+                let cluster = object.pointer(cluster).unwrap_or(&Value::Null);
+                cluster["enableInTreeAutoscaling"] == true && head_account(cluster).is_none()
             }),
+        // googleforgames/agones: the server beside the game's container (pkg/gameservers/controller.go)
+        ("agones.dev", _) => {
+            let names_one = object
+                .pointer(at)
+                .is_some_and(|spec| spec["serviceAccountName"].is_string());
+            !names_one
+        }
         // kubeflow/training-operator: the launcher runs `kubectl exec` (pkg/controller.v1/mpi); that of
         // kubeflow/mpi-operator, v2beta1, uses SSH.
         ("kubeflow.org", "MPIJob") => {
@@ -43,6 +50,14 @@ pub(super) fn runs_as_another(group: &str, kind: &str, object: &Value, at: &str)
         ("serving.kserve.io", "LLMInferenceService") => at.starts_with("/spec/router/scheduler/"),
         _ => false,
     }
+}
+
+/// The account that the head of a Ray cluster names.
+pub(super) fn head_account(cluster: &Value) -> Option<&str> {
+    let spec = &cluster["headGroupSpec"]["template"]["spec"];
+    spec["serviceAccountName"]
+        .as_str()
+        .filter(|name| !name.is_empty())
 }
 
 /// The names of accounts in an object, each with its namespace where it has one.

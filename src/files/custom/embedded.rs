@@ -18,6 +18,9 @@ pub(in crate::files) fn objects(
     if (group, kind) == super::OF_OPERATOR {
         return of_operator(object, namespace);
     }
+    if group == "ray.io" {
+        return of_ray(object, namespace);
+    }
     let mut found = Vec::new();
     let fields = object.as_object().into_iter().flatten();
     for (_, value) in fields.filter(|(field, _)| !matches!(&***field, "metadata" | "status")) {
@@ -74,6 +77,42 @@ pub(super) fn is_object(fields: &Map<String, Value>) -> bool {
     !text("apiVersion").is_empty() && !text("kind").is_empty() && metadata.is_some()
 }
 
+/// The permissions that the operator of Ray gives the account of a head with an autoscaler, where it names one
+/// (ray-project/kuberay: ray-operator/controllers/ray/common/rbac.go).
+fn of_ray(object: &Value, namespace: &str) -> Vec<Value> {
+    let spec = &object["spec"];
+    let clusters = [spec, &spec["rayClusterSpec"], &spec["rayClusterConfig"]].into_iter();
+    let mut scaled = clusters.filter(|cluster| cluster["enableInTreeAutoscaling"] == true);
+    let Some(account) = scaled.next().and_then(super::accounts::head_account) else {
+        return Vec::new();
+    };
+    let metadata =
+        json!({ "name": object["metadata"]["name"], "namespace": object["metadata"]["namespace"] });
+    let rules = json!([
+        { "apiGroups": [""], "resources": ["pods"], "verbs": ["get", "list", "watch", "patch"] },
+        { "apiGroups": ["ray.io"], "resources": ["rayclusters"], "verbs": ["get", "patch"] },
+    ]);
+    granted("", &metadata, &rules, account, namespace).into()
+}
+
+/// A role, and its binding to an account.
+fn granted(
+    prefix: &str,
+    metadata: &Value,
+    rules: &Value,
+    account: &str,
+    namespace: &str,
+) -> [Value; 2] {
+    let (role, binding) = (format!("{prefix}Role"), format!("{prefix}RoleBinding"));
+    let api_version = format!("{RBAC}/v1");
+    [
+        json!({ "apiVersion": api_version, "kind": role, "metadata": metadata, "rules": rules }),
+        json!({ "apiVersion": api_version, "kind": binding, "metadata": metadata,
+            "roleRef": { "apiGroup": RBAC, "kind": role, "name": metadata["name"] },
+            "subjects": [{ "kind": "ServiceAccount", "name": account, "namespace": namespace }] }),
+    ]
+}
+
 /// What the operator lifecycle manager creates for each account, with its permissions, where it installs the operator
 /// (operator-lifecycle-manager: pkg/controller/install). Its Deployments are the pod templates of the object itself.
 fn of_operator(object: &Value, namespace: &str) -> Vec<Value> {
@@ -88,12 +127,8 @@ fn of_operator(object: &Value, namespace: &str) -> Vec<Value> {
             let account = permission["serviceAccountName"].as_str();
             let account = account.filter(|name| !name.is_empty()).unwrap_or("default");
             let name = json!(format!("{}-{account}-{number}", own.unwrap_or_default()));
-            let (role, binding) = (format!("{prefix}Role"), format!("{prefix}RoleBinding"));
-            let api_version = format!("{RBAC}/v1");
-            found.push(json!({ "apiVersion": api_version, "kind": role, "metadata": named(&name), "rules": permission["rules"] }));
-            found.push(json!({ "apiVersion": api_version, "kind": binding, "metadata": named(&name),
-                "roleRef": { "apiGroup": RBAC, "kind": role, "name": name },
-                "subjects": [{ "kind": "ServiceAccount", "name": account, "namespace": namespace }] }));
+            let rules = &permission["rules"];
+            found.extend(granted(prefix, &named(&name), rules, account, namespace));
             found.push(json!({ "apiVersion": "v1", "kind": "ServiceAccount", "metadata": named(&account.into()) }));
         }
     }

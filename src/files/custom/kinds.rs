@@ -1,42 +1,7 @@
 //! Custom kinds: where those are known to have their pod specs that do not spell them as Kubernetes does, and which
 //! others have theirs in plain sight.
 
-/// A custom kind that spells its pod specs in its own way.
-pub(super) struct CustomKind {
-    /// Its API group.
-    pub(super) group: &'static str,
-    pub(super) kind: &'static str,
-    pub(super) specs: &'static [Spec],
-}
-
-/// How a custom kind spells a pod spec. Paths have `/` between fields, and `*` for each entry of a list or mapping.
-pub(super) struct Spec {
-    /// What stands for the pod spec.
-    pub(super) at: &'static str,
-    /// Where in it the name of the ServiceAccount is, or with a `/` before it, where in the whole object; the first
-    /// that is set counts.
-    pub(super) accounts: &'static [&'static str],
-    /// Where in it the object is that has `automountServiceAccountToken`; `None` where its operator decides.
-    pub(super) automount: Option<&'static str>,
-    /// What its operator fills in where `automountServiceAccountToken` is not set.
-    pub(super) default_automount: Option<bool>,
-    /// Where in it containers are.
-    pub(super) containers: &'static [&'static str],
-    /// The container that its operator adds where there is none; empty where it adds none.
-    pub(super) added: &'static str,
-    /// Whether there is such a pod only where an account is named: else another row has it.
-    pub(super) is_own: bool,
-    /// What must be there before the token is disabled.
-    pub(super) needs: Option<Needs>,
-}
-
-/// A field that must be set before `automountServiceAccountToken: false`.
-pub(super) struct Needs {
-    /// Where it is in the whole object.
-    pub(super) at: &'static str,
-    /// What to do where it is not set.
-    pub(super) first: &'static str,
-}
+use super::spelled::{CustomKind, Needs, Spec};
 
 /// A pod spec as Kubernetes spells it.
 const PLAIN: Spec = Spec {
@@ -71,6 +36,7 @@ const fn elastic(at: &'static str, added: &'static str) -> Spec {
 const fn executor(at: &'static str) -> Needs {
     Needs {
         at,
+        default: "",
         first: "name an account for the executor in `executor.serviceAccountName`, which keeps its token",
     }
 }
@@ -185,6 +151,12 @@ pub(super) const SPELLED: &[CustomKind] = &[
             workflow_executor("spec"),
         ],
     ),
+    // They have values of charts, which may look like pods.
+    custom("helm.toolkit.fluxcd.io", "HelmRelease", &[]),
+    custom("helm.cattle.io", "HelmChart", &[]),
+    custom("helm.cattle.io", "HelmChartConfig", &[]),
+    custom("argoproj.io", "Application", &[]),
+    custom("argoproj.io", "ApplicationSet", &[]),
     // They run nothing alone: a Workflow refers to them.
     custom("argoproj.io", "WorkflowTemplate", &[]),
     custom("argoproj.io", "ClusterWorkflowTemplate", &[]),
@@ -333,6 +305,11 @@ pub(super) const SPELLED: &[CustomKind] = &[
                 "taskManager/podTemplate/spec/containers/*",
             ],
             added: "flink-main-container",
+            needs: Some(Needs {
+                at: "spec/mode",
+                default: "native",
+                first: "make sure that the JobManager does not create the pods of its TaskManagers itself, as it does without `mode: standalone`",
+            }),
             ..PLAIN
         }],
     ),
@@ -391,6 +368,8 @@ pub(super) const KINDS_WITHOUT_PODS: &[(&str, &str)] = &[
     ("serving.kserve.io", "ClusterServingRuntime"),
     ("serving.kserve.io", "ServingRuntime"),
     ("serving.kserve.io", "LLMInferenceServiceConfig"),
+    ("trainer.kubeflow.org", "TrainingRuntime"),
+    ("trainer.kubeflow.org", "ClusterTrainingRuntime"),
     ("argoproj.io", "AnalysisTemplate"),
     ("argoproj.io", "ClusterAnalysisTemplate"),
 ];

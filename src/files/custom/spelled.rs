@@ -1,9 +1,48 @@
-//! Reads the pod specs that a row of the table describes.
+//! How the table describes pod specs that are not spelled as in Kubernetes, and how they are read.
 
 use serde_json::{Map, Value, json};
 
-use super::{Found, found, kinds::Spec};
+use super::{Found, found};
 use crate::files::pointer;
+
+/// A custom kind that spells its pod specs in its own way.
+pub(super) struct CustomKind {
+    /// Its API group.
+    pub(super) group: &'static str,
+    pub(super) kind: &'static str,
+    pub(super) specs: &'static [Spec],
+}
+
+/// How a custom kind spells a pod spec. Paths have `/` between fields, and `*` for each entry of a list or mapping.
+pub(super) struct Spec {
+    /// What stands for the pod spec.
+    pub(super) at: &'static str,
+    /// Where in it the name of the ServiceAccount is, or with a `/` before it, where in the whole object; the first
+    /// that is set counts.
+    pub(super) accounts: &'static [&'static str],
+    /// Where in it the object is that has `automountServiceAccountToken`; `None` where its operator decides.
+    pub(super) automount: Option<&'static str>,
+    /// What its operator fills in where `automountServiceAccountToken` is not set.
+    pub(super) default_automount: Option<bool>,
+    /// Where in it containers are.
+    pub(super) containers: &'static [&'static str],
+    /// The container that its operator adds where there is none; empty where it adds none.
+    pub(super) added: &'static str,
+    /// Whether there is such a pod only where an account is named: else another row has it.
+    pub(super) is_own: bool,
+    /// What must be there before the token is disabled.
+    pub(super) needs: Option<Needs>,
+}
+
+/// A field that must be set before `automountServiceAccountToken: false`.
+pub(super) struct Needs {
+    /// Where it is in the whole object.
+    pub(super) at: &'static str,
+    /// A value that is like none; empty where each counts.
+    pub(super) default: &'static str,
+    /// What to do where it is not set.
+    pub(super) first: &'static str,
+}
 
 /// The pod specs that a row of the table describes.
 pub(super) fn spelled_in(spec: &Spec, api_version: &str, object: &Value) -> Vec<Found> {
@@ -22,7 +61,10 @@ pub(super) fn spelled_in(spec: &Spec, api_version: &str, object: &Value) -> Vec<
             (api_version, object, false),
         )?;
         let needs = spec.needs.as_ref();
-        let needs = needs.filter(|needs| found_at(object, needs.at).is_empty());
+        let needs = needs.filter(|needs| {
+            let mut values = found_at(object, needs.at).into_iter();
+            values.all(|value| *value == needs.default)
+        });
         Some(Found {
             first: needs.map(|needs| needs.first),
             ..found

@@ -5,12 +5,12 @@ use crate::{
     facts::{Wire, rejected},
     files::{
         cluster_role::ClusterRole,
-        copies::{Joined, join_rules},
+        copies::{Joined, join_cluster_roles},
         manifest::Manifest,
         places::{Form, workload_key},
     },
     index::{Index, Indexed},
-    model::{InputKind, ObjectKey, Workload},
+    model::{InputKind, ObjectKey, PodFacts, Workload},
     rbac::aggregate::AggregatedRole,
 };
 
@@ -30,7 +30,7 @@ impl Loader<'_> {
                 let account = Workload::new(K::INPUT.name(), &key.name);
                 let key = workload_key(&key.namespace, &account);
                 let form = Form::of(wire.metadata());
-                self.note_place(key, manifest, "", form);
+                self.note_place(key, manifest, ("", None), form);
             }
             let facts = K::facts(&wire, self.index.config());
             self.add::<K>(key, facts);
@@ -45,16 +45,13 @@ impl Loader<'_> {
     {
         // A dump has each object once.
         let before = (!self.is_large).then(|| self.copies.note(K::INPUT, &key));
-        let known = before
-            .flatten()
-            .and_then(|before| Some((before, self.index.get::<K>(&key)?)));
-        let (facts, beside) = match known {
-            Some((before, known)) if *known != facts => {
-                self.copies.differs(K::INPUT, &key, before);
-                K::joined(known, facts)
-            }
-            _ => (facts, None),
-        };
+        let joined = before.flatten().and_then(|before| {
+            let known = self.index.get::<K>(&key)?;
+            let joined = K::joined(known, &facts)?;
+            self.copies.differs(K::INPUT, &key, before);
+            Some(joined)
+        });
+        let (facts, beside) = joined.unwrap_or((facts, None));
         if let Some(beside) = beside {
             let mut others = (2..).map(|number| key.numbered(number));
             let other = others.find(|key| {
@@ -65,6 +62,17 @@ impl Loader<'_> {
                 .apply::<K>(other.unwrap_or_else(|| key.clone()), beside);
         }
         self.index.apply::<K>(key, facts);
+    }
+
+    /// Adds the templates of a workload. Those of the same generated name are of different objects.
+    pub(super) fn add_templates(&mut self, key: &ObjectKey, templates: Vec<PodFacts>) {
+        let is_named = !self.is_large && !key.name.ends_with('*');
+        let before = is_named.then(|| self.copies.note(InputKind::Pod, key));
+        if self.templates.written(key.clone(), templates)
+            && let Some(before) = before.flatten()
+        {
+            self.copies.differs(InputKind::Pod, key, before);
+        }
     }
 
     pub(super) fn rbac<K: Joined>(&mut self, manifest: &Manifest<'_>) -> Result<(), String>
@@ -86,10 +94,9 @@ impl Loader<'_> {
             let key = ObjectKey::cluster(&*name);
             if let Some(before) = self.copies.note(InputKind::ClusterRole, &key)
                 && let Some(known) = self.cluster_roles.get(&name)
-                && *known != role
+                && join_cluster_roles(known, &mut role)
             {
                 self.copies.differs(InputKind::ClusterRole, &key, before);
-                join_rules(&known.rules, &mut role.rules);
             }
             self.cluster_roles.insert(name, role);
         }

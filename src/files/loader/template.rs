@@ -10,6 +10,7 @@ use crate::{
         custom,
         manifest::{Head, Manifest},
         places::{Form, workload_key},
+        templates,
     },
     model::{
         Name, PodKind, ServiceAccountRef, Workload,
@@ -63,10 +64,11 @@ impl Loader<'_> {
         let config = self.index.config();
         let facts = facts::pod::template(metadata, spec, workload, config);
         self.namespaces.note_pod(&namespace, &facts, is_guessed);
+        let account = facts.service_account.clone();
         if is_created {
             self.templates.created_by(key.clone(), vec![facts]);
         } else {
-            self.templates.written(key.clone(), vec![facts]);
+            self.add_templates(&key, vec![facts]);
         }
         let form = if is_created {
             Form::Copy
@@ -74,7 +76,7 @@ impl Loader<'_> {
             Form::of(&wire.metadata)
         };
         let pod_spec = format!("/{}", pod_spec_path(&head.kind).join("/"));
-        self.note_place(key, manifest, &pod_spec, form);
+        self.note_place(key, manifest, (&pod_spec, account), form);
         self.check_template(&wire.metadata, metadata);
         Ok(())
     }
@@ -165,7 +167,7 @@ impl Loader<'_> {
         } else {
             Form::of(&metadata)
         };
-        self.note_place(key.clone(), manifest, &first.at, form);
+        let at = first.at.clone();
         for found in &found {
             self.check_template(&metadata, &found.metadata);
         }
@@ -185,7 +187,9 @@ impl Loader<'_> {
         for facts in &facts {
             self.namespaces.note_pod(&namespace, facts, is_guessed);
         }
-        self.templates.written(key, facts);
+        let account = templates::account(&facts);
+        self.note_place(key.clone(), manifest, (&at, account), form);
+        self.add_templates(&key, facts);
     }
 
     /// Reads an object that another one stands for; `is_part` if that has it within itself.

@@ -72,20 +72,32 @@ impl Copies {
     }
 }
 
+/// What the copies of an object are together.
+pub(super) struct Together<F> {
+    /// What counts for the object.
+    pub(super) facts: F,
+    /// What only fits beside it, and by what it is told apart.
+    pub(super) beside: Option<(String, F)>,
+}
+
+impl<F> From<F> for Together<F> {
+    fn from(facts: F) -> Self {
+        Self {
+            facts,
+            beside: None,
+        }
+    }
+}
+
 /// A kind whose copies are joined.
 pub(super) trait Joined: Kind {
-    /// What counts for the object, and what only fits beside it, under another name; `None` where the copies say the
-    /// same, or the last one counts.
-    fn joined(known: &Self::Facts, new: &Self::Facts)
-    -> Option<(Self::Facts, Option<Self::Facts>)>;
+    /// What two copies are together; `None` where they say the same, or the last one counts.
+    fn joined(known: &Self::Facts, new: &Self::Facts) -> Option<Together<Self::Facts>>;
 }
 
 impl Joined for ServiceAccounts {
     /// A token that one of them mounts counts, and an exemption that all of them have.
-    fn joined(
-        known: &Self::Facts,
-        new: &Self::Facts,
-    ) -> Option<(Self::Facts, Option<Self::Facts>)> {
+    fn joined(known: &Self::Facts, new: &Self::Facts) -> Option<Together<Self::Facts>> {
         let (known_says, new_says) = (
             (known.automount, &known.exemption),
             (new.automount, &new.exemption),
@@ -98,29 +110,26 @@ impl Joined for ServiceAccounts {
             if known.exemption.is_none() {
                 joined.exemption = None;
             }
-            (joined, None)
+            joined.into()
         })
     }
 }
 
 impl Joined for Roles {
-    fn joined(
-        known: &Self::Facts,
-        new: &Self::Facts,
-    ) -> Option<(Self::Facts, Option<Self::Facts>)> {
+    fn joined(known: &Self::Facts, new: &Self::Facts) -> Option<Together<Self::Facts>> {
         let rules = join_rules(&known.rules, &new.rules)?.into();
-        Some((Role { rules }, None))
+        Some(Role { rules }.into())
     }
 }
 
 impl Joined for RoleBindings {
-    fn joined(known: &Binding, new: &Binding) -> Option<(Binding, Option<Binding>)> {
+    fn joined(known: &Binding, new: &Binding) -> Option<Together<Binding>> {
         joined_bindings(known, new)
     }
 }
 
 impl Joined for ClusterRoleBindings {
-    fn joined(known: &Binding, new: &Binding) -> Option<(Binding, Option<Binding>)> {
+    fn joined(known: &Binding, new: &Binding) -> Option<Together<Binding>> {
         joined_bindings(known, new)
     }
 }
@@ -129,7 +138,7 @@ impl Joined for ClusterRoleBindings {
 macro_rules! last_counts {
     ($($kind:ty),*) => {$(
         impl Joined for $kind {
-            fn joined(_: &Self::Facts, _: &Self::Facts) -> Option<(Self::Facts, Option<Self::Facts>)> {
+            fn joined(_: &Self::Facts, _: &Self::Facts) -> Option<Together<Self::Facts>> {
                 None
             }
         }
@@ -183,12 +192,16 @@ fn in_order(rule: &Rule) -> Rule {
     }
 }
 
-fn joined_bindings(known: &Binding, new: &Binding) -> Option<(Binding, Option<Binding>)> {
+/// The subjects of two bindings to one role; those to several roles stand beside each other.
+fn joined_bindings(known: &Binding, new: &Binding) -> Option<Together<Binding>> {
     if known == new {
         return None;
     }
     if known.role_ref != new.role_ref {
-        return Some((known.clone(), Some(new.clone())));
+        return Some(Together {
+            facts: known.clone(),
+            beside: Some((new.role_ref.to_string(), new.clone())),
+        });
     }
     let subjects = known.subjects.iter().chain(&new.subjects).cloned();
     let subjects: BTreeSet<_> = subjects.collect();
@@ -196,5 +209,5 @@ fn joined_bindings(known: &Binding, new: &Binding) -> Option<(Binding, Option<Bi
         role_ref: new.role_ref.clone(),
         subjects: subjects.into_iter().collect(),
     };
-    Some((joined, None))
+    Some(joined.into())
 }

@@ -68,7 +68,7 @@ impl Templates {
             let templates = templates.into_iter().enumerate();
             templates.map(move |(number, facts)| match number {
                 0 => (workload.clone(), facts),
-                _ => (workload.numbered(number), facts),
+                _ => (workload.beside(&number.to_string()), facts),
             })
         })
     }

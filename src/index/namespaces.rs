@@ -74,7 +74,8 @@ impl Index {
         *account.name == *"default" || self.service_account(account).is_some()
     }
 
-    /// That the namespace of an account, or of what is granted to one of its name, is a guess, where a binding may mean another one.
+    /// That the namespace of an account, or of what is granted to one of its name, is a guess, where a binding may mean
+    /// another one.
     pub(super) fn namespace_gap(&self, account: &ServiceAccountRef) -> Option<Gap> {
         let namespaces = self.elsewhere.get(account)?;
         Some(Gap::NamespaceUnknown(namespaces.clone()))

@@ -34,10 +34,10 @@ impl ObjectKey {
         Self::new("", name)
     }
 
-    /// The key of a further object where the input has several under this name.
+    /// The key of a further object, where files have several under this name.
     #[must_use]
-    pub fn numbered(&self, number: usize) -> Self {
-        Self::new(self.namespace.clone(), format!("{}#{number}", self.name))
+    pub fn beside(&self, what: &str) -> Self {
+        Self::new(self.namespace.clone(), format!("{}#{what}", self.name))
     }
 
     /// Whether the object has no namespace.

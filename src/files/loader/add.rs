@@ -5,7 +5,7 @@ use crate::{
     facts::{Wire, rejected},
     files::{
         cluster_role::ClusterRole,
-        copies::{Joined, join_cluster_roles},
+        copies::{Joined, Together, join_cluster_roles},
         manifest::Manifest,
         places::{Form, workload_key},
     },
@@ -51,15 +51,13 @@ impl Loader<'_> {
             self.copies.differs(K::INPUT, &key, before);
             Some(joined)
         });
-        let (facts, beside) = joined.unwrap_or((facts, None));
-        if let Some(beside) = beside {
-            let mut others = (2..).map(|number| key.numbered(number));
-            let other = others.find(|key| {
-                let known = self.index.get::<K>(key);
-                known.is_none_or(|known| *known == beside)
-            });
+        let Together { facts, beside } = joined.unwrap_or_else(|| facts.into());
+        if let Some((name, facts)) = beside {
+            let key = key.beside(&name);
+            let known = self.index.get::<K>(&key);
+            let joined = known.and_then(|known| K::joined(known, &facts));
             self.index
-                .apply::<K>(other.unwrap_or_else(|| key.clone()), beside);
+                .apply::<K>(key, joined.map_or(facts, |joined| joined.facts));
         }
         self.index.apply::<K>(key, facts);
     }

@@ -13,6 +13,9 @@ use crate::{
     text::Problem,
 };
 
+/// How many pairs of files are named.
+const SHOWN: usize = 10;
+
 /// Which file or rendered folder has which object.
 #[derive(Default)]
 pub(super) struct Copies {
@@ -43,10 +46,15 @@ impl Copies {
         objects.insert((kind, key.clone()));
     }
 
-    /// What is to say about them: one warning for each pair of sources.
+    /// What is to say about them: one warning for each of the first pairs of sources, and one for the others.
     pub(super) fn warnings(&self) -> impl Iterator<Item = Problem> {
-        let pairs = self.differing.iter();
-        pairs.filter_map(|((one, other), objects)| {
+        let others = self.differing.len().saturating_sub(SHOWN);
+        let others = (others > 0).then(|| Problem {
+            place: format!("{others} more pairs of files"),
+            message: "have objects of the same name, and differently".to_owned(),
+        });
+        let pairs = self.differing.iter().take(SHOWN);
+        let first = pairs.filter_map(|((one, other), objects)| {
             let (kind, key) = objects.first()?;
             let mut what = match kind {
                 // The name of a workload begins with its kind.
@@ -68,7 +76,8 @@ impl Copies {
                     "{how}: each is judged, and whatever one of them grants or mounts counts. Scan one by one what is applied to different clusters"
                 ),
             })
-        })
+        });
+        first.chain(others)
     }
 }
 

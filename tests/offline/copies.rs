@@ -169,6 +169,17 @@ fn one_warning_names_two_files_that_differ() {
     );
     let (_, said) = verdicts(&[&(accounts("") + &off)]);
     assert!(said.contains("several times, and differently"), "{said}");
+    // Of many files, the first are named.
+    let many: Vec<_> = (0..14).map(|number| role(&format!("v{number}"))).collect();
+    let many: Vec<_> = many.iter().map(String::as_str).collect();
+    let (_, said) = verdicts(&many);
+    assert_eq!(said.matches("otherwise than").count(), 10, "{said}");
+    assert!(
+        said.contains(
+            "warning: 3 more pairs of files: have objects of the same name, and differently"
+        ),
+        "{said}"
+    );
 }
 
 /// What copies of a ClusterRole select, and by what they are selected, counts together; other labels and the order say

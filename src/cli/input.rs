@@ -95,7 +95,7 @@ const SILENCE: Duration = Duration::from_secs(5);
 const MAX_MESSAGES: usize = 1_000;
 
 impl Input {
-    /// As many messages as people read, the errors first. None has a token.
+    /// What was read, with as many messages as people read, the errors first. None has a token.
     fn new(index: SharedIndex, places: Places, mut messages: Vec<Message>) -> Self {
         let omitted = messages.len().saturating_sub(MAX_MESSAGES);
         if omitted > 0 {

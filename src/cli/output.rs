@@ -214,7 +214,7 @@ impl Output {
 }
 
 impl Format {
-    /// The workloads whose line it shows, with their namespace: each file of them is read again.
+    /// The workloads whose line it shows, with their account: each file of them is read again.
     fn located<'a>(self, shown: &[&'a Exposure]) -> Vec<(&'a ServiceAccountRef, &'a Workload)> {
         let (exposures, limit) = match self {
             Self::Json | Self::Yaml | Self::Html | Self::Junit | Self::Patch => return Vec::new(),

@@ -15,7 +15,7 @@ use self::merge::Edit;
 use crate::{
     files::{
         manifest::{Manifest, manifests},
-        places::{Documents, Form, Place, Places},
+        places::{Documents, Form, Place, Places, listed},
     },
     model::{ServiceAccountRef, Workload, patch::Patch},
 };
@@ -45,23 +45,22 @@ pub fn patch(places: &Places, patches: &[(&ServiceAccountRef, &Patch)]) -> Vec<P
         .collect();
     let mut by_file: BTreeMap<&Path, Vec<(usize, &Place)>> = BTreeMap::new();
     for (number, (account, patch)) in patches.iter().enumerate() {
-        let known = places.of(account, &patch.target);
-        let mut written = known.clone();
-        written.retain(|place| place.form == Form::Manifest);
-        let failure = if places.has_differently(account, &patch.target) {
-            Some(in_several(&known))
-        } else if written.is_empty() {
-            Some(why_not(known.last().copied()))
-        } else {
-            None
-        };
-        if let Some(failure) = failure {
+        let mut known = places.of(account, &patch.target);
+        let written = known.clone();
+        let mut written = written
+            .filter(|place| place.form == Form::Manifest)
+            .peekable();
+        if places.has_differently(account, &patch.target) {
+            let failure = in_several(known);
             outcomes[number].failures.push(failure);
-            continue;
-        }
-        for place in written {
-            let changes = by_file.entry(&place.file).or_default();
-            changes.push((number, place));
+        } else if written.peek().is_none() {
+            let failure = why_not(known.next_back());
+            outcomes[number].failures.push(failure);
+        } else {
+            for place in written {
+                let changes = by_file.entry(&place.file).or_default();
+                changes.push((number, place));
+            }
         }
     }
     for (file, mut changes) in by_file {
@@ -90,11 +89,10 @@ pub fn patch(places: &Places, patches: &[(&ServiceAccountRef, &Patch)]) -> Vec<P
 }
 
 /// Why none of several differing manifests of an object is changed: the patch may be wrong for some.
-fn in_several(places: &[&Place]) -> String {
-    let places: Vec<_> = places.iter().map(ToString::to_string).collect();
+fn in_several<'a>(places: impl Iterator<Item = &'a Place>) -> String {
     format!(
         "is there several times, and differently ({}): scan them one by one",
-        places.join(", ")
+        listed(places)
     )
 }
 

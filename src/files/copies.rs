@@ -187,18 +187,17 @@ fn join_rules(known: &[Rule], new: &[Rule]) -> Option<Vec<Rule>> {
 
 /// A rule with its lists in order.
 fn in_order(rule: &Rule) -> Rule {
-    let sorted = |list: &[Box<str>]| {
-        let mut list = list.to_vec();
+    let mut rule = rule.clone();
+    for list in [
+        &mut rule.verbs,
+        &mut rule.api_groups,
+        &mut rule.resources,
+        &mut rule.resource_names,
+        &mut rule.non_resource_urls,
+    ] {
         list.sort_unstable();
-        list.into_boxed_slice()
-    };
-    Rule {
-        verbs: sorted(&rule.verbs),
-        api_groups: sorted(&rule.api_groups),
-        resources: sorted(&rule.resources),
-        resource_names: sorted(&rule.resource_names),
-        non_resource_urls: sorted(&rule.non_resource_urls),
     }
+    rule
 }
 
 /// The subjects of two bindings to one role; those to several roles stand beside each other.

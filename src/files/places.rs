@@ -81,13 +81,15 @@ impl Form {
     }
 }
 
-impl Place {
-    /// Whether it has pods of an account, or is no workload.
-    fn is_of(&self, account: &ServiceAccountRef) -> bool {
-        self.account
-            .as_ref()
-            .is_none_or(|name| *name == account.name)
-    }
+/// Whether what has pods of `name`, or is no workload, has pods of an account.
+fn is_of(name: Option<&Name>, account: &ServiceAccountRef) -> bool {
+    name.is_none_or(|name| *name == account.name)
+}
+
+/// Positions in a sentence.
+pub(crate) fn listed<'a>(places: impl IntoIterator<Item = &'a Place>) -> String {
+    let places = places.into_iter().map(Place::to_string);
+    places.collect::<Vec<_>>().join(", ")
 }
 
 /// The file and line of objects, for each account that they are of.
@@ -126,21 +128,22 @@ impl Places {
         self.differing = workloads;
     }
 
-    /// The positions of an object with pods of an account.
-    pub(crate) fn of(&self, account: &ServiceAccountRef, target: &Workload) -> Vec<&Place> {
+    /// The positions of an object with pods of an account, in the order in which they were read.
+    pub(crate) fn of(
+        &self,
+        account: &ServiceAccountRef,
+        target: &Workload,
+    ) -> impl DoubleEndedIterator<Item = &Place> + Clone {
         let places = self.known.get(&workload_key(&account.namespace, target));
         let places = places.into_iter().flatten();
-        places.filter(|place| place.is_of(account)).collect()
+        places.filter(|place| is_of(place.account.as_ref(), account))
     }
 
     /// Whether the input has a workload with pods of an account several times, and differently.
     pub(crate) fn has_differently(&self, account: &ServiceAccountRef, target: &Workload) -> bool {
-        let forms = self
-            .differing
-            .get(&workload_key(&account.namespace, target));
-        let forms = forms.into_iter().flatten();
-        let is_of = |name: &&Option<Name>| name.as_ref().is_none_or(|name| *name == account.name);
-        forms.filter(is_of).count() > 1
+        let key = workload_key(&account.namespace, target);
+        let forms = self.differing.get(&key).into_iter().flatten();
+        forms.filter(|name| is_of(name.as_ref(), account)).count() > 1
     }
 
     /// Where a workload is that the input has differently; empty for any other.
@@ -149,13 +152,7 @@ impl Places {
         let key = workload_key(&account.namespace, workload);
         let is_known = self.differing.contains_key(&key);
         let places = self.known.get(&key).filter(|_| is_known);
-        let places = places.into_iter().flatten().map(Place::to_string);
-        places.collect::<Vec<_>>().join(", ")
-    }
-
-    /// The last of the positions of an object with pods of an account.
-    fn last_of(&self, account: &ServiceAccountRef, workload: &Workload) -> Option<&Place> {
-        self.of(account, workload).pop()
+        listed(places.into_iter().flatten())
     }
 
     /// The file of an object, and the first line of its document; of several positions, the last counts.
@@ -165,7 +162,7 @@ impl Places {
         account: &ServiceAccountRef,
         workload: &Workload,
     ) -> Option<(&Path, usize)> {
-        let place = self.last_of(account, workload)?;
+        let place = self.of(account, workload).next_back()?;
         Some((&place.file, place.line))
     }
 
@@ -181,7 +178,7 @@ impl Places {
         for (account, workload) in wanted {
             let key = workload_key(&account.namespace, workload);
             let key = (key, account.name.clone());
-            match self.last_of(account, workload) {
+            match self.of(account, workload).next_back() {
                 Some(place) if place.is_large => {
                     lines.0.insert(key, (place.file.to_path_buf(), place.line));
                 }

@@ -35,10 +35,8 @@ pub(super) fn runs_as_another(group: &str, kind: &str, object: &Value, at: &str)
             }),
         // googleforgames/agones: the server beside the game's container (pkg/gameservers/controller.go)
         ("agones.dev", _) => {
-            let names_one = object
-                .pointer(at)
-                .is_some_and(|spec| spec["serviceAccountName"].is_string());
-            !names_one
+            let spec = object.pointer(at);
+            !spec.is_some_and(|spec| spec["serviceAccountName"].is_string())
         }
         // kubeflow/training-operator: the launcher runs `kubectl exec` (pkg/controller.v1/mpi); that of
         // kubeflow/mpi-operator, v2beta1, uses SSH.

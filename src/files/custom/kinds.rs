@@ -33,7 +33,7 @@ const fn elastic(at: &'static str, added: &'static str) -> Spec {
 
 /// An Argo Workflow without automount is refused unless its executor, which is in each pod, has an account of its own
 /// (argo-workflows: workflow/controller/workflowpod.go).
-const fn executor(at: &'static str) -> Needs {
+const fn account_of_executor(at: &'static str) -> Needs {
     Needs {
         at,
         default: "",
@@ -42,10 +42,10 @@ const fn executor(at: &'static str) -> Needs {
 }
 
 /// A spec of an Argo Workflow: one pod for each of its templates that runs a container.
-const fn workflow(at: &'static str, needs: Needs) -> Spec {
+const fn workflow(at: &'static str, executor: &'static str) -> Spec {
     Spec {
         at,
-        needs: Some(needs),
+        needs: Some(account_of_executor(executor)),
         containers: &[
             "templates/*/container",
             "templates/*/script",
@@ -59,10 +59,10 @@ const fn workflow(at: &'static str, needs: Needs) -> Spec {
 }
 
 /// A template of an Argo Workflow that names an account of its own.
-const fn workflow_template(at: &'static str, needs: Needs) -> Spec {
+const fn workflow_template(at: &'static str, executor: &'static str) -> Spec {
     Spec {
         at,
-        needs: Some(needs),
+        needs: Some(account_of_executor(executor)),
         automount: None,
         containers: &["container", "script", "containerSet/containers/*"],
         added: "main",
@@ -146,8 +146,8 @@ pub(super) const SPELLED: &[CustomKind] = &[
         "argoproj.io",
         "Workflow",
         &[
-            workflow("spec", executor(OF_WORKFLOW)),
-            workflow_template("spec/templates/*", executor(OF_WORKFLOW)),
+            workflow("spec", OF_WORKFLOW),
+            workflow_template("spec/templates/*", OF_WORKFLOW),
             workflow_executor("spec"),
         ],
     ),
@@ -164,8 +164,8 @@ pub(super) const SPELLED: &[CustomKind] = &[
         "argoproj.io",
         "CronWorkflow",
         &[
-            workflow("spec/workflowSpec", executor(OF_CRON_WORKFLOW)),
-            workflow_template("spec/workflowSpec/templates/*", executor(OF_CRON_WORKFLOW)),
+            workflow("spec/workflowSpec", OF_CRON_WORKFLOW),
+            workflow_template("spec/workflowSpec/templates/*", OF_CRON_WORKFLOW),
             workflow_executor("spec/workflowSpec"),
         ],
     ),

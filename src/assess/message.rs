@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 
+use super::{Evidence, remediation};
 use crate::model::{
     Exposure, Reason, Verdict,
     exemption::ExemptionState,
@@ -92,25 +93,26 @@ fn not_exempted(exposure: &Exposure) -> String {
 }
 
 /// One sentence that a person can act on.
-pub(super) fn message(exposure: &Exposure) -> String {
-    verdict(exposure) + &not_exempted(exposure)
+pub(super) fn message(evidence: &Evidence<'_>, exposure: &Exposure) -> String {
+    verdict(evidence, exposure) + &not_exempted(exposure)
 }
 
-/// That nothing needs the token, and which default permissions were set aside.
-fn no_permissions(exposure: &Exposure, carry: &str) -> String {
+/// That nothing needs the token, which default permissions were set aside, and what removes it.
+fn no_permissions(evidence: &Evidence<'_>, exposure: &Exposure, carry: &str) -> String {
     let need = exposure.permissions.default_of().map_or_else(
         || "no permission needs".to_owned(),
         |who| format!("nothing needs beyond what {who} grants to every ServiceAccount"),
     );
-    format!("{carry} a token that {need}: set automountServiceAccountToken: false")
+    let removal = remediation::in_short(evidence, &exposure.workloads);
+    format!("{carry} a token that {need}: {removal}")
 }
 
 /// What the verdict says.
-fn verdict(exposure: &Exposure) -> String {
+fn verdict(evidence: &Evidence<'_>, exposure: &Exposure) -> String {
     let carry = pods_do(exposure.pods, "carries", "carry");
     let grants = &exposure.permissions;
     match exposure.reason {
-        Reason::NoPermissions => no_permissions(exposure, &carry),
+        Reason::NoPermissions => no_permissions(evidence, exposure, &carry),
         Reason::AdmissionOnly => format!(
             "{carry} a token that nothing needs: {} is only checked at admission",
             name(grants.first(Effect::AdmissionOnly))

@@ -138,7 +138,7 @@ pub fn assess(evidence: &Evidence<'_>) -> Exposure {
     };
     let further = notes::notes(evidence, &exposure);
     exposure.notes.extend(further);
-    exposure.message = message::message(&exposure);
+    exposure.message = message::message(evidence, &exposure);
     exposure
 }
 

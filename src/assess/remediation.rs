@@ -17,6 +17,9 @@ use crate::model::{
 /// How many workloads a sentence has commands for.
 const MOST_COMMANDS: usize = 5;
 
+const DISABLE: &str = "set automountServiceAccountToken: false";
+const RECREATE: &str = "automount is already disabled: recreate the pods";
+
 /// What to do about a finding; `None` where there is nothing to do, or it is not known.
 pub(super) fn remediation(
     verdict: Verdict,
@@ -60,20 +63,16 @@ pub(super) fn remediation(
             "{condition}remove the serviceAccountToken source from the volume"
         ));
     }
-    let mut carriers = automounted.iter().flat_map(|workload| automounts(workload));
-    if !is_withheld && carriers.all(|carrier| carrier.drift.is_some()) {
-        return without_patch(
-            "automount is already disabled: recreate the pods to remove the token".to_owned(),
-        );
-    }
-    let pods = evidence.pods.iter();
-    let before: BTreeSet<_> = pods.flat_map(|(pod, _)| &pod.rare.before_removal).collect();
-    if !before.is_empty() {
-        let before: Vec<_> = before.into_iter().map(AsRef::as_ref).collect();
-        return without_patch(format!(
-            "{condition}{}, then set automountServiceAccountToken: false and recreate the pods",
-            before.join("; ")
-        ));
+    match removal(evidence, workloads) {
+        Removal::Recreation if !is_withheld => {
+            return without_patch(format!("{RECREATE} to remove the token"));
+        }
+        Removal::ChangeFirst(what) => {
+            return without_patch(format!(
+                "{condition}{what}, then {DISABLE} and recreate the pods"
+            ));
+        }
+        Removal::Recreation | Removal::Disabling => {}
     }
     let patches = patches(evidence, &automounted);
     let left = custom::left_to_operators(&automounted, &patches);
@@ -86,11 +85,44 @@ pub(super) fn remediation(
     };
     Some(Remediation {
         summary: format!(
-            "{condition}set automountServiceAccountToken: false and recreate the pods; where a container \
+            "{condition}{DISABLE} and recreate the pods; where a container \
              reads ca.crt or namespace, mount a projected volume without the token instead{client}{left}"
         ),
         patches,
     })
+}
+
+/// What removes the auto-mounted tokens of an account.
+#[derive(Debug)]
+enum Removal {
+    /// The pods are older than the field that disables automount.
+    Recreation,
+    /// What has to be changed before automount is disabled.
+    ChangeFirst(String),
+    Disabling,
+}
+
+fn removal(evidence: &Evidence<'_>, workloads: &[WorkloadExposure]) -> Removal {
+    let mut carriers = workloads.iter().flat_map(automounts).peekable();
+    if carriers.peek().is_some() && carriers.all(|carrier| carrier.drift.is_some()) {
+        return Removal::Recreation;
+    }
+    let pods = evidence.pods.iter();
+    let before: BTreeSet<_> = pods.flat_map(|(pod, _)| &pod.rare.before_removal).collect();
+    if before.is_empty() {
+        return Removal::Disabling;
+    }
+    let before: Vec<_> = before.into_iter().map(AsRef::as_ref).collect();
+    Removal::ChangeFirst(before.join("; "))
+}
+
+/// What removes the auto-mounted tokens of an account, in a few words.
+pub(super) fn in_short(evidence: &Evidence<'_>, workloads: &[WorkloadExposure]) -> String {
+    match removal(evidence, workloads) {
+        Removal::Recreation => RECREATE.to_owned(),
+        Removal::ChangeFirst(what) => format!("{what}, then {DISABLE}"),
+        Removal::Disabling => DISABLE.to_owned(),
+    }
 }
 
 /// The commands that recreate pods which lack their token.

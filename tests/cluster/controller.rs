@@ -127,9 +127,11 @@ fn reports_follow_what_changes() {
         "-p",
         r#"{"automountServiceAccountToken":false}"#,
     ]);
-    await_that("the report shows the drift", || {
-        let report = plane.get(&["-n", "shop", "ter", "default"]);
-        report["status"]["workloads"][0]["carriers"][0]["drift"] == "RemovedOnRecreate"
+    await_that("the report shows the drift, and what is left to do", || {
+        let status = &plane.get(&["-n", "shop", "ter", "default"])["status"];
+        let message = status["message"].as_str();
+        status["workloads"][0]["carriers"][0]["drift"] == "RemovedOnRecreate"
+            && message.is_some_and(|message| message.ends_with("recreate the pods"))
     });
     plane.kubectl(&["-n", "shop", "delete", "pod", "web", "--now"]);
     plane.await_report("shop", "default", None);

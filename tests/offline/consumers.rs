@@ -742,5 +742,10 @@ fn what_must_be_done_before_a_token_is_removed_is_said_instead_of_a_patch() {
             "{says}"
         );
         assert_eq!(remediation["patches"].is_array(), is_ready, "{remediation}");
+        let message = status["message"].as_str().unwrap();
+        let says_when = message.contains("disable-builtin-k8s-secret-store");
+        assert_eq!(says_when, !is_ready, "{message}");
+        let disable = "set automountServiceAccountToken: false";
+        assert!(message.ends_with(disable), "{message}");
     }
 }

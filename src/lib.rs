@@ -45,7 +45,7 @@
 //! | `edit` | how is a patch written into a manifest? | `files` `model` |
 //! | `config` | what does the user's configuration add? | `facts` `model` `text` |
 //! | `controller` | which reports are written, and when? | `api` `client` `facts` `index` `log` `model` |
-//! | `output` | how does a person or a program read the answer? | `api` `baseline` `model` |
+//! | `output` | how does a person or a program read the answer? | `api` `baseline` `model` `text` |
 //! | `cli` | which commands and flags are there? | `api` `audit` `baseline` `client` `cluster` `config` `controller` `edit` `files` `index` `listen` `log` `model` `output` `render` `text` `token` `usage` |
 //! | `main` | which process is this? | `cli` |
 //!
@@ -127,6 +127,7 @@
 //! | finding | a verdict that asks for work: `Unneeded`, `Review`, `Unknown` |
 //! | report | a TokenExposureReport: the answer for one account, as a custom resource |
 //! | summary | a TokenExposureSummary: the answers for one namespace in short, which admission policies read |
+//! | in sync | said of the controller when every kind is listed and watched, and no answer waits for longer than a second |
 //! | withdraw | remove a name from a summary, or add an exception to it, so that policies no longer act by it |
 //! | baseline | a file of earlier findings, which a later scan is compared with |
 //! | near name | a subject that names no account that exists and may mean one that does: a misspelled name or username, or another namespace |

@@ -135,14 +135,15 @@ async fn folder_to_text(
 
 fn helm(name: &str, chart: &Path, options: &Options) -> Command {
     let mut helm = Command::new("helm");
-    helm.args(["template", name]).arg(chart);
-    helm.args(["--namespace", &options.namespace]);
+    helm.args(["template", "--namespace", &options.namespace]);
     for file in &options.values {
         helm.arg("--values").arg(file);
     }
     for value in &options.set {
         helm.args(["--set", value]);
     }
+    // What follows is no flag, whatever the author of the chart wrote.
+    helm.args(["--", name]).arg(chart);
     helm
 }
 
@@ -156,7 +157,7 @@ async fn kustomize(folder: &Path) -> Result<(Printed, Vec<(usize, PathBuf)>), St
     };
     let build = |folder: &Path| {
         let mut command = Command::new(program[0]);
-        command.args(&program[1..]).arg(folder);
+        command.args(&program[1..]).arg("--").arg(folder);
         command
     };
     if let Ok(around) = around(folder)
@@ -238,7 +239,7 @@ async fn run(command: &mut Command) -> Result<Printed, String> {
         Some(status) if !status.success() => Err(failure(&program, status, err)),
         Some(_) => Ok(Printed {
             text: String::from_utf8(out)
-                .map_err(|_| "printed something else than UTF-8".to_owned())?,
+                .map_err(|_| "printed text that is not UTF-8".to_owned())?,
             said: (!err.is_empty()).then_some(err),
         }),
     }

@@ -6,10 +6,10 @@ use jiff::{Span, SpanRelativeTo};
 
 /// A duration like `30s`, `2m`, `1h30m` or `30d`; a number alone is in seconds, as in kubectl.
 pub(super) fn duration(text: &str) -> Result<Duration, String> {
-    text.parse().map_or_else(
-        |_| with_units(text),
-        |seconds| Ok(Duration::from_secs(seconds)),
-    )
+    if !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit()) {
+        return with_units(&format!("{text}s"));
+    }
+    with_units(text)
 }
 
 /// A duration of at least a second, in seconds. A number alone could be meant as days.
@@ -55,6 +55,8 @@ mod tests {
             "1 month",
             "99999999999999999999d",
             "9223372036854775807d",
+            "18446744073709551615",
+            "18446744073709551615s",
         ] {
             assert!(duration(text).is_err() && window(text).is_err(), "{text}");
         }

@@ -14,7 +14,7 @@ use parking_lot::RwLock;
 
 use super::{
     cluster::{Cluster, ClusterArgs},
-    logging,
+    logging, stdout,
 };
 use crate::{
     client::{Connection, within},
@@ -84,7 +84,7 @@ pub(super) async fn run(args: &Args) -> anyhow::Result<ExitCode> {
     } else {
         None
     };
-    let mut out = io::stdout().lock();
+    let mut out = stdout();
     inspect::write(&mut out, &token, Timestamp::now(), answer.as_ref())?;
     out.flush()?;
     let rejected = answer.is_some_and(|answer| matches!(answer.status, TokenStatus::Rejected(_)));
@@ -110,7 +110,9 @@ async fn ask(
     let status = status.map_err(|failed| anyhow!("cannot ask the API server: {failed}"))?;
     let (status, permissions) = match status {
         TokenStatus::Rejected(_) => {
-            let why = probe::rejection(&cluster.connection.client, token).await;
+            let why = probe::rejection(&cluster.connection.client, token);
+            // It is rejected, also where nobody says why.
+            let why = within(cluster.timeout, why).await.unwrap_or_default();
             (TokenStatus::Rejected(why), None)
         }
         status @ (TokenStatus::Accepted(..) | TokenStatus::Denied(_)) => {

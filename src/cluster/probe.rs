@@ -67,8 +67,11 @@ pub async fn token_status(client: &Client) -> kube::Result<TokenStatus> {
     }
 }
 
-/// Why the API server rejects a token; `None` where we may not create TokenReviews.
-pub async fn rejection(client: &Client, token: &str) -> Option<String> {
+/// Why the API server rejects a token; `None` where it does not say.
+///
+/// # Errors
+/// When we may not create TokenReviews, or the request fails.
+pub async fn rejection(client: &Client, token: &str) -> kube::Result<Option<String>> {
     let review = TokenReview {
         spec: TokenReviewSpec {
             token: Some(token.to_owned()),
@@ -78,9 +81,9 @@ pub async fn rejection(client: &Client, token: &str) -> Option<String> {
     };
     let answer: TokenReview = Api::all(client.clone())
         .create(&PostParams::default(), &review)
-        .await
-        .ok()?;
-    answer.status?.error.filter(|error| !error.is_empty())
+        .await?;
+    let error = answer.status.and_then(|status| status.error);
+    Ok(error.filter(|error| !error.is_empty()))
 }
 
 /// What the credential of a client may do in a namespace beyond the default permissions, as the API server

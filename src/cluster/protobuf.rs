@@ -188,11 +188,15 @@ async fn read_page<K: Kind>(
     }
     // The envelope has the list, which has the objects: neither is ever in memory as a whole.
     let list = reader.enter(2).await?;
-    let end = reader.position + list;
+    let end = reader.position.checked_add(list);
+    let end = end.ok_or_else(|| malformed(Malformed))?;
     let mut metadata = ListMetadata::default();
     while reader.position < end {
         let (number, length) = reader.field().await?;
-        if length > end - reader.position {
+        if end
+            .checked_sub(reader.position)
+            .is_none_or(|left| length > left)
+        {
             return Err(malformed(Malformed));
         }
         let value = reader.whole(limited(length)?).await?;

@@ -5,7 +5,8 @@ mod merge;
 
 use std::{
     collections::BTreeMap,
-    fs, io,
+    fs,
+    io::{self, Write},
     path::{Path, PathBuf},
 };
 
@@ -91,7 +92,7 @@ pub fn patch(places: &Places, patches: &[(&ServiceAccountRef, &Patch)]) -> Vec<P
 /// Why none of several differing manifests of an object is changed: the patch may be wrong for some.
 fn in_several<'a>(places: impl Iterator<Item = &'a Place>) -> String {
     format!(
-        "is there several times, and differently ({}): scan them one by one",
+        "is defined several times, differently ({}): scan these files separately",
         listed(places)
     )
 }
@@ -137,37 +138,35 @@ fn patch_file(file: &Path, changes: &[(&Place, Value)]) -> Result<Changed, Strin
     Ok(new)
 }
 
-/// Replaces a file by renaming a new one, so that it is never half-written. Owner and permissions stay.
+/// Replaces a file by renaming a new one, so that it is never half-written. Owner and permissions stay. The new one has a
+/// name that no other file has, and no link: whoever wrote the folder does not choose what is overwritten.
 fn write(file: &Path, text: &str) -> io::Result<()> {
     let real = file.canonicalize()?;
     let known = fs::metadata(&real)?;
     if known.permissions().readonly() {
         return Err(io::Error::other("it is read-only"));
     }
-    let mut beside = real.clone().into_os_string();
-    beside.push(".token-exposure");
-    let beside = PathBuf::from(beside);
-    let written = fs::write(&beside, text)
-        .and_then(|()| give(&beside, &known))
-        .and_then(|()| fs::set_permissions(&beside, known.permissions()))
-        .and_then(|()| fs::rename(&beside, &real));
-    if written.is_err() {
-        // The new file may not exist: then there is nothing to remove.
-        let _ = fs::remove_file(&beside);
-    }
-    written
+    let mut beside = tempfile::Builder::new();
+    let beside = beside.prefix(".token-exposure.");
+    let folder = real.parent().unwrap_or_else(|| Path::new("."));
+    let mut new = beside.tempfile_in(folder)?;
+    new.write_all(text.as_bytes())?;
+    give(new.as_file(), &known)?;
+    new.as_file().set_permissions(known.permissions())?;
+    new.persist(&real)?;
+    Ok(())
 }
 
 /// Gives a file the owner of another one.
 #[cfg(unix)]
-fn give(file: &Path, like: &fs::Metadata) -> io::Result<()> {
-    use std::os::unix::fs::{MetadataExt, chown};
-    chown(file, Some(like.uid()), Some(like.gid()))
+fn give(file: &fs::File, like: &fs::Metadata) -> io::Result<()> {
+    use std::os::unix::fs::{MetadataExt, fchown};
+    fchown(file, Some(like.uid()), Some(like.gid()))
 }
 
 /// Other systems take the owner from the folder.
 #[cfg(not(unix))]
-fn give(_: &Path, _: &fs::Metadata) -> io::Result<()> {
+fn give(_: &fs::File, _: &fs::Metadata) -> io::Result<()> {
     Ok(())
 }
 

@@ -2,11 +2,11 @@
 
 use std::collections::BTreeSet;
 
-use super::{
-    Scan,
-    patch::{command_for, quoted},
+use super::{Scan, patch::command_for};
+use crate::{
+    model::{Exposure, patch::Patch},
+    text::shell::quoted,
 };
-use crate::model::{Exposure, patch::Patch};
 
 /// Which accounts are patched, and the command that patches all of them; no lines without any.
 pub(super) fn lines(scan: &Scan<'_>) -> Vec<String> {

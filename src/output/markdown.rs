@@ -110,11 +110,17 @@ fn grouped(out: &mut impl io::Write, scan: &Scan<'_>) -> io::Result<()> {
     Ok(())
 }
 
-/// Text as a cell shows it, with all markup escaped.
+/// Text as a cell shows it, with all markup escaped, and what GitHub makes a link.
 fn escaped(text: &str) -> String {
+    let text = visible(text);
     let mut escaped = String::new();
-    for character in visible(text).chars() {
-        if r"\`*_[]<>|#@!".contains(character) {
+    for (at, character) in text.char_indices() {
+        let begins_link = match character {
+            ':' => text[at..].starts_with("://"),
+            '.' => text[..at].ends_with("www"),
+            _ => false,
+        };
+        if begins_link || r"\`*_[]<>|#@!~$&".contains(character) {
             escaped.push('\\');
         }
         escaped.push(character);

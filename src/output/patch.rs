@@ -1,11 +1,12 @@
 //! Patches that disable the tokens: YAML for kustomize, each with its `kubectl patch` command.
 
-use std::{borrow::Cow, io};
+use std::io;
 
 use super::{Scan, notes, table::visible};
 use crate::{
     baseline::Change,
     model::{Exposure, Note, Verdict, patch::Patch},
+    text::shell::quoted,
 };
 
 /// Writes the patches of findings. Those that a person must review first are commented out.
@@ -36,7 +37,7 @@ pub fn write(out: &mut impl io::Write, scan: &Scan<'_>) -> io::Result<()> {
             writeln!(out, "# note: {}", visible(&note))?;
         }
         if remediation.patches.is_empty() {
-            writeln!(out, "# {}\n", remediation.summary)?;
+            writeln!(out, "# {}\n", visible(&remediation.summary))?;
         }
         for patch in &remediation.patches {
             let check = guess(exposure, patch).or_else(|| other_copies(scan, exposure, patch));
@@ -79,7 +80,7 @@ fn other_copies(scan: &Scan<'_>, exposure: &Exposure, patch: &Patch) -> Option<S
     let places = (scan.differing)(&exposure.account, &patch.target);
     (!places.is_empty()).then(|| {
         format!(
-            "{} is there several times, and differently ({places}); the patch is for that of {}",
+            "{} is defined several times, differently ({places}); the patch is for that of {}",
             patch.target, exposure.account
         )
     })
@@ -107,30 +108,4 @@ pub(super) fn command_for(namespace: &str, patch: &Patch) -> String {
         patch.kind(),
         quoted(&patch.patch.to_string())
     )
-}
-
-/// One word of a shell command, quoted if needed: names in files may contain any character.
-pub(super) fn quoted(word: &str) -> Cow<'_, str> {
-    let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-._/".contains(&byte);
-    if !word.is_empty() && word.bytes().all(is_plain) {
-        return word.into();
-    }
-    format!("'{}'", word.replace('\'', r"'\''")).into()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::quoted;
-
-    #[test]
-    fn characters_that_a_shell_interprets_are_quoted() {
-        for (word, expected) in [
-            ("shop", "shop"),
-            ("a;curl x|sh", "'a;curl x|sh'"),
-            ("it's $(id)", r"'it'\''s $(id)'"),
-            ("", "''"),
-        ] {
-            assert_eq!(quoted(word), expected);
-        }
-    }
 }

@@ -9,7 +9,8 @@ use std::{
 use serde_json::Value;
 
 use super::{
-    paths::{Problem, find},
+    paths::{Problem, find, real},
+    shell::quoted,
     yaml,
 };
 
@@ -106,7 +107,8 @@ impl Folder {
     /// The command that renders it, for people.
     #[must_use]
     pub fn command(&self) -> String {
-        let path = self.path.display();
+        let path = self.path.to_string_lossy();
+        let path = quoted(&path);
         match &self.form {
             Form::Kustomization => format!("kubectl kustomize {path}"),
             Form::Chart(name) => format!("helm template {name} {path}"),
@@ -242,10 +244,10 @@ impl Folders {
             if is_part || chart["type"] == "library" {
                 continue;
             }
-            let name = chart["name"].as_str().unwrap_or("release");
+            let name = chart["name"].as_str().filter(|name| is_release(name));
             roots.push(Folder {
                 path: path.clone(),
-                form: Form::Chart(name.to_owned()),
+                form: Form::Chart(name.unwrap_or("release").to_owned()),
             });
         }
         roots.sort();
@@ -338,6 +340,18 @@ fn add_parts(value: &Value, folder: &Path, parts: &mut BTreeSet<PathBuf>) {
     }
 }
 
+/// Whether Helm takes a name for that of a release.
+fn is_release(name: &str) -> bool {
+    const MAX_BYTES: usize = 53;
+    let is_word = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit();
+    let is_label = |label: &str| {
+        let ends = [label.bytes().next(), label.bytes().next_back()];
+        ends.iter().all(|end| end.is_some_and(is_word))
+            && label.bytes().all(|byte| is_word(byte) || byte == b'-')
+    };
+    name.len() <= MAX_BYTES && name.split('.').all(is_label)
+}
+
 /// The charts beside a chart that it is made of.
 fn dependencies(path: &Path, chart: &Value) -> Vec<PathBuf> {
     let dependencies = chart["dependencies"].as_array().into_iter().flatten();
@@ -352,13 +366,4 @@ fn dependencies(path: &Path, chart: &Value) -> Vec<PathBuf> {
 fn parsed(file: &Path) -> Value {
     let text = super::open(file).and_then(super::read).unwrap_or_default();
     yaml::first(&text).unwrap_or_default()
-}
-
-fn real(path: &Path) -> PathBuf {
-    let path = if path.as_os_str().is_empty() {
-        Path::new(".")
-    } else {
-        path
-    };
-    path.canonicalize().unwrap_or_else(|_| path.to_owned())
 }

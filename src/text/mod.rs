@@ -6,6 +6,7 @@ pub(crate) mod parallel;
 pub mod paths;
 pub(crate) mod pieces;
 pub(crate) mod quotes;
+pub(crate) mod shell;
 pub(crate) mod yaml;
 
 pub(crate) use self::malformed::{Malformed, UNRENDERED, strip_position};

@@ -88,7 +88,13 @@ fn fixed_part(pattern: &Path) -> PathBuf {
     }
 }
 
-fn real(path: &Path) -> PathBuf {
+/// A path without links, if it can be followed.
+pub(super) fn real(path: &Path) -> PathBuf {
+    let path = if path.as_os_str().is_empty() {
+        Path::new(".")
+    } else {
+        path
+    };
     path.canonicalize().unwrap_or_else(|_| path.to_owned())
 }
 

@@ -184,6 +184,38 @@ fn changed_files_are_listed_and_keep_their_mode_and_links() {
     assert_eq!(names, ["link.yaml", "r.json", "real.yaml", "review.yaml"]);
 }
 
+/// Whoever writes the scanned files does not choose which others are overwritten.
+#[test]
+fn nothing_that_lies_beside_a_manifest_is_written() {
+    let dir = tempfile::tempdir().unwrap();
+    let at = |name: &str| dir.path().join(name);
+    fs::create_dir(at("app")).unwrap();
+    fs::write(at("secret"), "mine").unwrap();
+    fs::write(at("app/a.yaml.token-exposure"), "theirs").unwrap();
+    for name in ["a.yaml", "b.yaml"] {
+        let pod = "kind: Pod\nmetadata: {name: p}\nspec: {containers: [{name: c}]}\n";
+        fs::write(
+            at("app").join(name),
+            pod.replace("p}", &format!("{name}}}")),
+        )
+        .unwrap();
+    }
+    std::os::unix::fs::symlink("../secret", at("app/b.yaml.token-exposure")).unwrap();
+    let (code, out, error) = scan(dir.path(), &["app", "-o", "patch", "--write"]);
+    assert_eq!(code, 0, "{out}{error}");
+    assert_eq!(fs::read_to_string(at("secret")).unwrap(), "mine");
+    assert_eq!(
+        fs::read_to_string(at("app/a.yaml.token-exposure")).unwrap(),
+        "theirs"
+    );
+    assert!(at("app/b.yaml.token-exposure").is_symlink());
+    for name in ["a.yaml", "b.yaml"] {
+        let file = at("app").join(name);
+        assert!(!file.is_symlink());
+        assert!(fs::read_to_string(file).unwrap().contains("Token: false"));
+    }
+}
+
 /// A requested change that fails is an error, whatever `--fail-on` says.
 #[test]
 fn a_read_only_file_is_an_error() {

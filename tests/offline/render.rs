@@ -306,6 +306,34 @@ fn what_kustomize_and_helm_say_is_shown_as_it_is() {
     );
 }
 
+/// The author of a chart does not choose what helm does: neither by flags, nor what people paste into a shell.
+#[test]
+fn the_name_of_a_chart_is_no_flag_of_helm() {
+    for name in [
+        "--output-dir=planted",
+        "--kube-version=1.2.3",
+        "--help",
+        "a; date",
+        "My_Chart",
+    ] {
+        let dir = tempfile::tempdir().unwrap();
+        let chart = dir.path().join("-a chart");
+        fs::create_dir_all(chart.join("templates")).unwrap();
+        let metadata = format!("apiVersion: v2\nname: \"{name}\"\nversion: 1.0.0\n");
+        fs::write(chart.join("Chart.yaml"), metadata).unwrap();
+        fs::write(chart.join("templates/pod.yaml"), POD).unwrap();
+        let (_, list, error) = scan(dir.path(), &[".", "--render"], &[&helm::tools()]);
+        assert!(!dir.path().join("planted").exists(), "{name}");
+        let expected = ["default default Unneeded Pod/alone"];
+        assert_eq!(verdicts(&list), expected, "{name}: {error}");
+        let (_, _, error) = scan_in(dir.path(), &["."]);
+        assert!(
+            error.contains("helm template release './-a chart'"),
+            "{error}"
+        );
+    }
+}
+
 /// Which of several folders stand for the others.
 #[test]
 fn a_folder_that_others_are_made_of_is_not_rendered_alone() {

@@ -1,7 +1,7 @@
 //! Which workloads the admission policy may change: those whose token was unneeded without a break for a grace period.
 
 use std::{
-    collections::{BTreeMap, HashMap, HashSet},
+    collections::{BTreeMap, BTreeSet, HashMap, HashSet},
     time::Duration,
 };
 
@@ -18,6 +18,9 @@ use crate::{
 /// How long a workload without pods stays on the list: a pod that is recreated, or a Job that is scheduled again.
 const ABSENT: Duration = Duration::from_hours(1);
 
+/// How long to wait at least until a list is looked at again.
+const SHORTEST_PAUSE: Duration = Duration::from_secs(1);
+
 /// The workloads of this replica's time as the leader.
 #[derive(Debug)]
 pub struct Cure {
@@ -31,8 +34,17 @@ struct State {
     /// The namespaces from whose list something was removed since they were asked for.
     withdrawn: HashSet<Name>,
     behind: Behind,
-    /// The policy cannot be switched off: nothing may be listed.
-    is_uncontrolled: bool,
+    /// Why the policy cannot be switched off for sure: with any of these nothing may be listed.
+    uncontrolled: BTreeSet<Uncontrolled>,
+}
+
+/// Why the policy cannot be switched off for sure.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Uncontrolled {
+    /// Something other than the switch grants its permission.
+    GrantedElsewhere,
+    /// The API server denies a request that sets the switch.
+    Denied,
 }
 
 /// The workloads of the accounts of one namespace.
@@ -79,10 +91,16 @@ impl Cure {
         entries.for_each(|(_, entry)| entry.since = now);
     }
 
-    /// Whether the policy can be switched off; returns whether that is new.
-    pub(super) fn control(&self, is_controlled: bool) -> bool {
-        let mut state = self.state.lock();
-        std::mem::replace(&mut state.is_uncontrolled, !is_controlled) == is_controlled
+    /// Notes whether the policy cannot be switched off for this reason; returns whether that changes what may be listed.
+    pub(super) fn note_control(&self, why: Uncontrolled, is_so: bool) -> bool {
+        let uncontrolled = &mut self.state.lock().uncontrolled;
+        let was_controlled = uncontrolled.is_empty();
+        if is_so {
+            uncontrolled.insert(why);
+        } else {
+            uncontrolled.remove(&why);
+        }
+        uncontrolled.is_empty() != was_controlled
     }
 
     /// Notes the answer for an account.
@@ -143,7 +161,7 @@ impl Cure {
         let now = Instant::now();
         let mut state = self.state.lock();
         let mut curable = Curable::default();
-        if state.is_uncontrolled {
+        if !state.uncontrolled.is_empty() {
             return curable;
         }
         let Some(entries) = state.namespaces.get_mut(namespace) else {
@@ -165,15 +183,30 @@ impl Cure {
         curable
     }
 
-    /// How long until the next workload of a namespace is listed.
+    /// Forgets a namespace that has no workload here, and nothing in a stored summary either.
+    pub(super) fn forget_empty(&self, namespace: &Name) {
+        let namespaces = &mut self.state.lock().namespaces;
+        if namespaces.get(namespace).is_some_and(BTreeMap::is_empty) {
+            namespaces.remove(namespace);
+        }
+    }
+
+    /// How long until the time alone changes what is [listed](Self::listed) of a namespace; `None` if it does not.
     pub(super) fn pause(&self, namespace: &Name) -> Option<Duration> {
         let state = self.state.lock();
+        if !state.uncontrolled.is_empty() {
+            return None;
+        }
         let entries = state.namespaces.get(namespace)?.values();
-        let next = entries
-            .filter(|entry| !entry.is_listed)
-            .map(|entry| entry.since)
-            .min();
-        next.map(|since| (since + self.grace).saturating_duration_since(Instant::now()))
+        let changes = entries.filter_map(|entry| {
+            if entry.is_listed {
+                entry.absent.map(|since| since + ABSENT)
+            } else {
+                Some(entry.since + self.grace)
+            }
+        });
+        let left = changes.min()?.saturating_duration_since(Instant::now());
+        Some(left.max(SHORTEST_PAUSE))
     }
 
     /// The answer for an account may have changed.
@@ -225,4 +258,97 @@ fn stored(index: &Index, namespace: &str, now: Instant) -> Entries {
         is_plain(&workload).then(|| ((name.into(), workload), known))
     };
     summary.curable.split('|').filter_map(entry).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        facts::{Kind, Pods, ServiceAccounts, wire},
+        model::{Config, ObjectKey, ServiceAccountFacts},
+    };
+
+    /// An account with an unneeded token in a pod.
+    fn index() -> (Index, ServiceAccountRef, ObjectKey) {
+        let mut index = Index::new(&[]);
+        let (account, pod) = (
+            ServiceAccountRef::new("shop", "web"),
+            ObjectKey::new("shop", "p"),
+        );
+        let facts = ServiceAccountFacts {
+            uid: "1".into(),
+            ..ServiceAccountFacts::default()
+        };
+        index.apply::<ServiceAccounts>(ObjectKey::new("shop", "web"), facts);
+        let spec = wire::PodSpec {
+            service_account_name: "web".to_owned(),
+            containers: vec![wire::ContainerFields::default().into()],
+            ..wire::PodSpec::default()
+        };
+        let metadata = wire::Metadata {
+            name: "p".into(),
+            ..wire::Metadata::default()
+        };
+        let wire = wire::Pod {
+            metadata,
+            spec,
+            ..wire::Pod::default()
+        };
+        index.apply::<Pods>(pod.clone(), Pods::facts(&wire, &Config::default()));
+        (index, account, pod)
+    }
+
+    fn note(cure: &Cure, index: &Index, account: &ServiceAccountRef) {
+        cure.note(index, account, &index.assess(account));
+    }
+
+    #[test]
+    fn a_list_that_cannot_change_yet_is_not_looked_at_all_the_time() {
+        let (index, account, _) = index();
+        let namespace = &account.namespace;
+        // It is past its grace period, and nobody has asked for the list.
+        let cure = Cure::new(Duration::ZERO);
+        note(&cure, &index, &account);
+        assert_eq!(cure.pause(namespace), Some(SHORTEST_PAUSE));
+        for why in [Uncontrolled::Denied, Uncontrolled::GrantedElsewhere] {
+            let is_first = why == Uncontrolled::Denied;
+            assert_eq!(cure.note_control(why, true), is_first, "{why:?}");
+            assert!(!cure.note_control(why, true), "{why:?}");
+            assert_eq!(cure.pause(namespace), None);
+            assert!(cure.listed(&index, namespace).is_empty());
+        }
+        // One reason that ends leaves the other.
+        assert!(!cure.note_control(Uncontrolled::Denied, false));
+        assert!(cure.listed(&index, namespace).is_empty());
+        assert!(cure.note_control(Uncontrolled::GrantedElsewhere, false));
+        assert!(!cure.listed(&index, namespace).is_empty());
+        assert_eq!(cure.pause(namespace), None);
+    }
+
+    #[test]
+    fn a_workload_without_a_pod_is_looked_at_when_its_hour_ends() {
+        let (mut index, account, pod) = index();
+        let namespace = &account.namespace;
+        let cure = Cure::new(Duration::ZERO);
+        note(&cure, &index, &account);
+        assert!(!cure.listed(&index, namespace).is_empty());
+        index.delete::<Pods>(&pod);
+        note(&cure, &index, &account);
+        let pause = cure.pause(namespace).unwrap_or_default();
+        assert!(pause > ABSENT / 2 && pause <= ABSENT, "{pause:?}");
+        assert!(!cure.listed(&index, namespace).is_empty());
+    }
+
+    #[test]
+    fn a_namespace_without_workloads_is_forgotten() {
+        let (mut index, account, pod) = index();
+        let cure = Cure::new(Duration::from_mins(1));
+        note(&cure, &index, &account);
+        cure.forget_empty(&account.namespace);
+        assert_eq!(cure.state.lock().namespaces.len(), 1);
+        index.delete::<Pods>(&pod);
+        note(&cure, &index, &account);
+        cure.forget_empty(&account.namespace);
+        assert_eq!(cure.state.lock().namespaces.len(), 0);
+    }
 }

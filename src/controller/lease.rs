@@ -26,12 +26,12 @@ const DURATION: Duration = Duration::from_secs(15);
 const RENEW_DEADLINE: Duration = Duration::from_secs(10);
 /// What fails, as the log limiter remembers it.
 const LEASE: &str = "Lease";
-/// How long one request may take.
+/// How long one round may take: two requests.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(5);
 /// How often a leader renews the Lease.
 const RENEW_PERIOD: Duration = Duration::from_secs(5);
-/// How often a standby looks at the Lease.
-const STANDBY_PERIOD: Duration = Duration::from_secs(2);
+/// How often a standby looks at the Lease, and a leader that could not renew it tries again.
+const RETRY_PERIOD: Duration = Duration::from_secs(2);
 
 /// Whether this replica writes reports.
 #[derive(Clone, Debug)]
@@ -108,12 +108,16 @@ impl Election {
     /// Takes part in the election until it is dropped; calls `gained` each time that this replica becomes
     /// the leader.
     pub async fn run(&mut self, gained: impl Fn()) {
-        // A process that was suspended notices that it no longer leads, and logs it.
+        // The leader as of the last answer: a process that was suspended notices that it no longer leads, and logs it.
         let mut led = false;
         loop {
             let began = Instant::now();
-            match tokio::time::timeout(REQUEST_TIMEOUT, self.round()).await {
+            let round = tokio::time::timeout(REQUEST_TIMEOUT, self.round()).await;
+            let is_answered = matches!(round, Ok(Ok(_)));
+            match round {
                 Ok(Ok(true)) => {
+                    // What changed after the deadline was passed over, also where no other replica led meanwhile.
+                    led &= self.leadership().is_mine();
                     self.until.send_replace(Until::Then(began + RENEW_DEADLINE));
                     if !led {
                         tracing::info!(
@@ -138,10 +142,10 @@ impl Election {
                 Ok(Err(error)) => self.log_failure(&error.to_string()),
                 Err(_) => self.log_failure("no answer in time"),
             }
-            let period = if self.leadership().is_mine() {
+            let period = if is_answered && self.leadership().is_mine() {
                 RENEW_PERIOD
             } else {
-                STANDBY_PERIOD
+                RETRY_PERIOD
             };
             tokio::time::sleep(period).await;
         }

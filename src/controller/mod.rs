@@ -214,9 +214,10 @@ impl<'a> Queue<'a> {
         }
     }
 
-    /// Names the summary of a namespace again when its next workload is to be listed.
+    /// Names the summary of a namespace again when the time alone changes what it lists.
     fn await_listing(&self, target: &Target) {
         if let (Some(cure), Target::Summary(namespace)) = (&self.context.cure, target)
+            && self.context.index.read().is_summarised(namespace)
             && let Some(pause) = cure.pause(namespace)
         {
             (self.retry)(target.clone(), pause);

@@ -34,7 +34,10 @@ pub(super) enum Due {
 /// What has to be done.
 enum Plan {
     Keep,
-    Delete,
+    Delete {
+        /// It has names.
+        withdraws: bool,
+    },
     Write(Box<Write>),
 }
 
@@ -57,8 +60,16 @@ pub(super) fn due(context: &Context, namespace: &Name) -> Due {
     match plan(context, namespace) {
         None => Due::Later,
         Some(Plan::Keep) => Due::Nothing,
-        Some(Plan::Write(write)) if !write.withdraws => Due::Now(Rank::Summary),
-        Some(Plan::Write(_) | Plan::Delete) => Due::Now(Rank::Withdrawal),
+        Some(Plan::Delete { withdraws }) => Due::Now(rank(withdraws)),
+        Some(Plan::Write(write)) => Due::Now(rank(write.withdraws)),
+    }
+}
+
+const fn rank(withdraws: bool) -> Rank {
+    if withdraws {
+        Rank::Withdrawal
+    } else {
+        Rank::Summary
     }
 }
 
@@ -72,7 +83,7 @@ pub(super) async fn reconcile(context: &Context, namespace: &Name) -> Result<boo
     }
     match plan(context, namespace) {
         None | Some(Plan::Keep) => Ok(false),
-        Some(Plan::Delete) => delete(context, namespace).await,
+        Some(Plan::Delete { withdraws }) => delete(context, namespace, withdraws).await,
         Some(Plan::Write(write)) => apply(context, namespace, *write).await,
     }
 }
@@ -89,11 +100,12 @@ fn plan(context: &Context, namespace: &Name) -> Option<Plan> {
         Standing::Selected => {
             let cure = context.cure.as_ref();
             let curable = cure.map(|cure| cure.listed(&index, namespace));
-            wanted(
-                &index.shares(namespace)?,
-                &curable.unwrap_or_default(),
-                stored,
-            )
+            let curable = curable.unwrap_or_default();
+            let plan = wanted(&index.shares(namespace)?, &curable, stored);
+            if let (Some(cure), None, Some(Plan::Keep)) = (cure, stored, &plan) {
+                cure.forget_empty(namespace);
+            }
+            plan
         }
         Standing::LeftOut => Some(absent(stored)),
         Standing::Undecided => Some(Plan::Keep),
@@ -102,7 +114,10 @@ fn plan(context: &Context, namespace: &Name) -> Option<Plan> {
 
 /// The summary of a namespace without an account that counts, or that is left out.
 fn absent(stored: Option<&SummaryFacts>) -> Plan {
-    stored.map_or(Plan::Keep, |_| Plan::Delete)
+    let empty = SummaryFacts::from(&nothing());
+    stored.map_or(Plan::Keep, |stored| Plan::Delete {
+        withdraws: stored.allows_more_than(&empty),
+    })
 }
 
 /// What is to be done so that a summary says what its accounts do; while some are dirty only names are withdrawn.
@@ -187,8 +202,9 @@ async fn apply_status(
 
 /// Deletes a summary; one that is already gone is no error and no write. One that a finalizer keeps loses its names, since
 /// policies go on reading it.
-async fn delete(context: &Context, namespace: &str) -> Result<bool, Error> {
+async fn delete(context: &Context, namespace: &str, withdraws: bool) -> Result<bool, Error> {
     let api = api(context, namespace);
+    spend(context, withdraws);
     let before = context
         .index
         .read()
@@ -211,10 +227,14 @@ async fn delete(context: &Context, namespace: &str) -> Result<bool, Error> {
     Ok(written)
 }
 
+/// The status of a summary that names nothing.
+fn nothing() -> TokenExposureSummaryStatus {
+    TokenExposureSummaryStatus::new([], &Curable::default())
+}
+
 /// Takes all names out of a summary, unless it is gone.
 async fn empty(context: &Context, api: &Api<TokenExposureSummary>) -> Result<(), Error> {
-    let none = TokenExposureSummaryStatus::new([], &Curable::default());
-    match apply_status(context, api, none).await {
+    match apply_status(context, api, nothing()).await {
         Err(error) if error.code() != Some(404) => Err(error),
         _ => Ok(()),
     }

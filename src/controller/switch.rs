@@ -4,22 +4,23 @@
 //! permission that exists for nothing else, and that this binding alone grants. The binding is owned by the pod of the
 //! controller: when that goes, the garbage collector takes it away.
 
-use std::{pin::pin, time::Duration};
+mod names;
 
-use k8s_openapi::{
-    api::{
-        authorization::v1::{ResourceAttributes, SubjectAccessReview, SubjectAccessReviewSpec},
-        rbac::v1::{RoleBinding, RoleRef, Subject},
-    },
-    apimachinery::pkg::apis::meta::v1::{ObjectMeta, OwnerReference},
-};
+pub use self::names::Names;
+
+use std::{cell::Cell, pin::pin, time::Duration};
+
+use k8s_openapi::api::{authorization::v1::SubjectAccessReview, rbac::v1::RoleBinding};
 use kube::{
     Api, Client,
     api::{DeleteParams, PostParams, Preconditions},
 };
 use tokio::time::{Instant, sleep};
 
-use super::{cure::Cure, reconcile::Context};
+use super::{
+    cure::{Cure, Uncontrolled},
+    reconcile::Context,
+};
 use crate::{
     client::{Failed, uptime, within},
     index::Reading,
@@ -28,7 +29,8 @@ use crate::{
 
 /// How often it is looked whether the controller is in sync.
 const PERIOD: Duration = Duration::from_millis(250);
-/// How often the binding is created again, in case somebody deleted it, and deleted again while it must not be there.
+/// How often the binding is created again, in case somebody deleted it, and deleted again while it must not be there; and
+/// how often it is looked whether what prevents the switch is over.
 const RENEWAL: Duration = Duration::from_secs(10);
 /// How long the API server may take to answer.
 const TIMEOUT: Duration = Duration::from_secs(3);
@@ -51,21 +53,6 @@ const CATCHING_UP: Duration = Duration::from_secs(5);
 /// How long the API server may take to apply that the binding was deleted.
 const PROPAGATION: Duration = Duration::from_secs(10);
 
-/// What the switch is called, and whose it is.
-#[derive(Clone, Debug)]
-pub struct Names {
-    /// The namespace of the controller.
-    pub namespace: String,
-    /// The Role, and the RoleBinding.
-    pub role: String,
-    /// The ServiceAccount of the controller.
-    pub service_account: String,
-    /// The pod of the controller.
-    pub pod: String,
-    /// Its uid.
-    pub pod_uid: String,
-}
-
 /// What is known of the binding.
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum State {
@@ -86,6 +73,8 @@ pub struct Switch {
     written: Option<Instant>,
     /// Until when it stays off.
     hold: Option<Instant>,
+    /// Until when it is not looked again whether it can be switched on.
+    pause: Option<Instant>,
     /// Whether this replica led when it was last looked.
     led: bool,
     /// Since when the permission is granted although the switch is off.
@@ -103,6 +92,7 @@ impl Switch {
             state: State::Unknown,
             written: None,
             hold: None,
+            pause: None,
             led: false,
             granted: None,
         }
@@ -127,21 +117,35 @@ impl Switch {
         revisit: impl Fn(),
         stop: impl Future<Output = ()>,
     ) {
-        let mut stop = pin!(stop);
-        let mut is_late = false;
-        loop {
-            let began = Instant::now();
-            if let Err(failed) = self.step(context, cure, &revisit, is_late).await {
-                log_failure(&context.log, &failed);
-                if failed.code() == Some(403) && cure.control(false) {
-                    revisit();
+        let is_late = Cell::new(false);
+        // Beside the requests, which may take long without the process being late.
+        let watching_the_clock = async {
+            loop {
+                let began = Instant::now();
+                sleep(PERIOD).await;
+                is_late.set(is_late.get() || began.elapsed() > PERIOD + LATE);
+            }
+        };
+        let stepping = async {
+            let mut stop = pin!(stop);
+            loop {
+                let stepped = self.step(context, cure, &revisit, is_late.take()).await;
+                if let Err(failed) = stepped {
+                    log_failure(&context.log, &failed);
+                    if failed.code() == Some(403) {
+                        self.pause = Some(Instant::now() + RENEWAL);
+                        note_control(cure, Uncontrolled::Denied, true, &revisit);
+                    }
+                }
+                tokio::select! {
+                    () = &mut stop => break,
+                    () = sleep(PERIOD) => {}
                 }
             }
-            tokio::select! {
-                () = &mut stop => break,
-                () = sleep(PERIOD) => {}
-            }
-            is_late = began.elapsed() > PERIOD + LATE;
+        };
+        tokio::select! {
+            () = stepping => {}
+            () = watching_the_clock => {}
         }
         self.end().await;
     }
@@ -149,7 +153,7 @@ impl Switch {
     /// Switches off at the end of the process.
     pub async fn end(&mut self) {
         if let Err(failed) = self.off().await {
-            tracing::warn!(%failed, "the switch was not set off: it goes with the pod");
+            tracing::warn!(%failed, "the switch could not be turned off: it is deleted with the pod");
         }
     }
 
@@ -185,10 +189,15 @@ impl Switch {
         if self.state == State::Unknown {
             self.off().await?;
         }
-        if self.state == State::Off && !self.is_effective(context, cure, revisit).await? {
-            return Ok(());
+        if self.state == State::Off {
+            let pauses = self.pause.is_some_and(|until| Instant::now() < until);
+            if pauses || !self.is_effective(context, cure, revisit).await? {
+                return Ok(());
+            }
         }
-        self.keep().await
+        self.keep().await?;
+        note_control(cure, Uncontrolled::Denied, false, revisit);
+        Ok(())
     }
 
     /// Whether the controller lacks the permission while the switch is off. If not for long, something else grants it, and
@@ -202,11 +211,10 @@ impl Switch {
         let is_granted = self.is_granted().await?;
         let since = self.granted.unwrap_or_else(Instant::now);
         self.granted = is_granted.then_some(since);
-        let is_controlled = !is_granted || since.elapsed() < PROPAGATION;
-        if cure.control(is_controlled) {
-            revisit();
-        }
-        if !is_controlled {
+        let is_elsewhere = is_granted && since.elapsed() >= PROPAGATION;
+        note_control(cure, Uncontrolled::GrantedElsewhere, is_elsewhere, revisit);
+        if is_elsewhere {
+            self.pause = Some(Instant::now() + RENEWAL);
             log_uncontrolled(&context.log, &self.names);
         }
         Ok(!is_granted)
@@ -265,7 +273,7 @@ impl Switch {
         };
         self.state = State::Unknown;
         let params = PostParams::default();
-        let created = within(TIMEOUT, self.api.create(&params, &self.binding())).await;
+        let created = within(TIMEOUT, self.api.create(&params, &self.names.binding())).await;
         let uid = match created {
             Ok(binding) => {
                 tracing::info!("unneeded tokens are withheld: the switch is on");
@@ -299,64 +307,17 @@ impl Switch {
 
     /// Whether the controller has the permission that the policy asks for.
     async fn is_granted(&self) -> Result<bool, Failed> {
-        let Names {
-            namespace,
-            service_account,
-            ..
-        } = &self.names;
-        let review = SubjectAccessReview {
-            spec: SubjectAccessReviewSpec {
-                user: Some(format!(
-                    "system:serviceaccount:{namespace}:{service_account}"
-                )),
-                groups: Some(vec![
-                    "system:serviceaccounts".to_owned(),
-                    format!("system:serviceaccounts:{namespace}"),
-                    "system:authenticated".to_owned(),
-                ]),
-                resource_attributes: Some(ResourceAttributes {
-                    verb: Some("permit".to_owned()),
-                    group: Some("tokenexposure.io".to_owned()),
-                    resource: Some("cures".to_owned()),
-                    namespace: Some(namespace.clone()),
-                    ..ResourceAttributes::default()
-                }),
-                ..SubjectAccessReviewSpec::default()
-            },
-            ..SubjectAccessReview::default()
-        };
+        let review = self.names.review();
         let params = PostParams::default();
         let review = within(TIMEOUT, self.reviews.create(&params, &review)).await?;
         Ok(review.status.is_none_or(|status| status.allowed))
     }
+}
 
-    fn binding(&self) -> RoleBinding {
-        let names = &self.names;
-        RoleBinding {
-            metadata: ObjectMeta {
-                name: Some(names.role.clone()),
-                namespace: Some(names.namespace.clone()),
-                owner_references: Some(vec![OwnerReference {
-                    api_version: "v1".to_owned(),
-                    kind: "Pod".to_owned(),
-                    name: names.pod.clone(),
-                    uid: names.pod_uid.clone(),
-                    ..OwnerReference::default()
-                }]),
-                ..ObjectMeta::default()
-            },
-            role_ref: RoleRef {
-                api_group: "rbac.authorization.k8s.io".to_owned(),
-                kind: "Role".to_owned(),
-                name: names.role.clone(),
-            },
-            subjects: Some(vec![Subject {
-                kind: "ServiceAccount".to_owned(),
-                name: names.service_account.clone(),
-                namespace: Some(names.namespace.clone()),
-                ..Subject::default()
-            }]),
-        }
+/// Notes whether the policy cannot be switched off for this reason; if that is new, every account is assessed again.
+fn note_control(cure: &Cure, why: Uncontrolled, is_so: bool, revisit: &impl Fn()) {
+    if cure.note_control(why, is_so) {
+        revisit();
     }
 }
 
@@ -393,7 +354,7 @@ fn log_uncontrolled(log: &LogLimiter, names: &Names) {
         tracing::warn!(
             account,
             fix,
-            "no token is withheld: something else than the switch grants its permission, so that it could not be switched off"
+            "no token is withheld: something other than the switch grants its permission, so the policy could not be turned off"
         );
     }
 }

@@ -75,7 +75,6 @@ impl Index {
 
     /// Marks the summary of a namespace dirty.
     pub(super) fn mark_summary(&mut self, namespace: &Name) {
-        let namespace = self.shared_namespace(namespace);
-        self.dirty_namespaces.insert(namespace);
+        self.dirty_namespaces.insert(namespace.clone());
     }
 }

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use hashbrown::HashMap;
 
-use super::{Index, Indexed, Table};
+use super::{Index, Indexed, Standing, Table};
 use crate::{
     facts::{Kind, Namespaces},
     model::{Gap, Name, NamespaceFacts, ObjectKey, ServiceAccountRef, Subject},
@@ -85,6 +85,12 @@ impl Index {
     pub(super) fn consumers_of_namespace(&self, namespace: &str) -> &[Box<str>] {
         let facts = self.namespaces.get(&ObjectKey::cluster(namespace));
         facts.map_or(&[], |facts| &facts.consumers)
+    }
+
+    /// Whether a namespace has a summary that is kept up to date.
+    #[must_use]
+    pub fn is_summarised(&self, namespace: &Name) -> bool {
+        !self.is_terminating(namespace) && self.standing(namespace) == Standing::Selected
     }
 
     /// Whether a namespace is being deleted.

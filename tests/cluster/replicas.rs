@@ -164,6 +164,30 @@ fn a_wrong_clock_changes_nothing() {
     plane.await_report("shop", "a", UNNEEDED);
 }
 
+/// Where no other replica leads meanwhile, the one that could not renew goes on, with what changed in between.
+#[test]
+fn what_changes_while_nobody_leads_is_written_by_the_same_leader() {
+    let plane = plane();
+    let replica = replica(&kubeconfig(&plane), &[]);
+    await_that("it leads", || leads(&replica));
+    plane.kubectl(&[
+        "-n",
+        "token-exposure",
+        "delete",
+        "rolebinding",
+        "token-exposure-leader-election",
+    ]);
+    await_that("it leads no longer", || !leads(&replica));
+    unneeded_pod(&plane, "a");
+    await_that("the account is judged", || {
+        replica.metric(r#"token_exposure_serviceaccounts{namespace="shop",verdict="Unneeded"}"#)
+            > 0.5
+    });
+    assert_eq!(plane.report("shop", "a"), None);
+    plane.release("replicaCount=2");
+    plane.await_report("shop", "a", UNNEEDED);
+}
+
 #[test]
 fn without_permissions_on_leases_a_replica_logs_that_and_keeps_reading() {
     let plane = pool::installed();

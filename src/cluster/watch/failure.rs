@@ -1,6 +1,12 @@
 //! Why a watch failed: what is logged of it, and when a denied kind counts as denied.
 
-use std::{sync::atomic::Ordering, time::Duration};
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::Duration,
+};
 
 use kube::core::Status;
 use tokio::time::Instant;
@@ -79,7 +85,31 @@ pub(super) struct Outcome {
 pub(super) struct Denial {
     lasts: Duration,
     since: Option<Instant>,
-    is_failing: bool,
+    state: State,
+}
+
+/// How the requests for a kind end.
+enum State {
+    /// None was answered yet.
+    New,
+    Passing,
+    Failing(#[expect(dead_code, reason = "it counts as long as it exists")] Failing),
+}
+
+/// One of the kinds that cannot be watched now; it counts until it is dropped, also with its whole watch.
+struct Failing(Arc<AtomicUsize>);
+
+impl Failing {
+    fn count(feed: &Feed) -> Self {
+        feed.failing.fetch_add(1, Ordering::Relaxed);
+        Self(feed.failing.clone())
+    }
+}
+
+impl Drop for Failing {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
 }
 
 impl Denial {
@@ -88,21 +118,22 @@ impl Denial {
         Self {
             lasts,
             since: None,
-            is_failing: false,
+            state: State::New,
         }
     }
 
     /// Requests are answered again.
     pub(super) fn passed(&mut self, kind: InputKind, feed: &Feed) {
         self.since = None;
-        if !std::mem::take(&mut self.is_failing) {
+        if matches!(self.state, State::Passing) {
             return;
         }
+        self.state = State::Passing;
         if let Some(failures) = feed.log.recovered(kind.plural()) {
             tracing::info!(kind = kind.name(), failures, "allowed again");
         }
-        // The last of them.
-        if feed.failing.fetch_sub(1, Ordering::Relaxed) == 1
+        // It was the last of them, or those that failed are read anew.
+        if feed.failing.load(Ordering::Relaxed) == 0
             && let Some(failures) = feed.log.recovered(WATCHES)
         {
             tracing::info!(failures, "watching all kinds again");
@@ -111,8 +142,8 @@ impl Denial {
 
     /// Notes a failure. Of failures that concern all kinds, only the first is logged.
     pub(super) fn failed(&mut self, kind: InputKind, failure: &Failure, feed: &Feed) -> Outcome {
-        if !std::mem::replace(&mut self.is_failing, true) {
-            feed.failing.fetch_add(1, Ordering::Relaxed);
+        if !matches!(self.state, State::Failing(_)) {
+            self.state = State::Failing(Failing::count(feed));
         }
         let log = &feed.log;
         let cause = failure.to_string();

@@ -147,11 +147,56 @@ fn nothing_is_listed_while_something_else_grants_the_permission_of_the_switch() 
     let controller = controller(&plane);
     run_pod(&plane, "p", "default");
     await_that("it says why", || {
-        controller.log().contains("something else than the switch")
+        controller.log().contains("something other than the switch")
     });
     await_listed(&plane, "|");
     assert!(plane.ask(SWITCH).unwrap().is_none());
     plane.kubectl(&["delete", "clusterrolebinding", "everything"]);
+    await_listed(&plane, "|default/Pod/p|");
+    await_switch(&plane, true);
+}
+
+/// A switch that cannot be set is tried again now and then, and nothing is listed meanwhile.
+#[test]
+fn a_denied_switch_is_not_asked_for_all_the_time() {
+    let test = "a_denied_switch_is_not_asked_for_all_the_time";
+    let Some(plane) = plane(test) else { return };
+    let role = [
+        "-n",
+        "token-exposure",
+        "patch",
+        "role",
+        "token-exposure-cure",
+    ];
+    let creating = |verb: &str| {
+        let patch = format!(
+            r#"[{{"op":"test","path":"/rules/0/resources/0","value":"rolebindings"}},{{"op":"replace","path":"/rules/0/verbs","value":["{verb}"]}}]"#
+        );
+        plane.kubectl(&[&role[..], &["--type=json", "--patch", &patch]].concat());
+    };
+    creating("list");
+    let controller = controller(&plane);
+    run_pod(&plane, "p", "default");
+    await_that("it says why", || {
+        controller.log().contains("withholds tokens cannot be set")
+    });
+    await_listed(&plane, "|");
+    let attempts = || {
+        let metrics = plane.kubectl(&["get", "--raw", "/metrics"]);
+        // It first asks whether something else grants the permission.
+        let reviews = metrics.lines().filter(|line| {
+            line.starts_with("apiserver_request_total{")
+                && line.contains(r#"resource="subjectaccessreviews""#)
+        });
+        let counts = reviews.map(|line| line.rsplit(' ').next().unwrap().parse::<f64>().unwrap());
+        counts.sum::<f64>()
+    };
+    let before = attempts();
+    assert!(before > 0.5);
+    std::thread::sleep(std::time::Duration::from_secs(3));
+    assert!(attempts() - before < 1.5, "it asked again and again");
+    await_listed(&plane, "|");
+    creating("create");
     await_listed(&plane, "|default/Pod/p|");
     await_switch(&plane, true);
 }

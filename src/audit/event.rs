@@ -113,7 +113,7 @@ impl<'de> Deserialize<'de> for Present {
 }
 
 /// Reads `null` as the default value.
-fn lenient<'de, D: Deserializer<'de>, T: Deserialize<'de> + Default>(
+pub(super) fn lenient<'de, D: Deserializer<'de>, T: Deserialize<'de> + Default>(
     from: D,
 ) -> Result<T, D::Error> {
     Option::deserialize(from).map(Option::unwrap_or_default)

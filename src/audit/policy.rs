@@ -2,19 +2,14 @@
 
 use std::path::Path;
 
-use serde::{Deserialize, Deserializer};
+use serde::Deserialize;
 use serde_json::Value;
 
+use super::event::lenient;
 use crate::{
     text::{self, Problem},
     usage::{Policy, PolicyRule, Resources},
 };
-
-fn lenient<'de, D: Deserializer<'de>, T: Deserialize<'de> + Default>(
-    from: D,
-) -> Result<T, D::Error> {
-    Option::deserialize(from).map(Option::unwrap_or_default)
-}
 
 #[derive(Default, Deserialize)]
 #[serde(rename_all = "camelCase", default)]

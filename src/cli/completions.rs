@@ -1,14 +1,11 @@
 //! `token-exposure completions`.
 
-use std::{
-    io::{self, Write},
-    process::ExitCode,
-};
+use std::{io::Write, process::ExitCode};
 
 use clap::CommandFactory;
 use clap_complete::Shell;
 
-use super::Cli;
+use super::{Cli, stdout};
 
 /// The arguments of `completions`.
 #[derive(Debug, clap::Args)]
@@ -32,7 +29,7 @@ pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
         "token-exposure",
         &mut script,
     );
-    let mut out = io::stdout().lock();
+    let mut out = stdout();
     out.write_all(&script)?;
     out.flush()?;
     Ok(ExitCode::SUCCESS)
@@ -67,5 +64,5 @@ pub(super) fn for_kubectl() {
     let mut text: String = candidates.iter().map(line).collect();
     text.push_str(directive);
     // Without a reader, no completion is needed.
-    let _ = writeln!(io::stdout(), "{text}");
+    let _ = writeln!(stdout(), "{text}");
 }

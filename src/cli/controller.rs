@@ -68,7 +68,7 @@ pub(super) struct Args {
     config: ConfigArgs,
     #[command(flatten)]
     namespaces: NamespaceArgs,
-    /// How many requests a second may write reports
+    /// How many requests a second may write reports and summaries
     #[arg(long, value_name = "NUMBER", default_value_t = 50, value_parser = clap::value_parser!(u32).range(1..=10_000))]
     writes_per_second: u32,
     /// The same until the first reports are complete

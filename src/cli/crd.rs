@@ -1,17 +1,15 @@
 //! `token-exposure crd`.
 
-use std::{
-    io::{self, Write},
-    process::ExitCode,
-};
+use std::{io::Write, process::ExitCode};
 
 use anyhow::Context;
 
+use super::stdout;
 use crate::api::definitions;
 
 /// Prints the CustomResourceDefinitions as YAML.
 pub(super) fn run() -> anyhow::Result<ExitCode> {
-    let mut out = io::stdout().lock();
+    let mut out = stdout();
     for (number, definition) in definitions().iter().enumerate() {
         // A `Value` drops nulls, which kubectl would apply as such.
         let definition = serde_json::to_value(definition).context("the schema is not JSON")?;

@@ -15,7 +15,7 @@ use crate::{
 /// The flags for evidence of use.
 #[derive(Debug, clap::Args)]
 pub(super) struct EvidenceArgs {
-    /// Audit logs of all API servers, - or .gz too; comes after manifests
+    /// Audit logs of all API servers (.gz too, - for standard input); put it after the manifests
     #[arg(long, value_name = "PATH", num_args = 1..)]
     audit_log: Vec<PathBuf>,
     /// Leave out what is older, as a time or a day: a break of the logs before it does not matter then
@@ -28,7 +28,7 @@ pub(super) struct EvidenceArgs {
     /// Since when that policy is in force, as a time or a day [default: the last start of an API server in the logs]
     #[arg(long, value_name = "TIME", requires = "audit_policy", value_parser = audit::instant, hide_short_help = true)]
     audit_policy_since: Option<i64>,
-    /// How long no use must be seen, such as 30d, 12h or 90s
+    /// How long a token must be unused, such as 30d, 12h or 90s
     #[arg(long, value_name = "DURATION", default_value = "30d", value_parser = window)]
     evidence_window: i64,
 }

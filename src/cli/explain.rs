@@ -10,7 +10,7 @@ use anyhow::{anyhow, bail};
 use super::{
     EXIT_ERROR,
     input::{InputArgs, Namespaces, Wanted},
-    logging,
+    logging, stdout,
 };
 use crate::{
     index::{Account, Index},
@@ -60,7 +60,7 @@ enum Format {
 /// Explains a verdict; the exit code is 2 when an input could not be read.
 pub(super) async fn run(args: Args) -> anyhow::Result<ExitCode> {
     logging::once();
-    let mut out = io::BufWriter::new(io::stdout().lock());
+    let mut out = io::BufWriter::new(stdout());
     if let Some(name) = &args.verdict {
         writeln!(out, "{}", meaning(name)?)?;
         out.flush()?;

@@ -1,15 +1,12 @@
 //! `token-exposure man`.
 
-use std::{
-    io::{self, Write},
-    process::ExitCode,
-};
+use std::{io::Write, process::ExitCode};
 
 use anyhow::Context;
 use clap::CommandFactory;
 use clap_mangen::Man;
 
-use super::Cli;
+use super::{Cli, stdout};
 
 /// The arguments of `man`.
 #[derive(Debug, clap::Args)]
@@ -40,7 +37,7 @@ pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
     };
     let mut page = Vec::new();
     Man::new(command).render(&mut page)?;
-    let mut out = io::stdout().lock();
+    let mut out = stdout();
     out.write_all(&page)?;
     out.flush()?;
     Ok(ExitCode::SUCCESS)

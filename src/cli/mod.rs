@@ -64,7 +64,7 @@ enum Command {
     Explain(explain::Args),
     /// Show what a token contains: its ServiceAccount, bound object, audience and lifetime
     Inspect(inspect::Args),
-    /// Print the CustomResourceDefinition of TokenExposureReport
+    /// Print the CustomResourceDefinitions of reports and summaries
     #[command(after_help = "\
 Examples:
   token-exposure crd | kubectl apply --server-side -f -")]
@@ -106,9 +106,6 @@ pub fn main() -> ExitCode {
         Err(error) => Err(error.into()),
     };
     result.unwrap_or_else(|error| {
-        if is_broken_pipe(&error) {
-            return ExitCode::SUCCESS;
-        }
         print_message(&format!("error: {error:#}"));
         ExitCode::from(EXIT_ERROR)
     })
@@ -160,9 +157,26 @@ fn print_message(message: &str) {
     }
 }
 
-fn is_broken_pipe(error: &anyhow::Error) -> bool {
-    error
-        .chain()
-        .filter_map(|cause| cause.downcast_ref::<io::Error>())
-        .any(|error| error.kind() == io::ErrorKind::BrokenPipe)
+/// Standard output. Whoever reads it may stop early: the rest is then written nowhere, and the program goes on, since
+/// other outputs, changes of files and the exit code do not depend on it.
+struct Stdout(io::StdoutLock<'static>);
+
+fn stdout() -> Stdout {
+    Stdout(io::stdout().lock())
+}
+
+impl io::Write for Stdout {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        match self.0.write(bytes) {
+            Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(bytes.len()),
+            written => written,
+        }
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        match self.0.flush() {
+            Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
+            flushed => flushed,
+        }
+    }
 }

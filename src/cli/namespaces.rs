@@ -13,7 +13,7 @@ pub(super) struct NamespaceArgs {
     /// Namespace; repeatable; in files, that of objects without one
     #[arg(short, long, value_name = "NAME", value_parser = selection::name)]
     namespace: Vec<Box<str>>,
-    /// Leave out namespaces with this name, as kube-*; repeatable
+    /// Leave out namespaces whose name matches, as kube-*; repeatable
     #[arg(long, value_name = "PATTERN", value_parser = pattern)]
     exclude_namespace: Vec<Pattern>,
     /// Judge only namespaces with these labels

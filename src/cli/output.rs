@@ -11,6 +11,7 @@ use anyhow::{Context, bail};
 use clap::ValueEnum;
 use same_file::Handle;
 
+use super::stdout;
 use crate::{
     baseline::Comparison,
     files::places::Places,
@@ -172,7 +173,7 @@ impl Output {
                     without_messages: stderr_is_beside(),
                     ..terminal_style()
                 };
-                self.write_to(io::stdout().lock(), found, style)?;
+                self.write_to(stdout(), found, style)?;
             }
             Some(path) => File::create(path)
                 .and_then(|file| self.write_to(file, found, Style::default()))

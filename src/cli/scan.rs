@@ -17,7 +17,7 @@ use super::{
     logging,
     namespaces::NamespaceArgs,
     output::{Found, OutputArgs},
-    print_message,
+    print_message, stdout,
 };
 use crate::{
     baseline::{self, Baseline, Comparison},
@@ -176,7 +176,7 @@ pub(super) async fn run(args: Args) -> anyhow::Result<ExitCode> {
     let fails = |verdict| args.fail_on.includes(verdict);
     let mut changed = true;
     if args.preview_cure {
-        preview::write(&mut io::stdout().lock(), &answer.all)?;
+        preview::write(&mut stdout(), &answer.all)?;
     } else {
         let shown = answer.shown(args.report_scope.into());
         let defaults = answer.defaults();
@@ -200,7 +200,7 @@ pub(super) async fn run(args: Args) -> anyhow::Result<ExitCode> {
     if args.output.changes_files() {
         input = args.input.read(args.wanted()).await?;
         answer = args.answer(&mut input, baseline.as_ref());
-        writeln!(io::stdout(), "{}", table::counts(&answer.all))?;
+        writeln!(stdout(), "{}", table::counts(&answer.all))?;
     }
     Ok(
         match (input.is_complete() && changed, answer.fails(&fails)) {
@@ -356,7 +356,7 @@ fn change_files(found: &Found<'_>) -> io::Result<bool> {
         patches.extend(own.map(|patch| (&exposure.account, patch)));
     }
     let changed = edit::patch(found.places, &patches);
-    let mut out = io::stdout().lock();
+    let mut out = stdout();
     for ((account, _), patched) in patches.iter().zip(&changed) {
         let namespace = &account.namespace;
         let target = visible(&format!("{} in namespace {namespace}", patched.target));

@@ -65,10 +65,10 @@ impl Copies {
                 what = format!("{what} and {} more objects", objects.len() - 1);
             }
             let how = if one == other {
-                format!("has {what} several times, and differently")
+                format!("defines {what} several times, differently")
             } else {
                 let before = &self.sources[*one];
-                format!("has {what} otherwise than `{before}`")
+                format!("defines {what} differently than `{before}`")
             };
             Some(Problem {
                 place: self.sources[*other].clone(),

@@ -166,7 +166,7 @@ pub enum Doubt {
     Unattributed,
     /// The account may ask kubelets or URLs, which may not be API servers.
     OtherServers,
-    /// Somebody had a token reviewed, whose is not known.
+    /// A user sent a TokenReview for a token of an unknown account.
     Reviewed(Box<str>),
     /// A token of the account was reviewed.
     ReviewedHere(Box<str>),

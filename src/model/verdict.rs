@@ -22,7 +22,7 @@ pub enum Verdict {
     Exempted,
     /// A policy of this product leaves the token out, or makes it useless, as long as nothing needs it.
     Withheld,
-    /// A direct grant exists.
+    /// A direct grant exists, or a permission is used.
     Needed,
     /// There is nothing to remove.
     NoToken,
@@ -141,7 +141,7 @@ pub enum Reason {
     Exemption,
 }
 
-/// The longest of what there is to do.
+// What there is to do, where it does not fit the line.
 const NAME_AUDIENCES: &str = "Name the audiences that the API server accepts with `--api-audience`, or in the configuration: every other audience belongs to another system.";
 const ADD_ROLE: &str = "Add the file of the role to the input, or use `--with-cluster`, which reads roles from the current cluster.";
 const MAKE_IT_LAST: &str =

@@ -25,7 +25,7 @@ pub(super) struct Group {
 /// The heading of the most valuable findings, with the rule.
 pub(super) fn title(shown: &[&Exposure]) -> String {
     format!(
-        "The {MOST_VALUABLE} most valuable of {} (value = pods that a fix frees × how sure it is: Unneeded 4, Review 2, Unknown 1)",
+        "The {MOST_VALUABLE} of {} fixes that matter most (pods that a fix frees × how sure it is: Unneeded 4, Review 2, Unknown 1)",
         shown.len()
     )
 }

@@ -40,7 +40,7 @@ pub struct Scan<'a> {
     pub fails: &'a dyn Fn(Verdict) -> bool,
     /// The file of a workload with pods of an account, and the line of its pod spec.
     pub place: &'a Place<'a>,
-    /// Where a workload is that the input has several times, and differently; empty for any other.
+    /// Where a workload is that the input defines several times, differently; empty for any other.
     pub differing: &'a dyn Fn(&ServiceAccountRef, &Workload) -> String,
     /// What led to the verdict on an account.
     pub explain: &'a dyn Fn(&ServiceAccountRef) -> Explanation,

@@ -41,7 +41,7 @@ pub type OwnerOf<'a> = &'a dyn Fn(&ServiceAccountRef, &str, u128) -> Option<Work
 pub struct Live {
     accounts: HashMap<ServiceAccountRef, Seen>,
     servers: Servers,
-    /// When each user last had a token reviewed, whose is not known.
+    /// When each user last sent a TokenReview for a token of an unknown account.
     reviewers: BTreeMap<Box<str>, Micros>,
     verbs: BTreeSet<Box<str>>,
     /// The time of the first event, and of the last one, that names an account.

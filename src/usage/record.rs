@@ -96,7 +96,7 @@ pub struct Record {
     /// The bindings that grant somebody else than every authenticated user.
     bindings: Numbers<Option<ObjectKey>>,
     pub(super) servers: Servers,
-    /// When each user last had a token reviewed, whose is not known.
+    /// When each user last sent a TokenReview for a token of an unknown account.
     pub(super) reviewers: BTreeMap<Box<str>, Micros>,
     /// The verbs that accounts used, of [`VERBS`].
     pub(super) verbs: BTreeMap<Box<str>, Micros>,

@@ -78,7 +78,7 @@ fn each_copy_of_a_workload_is_judged() {
             "reader Needed DirectGrant",
         ],
     );
-    let warning = "1.yaml: has Deployment/app in namespace shop otherwise than `";
+    let warning = "1.yaml: defines Deployment/app in namespace shop differently than `";
     assert!(said.contains(warning), "{said}");
 }
 
@@ -113,7 +113,7 @@ fn what_any_copy_of_a_role_or_binding_grants_counts() {
         &(binding("Role, name: r", "app") + &workload),
         &["app Needed DirectGrant"],
     );
-    let warning = "1.yaml: has Role shop/r otherwise than `";
+    let warning = "1.yaml: defines Role shop/r differently than `";
     assert!(said.contains(warning), "{said}");
     // The subjects of one role are joined, and bindings to several roles stand beside each other.
     for (one, other) in [
@@ -146,7 +146,7 @@ fn an_account_that_one_copy_lets_mount_its_token_is_found() {
     let expected = ["app Unneeded NoPermissions"];
     let said = in_any_order(&account("app", ""), &off, &deployment("app"), &expected);
     assert!(
-        said.contains("has ServiceAccount shop/app otherwise than `"),
+        said.contains("defines ServiceAccount shop/app differently than `"),
         "{said}"
     );
     let (found, said) = verdicts(&[&off, &off, &deployment("app")]);
@@ -162,18 +162,18 @@ fn one_warning_names_two_files_that_differ() {
     };
     let off = accounts("automountServiceAccountToken: false\n");
     let (_, said) = verdicts(&[&accounts(""), &off]);
-    assert_eq!(said.matches("otherwise than").count(), 1, "{said}");
+    assert_eq!(said.matches("differently than").count(), 1, "{said}");
     assert!(
-        said.contains("ServiceAccount shop/a and 2 more objects otherwise than"),
+        said.contains("ServiceAccount shop/a and 2 more objects differently than"),
         "{said}"
     );
     let (_, said) = verdicts(&[&(accounts("") + &off)]);
-    assert!(said.contains("several times, and differently"), "{said}");
+    assert!(said.contains("several times, differently"), "{said}");
     // Of many files, the first are named.
     let many: Vec<_> = (0..14).map(|number| role(&format!("v{number}"))).collect();
     let many: Vec<_> = many.iter().map(String::as_str).collect();
     let (_, said) = verdicts(&many);
-    assert_eq!(said.matches("otherwise than").count(), 10, "{said}");
+    assert_eq!(said.matches("differently than").count(), 10, "{said}");
     assert!(
         said.contains(
             "warning: 3 more pairs of files: have objects of the same name, and differently"
@@ -255,7 +255,7 @@ fn only_the_copy_that_a_patch_is_for_is_changed() {
         assert!(!table.contains("a.yaml:7"), "{table}{error}");
         let (_, patch, _) = scan(&[&files[..], &["-o", "patch"]].concat());
         let check = format!(
-            "# check first: Deployment/app is there several times, and differently ({}:1, {}:1); the patch is for that of shop/default\n",
+            "# check first: Deployment/app is defined several times, differently ({}:1, {}:1); the patch is for that of shop/default\n",
             files[0], files[1]
         );
         assert!(patch.contains(&check), "{patch}");
@@ -278,7 +278,7 @@ fn only_the_copy_that_a_patch_is_for_is_changed() {
     write("c.yaml", &(deployment("own") + &privileged));
     let (code, _, error) = scan(&["c.yaml", "-o", "patch", "--write"]);
     assert_eq!(code, 2, "{error}");
-    let refused = "Deployment/app in namespace shop: is there several times, and differently (c.yaml:1, c.yaml:11): scan them one by one";
+    let refused = "Deployment/app in namespace shop: is defined several times, differently (c.yaml:1, c.yaml:11): scan these files separately";
     assert!(error.contains(refused), "{error}");
     assert!(!read("c.yaml").contains(OFF));
     // Where all copies are the same, all are changed.

@@ -1,6 +1,7 @@
 //! What do kustomize and helm make of a folder? They run as programs of the user's own, with limits on time and output.
 
 use std::{
+    borrow::Cow,
     fs, io,
     path::{Component, Path, PathBuf},
     process::{ExitStatus, Stdio},
@@ -247,13 +248,23 @@ async fn run(command: &mut Command) -> Result<Printed, String> {
 
 /// What a program said, as one message: a line of its own could look like another, or like a command to a CI server.
 fn in_one_line(said: &str) -> String {
-    let mut lines: Vec<&str> = Vec::new();
-    for line in said.lines().map(str::trim) {
+    let mut lines: Vec<Cow<'_, str>> = Vec::new();
+    for line in said.lines().map(|line| without_klog(line.trim())) {
         if !line.is_empty() && !lines.contains(&line) {
             lines.push(line);
         }
     }
+    // Reasons before what kustomize says of old fields.
+    lines.sort_by_key(|line| line.starts_with("# Warning"));
     lines.join(" | ")
+}
+
+/// A line without what kubectl adds to its last error: time, process id and line of its code (k8s.io/klog, k8s.io/component-base/cli).
+fn without_klog(line: &str) -> Cow<'_, str> {
+    let Some((_, error)) = line.split_once("] \"command failed\" err=") else {
+        return line.into();
+    };
+    serde_json::from_str::<String>(error).map_or_else(|_| error.into(), Into::into)
 }
 
 fn failure(program: &str, status: ExitStatus, said: String) -> String {
@@ -338,6 +349,8 @@ mod tests {
     #[test]
     fn what_is_said_again_and_again_is_shown_once() {
         assert_eq!(in_one_line("a\n b\n\na\nb"), "a | b");
+        let said = "# Warning: old\nE1128 18:29:15.436171   17107 run.go:72] \"command failed\" err=\"no \\\"x\\\"\"\n";
+        assert_eq!(in_one_line(said), "no \"x\" | # Warning: old");
         let said = ["a", "b", "a", "a"].into_iter().enumerate();
         let said = said.map(|(number, message)| Problem {
             place: number.to_string(),

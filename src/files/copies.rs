@@ -13,8 +13,8 @@ use crate::{
     text::Problem,
 };
 
-/// How many pairs of files are named.
-const SHOWN: usize = 10;
+/// How many pairs of files are named, and how many of the warnings with one topic are shown.
+pub(super) const SHOWN: usize = 10;
 
 /// Which file or rendered folder has which object.
 #[derive(Default)]

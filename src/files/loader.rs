@@ -11,7 +11,7 @@ use std::{collections::BTreeMap, path::Path, sync::Arc};
 use self::namespaces::Guesses;
 use super::{
     Outcome, Wanted,
-    copies::Copies,
+    copies::{Copies, SHOWN},
     manifest::{Head, Manifest, manifests},
     places::{Form, Place, workload_key},
     rendered::Renderings,
@@ -59,6 +59,8 @@ pub(super) struct Loader<'a> {
     unlisted: bool,
     /// What the API server would reject in the object that is being read, or why it is not assessed.
     warnings: Vec<String>,
+    /// How many warnings there are of each topic.
+    topics: BTreeMap<String, usize>,
     /// Other errors in that object.
     faults: Vec<String>,
 }
@@ -82,6 +84,7 @@ impl<'a> Loader<'a> {
             explicit: false,
             unlisted: false,
             warnings: Vec::new(),
+            topics: BTreeMap::new(),
             faults: Vec::new(),
         }
     }
@@ -216,10 +219,21 @@ impl Loader<'_> {
     /// Adds a warning for each reason why the API server would reject an object.
     fn warn_rejected(&mut self, kind: InputKind, name: &str, rejections: Vec<String>) {
         let kind = kind.name();
-        let warnings = rejections.into_iter();
-        let warnings =
-            warnings.map(|why| format!("the API server would reject {kind} {name}: {why}"));
-        self.warnings.extend(warnings);
+        for why in rejections {
+            self.warn(
+                format!("would be rejected by the API server too: {why}"),
+                format!("the API server would reject {kind} {name}: {why}"),
+            );
+        }
+    }
+
+    /// Adds a warning about the object that is being read, unless many others have the same `topic`: those are counted.
+    fn warn(&mut self, topic: String, message: String) {
+        let count = self.topics.entry(topic).or_insert(0);
+        *count += 1;
+        if *count <= SHOWN {
+            self.warnings.push(message);
+        }
     }
 
     /// Records the position of an object with its pod spec.
@@ -291,6 +305,10 @@ impl Loader<'_> {
             return Ok(());
         }
         let facts = Pods::facts(&wire, self.index.config());
+        if facts.origin == Origin::Template && wire.spec.containers.is_empty() {
+            self.skip_without_containers(Pods::INPUT.name(), &wire.metadata.name);
+            return Ok(());
+        }
         let key = Pods::key(&wire);
         let workload = workload_key(&key.namespace, &facts.workload);
         let is_manifest = facts.origin == Origin::Template;

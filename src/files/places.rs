@@ -119,7 +119,7 @@ impl Places {
             .known
             .entry(key)
             .or_insert_with(|| Vec::with_capacity(1));
-        places.retain(|known| known.form == Form::Manifest);
+        places.retain(|known| matches!(known.form, Form::Manifest | Form::Guess));
         places.push(place);
     }
 
@@ -155,6 +155,15 @@ impl Places {
         listed(places.into_iter().flatten())
     }
 
+    /// The position of an object that is shown: the last of those with pods of the account; of one whose pods have a
+    /// token of the account and run as another, the last.
+    fn shown(&self, account: &ServiceAccountRef, workload: &Workload) -> Option<&Place> {
+        self.of(account, workload).next_back().or_else(|| {
+            let key = workload_key(&account.namespace, workload);
+            self.known.get(&key)?.last()
+        })
+    }
+
     /// The file of an object, and the first line of its document; of several positions, the last counts.
     #[must_use]
     pub fn document_of(
@@ -162,7 +171,7 @@ impl Places {
         account: &ServiceAccountRef,
         workload: &Workload,
     ) -> Option<(&Path, usize)> {
-        let place = self.of(account, workload).next_back()?;
+        let place = self.shown(account, workload)?;
         Some((&place.file, place.line))
     }
 
@@ -178,7 +187,7 @@ impl Places {
         for (account, workload) in wanted {
             let key = workload_key(&account.namespace, workload);
             let key = (key, account.name.clone());
-            match self.of(account, workload).next_back() {
+            match self.shown(account, workload) {
                 Some(place) if place.is_large => {
                     lines.0.insert(key, (place.file.to_path_buf(), place.line));
                 }

@@ -184,7 +184,7 @@ fn result(scan: &Scan<'_>, exposure: &Exposure, workload: Option<&WorkloadExposu
         "ruleId": kebab(reason.name()),
         "ruleIndex": reasons().position(|other| other == reason),
         "level": level(reason.verdict()),
-        "message": { "text": format!("{subject} runs as ServiceAccount {account}: {message}{noted}") },
+        "message": { "text": format!("{subject} uses ServiceAccount {account}: {message}{noted}") },
         "locations": [location(scan, account, workload, &subject)],
         "partialFingerprints": { "primaryLocationLineHash": fingerprint(&identity) },
         "properties": {

@@ -46,6 +46,9 @@ impl Malformed {
                 .clone_into(&mut message);
         } else if message.starts_with("recursive references") {
             "an anchor contains an alias of itself".clone_into(&mut message);
+        } else if message.starts_with("cannot deserialize null into string") {
+            "a key is empty (null): write the text that it stands for, in quotes"
+                .clone_into(&mut message);
         }
         Self {
             line: usize::try_from(line).unwrap_or_default(),

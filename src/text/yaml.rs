@@ -81,8 +81,10 @@ pub(crate) fn parse(document: &str) -> Vec<Parsed> {
     // A text has fewer events and scalars than bytes, and at most half as many nodes; aliases have their own
     // limit.
     let most = document.len() + 1024;
-    let options = || {
+    // kubectl replaces the bytes of binary values that are no text.
+    let options = |keeps_binary: bool| {
         serde_saphyr::options! {
+            ignore_binary_tag_for_string: keeps_binary,
             duplicate_keys: DuplicateKeyPolicy::LastWins,
             legacy_octal_numbers: true,
             emit_comments: false,
@@ -109,10 +111,11 @@ pub(crate) fn parse(document: &str) -> Vec<Parsed> {
         Cow::Borrowed(document)
     };
     // Parsing a string is faster, but only the reader continues after an error.
-    match serde_saphyr::from_multiple_with_options(&document, options()) {
-        Ok(values) => values.into_iter().map(Ok).collect(),
-        Err(_) => serde_saphyr::read_with_options(&mut document.as_bytes(), options()).collect(),
+    if let Ok(values) = serde_saphyr::from_multiple_with_options(&document, options(false)) {
+        return values.into_iter().map(Ok).collect();
     }
+    let options = options(document.contains("!!binary"));
+    serde_saphyr::read_with_options(&mut document.as_bytes(), options).collect()
 }
 
 /// A list of objects, split into items before it is parsed.

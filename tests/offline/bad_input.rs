@@ -57,7 +57,7 @@ fn cases() -> Vec<Case> {
     let with = |change: Value| { let mut b = binding.clone(); for (k, v) in change.as_object().unwrap() { b[k] = v.clone(); } b };
     let plain: Value = serde_json::from_slice(&pod(|_| {})).unwrap();
     vec![
-        ("1 no spec", "NoToken", "", "a.json", pod(|p| { p.as_object_mut().unwrap().remove("spec"); })),
+        ("1 no spec", "", "Pod odd has no containers: it is skipped", "a.json", pod(|p| { p.as_object_mut().unwrap().remove("spec"); })),
         ("1 no metadata", "", "", "a.json", pod(|p| { p.as_object_mut().unwrap().remove("metadata"); })),
         ("1 empty account", "Unneeded", "", "a.json", pod(|p| p["spec"]["serviceAccountName"] = json!(""))),
         ("3 missing role", "Unknown", "", "a.yaml", objects(&[plain.clone(), binding.clone()])),
@@ -101,6 +101,8 @@ fn cases() -> Vec<Case> {
         ("33 CRLF", "", "", "a.yaml", yaml("kind: Pod\r\napiVersion: v1\r\nmetadata:\r\n  name: odd\r\nspec:\r\n  containers:\r\n  - name: c\r\n---\r\n{}\r\n")),
         ("34 tags", "", "", "a.yaml", yaml("kind: Pod\napiVersion: v1\nmetadata: {name: !!python/object:os.system odd}\nspec: {containers: [{name: c, image: !include x}]}\n")),
         ("35 duplicate keys", "", "", "a.yaml", yaml("kind: Pod\napiVersion: v1\nmetadata: {name: odd}\nspec:\n  automountServiceAccountToken: true\n  automountServiceAccountToken: false\n  containers: [{name: c}]\n")),
+        ("35 empty key", "", "error: ./a.yaml:3:32: a key is empty (null)", "a.yaml", yaml("kind: Pod\napiVersion: v1\nmetadata: {name: odd, labels: {~: x}}\nspec: {containers: [{name: c}]}\n")),
+        ("35 binary", "Unneeded", "", "a.yaml", yaml("kind: Pod\napiVersion: v1\nmetadata: {name: odd, namespace: odd, annotations: {a: !!binary /wD/}}\nspec: {containers: [{name: c}]}\n")),
         ("36 norway", "", "error: ./a.yaml:1: Pod: `metadata.name`: invalid type: boolean", "a.yaml", yaml("kind: Pod\napiVersion: v1\nmetadata: {name: no, namespace: 010}\nspec: {automountServiceAccountToken: no, containers: [{name: c}]}\n")),
         ("36 sexagesimal", "", "", "a.yaml", yaml("kind: Pod\napiVersion: v1\nmetadata: {name: 12:30:45}\nspec: {automountServiceAccountToken: off, containers: [{name: c}]}\n")),
         ("37 version", "", "", "a.yaml", yaml("kind: Pod\napiVersion: 1.0\nmetadata: {name: odd}\nspec: {containers: [{name: c}]}\n")),
@@ -121,6 +123,21 @@ fn cases() -> Vec<Case> {
         ("50 generateName", "", "", "a.json", pod(|p| { p["metadata"] = json!({"generateName": "odd-"}); })),
         ("52 v1beta1", "Needed", "", "a.yaml", objects(&[plain.clone(), json!({"apiVersion": "rbac.authorization.k8s.io/v1beta1", "kind": "ClusterRoleBinding", "metadata": {"name": "odd"}, "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": "odd"}, "subjects": [{"kind": "ServiceAccount", "name": "default", "namespace": "odd"}]}), role(json!([{"apiGroups": [""], "resources": ["pods"], "verbs": ["get"]}]))])),
     ]
+}
+
+/// What is wrong with many objects is said of the first ones.
+#[test]
+fn equal_warnings_are_counted() {
+    let dir = tempfile::tempdir().unwrap();
+    let stub = |number| {
+        format!("kind: Deployment\napiVersion: apps/v1\nmetadata: {{name: d{number}}}\n---\n")
+    };
+    let text: String = (0..25).map(stub).collect();
+    fs::write(dir.path().join("a.yaml"), text).unwrap();
+    let (_, _, error) = scan(dir.path());
+    assert_eq!(error.matches("warning: ").count(), 11, "{error}");
+    let rest = "warning: 15 more objects: have no pod template with containers: they are skipped\n";
+    assert!(error.contains(rest), "{error}");
 }
 
 #[test]

@@ -768,6 +768,74 @@ fn a_guess_is_not_written() {
     assert_eq!(after, text);
 }
 
+/// Where the kind is not known, each of several is still found.
+#[test]
+fn each_of_several_guesses_has_its_place() {
+    let dir = tempfile::tempdir().unwrap();
+    let text = object("own.example/v1", "Machinery", "{template: {spec: SPEC}}");
+    fs::write(dir.path().join("a.yaml"), &text).unwrap();
+    let other = text.replace("app", "other");
+    fs::write(dir.path().join("b.yaml"), other).unwrap();
+    let (_, table, _) = scan_in(dir.path(), &["."]);
+    for found in [["app", "a.yaml:4"], ["other", "b.yaml:4"]] {
+        let is_row = |line: &str| found.iter().all(|part| line.contains(part));
+        assert!(table.lines().any(is_row), "{found:?}\n{table}");
+    }
+    let (_, _, error) = scan_in(dir.path(), &[".", "-o", "patch", "--write"]);
+    assert!(!error.contains("is not in the scanned files"), "{error}");
+}
+
+/// Templates from which others create pods may have another default than pods.
+#[test]
+fn the_default_of_a_kind_counts() {
+    for (api_version, kind, spec, verdict) in [
+        (
+            "extensions.agents.x-k8s.io/v1beta1",
+            "SandboxTemplate",
+            "{podTemplate: {spec: SPEC}}",
+            "NoToken",
+        ),
+        (
+            "extensions.agents.x-k8s.io/v1beta1",
+            "SandboxTemplate",
+            "{podTemplate: {spec: {automountServiceAccountToken: true, serviceAccountName: app, containers: [{name: c}]}}}",
+            "Unneeded",
+        ),
+        (
+            "agents.x-k8s.io/v1beta1",
+            "Sandbox",
+            "{podTemplate: {spec: SPEC}}",
+            "Unneeded",
+        ),
+        (
+            "v1",
+            "DeploymentConfig",
+            "{template: {spec: SPEC}}",
+            "Unneeded",
+        ),
+    ] {
+        let dir = tempfile::tempdir().unwrap();
+        let text = object(api_version, kind, spec);
+        fs::write(dir.path().join("in.yaml"), text).unwrap();
+        let (reports, _, error) = scan_files(&[dir.path()], &[]);
+        assert_eq!(reports[0]["status"]["verdict"], verdict, "{kind}");
+        assert!(!error.contains("the kind is not known"), "{error}");
+    }
+}
+
+/// A container without a name has the one that the operator gives it.
+#[test]
+fn a_container_with_an_empty_name_is_the_operators() {
+    let text = object(
+        "argoproj.io/v1alpha1",
+        "Workflow",
+        r#"{entrypoint: m, templates: [{name: m, container: {name: "", image: i}}]}"#,
+    );
+    let status = &reports(&text)["default"];
+    let containers = &status["workloads"][0]["containers"];
+    assert_eq!(*containers, json!(["main"]));
+}
+
 /// The part that has the field need not be there.
 #[test]
 fn parts_that_are_missing_are_written() {

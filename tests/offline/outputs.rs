@@ -65,6 +65,42 @@ fn sarif_reads_well_and_is_reproducible() {
 }
 
 /// The line is that of the `spec` key of the pod, in every style and kind.
+/// GitHub refuses a file with a result that has no file and line.
+#[test]
+fn a_pod_with_the_token_of_another_account_has_its_line() {
+    let dir = tempfile::tempdir().unwrap();
+    let text = "\
+apiVersion: v1
+kind: ServiceAccount
+metadata: {name: other, namespace: shop}
+---
+apiVersion: v1
+kind: Secret
+metadata: {name: s, namespace: shop, annotations: {kubernetes.io/service-account.name: other}}
+type: kubernetes.io/service-account-token
+---
+apiVersion: v1
+kind: Pod
+metadata: {name: p, namespace: shop}
+spec:
+  automountServiceAccountToken: false
+  containers: [{name: c, image: i, env: [{name: T, valueFrom: {secretKeyRef: {name: s, key: token}}}]}]
+";
+    fs::write(dir.path().join("p.yaml"), text).unwrap();
+    let sarif = printed(dir.path(), &["p.yaml", "-o", "sarif"]);
+    let sarif: Value = serde_json::from_str(&sarif).unwrap();
+    let result = &sarif["runs"][0]["results"][0];
+    assert_eq!(result["ruleId"], "legacy-token", "{result}");
+    let place = &result["locations"][0]["physicalLocation"];
+    assert_eq!(place["artifactLocation"]["uri"], "p.yaml", "{result}");
+    assert_eq!(place["region"]["startLine"], 13, "{result}");
+    let said = result["message"]["text"].as_str().unwrap();
+    assert!(
+        said.starts_with("Pod/p uses ServiceAccount shop/other: "),
+        "{said}"
+    );
+}
+
 #[test]
 fn results_have_the_lines_of_pod_specs() {
     let dir = tempfile::tempdir().unwrap();

@@ -313,6 +313,17 @@ pub(super) const SPELLED: &[CustomKind] = &[
             ..PLAIN
         }],
     ),
+    // kubernetes-sigs/agent-sandbox, extensions/controllers/utils.go: automount is disabled unless the template says
+    // otherwise.
+    custom(
+        "extensions.agents.x-k8s.io",
+        "SandboxTemplate",
+        &[Spec {
+            at: "spec/podTemplate/spec",
+            default_automount: Some(false),
+            ..PLAIN
+        }],
+    ),
 ];
 
 const fn custom(group: &'static str, kind: &'static str, specs: &'static [Spec]) -> CustomKind {
@@ -323,6 +334,9 @@ const fn custom(group: &'static str, kind: &'static str, specs: &'static [Spec])
 pub(super) const PLAIN_KINDS: &[(&str, &str)] = &[
     ("argoproj.io", "Rollout"),
     ("apps.openshift.io", "DeploymentConfig"),
+    // Its first spelling, of `v1`.
+    ("", "DeploymentConfig"),
+    ("agents.x-k8s.io", "Sandbox"),
     ("serving.knative.dev", "Service"),
     ("serving.knative.dev", "Configuration"),
     ("serving.knative.dev", "Revision"),

@@ -155,7 +155,10 @@ fn read_script(container: &mut Value) {
 /// Names a container that its operator names.
 fn name_container(container: &mut Value, name: &str) {
     if let Some(fields) = container.as_object_mut().filter(|_| !name.is_empty()) {
-        fields.entry("name").or_insert_with(|| name.into());
+        let has_name = fields.get("name").and_then(Value::as_str);
+        if has_name.is_none_or(str::is_empty) {
+            fields.insert("name".to_owned(), name.into());
+        }
     }
 }
 

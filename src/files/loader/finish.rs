@@ -4,9 +4,10 @@
 use super::Loader;
 use crate::{
     facts::{ClusterRoleBindings, ClusterRoles, Pods},
-    files::Outcome,
+    files::{Outcome, copies::SHOWN},
     model::{KnownRoles, ObjectKey, Role},
     rbac::aggregate::aggregate,
+    text::Problem,
 };
 
 /// The RBAC objects that every API server creates, as printed by tests/control-plane/bootstrap.sh.
@@ -46,6 +47,12 @@ impl Loader<'_> {
         }
         let guesses = std::mem::take(&mut self.namespaces);
         guesses.into_index(self.index);
+        let more = self.topics.iter().filter(|(_, count)| **count > SHOWN);
+        let more = more.map(|(topic, count)| Problem {
+            place: format!("{} more objects", count - SHOWN),
+            message: topic.clone(),
+        });
+        self.outcome.warnings.extend(more);
         self.outcome.warnings.extend(self.copies.warnings());
         self.outcome
     }

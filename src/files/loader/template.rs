@@ -42,10 +42,7 @@ impl Loader<'_> {
         let owner = owner.filter(|_| matches!(head.kind.as_str(), "ReplicaSet" | "Job"));
         let owner = owner.into_iter().find(|owner| owner.controller);
         let Some((metadata, spec)) = wire.template() else {
-            self.warnings.push(format!(
-                "{} {} has no pod template with containers: it is skipped",
-                head.kind, wire.metadata.name
-            ));
+            self.skip_without_containers(&head.kind, &wire.metadata.name);
             return Ok(());
         };
         if !self.selects(&metadata.labels) {
@@ -79,6 +76,19 @@ impl Loader<'_> {
         self.note_place(key, manifest, (&pod_spec, account), form);
         self.check_template(&wire.metadata, metadata);
         Ok(())
+    }
+
+    /// Warns of a workload, or a pod that is not live, without containers: the API server accepts none.
+    pub(super) fn skip_without_containers(&mut self, kind: &str, name: &str) {
+        let what = if kind == "Pod" {
+            ""
+        } else {
+            "pod template with "
+        };
+        self.warn(
+            format!("have no {what}containers: they are skipped"),
+            format!("{kind} {name} has no {what}containers: it is skipped"),
+        );
     }
 
     /// Whether an object beside a kustomization that does not name it is only a patch: the API server would accept it

@@ -11,6 +11,7 @@ use crate::model::{
     Carrier, PodFacts, Reason, Remediation, TokenSource, Verdict, WorkloadExposure,
     patch::{Patch, PatchType},
     pod::{ContainerKind, INJECTED_VOLUME_PREFIX, Origin, TOKEN_MOUNT_PATH, WITHHELD_AUDIENCE},
+    summary::is_name,
     workload::{PodKind, Workload},
 };
 
@@ -133,7 +134,10 @@ fn recreation(evidence: &Evidence<'_>, workloads: &[WorkloadExposure]) -> String
     let namespace = &evidence.account.namespace;
     let command = |workload: &WorkloadExposure| {
         let Workload { kind, name } = &workload.workload;
+        // Anything else is no word of a shell.
+        let are_names = is_name(name) && is_name(namespace);
         match &**kind {
+            _ if !are_names => format!("delete those of {kind}/{name}"),
             "Deployment" | "StatefulSet" | "DaemonSet" => {
                 format!(
                     "kubectl -n {namespace} rollout restart {}/{name}",

@@ -172,12 +172,17 @@ pub(super) fn of_workload(
 /// Whether a binding that was not used may be needed all the same: tokens were reviewed, or a workload has not run for long
 /// enough.
 pub(super) fn may_need_more(usage: &AccountUsage) -> bool {
-    usage.workloads.iter().any(|(workload, own)| {
-        let doubts = doubts(usage, own, workload, &Granted::default());
-        doubts
-            .iter()
-            .any(|doubt| !matches!(doubt, Doubt::Unattributed))
-    })
+    // Tokens of an account without workloads may be reviewed too.
+    let mut reviews = usage.reviewers.values();
+    let is_reviewed =
+        reviews.any(|at| *at >= usage.window.from.as_microsecond()) || usage.reviewed_by.is_some();
+    is_reviewed
+        || usage.workloads.iter().any(|(workload, own)| {
+            let doubts = doubts(usage, own, workload, &Granted::default());
+            doubts
+                .iter()
+                .any(|doubt| !matches!(doubt, Doubt::Unattributed))
+        })
 }
 
 /// Why a token may be in use although none is seen.

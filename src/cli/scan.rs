@@ -172,7 +172,6 @@ pub(super) async fn run(args: Args) -> anyhow::Result<ExitCode> {
     let mut input = args.input.read(args.wanted()).await?;
     let mut answer = args.answer(&mut input, baseline.as_ref());
     input.print_messages();
-    args.baseline.write(&answer.all, input.is_complete())?;
     let fails = |verdict| args.fail_on.includes(verdict);
     let mut changed = true;
     if args.preview_cure {
@@ -202,6 +201,8 @@ pub(super) async fn run(args: Args) -> anyhow::Result<ExitCode> {
         answer = args.answer(&mut input, baseline.as_ref());
         writeln!(stdout(), "{}", table::counts(&answer.all))?;
     }
+    // What was changed is no finding any more.
+    args.baseline.write(&answer.all, input.is_complete())?;
     Ok(
         match (input.is_complete() && changed, answer.fails(&fails)) {
             (false, _) => ExitCode::from(EXIT_ERROR),

@@ -110,6 +110,17 @@ fn merge(value: &mut Value, patch: &Value, name: &str) {
     }
 }
 
+/// Whether a volume has another source than the one that a patch adds: it can have only one.
+fn is_other_volume(volume: &Node, added: &Value) -> bool {
+    let Content::Mapping(_, entries) = &volume.content else {
+        return false;
+    };
+    added["projected"].is_object()
+        && entries
+            .iter()
+            .any(|(key, _)| !["name", "projected"].contains(&key.name.as_str()))
+}
+
 /// The `patchMergeKey` of a list.
 fn merge_key(list: &str) -> &'static str {
     match list {
@@ -150,6 +161,12 @@ impl Editor<'_> {
                         value.is_some() && value == item[merge_key].as_str()
                     };
                     match known.iter().find(named) {
+                        Some(node) if is_other_volume(node, item) => {
+                            return Err(format!(
+                                "it has another volume {}: rename that",
+                                item["name"]
+                            ));
+                        }
                         Some(node) => self.change(None, node, item)?,
                         None => self.append(node, *style, known, item),
                     }
@@ -199,6 +216,9 @@ impl Editor<'_> {
         (name, value): (&str, &Value),
     ) {
         let first = entries.first().map(|(key, _)| key);
+        // A merge key overrides what stands before it.
+        let merges = entries.iter().rev().find(|(key, _)| key.name == "<<");
+        let merged = merges.map(|(_, value)| value.end);
         let (Style::Block, Some(first)) = (style, first) else {
             let quoted = self.text[node.start..].starts_with("{\"")
                 || first.is_some_and(|first| self.text[first.start..].starts_with('"'));
@@ -209,6 +229,7 @@ impl Editor<'_> {
             };
             let entry = format!("{name}: {value}");
             let (offset, new) = match first {
+                Some(_) if let Some(merged) = merged => (merged, format!(", {entry}")),
                 Some(first) if self.breaks(node.start, first.start) => {
                     let indent = self.indent(first.start);
                     (node.start + 1, format!("{}{indent}{entry},", self.newline))
@@ -224,7 +245,7 @@ impl Editor<'_> {
         let neighbour = node.entry("serviceAccountName").map(|(_, name)| name.end);
         let head = parent.map(|key| key.end);
         let head = head.filter(|head| self.breaks(*head, first.start));
-        let after = match neighbour.or(head) {
+        let after = match merged.max(neighbour).or(head) {
             Some(offset) if !value.is_array() => offset,
             _ => node.end,
         };

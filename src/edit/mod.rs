@@ -16,7 +16,8 @@ use self::merge::Edit;
 use crate::{
     files::{
         manifest::{Manifest, manifests},
-        places::{Documents, Form, Place, Places, listed},
+        outline::Node,
+        places::{Documents, Form, Place, Places, listed, part},
     },
     model::{ServiceAccountRef, Workload, patch::Patch},
 };
@@ -68,7 +69,11 @@ pub fn patch(places: &Places, patches: &[(&ServiceAccountRef, &Patch)]) -> Vec<P
         changes.sort_by_key(|(_, place)| place.line);
         let wanted: Vec<_> = changes
             .iter()
-            .map(|(number, place)| (*place, patches[*number].1.patch.tree()))
+            .map(|(number, place)| Change {
+                place,
+                target: &patches[*number].1.target,
+                patch: patches[*number].1.patch.tree(),
+            })
             .collect();
         let result = patch_file(file, &wanted);
         for (index, (number, _)) in changes.iter().enumerate() {
@@ -124,9 +129,27 @@ struct Changed {
     failures: BTreeMap<usize, String>,
 }
 
+/// A change of one object.
+struct Change<'a> {
+    place: &'a Place,
+    target: &'a Workload,
+    patch: Value,
+}
+
+/// Whether an object is still the one that was judged, as far as its kind and name are plain texts.
+fn is_of(target: &Workload, text: &str, object: &Node) -> bool {
+    let kind = object.entry("kind").map(|(_, kind)| kind);
+    let kind = kind.and_then(|kind| text.get(kind.start..kind.end));
+    let kind = kind.map(|kind| kind.trim_matches(['"', '\'']));
+    let name = part(object, "/metadata/name").and_then(Node::text);
+    let (wanted, _) = target.kind.split_once('.').unwrap_or((&target.kind, ""));
+    kind.is_none_or(|kind| kind == wanted || kind.starts_with(['*', '&', '!']))
+        && name.is_none_or(|name| *name == *target.name)
+}
+
 /// Patches one file.
-fn patch_file(file: &Path, changes: &[(&Place, Value)]) -> Result<Changed, String> {
-    if changes.iter().any(|(place, _)| place.is_large) {
+fn patch_file(file: &Path, changes: &[Change<'_>]) -> Result<Changed, String> {
+    if changes.iter().any(|change| change.place.is_large) {
         return Err("is too large to be changed: split it".to_owned());
     }
     let cannot = |error: io::Error| format!("cannot be changed: {error}");
@@ -171,7 +194,7 @@ fn give(_: &fs::File, _: &fs::Metadata) -> io::Result<()> {
 }
 
 /// A text after changes. A change that fails does not prevent the others.
-fn patched(text: &str, changes: &[(&Place, Value)]) -> Changed {
+fn patched(text: &str, changes: &[Change<'_>]) -> Changed {
     const AFFECTS_OTHERS: &str =
         "the change would also affect other parts of the file, for example through an alias";
     /// The largest number of changes that are tried one by one.
@@ -207,19 +230,21 @@ fn patched(text: &str, changes: &[(&Place, Value)]) -> Changed {
 }
 
 /// A text after some of the changes, parsed again; `None` if it contains anything else.
-fn attempt(text: &str, changes: &[(&Place, Value)], wanted: &[usize]) -> Option<Changed> {
+fn attempt(text: &str, changes: &[Change<'_>], wanted: &[usize]) -> Option<Changed> {
     let mut edits: Vec<Edit> = Vec::new();
     let mut failures = BTreeMap::new();
     let mut merges: BTreeMap<usize, Vec<(&[usize], &Value)>> = BTreeMap::new();
     let mut documents = Documents::of(text);
     let newline = if text.contains("\r\n") { "\r\n" } else { "\n" };
     for number in wanted {
-        let (place, patch) = &changes[*number];
+        let change = &changes[*number];
+        let (place, patch) = (change.place, &change.patch);
         let object = documents
             .at(place.line)
             .and_then(|(start, root)| Some((start, root.item(&place.items)?)));
         let own = object
-            .ok_or_else(|| "the object is no longer in the file".to_owned())
+            .filter(|(start, object)| is_of(change.target, &text[*start..], object))
+            .ok_or_else(|| "the file was changed since it was read: scan it again".to_owned())
             .and_then(|(start, object)| merge::edits(text, start, newline, object, patch));
         match own {
             Ok(own) => {

@@ -212,7 +212,7 @@ fn volume(wire: &wire::Volume) -> Option<Volume> {
     let projected = projected.map(|secret| (&secret.name, &secret.items));
     let secrets: Box<[SecretToken]> = whole
         .chain(projected)
-        .filter_map(|(secret, items)| secret_token(secret, items))
+        .flat_map(|(secret, items)| secret_tokens(secret, items))
         .collect();
     let injected = wire.name.starts_with(INJECTED_VOLUME_PREFIX);
     (injected || !tokens.is_empty() || !secrets.is_empty()).then(|| Volume {
@@ -238,21 +238,23 @@ fn is_complete(volume: &wire::Volume) -> bool {
     sources.len() == 3 && has_token && has_fields && sources.iter().any(|source| is_root(source))
 }
 
-/// The key `token` of a Secret, if the volume exposes it; without `items` it exposes all keys.
-fn secret_token(secret: &str, items: &[wire::KeyToPath]) -> Option<SecretToken> {
-    let takes_file = || items.iter().any(|item| is_file_key(&item.key));
-    let (path, keys) = if items.is_empty() {
-        (TOKEN_KEY, SecretKeys::All)
+/// The key `token` of a Secret, at each path where the volume exposes it; without `items` it exposes all keys.
+fn secret_tokens<'a>(
+    secret: &'a str,
+    items: &'a [wire::KeyToPath],
+) -> impl Iterator<Item = SecretToken> + 'a {
+    let keys = if items.is_empty() {
+        SecretKeys::All
+    } else if items.iter().any(|item| is_file_key(&item.key)) {
+        SecretKeys::TokenAndFiles
     } else {
-        let token = items.iter().find(|item| item.key == TOKEN_KEY)?;
-        let keys = if takes_file() {
-            SecretKeys::TokenAndFiles
-        } else {
-            SecretKeys::Token
-        };
-        (token.path.as_str(), keys)
+        SecretKeys::Token
     };
-    (!secret.is_empty()).then(|| SecretToken {
+    let listed = items.iter().filter(|item| item.key == TOKEN_KEY);
+    let listed = listed.map(|item| item.path.as_str());
+    let all = items.is_empty().then_some(TOKEN_KEY);
+    let paths = listed.chain(all).filter(|_| !secret.is_empty());
+    paths.map(move |path| SecretToken {
         secret: secret.into(),
         path: path.into(),
         keys,

@@ -326,6 +326,7 @@ impl Loader<'_> {
             self.add_templates(&pod, vec![facts]);
         } else {
             self.templates.has_pods(workload);
+            let key = self.beside_known(key, &facts, &wire.metadata.uid);
             self.index.apply::<Pods>(key, facts);
         }
         Ok(())

@@ -46,7 +46,7 @@ impl Templates {
     /// Adds the template of a ReplicaSet or Job that a workload created: it is used only if that workload is
     /// not in the input.
     pub(super) fn created_by(&mut self, workload: ObjectKey, templates: Vec<PodFacts>) {
-        self.created.insert(workload, templates);
+        self.created.entry(workload).or_default().extend(templates);
     }
 
     /// Records that the input has pods of a workload: its template is not used.

@@ -118,17 +118,15 @@ impl Index {
         let (mut before, mut after) = (subjects(old), subjects(new));
         if old.map(|binding| &binding.role_ref) == new.map(|binding| &binding.role_ref) {
             // Only the subjects differ: those in both are not touched.
-            let both: BTreeSet<_> = before
-                .iter()
-                .filter(|subject| after.contains(subject))
-                .cloned()
-                .collect();
-            before.retain(|subject| !both.contains(subject));
-            after.retain(|subject| !both.contains(subject));
+            let [old, new]: [BTreeSet<_>; 2] =
+                [&before, &after].map(|subjects| subjects.iter().cloned().collect());
+            before.retain(|subject| !new.contains(subject));
+            after.retain(|subject| !old.contains(subject));
         }
         self.mark_subjects(&before);
         self.mark_subjects(&after);
-        self.near_binding_changed(key, old, new);
+        let touched = before.iter().chain(&after).filter_map(Subject::account);
+        self.near_binding_changed(key, (old, new), touched);
     }
 }
 

@@ -296,7 +296,7 @@ impl Index {
     /// ([`Config::reads_objects_as`]), they must be read again.
     pub fn set_config(&mut self, config: Config) {
         if self.config != config {
-            if self.config.namespaces != config.namespaces {
+            if !self.config.reads_objects_as(&config) {
                 self.distrust();
             }
             self.config = config;

@@ -226,20 +226,18 @@ impl Index {
         }
     }
 
-    /// A binding has changed; its reverse keys are up to date.
-    pub(super) fn near_binding_changed(
+    /// A binding has changed from one to another, and what it grants to these accounts; its reverse keys are up to date.
+    pub(super) fn near_binding_changed<'a>(
         &mut self,
         key: &ObjectKey,
-        old: Option<&Binding>,
-        new: Option<&Binding>,
+        (old, new): (Option<&Binding>, Option<&Binding>),
+        touched: impl Iterator<Item = &'a ServiceAccountRef>,
     ) {
         if !self.is_settled() {
             return;
         }
         let both = || old.into_iter().chain(new);
-        let named = both().flat_map(|binding| &binding.subjects);
-        let named = named.filter_map(Subject::account);
-        let missing: BTreeSet<_> = named.filter(|account| !self.is_known(account)).collect();
+        let missing: BTreeSet<_> = touched.filter(|account| !self.is_known(account)).collect();
         for account in missing {
             let is_named = self.is_named(account);
             self.near.set_missing(account, is_named);

@@ -76,6 +76,18 @@ impl Patch {
         }
     }
 
+    /// The resource as kubectl takes it: that of a custom kind with its group, since other groups may have the same.
+    #[must_use]
+    pub fn resource(&self) -> String {
+        let kind = self.target.kind.to_lowercase();
+        match self.api_version.rsplit_once('/') {
+            Some((group, _)) if !kind.contains('.') && !PodKind::has_group(group) => {
+                format!("{kind}.{group}")
+            }
+            _ => kind,
+        }
+    }
+
     /// Whether its object has a name; else it has a pattern of names, which each object that is created from it gets.
     fn has_name(&self) -> bool {
         !self.target.name.contains('*')

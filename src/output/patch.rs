@@ -100,12 +100,17 @@ pub(super) fn command(namespace: &str, patch: &Patch) -> String {
 
 /// The command for a namespace that is a word of a shell.
 pub(super) fn command_for(namespace: &str, patch: &Patch) -> String {
-    let target = &patch.target;
-    format!(
-        "kubectl -n {namespace} patch {} {} --type={} --patch {}",
-        quoted(&target.kind.to_lowercase()),
-        quoted(&target.name),
+    let (kind, name) = (patch.resource(), &*patch.target.name);
+    let how = format!(
+        "--type={} --patch {}",
         patch.kind(),
         quoted(&patch.patch.to_string())
-    )
+    );
+    let is_flag = [&*kind, name].iter().any(|word| word.starts_with('-'));
+    let object = format!("{} {}", quoted(&kind), quoted(name));
+    if is_flag {
+        format!("kubectl -n {namespace} patch {how} -- {object}")
+    } else {
+        format!("kubectl -n {namespace} patch {object} {how}")
+    }
 }

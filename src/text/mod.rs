@@ -2,6 +2,7 @@
 
 pub mod folders;
 mod malformed;
+mod merges;
 pub(crate) mod parallel;
 pub mod paths;
 pub(crate) mod pieces;

@@ -2,8 +2,11 @@
 
 use std::borrow::Cow;
 
+use serde::de::DeserializeOwned;
 use serde_json::Value;
-use serde_saphyr::{DuplicateKeyPolicy, Spanned};
+use serde_saphyr::{DuplicateKeyPolicy, Options, Spanned, options::MergeKeyPolicy};
+
+use super::merges::{MERGE, Ordered};
 
 /// The size in bytes from which a list is parsed item by item.
 pub(crate) const LARGE_LIST: usize = 1 << 20;
@@ -82,8 +85,11 @@ pub(crate) fn parse(document: &str) -> Vec<Parsed> {
     // limit.
     let most = document.len() + 1024;
     // kubectl replaces the bytes of binary values that are no text.
+    let has_merges = document.contains(MERGE);
     let options = |keeps_binary: bool| {
         serde_saphyr::options! {
+            // Expanded by ourselves.
+            merge_keys: if has_merges { MergeKeyPolicy::AsOrdinary } else { MergeKeyPolicy::Merge },
             ignore_binary_tag_for_string: keeps_binary,
             duplicate_keys: DuplicateKeyPolicy::LastWins,
             legacy_octal_numbers: true,
@@ -110,12 +116,27 @@ pub(crate) fn parse(document: &str) -> Vec<Parsed> {
     } else {
         Cow::Borrowed(document)
     };
+    if has_merges {
+        let expanded = |parsed: Spanned<Ordered>| {
+            Spanned::new(parsed.value.expanded(), parsed.referenced, parsed.defined)
+        };
+        let values = values::<Spanned<Ordered>>(&document, options).into_iter();
+        return values.map(|parsed| parsed.map(expanded)).collect();
+    }
+    values(&document, options)
+}
+
+/// The values in a text, given the options with and without binary values.
+fn values<T: DeserializeOwned>(
+    text: &str,
+    options: impl Fn(bool) -> Options,
+) -> Vec<Result<T, serde_saphyr::Error>> {
     // Parsing a string is faster, but only the reader continues after an error.
-    if let Ok(values) = serde_saphyr::from_multiple_with_options(&document, options(false)) {
+    if let Ok(values) = serde_saphyr::from_multiple_with_options(text, options(false)) {
         return values.into_iter().map(Ok).collect();
     }
-    let options = options(document.contains("!!binary"));
-    serde_saphyr::read_with_options(&mut document.as_bytes(), options).collect()
+    let options = options(text.contains("!!binary"));
+    serde_saphyr::read_with_options(&mut text.as_bytes(), options).collect()
 }
 
 /// A list of objects, split into items before it is parsed.

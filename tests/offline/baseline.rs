@@ -208,6 +208,27 @@ fn any_list_of_reports_is_a_baseline() {
     }
 }
 
+/// What `--write` has mended is new when it returns.
+#[test]
+fn a_baseline_of_a_mended_input_lacks_what_was_mended() {
+    let dir = tempfile::tempdir().unwrap();
+    let pod = "kind: Pod\nmetadata: {name: p}\nspec: {containers: [{name: c}]}\n";
+    fs::write(dir.path().join("p.yaml"), pod).unwrap();
+    let write = [
+        "p.yaml",
+        "-o",
+        "patch",
+        "--write",
+        "--write-baseline",
+        "b.json",
+    ];
+    let (code, _, error) = scan_in(dir.path(), &write);
+    assert_eq!(code, 0, "{error}");
+    fs::write(dir.path().join("p.yaml"), pod).unwrap();
+    let (code, out, error) = scan_in(dir.path(), &["p.yaml", "--baseline", "b.json"]);
+    assert_eq!(code, 1, "{out}{error}");
+}
+
 #[test]
 fn what_is_no_baseline_is_an_error_with_the_fix() {
     let dir = tempfile::tempdir().unwrap();

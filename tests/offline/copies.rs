@@ -303,3 +303,54 @@ fn only_the_copy_that_a_patch_is_for_is_changed() {
     assert_eq!(code, 0, "{error}");
     assert_eq!(read("f.yaml").matches(OFF).count(), 2);
 }
+
+/// What several ReplicaSets of one Deployment mount counts, and a label of an operator makes no workload of a person its.
+#[test]
+fn templates_of_one_owner_all_count() {
+    let set = |name: &str, automount: &str| {
+        format!(
+            "apiVersion: apps/v1\nkind: ReplicaSet\nmetadata: {{name: {name}, namespace: shop, ownerReferences: [{{apiVersion: apps/v1, kind: Deployment, name: web, controller: true}}]}}\n\
+             spec: {{template: {{spec: {{{automount} containers: [{{name: c, image: i}}]}}}}}}\n---\n"
+        )
+    };
+    in_any_order(
+        &set("web-1", ""),
+        &set("web-2", &format!("{OFF},")),
+        "",
+        &["default Unneeded NoPermissions"],
+    );
+    let labelled = "apiVersion: apps/v1\nkind: Deployment\nmetadata: {name: web, namespace: shop}\nspec:\n  selector: {}\n  template:\n    metadata: {labels: {serving.knative.dev/service: hello}}\n    \
+                    spec: {serviceAccountName: web, containers: [{name: c, image: i}]}\n---\n";
+    let service = format!(
+        "apiVersion: serving.knative.dev/v1\nkind: Service\nmetadata: {{name: hello, namespace: shop}}\nspec: {{template: {{spec: {{{OFF}, containers: [{{image: i}}]}}}}}}\n---\n"
+    );
+    let (found, said) = verdicts(&[labelled, &service]);
+    assert!(
+        found.contains(&"web Unneeded NoPermissions".to_owned()),
+        "{found:?}\n{said}"
+    );
+}
+
+/// Dumps of two clusters may have pods of the same name.
+#[test]
+fn live_pods_of_the_same_name_all_count() {
+    let pod = |uid: &str, automount: &str| {
+        format!(
+            "apiVersion: v1\nkind: Pod\nmetadata: {{name: web-0, namespace: shop, uid: {uid}}}\nspec:\n  {automount}\n  containers:\n  - name: c\n    volumeMounts: [{{name: kube-api-access-abcde, mountPath: /var/run/secrets/kubernetes.io/serviceaccount}}]\n  \
+             volumes: [{{name: kube-api-access-abcde, projected: {{sources: [{{serviceAccountToken: {{path: token, expirationSeconds: 3607}}}}]}}}}]\n---\n"
+        )
+    };
+    let without = format!(
+        "apiVersion: v1\nkind: Pod\nmetadata: {{name: web-0, namespace: shop, uid: two}}\nspec:\n  {OFF}\n  containers: [{{name: c}}]\n---\n"
+    );
+    let said = in_any_order(
+        &pod("one", ""),
+        &without,
+        "",
+        &["default Unneeded NoPermissions"],
+    );
+    assert!(
+        said.contains("defines Pod/web-0 in namespace shop"),
+        "{said}"
+    );
+}

@@ -71,10 +71,18 @@ fn only_the_necessary_lines_change_in_every_style() {
             "kind: List\nitems:\n- kind: Pod\n  metadata: {name: p}\n  spec:\n    containers:\n    - name: c\n- kind: List\n  items:\n  - kind: Pod\n    metadata: {name: q}\n    spec:\n      containers:\n      - name: c\n",
             "kind: List\nitems:\n- kind: Pod\n  metadata: {name: p}\n  spec:\n    automountServiceAccountToken: false\n    containers:\n    - name: c\n- kind: List\n  items:\n  - kind: Pod\n    metadata: {name: q}\n    spec:\n      automountServiceAccountToken: false\n      containers:\n      - name: c\n",
         ),
-        // Merged keys are overridden, the anchor is kept.
+        // Merged keys are overridden by what stands after them, the anchor is kept.
         (
             "kind: Pod\nmetadata: {name: p}\ncommon: &common {automountServiceAccountToken: true}\nspec:\n  <<: *common\n  containers:\n  - name: c\n",
-            "kind: Pod\nmetadata: {name: p}\ncommon: &common {automountServiceAccountToken: true}\nspec:\n  automountServiceAccountToken: false\n  <<: *common\n  containers:\n  - name: c\n",
+            "kind: Pod\nmetadata: {name: p}\ncommon: &common {automountServiceAccountToken: true}\nspec:\n  <<: *common\n  automountServiceAccountToken: false\n  containers:\n  - name: c\n",
+        ),
+        (
+            "kind: Pod\nmetadata: {name: p}\nspec:\n  serviceAccountName: x\n  <<: {automountServiceAccountToken: true}\n  containers:\n  - name: c\n",
+            "kind: Pod\nmetadata: {name: p}\nspec:\n  serviceAccountName: x\n  <<: {automountServiceAccountToken: true}\n  automountServiceAccountToken: false\n  containers:\n  - name: c\n",
+        ),
+        (
+            "kind: Pod\nmetadata: {name: p}\nspec: {<<: {automountServiceAccountToken: true}, containers: [{name: c}]}\n",
+            "kind: Pod\nmetadata: {name: p}\nspec: {<<: {automountServiceAccountToken: true}, automountServiceAccountToken: false, containers: [{name: c}]}\n",
         ),
     ] {
         assert_eq!(written("m.yaml", text), expected);
@@ -214,6 +222,19 @@ fn nothing_that_lies_beside_a_manifest_is_written() {
         assert!(!file.is_symlink());
         assert!(fs::read_to_string(file).unwrap().contains("Token: false"));
     }
+}
+
+/// A volume has one source.
+#[test]
+fn a_volume_that_has_the_name_of_the_added_one_is_an_error() {
+    let text = "kind: Pod\nmetadata: {name: p}\nspec:\n  volumes: [{name: service-account-files, emptyDir: {}}]\n  containers:\n  - name: c\n    command: [cat, /var/run/secrets/kubernetes.io/serviceaccount/ca.crt]\n";
+    let dir = tempfile::tempdir().unwrap();
+    fs::write(dir.path().join("a.yaml"), text).unwrap();
+    let (code, out, error) = scan(dir.path(), &["a.yaml", "-o", "patch", "--write"]);
+    assert_eq!(code, 2, "{out}{error}");
+    let why = "has another volume \"service-account-files\": rename that";
+    assert!(error.contains(why), "{error}");
+    assert_eq!(fs::read_to_string(dir.path().join("a.yaml")).unwrap(), text);
 }
 
 /// A requested change that fails is an error, whatever `--fail-on` says.

@@ -133,6 +133,80 @@ fn no_name_becomes_a_patch() {
     assert!(patches.lines().all(is_comment), "{patches}");
 }
 
+/// A name that looks like a flag is none of kubectl, and nothing else that people paste runs.
+#[test]
+fn names_are_no_flags_of_commands() {
+    let pod = r#"{"kind":"Deployment","apiVersion":"apps/v1","metadata":{"name":"--kubeconfig=x","namespace":"shop"},"spec":{"template":{"spec":{"containers":[{"name":"c"}]}}}}"#;
+    let output = program(&["scan", "-o", "patch", "-"], pod);
+    let patches = String::from_utf8(output.stdout).unwrap();
+    let command = "# kubectl -n shop patch --type=merge --patch '{\"spec\":{\"template\":{\"spec\":{\"automountServiceAccountToken\":false}}}}' -- deployment '--kubeconfig=x'\n";
+    assert!(patches.contains(command), "{patches}");
+    let account = r#"{"kind":"List","items":[{"kind":"ServiceAccount","metadata":{"name":"$(id)","namespace":"shop"},"automountServiceAccountToken":false},{"kind":"Pod","metadata":{"name":"p","namespace":"shop"},"spec":{"serviceAccountName":"$(id)","containers":[{"name":"c"}]}},{"apiVersion":"rbac.authorization.k8s.io/v1","kind":"ClusterRoleBinding","metadata":{"name":"b"},"roleRef":{"apiGroup":"rbac.authorization.k8s.io","kind":"ClusterRole","name":"view"},"subjects":[{"kind":"ServiceAccount","name":"$(id)","namespace":"shop"}]}]}"#;
+    let output = program(&["scan", "-"], account);
+    let said = String::from_utf8(output.stderr).unwrap();
+    assert!(said.contains("explain 'shop/$(id)'"), "{said}");
+}
+
+/// The API server drops a template at a place where its kind has none.
+#[test]
+fn a_template_counts_where_its_kind_has_it() {
+    let off = "{spec: {automountServiceAccountToken: false, serviceAccountName: other, containers: [{name: c}]}}";
+    let on = "{spec: {containers: [{name: c}]}}";
+    for object in [
+        format!(
+            "kind: Deployment\napiVersion: apps/v1\nmetadata: {{name: x}}\ntemplate: {off}\nspec: {{template: {on}}}\n"
+        ),
+        format!(
+            "kind: CronJob\napiVersion: batch/v1\nmetadata: {{name: x}}\nspec: {{template: {off}, jobTemplate: {{spec: {{template: {on}}}}}}}\n"
+        ),
+        format!(
+            "kind: PodTemplate\napiVersion: v1\nmetadata: {{name: x}}\ntemplate: {on}\nspec: {{template: {off}}}\n"
+        ),
+    ] {
+        let dir = folder(&[("x.yaml", &object)]);
+        let (reports, _, error) = scan_files(&[dir.path()], &[]);
+        assert_eq!(reports.len(), 1, "{object}{error}");
+        assert_eq!(reports[0]["metadata"]["name"], "default", "{object}");
+        assert_eq!(reports[0]["status"]["verdict"], "Unneeded", "{object}");
+    }
+}
+
+/// What cannot be read is an error, also in an object of a custom kind.
+#[test]
+fn a_custom_object_that_is_too_deep_is_an_error() {
+    let deep = "[".repeat(150) + &"]".repeat(150);
+    let rollout = format!(
+        r#"{{"kind":"Rollout","apiVersion":"argoproj.io/v1alpha1","metadata":{{"name":"x"}},"spec":{{"x":{deep},"template":{{"spec":{{"containers":[{{"name":"c"}}]}}}}}}}}"#
+    );
+    let output = program(&["scan", "-"], &rollout);
+    let said = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(2), "{said}");
+    assert!(
+        said.contains("error: standard input:1: Rollout x: "),
+        "{said}"
+    );
+}
+
+/// A Secret may be mounted at several paths, of which a container sees one.
+#[test]
+fn a_token_of_a_secret_at_the_second_of_two_paths_is_seen() {
+    let pod = |items: &str| {
+        format!(
+            "kind: Pod\nmetadata: {{name: x}}\nspec: {{automountServiceAccountToken: false, volumes: [{{name: v, secret: {{secretName: default-token-abcde, items: [{items}]}}}}], containers: [{{name: c, volumeMounts: [{{name: v, mountPath: /t, subPath: two}}]}}]}}\n"
+        )
+    };
+    let (one, two) = ("{key: token, path: one}", "{key: token, path: two}");
+    for (items, verdict) in [
+        (two.to_owned(), "Unknown"),
+        (format!("{one}, {two}"), "Unknown"),
+        (one.to_owned(), "NoToken"),
+    ] {
+        let dir = folder(&[("x.yaml", &pod(&items))]);
+        let (reports, _, _) = scan_files(&[dir.path()], &[]);
+        assert_eq!(reports[0]["status"]["verdict"], verdict, "{items}");
+    }
+}
+
 /// A reader that stops early stops neither the other outputs nor the exit code.
 #[test]
 fn a_closed_standard_output_changes_nothing_else() {
@@ -315,6 +389,10 @@ fn yaml_is_read_as_kubectl_reads_it() {
         ("byte order mark", with_bom, "Unneeded"),
         ("carriage returns", crlf, "Unneeded"),
         ("merge key", "base: &base {automountServiceAccountToken: false}\nkind: Pod\nmetadata: {name: x}\nspec: {<<: *base, containers: [{name: c}]}\n".into(), "NoToken"),
+        ("a merge key after a key", "kind: Pod\nmetadata: {name: x}\nspec: {automountServiceAccountToken: false, <<: {automountServiceAccountToken: true}, containers: [{name: c}]}\n".into(), "Unneeded"),
+        ("a merge key before a key", "kind: Pod\nmetadata: {name: x}\nspec: {<<: {automountServiceAccountToken: true}, automountServiceAccountToken: false, containers: [{name: c}]}\n".into(), "NoToken"),
+        ("two merge keys", "kind: Pod\nmetadata: {name: x}\nspec:\n  <<: {automountServiceAccountToken: false}\n  <<: {automountServiceAccountToken: true}\n  containers: [{name: c}]\n".into(), "Unneeded"),
+        ("a merge key with a list", "kind: Pod\nmetadata: {name: x}\nspec: {<<: [{automountServiceAccountToken: false}, {automountServiceAccountToken: true}], containers: [{name: c}]}\n".into(), "NoToken"),
         ("the last of two keys", "kind: Pod\nmetadata: {name: x}\nspec: {automountServiceAccountToken: true, automountServiceAccountToken: false, containers: [{name: c}]}\n".into(), "NoToken"),
         ("empty documents", format!("---\n---\n# nothing\n---\n{POD}---\n"), "Unneeded"),
         ("a list", format!("kind: List\nitems:\n- {}", POD.replace('\n', "\n  ")), "Unneeded"),

@@ -39,7 +39,7 @@ pub fn carried(pod: &Value, account: &str, automount: Option<bool>) -> Vec<Carri
 pub fn carried_by_template(pod: &Value, account: &str, automount: Option<bool>) -> Vec<Carrier> {
     let deployment = json!({ "spec": { "template": pod } });
     let deployment: wire::Templated = serde_json::from_value(deployment).unwrap();
-    let (metadata, spec) = deployment.template().unwrap();
+    let (metadata, spec) = deployment.template("Deployment").unwrap();
     let workload = Workload::new("Deployment", "w");
     let facts = template(metadata, spec, workload, &Config::default());
     carried_by(&facts, account, automount)

@@ -8,6 +8,7 @@ use crate::{
         note::{AccountNote, NoteType, and_more},
     },
     output::{Message, unused_defaults_title},
+    text::shell::quoted,
 };
 
 /// How many bindings a message names.
@@ -84,7 +85,7 @@ pub(super) fn hidden_notes(
         .collect();
     let (_, example) = noted.iter().min_by_key(|(types, _)| types.first())?;
     let path = if has_files { " PATH" } else { "" };
-    let account = format!("{}{path}", example.account);
+    let account = format!("{}{path}", quoted(&example.account.to_string()));
     let counts = counts.join(", ");
     Some(Message::note(match noted.len() {
         1 => format!(

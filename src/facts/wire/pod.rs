@@ -242,17 +242,17 @@ wire! {
 }
 
 impl Templated {
-    /// The metadata and the spec of the pod template that it embeds; one without containers is
-    /// something else with the same name.
+    /// The metadata and the spec of the pod template that an object of this kind embeds: the API server drops one at
+    /// another place. One without containers is something else with the same name.
     #[must_use]
-    pub fn template(&self) -> Option<(&Metadata, &PodSpec)> {
+    pub fn template(&self, kind: &str) -> Option<(&Metadata, &PodSpec)> {
         let spec = self.spec.as_ref();
-        let of_job = || spec?.job_template.as_ref()?.spec.template.as_ref();
-        let template = self
-            .template
-            .as_ref()
-            .or_else(|| spec?.template.as_ref())
-            .or_else(of_job)?;
+        let template = match kind {
+            "PodTemplate" => self.template.as_ref(),
+            "CronJob" => spec?.job_template.as_ref()?.spec.template.as_ref(),
+            _ => spec?.template.as_ref(),
+        };
+        let template = template?;
         let spec = template.spec.as_ref()?;
         (!spec.containers.is_empty()).then_some((&template.metadata, spec))
     }

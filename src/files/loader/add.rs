@@ -2,7 +2,7 @@
 
 use super::Loader;
 use crate::{
-    facts::{Wire, rejected},
+    facts::{Pods, Wire, rejected},
     files::{
         cluster_role::ClusterRole,
         copies::{Joined, Together, join_cluster_roles},
@@ -10,7 +10,7 @@ use crate::{
         places::{Form, workload_key},
     },
     index::{Index, Indexed},
-    model::{InputKind, ObjectKey, PodFacts, Workload},
+    model::{InputKind, ObjectKey, PodFacts, Workload, pod::Pod},
     rbac::aggregate::AggregatedRole,
 };
 
@@ -60,6 +60,20 @@ impl Loader<'_> {
                 .apply::<K>(key, joined.map_or(facts, |joined| joined.facts));
         }
         self.index.apply::<K>(key, facts);
+    }
+
+    /// The key of a live pod: dumps of several clusters may have different ones of the same name, which all count.
+    pub(super) fn beside_known(&mut self, key: ObjectKey, pod: &Pod, uid: &str) -> ObjectKey {
+        let shown = workload_key(&key.namespace, &Workload::new("Pod", &key.name));
+        let before = (!self.is_large).then(|| self.copies.note(InputKind::Pod, &shown));
+        let known = self.index.get::<Pods>(&key);
+        if known.is_none_or(|known| known.shape == pod.shape) {
+            return key;
+        }
+        if let Some(before) = before.flatten() {
+            self.copies.differs(InputKind::Pod, &shown, before);
+        }
+        key.beside(uid)
     }
 
     /// Adds the templates of a workload. Those of the same generated name are of different objects.

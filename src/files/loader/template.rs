@@ -41,7 +41,7 @@ impl Loader<'_> {
         let owner = wire.metadata.owner_references.iter();
         let owner = owner.filter(|_| matches!(head.kind.as_str(), "ReplicaSet" | "Job"));
         let owner = owner.into_iter().find(|owner| owner.controller);
-        let Some((metadata, spec)) = wire.template() else {
+        let Some((metadata, spec)) = wire.template(&head.kind) else {
             self.skip_without_containers(&head.kind, &wire.metadata.name);
             return Ok(());
         };
@@ -52,7 +52,9 @@ impl Loader<'_> {
             Some(owner) => (named(&owner.api_version, &owner.kind), &*owner.name),
             None => (head.kind.as_str().into(), &*wire.metadata.name),
         };
-        let outer = facts::owner::outer(&kind, &metadata.labels);
+        // What a person wrote may have the labels of an operator too.
+        let is_live = owner.is_some() || !wire.metadata.uid.is_empty();
+        let outer = facts::owner::outer(&kind, &metadata.labels).filter(|_| is_live);
         let (kind, name) = outer.unwrap_or((&kind, name));
         let is_created = owner.is_some() || outer.is_some();
         let workload = Workload::new(kind, name);
@@ -126,8 +128,9 @@ impl Loader<'_> {
 
     /// Reads an object of any other kind, which may have pod templates anywhere; what cannot be read as one is none.
     pub(super) fn custom(&mut self, head: &Head<'_>, manifest: &Manifest<'_>) {
-        let Ok(mut object) = manifest.read::<Value>() else {
-            return;
+        let mut object = match manifest.read::<Value>() {
+            Ok(object) => object,
+            Err(why) => return self.faults.push(why),
         };
         let Ok(Bare { mut metadata }) = manifest.read() else {
             return;

@@ -37,11 +37,16 @@ struct EventList<'a> {
     items: Option<Vec<&'a RawValue>>,
 }
 
-/// Reads a batch. Other formats than that of a webhook are none: who posts is an API server. `own` is our account.
+/// Reads a batch. Other formats than that of a webhook are none: who posts is an API server. `own` is our account. What is
+/// dated after `latest` is not read: use that lies in the future would outlive all that follows.
 ///
 /// # Errors
 /// When the text is no `EventList` of `audit.k8s.io/v1`.
-pub fn batch(text: &[u8], own: Option<&ServiceAccountRef>) -> Result<Batch, String> {
+pub fn batch(
+    text: &[u8],
+    own: Option<&ServiceAccountRef>,
+    latest: Micros,
+) -> Result<Batch, String> {
     let list: EventList<'_> =
         serde_json::from_slice(text).map_err(|error| format!("is no EventList: {error}"))?;
     if list.kind != "EventList" || list.api_version != "audit.k8s.io/v1" {
@@ -56,7 +61,7 @@ pub fn batch(text: &[u8], own: Option<&ServiceAccountRef>) -> Result<Batch, Stri
     for item in list.items.into_iter().flatten() {
         batch.events += 1;
         let text = item.get().as_bytes();
-        if needles.are_in(text) && !batch.add(text, own) {
+        if needles.are_in(text) && !batch.add(text, own, latest) {
             batch.unreadable += 1;
             batch.record.unreadable();
         }
@@ -66,13 +71,16 @@ pub fn batch(text: &[u8], own: Option<&ServiceAccountRef>) -> Result<Batch, Stri
 
 impl Batch {
     /// Adds an event; whether it can be read.
-    fn add(&mut self, text: &[u8], own: Option<&ServiceAccountRef>) -> bool {
+    fn add(&mut self, text: &[u8], own: Option<&ServiceAccountRef>, latest: Micros) -> bool {
         let Ok(event) = serde_json::from_slice::<Event<'_>>(text) else {
             return false;
         };
         let Found::Request(request) = event.found() else {
             return false;
         };
+        if request.time > latest {
+            return false;
+        }
         // Anybody may choose an Audit-ID, and nobody else has our name.
         if request.id.starts_with(CANARY)
             && let Caller::Token {

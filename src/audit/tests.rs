@@ -495,16 +495,26 @@ fn a_batch_of_a_webhook_is_read_and_nothing_else() {
             .to_string()
             .as_bytes(),
         None,
+        i64::MAX,
     );
     let read = read.unwrap();
     assert_eq!((read.events, read.unreadable), (3, 1));
+    // Dated in the future, it would outlive all use that follows.
+    let dated = list(&[event()]).to_string();
+    let future = batch(dated.as_bytes(), None, 0).unwrap();
+    assert_eq!((future.events, future.unreadable), (1, 1));
     let account = ServiceAccountRef::new("shop", "mail");
     let usage = read.record.of(&account, &[], 0);
     assert_eq!(usage.total.requests, 1);
     assert!(usage.window.holes.contains(&Hole::Lossy(WEBHOOK)));
     assert!(usage.window.holes.contains(&Hole::Unreadable(1)));
     let empty = json!({ "kind": "EventList", "apiVersion": "audit.k8s.io/v1", "items": null });
-    assert_eq!(batch(empty.to_string().as_bytes(), None).unwrap().events, 0);
+    assert_eq!(
+        batch(empty.to_string().as_bytes(), None, i64::MAX)
+            .unwrap()
+            .events,
+        0
+    );
     let mut other = list(&[]);
     other["kind"] = "List".into();
     for text in [
@@ -514,7 +524,7 @@ fn a_batch_of_a_webhook_is_read_and_nothing_else() {
         list(&[event()]).to_string()[1..].to_owned(),
         String::new(),
     ] {
-        assert!(batch(text.as_bytes(), None).is_err(), "{text}");
+        assert!(batch(text.as_bytes(), None, i64::MAX).is_err(), "{text}");
     }
 }
 
@@ -524,7 +534,7 @@ fn only_our_own_canary_is_credited() {
     let read = |event: &Value| {
         let list =
             json!({ "kind": "EventList", "apiVersion": "audit.k8s.io/v1", "items": [event] });
-        batch(list.to_string().as_bytes(), Some(&own)).unwrap()
+        batch(list.to_string().as_bytes(), Some(&own), i64::MAX).unwrap()
     };
     let mut canary = event();
     canary["auditID"] = "te-1".into();

@@ -218,7 +218,7 @@ impl Editor<'_> {
         let first = entries.first().map(|(key, _)| key);
         // A merge key overrides what stands before it.
         let merges = entries.iter().rev().find(|(key, _)| key.name == "<<");
-        let merged = merges.map(|(_, value)| value.end);
+        let after_merge = merges.map(|(_, value)| value.end);
         let (Style::Block, Some(first)) = (style, first) else {
             let quoted = self.text[node.start..].starts_with("{\"")
                 || first.is_some_and(|first| self.text[first.start..].starts_with('"'));
@@ -229,7 +229,7 @@ impl Editor<'_> {
             };
             let entry = format!("{name}: {value}");
             let (offset, new) = match first {
-                Some(_) if let Some(merged) = merged => (merged, format!(", {entry}")),
+                Some(_) if let Some(end) = after_merge => (end, format!(", {entry}")),
                 Some(first) if self.breaks(node.start, first.start) => {
                     let indent = self.indent(first.start);
                     (node.start + 1, format!("{}{indent}{entry},", self.newline))
@@ -245,7 +245,7 @@ impl Editor<'_> {
         let neighbour = node.entry("serviceAccountName").map(|(_, name)| name.end);
         let head = parent.map(|key| key.end);
         let head = head.filter(|head| self.breaks(*head, first.start));
-        let after = match merged.max(neighbour).or(head) {
+        let after = match after_merge.max(neighbour).or(head) {
             Some(offset) if !value.is_array() => offset,
             _ => node.end,
         };

@@ -16,6 +16,7 @@ use hyper::{
     body::{Body, Bytes, Incoming},
     header::CONTENT_ENCODING,
 };
+use jiff::Timestamp;
 use parking_lot::Mutex;
 use tokio::{
     sync::{OwnedSemaphorePermit, Semaphore},
@@ -23,7 +24,13 @@ use tokio::{
 };
 
 use super::counters::{Counters, Outcome};
-use crate::{audit, cluster::watch::Feed, index::Index, log::LogLimiter, model::ServiceAccountRef};
+use crate::{
+    audit,
+    cluster::watch::Feed,
+    index::Index,
+    log::LogLimiter,
+    model::{ServiceAccountRef, usage::MAX_SKEW},
+};
 
 /// How large a batch may be, as it arrives and decompressed: 400 events at level Metadata, which is the default of
 /// `--audit-webhook-batch-max-size`, have some 0.5 MiB.
@@ -171,11 +178,13 @@ impl Receiver {
             let status = StatusCode::PAYLOAD_TOO_LARGE;
             return Err((Outcome::TooLarge, status, TOO_LARGE.into()));
         }
-        let batch = audit::batch(plain, self.own.as_ref()).map_err(malformed)?;
+        let now = Timestamp::now().as_microsecond();
+        let latest = now.saturating_add(MAX_SKEW.saturating_mul(1_000_000));
+        let batch = audit::batch(plain, self.own.as_ref(), latest).map_err(malformed)?;
         if batch.unreadable > 0 && self.log.failed(BATCHES, "unreadable") {
             tracing::warn!(
                 events = batch.unreadable,
-                "audit events cannot be read: they may be requests of any account"
+                "audit events cannot be read, or are dated in the future: they may be requests of any account"
             );
         }
         let canary = batch.canary;

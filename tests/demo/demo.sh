@@ -39,7 +39,7 @@ await() { # WHAT SECONDS COMMAND…
 }
 
 plan() {
-    local rust='4 to 5 minutes' go='7 to 8 minutes more' all='about 13 minutes on 2 cores, seconds the next time'
+    local rust='3 to 5 minutes' go='4 to 8 minutes more' all='7 to 13 minutes on 2 cores, seconds the next time'
     [ ! -x "$program" ] || rust='seconds: it was built before'
     if [ -n "$bin" ]; then go='nothing to do: it was built before'; fi
     [ ! -x "$program" ] || [ -z "$bin" ] || all='a minute'

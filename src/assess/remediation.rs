@@ -137,14 +137,15 @@ fn recreation(evidence: &Evidence<'_>, workloads: &[WorkloadExposure]) -> String
         // Anything else is no word of a shell.
         let are_names = is_name(name) && is_name(namespace);
         match &**kind {
-            _ if !are_names => format!("delete those of {kind}/{name}"),
-            "Deployment" | "StatefulSet" | "DaemonSet" => {
+            "Deployment" | "StatefulSet" | "DaemonSet" if are_names => {
                 format!(
                     "kubectl -n {namespace} rollout restart {}/{name}",
                     kind.to_lowercase()
                 )
             }
-            "Pod" => format!("kubectl -n {namespace} delete pod {name}, and create it again"),
+            "Pod" if are_names => {
+                format!("kubectl -n {namespace} delete pod {name}, and create it again")
+            }
             _ => format!("delete those of {kind}/{name}"),
         }
     };

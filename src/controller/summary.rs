@@ -114,9 +114,8 @@ fn plan(context: &Context, namespace: &Name) -> Option<Plan> {
 
 /// The summary of a namespace without an account that counts, or that is left out.
 fn absent(stored: Option<&SummaryFacts>) -> Plan {
-    let empty = SummaryFacts::from(&nothing());
     stored.map_or(Plan::Keep, |stored| Plan::Delete {
-        withdraws: stored.allows_more_than(&empty),
+        withdraws: stored.allows_more_than(&SummaryFacts::from(&nothing())),
     })
 }
 

@@ -123,7 +123,9 @@ impl Switch {
             loop {
                 let began = Instant::now();
                 sleep(PERIOD).await;
-                is_late.set(is_late.get() || began.elapsed() > PERIOD + LATE);
+                if began.elapsed() > PERIOD + LATE {
+                    is_late.set(true);
+                }
             }
         };
         let stepping = async {

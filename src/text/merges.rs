@@ -21,6 +21,15 @@ pub(super) enum Ordered {
 }
 
 impl Ordered {
+    /// Whether its fields can be merged into a mapping.
+    fn is_mergeable(&self) -> bool {
+        match self {
+            Self::Scalar(value) => value.is_null(),
+            Self::List(items) => items.iter().all(Self::is_mergeable),
+            Self::Mapping(_) => true,
+        }
+    }
+
     /// The value with its merge keys expanded.
     pub(super) fn expanded(self) -> Value {
         match self {
@@ -117,8 +126,13 @@ impl<'de> Visitor<'de> for InOrder {
 
     fn visit_map<A: MapAccess<'de>>(self, mut mapping: A) -> Result<Ordered, A::Error> {
         let mut entries = Vec::new();
-        while let Some(entry) = mapping.next_entry()? {
-            entries.push(entry);
+        while let Some((key, value)) = mapping.next_entry::<String, Ordered>()? {
+            if key == MERGE && !value.is_mergeable() {
+                return Err(Error::custom(
+                    "a merge key (<<) needs a mapping, or a list of mappings",
+                ));
+            }
+            entries.push((key, value));
         }
         Ok(Ordered::Mapping(entries))
     }

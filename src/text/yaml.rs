@@ -85,11 +85,9 @@ pub(crate) fn parse(document: &str) -> Vec<Parsed> {
     // limit.
     let most = document.len() + 1024;
     // kubectl replaces the bytes of binary values that are no text.
-    let has_merges = document.contains(MERGE);
     let options = |keeps_binary: bool| {
         serde_saphyr::options! {
-            // Expanded by ourselves.
-            merge_keys: if has_merges { MergeKeyPolicy::AsOrdinary } else { MergeKeyPolicy::Merge },
+            merge_keys: MergeKeyPolicy::AsOrdinary,
             ignore_binary_tag_for_string: keeps_binary,
             duplicate_keys: DuplicateKeyPolicy::LastWins,
             legacy_octal_numbers: true,
@@ -116,7 +114,7 @@ pub(crate) fn parse(document: &str) -> Vec<Parsed> {
     } else {
         Cow::Borrowed(document)
     };
-    if has_merges {
+    if document.contains(MERGE) {
         let expanded = |parsed: Spanned<Ordered>| {
             Spanned::new(parsed.value.expanded(), parsed.referenced, parsed.defined)
         };

@@ -102,6 +102,7 @@ fn cases() -> Vec<Case> {
         ("34 tags", "", "", "a.yaml", yaml("kind: Pod\napiVersion: v1\nmetadata: {name: !!python/object:os.system odd}\nspec: {containers: [{name: c, image: !include x}]}\n")),
         ("35 duplicate keys", "", "", "a.yaml", yaml("kind: Pod\napiVersion: v1\nmetadata: {name: odd}\nspec:\n  automountServiceAccountToken: true\n  automountServiceAccountToken: false\n  containers: [{name: c}]\n")),
         ("35 empty key", "", "error: ./a.yaml:3:32: a key is empty (null)", "a.yaml", yaml("kind: Pod\napiVersion: v1\nmetadata: {name: odd, labels: {~: x}}\nspec: {containers: [{name: c}]}\n")),
+        ("35 merged text", "", "error: ./a.yaml:4:7: a merge key (<<) needs a mapping, or a list of mappings", "a.yaml", yaml("kind: Pod\napiVersion: v1\nmetadata: {name: odd}\nspec: {<<: text, containers: [{name: c}]}\n")),
         ("35 binary", "Unneeded", "", "a.yaml", yaml("kind: Pod\napiVersion: v1\nmetadata: {name: odd, namespace: odd, annotations: {a: !!binary /wD/}}\nspec: {containers: [{name: c}]}\n")),
         ("36 norway", "", "error: ./a.yaml:1: Pod: `metadata.name`: invalid type: boolean", "a.yaml", yaml("kind: Pod\napiVersion: v1\nmetadata: {name: no, namespace: 010}\nspec: {automountServiceAccountToken: no, containers: [{name: c}]}\n")),
         ("36 sexagesimal", "", "", "a.yaml", yaml("kind: Pod\napiVersion: v1\nmetadata: {name: 12:30:45}\nspec: {automountServiceAccountToken: off, containers: [{name: c}]}\n")),

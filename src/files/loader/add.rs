@@ -64,13 +64,17 @@ impl Loader<'_> {
 
     /// The key of a live pod: dumps of several clusters may have different ones of the same name, which all count.
     pub(super) fn beside_known(&mut self, key: ObjectKey, pod: &Pod, uid: &str) -> ObjectKey {
-        let shown = workload_key(&key.namespace, &Workload::new("Pod", &key.name));
-        let before = (!self.is_large).then(|| self.copies.note(InputKind::Pod, &shown));
+        // As the warning names it; a dump has each pod once.
+        let shown = (!self.is_large)
+            .then(|| workload_key(&key.namespace, &Workload::new("Pod", &key.name)));
+        let before = shown
+            .as_ref()
+            .and_then(|shown| self.copies.note(InputKind::Pod, shown));
         let known = self.index.get::<Pods>(&key);
         if known.is_none_or(|known| known.shape == pod.shape) {
             return key;
         }
-        if let Some(before) = before.flatten() {
+        if let (Some(shown), Some(before)) = (shown, before) {
             self.copies.differs(InputKind::Pod, &shown, before);
         }
         key.beside(uid)

@@ -34,6 +34,13 @@ struct Failing {
     silence: Duration,
 }
 
+impl Failing {
+    /// Whether it was not seen for so long that a line about it would have been due twice.
+    fn is_over(&self, now: Instant) -> bool {
+        now.saturating_duration_since(self.logged) >= 2 * self.silence
+    }
+}
+
 impl LogLimiter {
     /// Counts a failure of a subject, for example `reports`, and returns whether to log it.
     #[must_use]
@@ -45,7 +52,10 @@ impl LogLimiter {
         let mut known = self.0.lock();
         let mut key = (subject, Box::from(cause));
         if known.len() >= MOST_CAUSES && !known.contains_key(&key) {
-            key.1 = Box::default();
+            known.retain(|_, failing| !failing.is_over(now));
+            if known.len() >= MOST_CAUSES {
+                key.1 = Box::default();
+            }
         }
         let Some(failing) = known.get_mut(&key) else {
             let failing = Failing {
@@ -152,12 +162,21 @@ mod tests {
 
     #[test]
     fn what_is_remembered_is_bounded_and_other_subjects_are_still_logged() {
-        let limiter = LogLimiter::default();
-        let causes = (0..10_000).map(|number| number.to_string());
-        let logged = causes.filter(|cause| limiter.failed("report content", cause));
-        assert_eq!(logged.count(), MOST_CAUSES + 1);
+        let full = || {
+            let limiter = LogLimiter::default();
+            let causes = (0..10_000).map(|number| number.to_string());
+            let logged = causes.filter(|cause| limiter.failed("report content", cause));
+            assert_eq!(logged.count(), MOST_CAUSES + 1);
+            limiter
+        };
+        let limiter = full();
         assert!(limiter.failed("pods", "server"));
         assert_eq!(limiter.0.lock().len(), MOST_CAUSES + 2);
         assert_eq!(limiter.recovered("report content"), Some(10_000));
+        // The causes that are over make room for new ones.
+        let (limiter, later) = (full(), Instant::now() + 2 * FIRST_SILENCE);
+        assert!(limiter.failed_at("report content", "new", later));
+        assert!(limiter.failed_at("report content", "newer", later));
+        assert_eq!(limiter.0.lock().len(), 2);
     }
 }

@@ -2,7 +2,10 @@
 
 mod custom;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    borrow::Cow,
+    collections::{BTreeMap, BTreeSet},
+};
 
 use serde_json::{Value, json};
 
@@ -109,12 +112,37 @@ fn removal(evidence: &Evidence<'_>, workloads: &[WorkloadExposure]) -> Removal {
         return Removal::Recreation;
     }
     let pods = evidence.pods.iter();
-    let before: BTreeSet<_> = pods.flat_map(|(pod, _)| &pod.rare.before_removal).collect();
+    let before: BTreeSet<Cow<'_, str>> = pods
+        .flat_map(|(pod, _)| {
+            let before = pod.rare.before_removal.iter();
+            let before = before.map(|what| Cow::from(&**what));
+            before.chain(copied_volume(pod).map(Cow::from))
+        })
+        .collect();
     if before.is_empty() {
         return Removal::Disabling;
     }
-    let before: Vec<_> = before.into_iter().map(AsRef::as_ref).collect();
+    let before: Vec<_> = before.into_iter().collect();
     Removal::ChangeFirst(before.join("; "))
+}
+
+/// What to do first where a manifest was copied from a live pod, with the volume that admission had added: that stays
+/// when automount is disabled.
+fn copied_volume(pod: &PodFacts) -> Option<String> {
+    let mounts = pod
+        .containers
+        .iter()
+        .flat_map(|container| &container.mounts);
+    let mut mounted = mounts.map(|mount| &mount.volume);
+    let copied = mounted.find(|name| {
+        let mut volumes = pod.volumes.iter();
+        pod.origin == Origin::Template
+            && name.starts_with(INJECTED_VOLUME_PREFIX)
+            && volumes.any(|volume| volume.name == **name && !volume.tokens.is_empty())
+    })?;
+    Some(format!(
+        "remove the volume {copied}, which was copied from a pod, and its mounts"
+    ))
 }
 
 /// What removes the auto-mounted tokens of an account, in a few words.

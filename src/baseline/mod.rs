@@ -16,6 +16,8 @@ use crate::model::{Exposure, Verdict, Workload, WorkloadExposure};
 
 /// The workloads that get another name each time they are created by hand or by a pipeline.
 const RENAMED: [&str; 2] = ["Pod", "Job"];
+/// The characters of generated names.
+const GENERATED: &[u8] = b"bcdfghjklmnpqrstvwxz2456789";
 
 /// What a finding is about.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -183,14 +185,25 @@ fn findings(all: &[Exposure]) -> impl Iterator<Item = (Subject, Judged)> {
     })
 }
 
-/// The finding that a new one replaces: a pod or Job of the same account that is gone, judged in the same way.
+/// The finding that a new one replaces: a pod or Job of the same account that is gone, judged in the same way, whose
+/// name differs in its generated part alone.
 fn renamed(gone: &BTreeMap<Subject, Judged>, new: &Subject, judged: &Judged) -> Option<Subject> {
+    let stem = generated_from(&new.name).filter(|_| RENAMED.contains(&&*new.kind))?;
     let mut gone = gone.iter().filter(|(subject, before)| {
-        subject.account() == new.account() && subject.kind == new.kind && *before == judged
+        subject.account() == new.account()
+            && subject.kind == new.kind
+            && generated_from(&subject.name) == Some(stem)
+            && *before == judged
     });
-    RENAMED
-        .contains(&&*new.kind)
-        .then(|| gone.next().map(|(subject, _)| subject.clone()))?
+    gone.next().map(|(subject, _)| subject.clone())
+}
+
+/// What a name begins with that ends in a number, a hash, or the five characters of `generateName`; `None` for another.
+/// Mirrors the alphabet of `rand.String` in apimachinery.
+fn generated_from(name: &str) -> Option<&str> {
+    let (stem, last) = name.rsplit_once(['-', '.'])?;
+    let is_random = last.len() == 5 && last.bytes().all(|byte| GENERATED.contains(&byte));
+    (is_random || last.bytes().any(|byte| byte.is_ascii_digit())).then_some(stem)
 }
 
 impl Judged {

@@ -108,7 +108,7 @@ pub async fn run(
                 }
             }
         }
-        queue.settle(running.is_empty() && queued.borrow().is_empty());
+        queue.settle(!running.is_empty(), &queued.borrow());
     }
     let finish = async { while running.next().await.is_some() {} };
     if tokio::time::timeout(STOP_TIMEOUT, finish).await.is_err() {
@@ -130,6 +130,8 @@ struct Queue<'a> {
     /// Those that wait for the end of a pause.
     later: HashSet<Target>,
     failures: Failures,
+    /// Whether the first sync has ended.
+    is_settled: bool,
     context: Arc<Context>,
     /// Names a target again after a pause.
     retry: &'a dyn Fn(Target, Duration),
@@ -141,6 +143,7 @@ impl<'a> Queue<'a> {
             pending: Pending::default(),
             later: HashSet::new(),
             failures: Failures::new(context.log.clone()),
+            is_settled: false,
             context,
             retry,
         }
@@ -282,15 +285,21 @@ impl<'a> Queue<'a> {
         }
     }
 
-    /// Publishes how much waits. The first sync ends when nothing does, nothing is being written, and no account
-    /// is left to assess.
-    fn settle(&self, is_idle: bool) {
+    /// Publishes how much waits. The first sync ends when all that waits does so for the end of a pause: nothing is being
+    /// written, and no account is left to assess.
+    fn settle(&mut self, is_writing: bool, queued: &HashMap<Target, Instant>) {
         let waiting = self.pending.len() + self.later.len();
         let instruments = &self.context.instruments;
         instruments
             .pending_writes
             .set(i64::try_from(waiting).unwrap_or(i64::MAX));
-        if waiting == 0 && is_idle && self.context.index.read().is_settled() {
+        if !self.is_settled
+            && self.pending.len() == 0
+            && !is_writing
+            && queued.keys().all(|target| self.later.contains(target))
+            && self.context.index.read().is_settled()
+        {
+            self.is_settled = true;
             self.context.budget.settle();
         }
     }

@@ -29,6 +29,8 @@ use crate::{
 
 /// How often it is looked whether the controller is in sync.
 const PERIOD: Duration = Duration::from_millis(250);
+/// How often while its requests are denied, which costs the API server as much as if they were granted.
+const DENIED: Duration = Duration::from_secs(2);
 /// How often the binding is created again, in case somebody deleted it, and deleted again while it must not be there; and
 /// how often it is looked whether what prevents the switch is over.
 const RENEWAL: Duration = Duration::from_secs(10);
@@ -132,16 +134,18 @@ impl Switch {
             let mut stop = pin!(stop);
             loop {
                 let stepped = self.step(context, cure, &revisit, is_late.take()).await;
+                let mut pause = PERIOD;
                 if let Err(failed) = stepped {
                     log_failure(&context.log, &failed);
                     if failed.code() == Some(403) {
+                        pause = DENIED;
                         self.pause = Some(Instant::now() + RENEWAL);
                         note_control(cure, Uncontrolled::Denied, true, &revisit);
                     }
                 }
                 tokio::select! {
                     () = &mut stop => break,
-                    () = sleep(PERIOD) => {}
+                    () = sleep(pause) => {}
                 }
             }
         };

@@ -141,6 +141,23 @@ fn what_moves_or_is_renamed_by_a_pipeline_is_not_new() {
             1,
             "1 new, 3 old",
         ),
+        // Names as `generateName` makes them.
+        (
+            deployment("web", "web") + &pod("run-x4v7q") + &pod("fixed"),
+            0,
+            "0 new, 3 old",
+        ),
+        // A pod with another name is another, also where one is gone.
+        (
+            deployment("web", "web") + &pod("run-1") + &pod("other"),
+            1,
+            "1 new, 2 old, 1 fixed",
+        ),
+        (
+            deployment("web", "web") + &pod("walk-1") + &pod("fixed"),
+            1,
+            "1 new, 2 old, 1 fixed",
+        ),
         // A Deployment with another name is another.
         (
             deployment("site", "web") + &pod("run-1") + &pod("fixed"),

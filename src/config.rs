@@ -296,6 +296,7 @@ fn consumer(entry: &Spanned<ConsumerRule>) -> Result<ConsumerRule, Malformed> {
 fn fault<T>(entry: &Spanned<T>, message: &str) -> Malformed {
     let number = |number| usize::try_from(number).unwrap_or_default();
     Malformed {
+        may_be_rbac: false,
         line: number(entry.referenced.line()),
         column: number(entry.referenced.column()),
         message: message.to_owned(),

@@ -78,7 +78,7 @@ pub(super) fn remediation(
         }
         Removal::Recreation | Removal::Disabling => {}
     }
-    let patches = patches(evidence, &automounted);
+    let patches = patches(evidence, workloads, &automounted);
     let left = custom::left_to_operators(&automounted, &patches);
     let starts_client = evidence.pods.iter().any(|(pod, _)| pod.starts_client);
     let client = if starts_client {
@@ -190,19 +190,30 @@ fn automounts(workload: &WorkloadExposure) -> impl Iterator<Item = &Carrier> {
 
 /// One patch of the account for all workloads that leave automount to it, and one for each workload that
 /// overrides it or reads the files beside the token. Each workload is patched instead of the account where
-/// one must keep its token, or needs the files and cannot be patched, and where the account is not in the
-/// input, so that its patch would find no object.
-fn patches(evidence: &Evidence<'_>, automounted: &[&WorkloadExposure]) -> Vec<Patch> {
+/// one must keep its token, or needs the files and cannot be patched, where not all pods of the account are known, and
+/// where the account is not in the input, so that its patch would find no object. What is only to be recreated has none.
+fn patches(
+    evidence: &Evidence<'_>,
+    workloads: &[WorkloadExposure],
+    automounted: &[&WorkloadExposure],
+) -> Vec<Patch> {
     let mut pods_of: BTreeMap<&Workload, Vec<&PodFacts>> = BTreeMap::new();
     for (pod, _) in &evidence.pods {
         pods_of.entry(&pod.workload).or_default().push(pod);
     }
-    let (free, known): (Vec<&WorkloadExposure>, Vec<_>) =
-        automounted.iter().copied().partition(|workload| {
-            let keeps = matches!(workload.verdict, Verdict::Exempted | Verdict::Needed);
-            workload.consumers.is_empty() && !keeps
-        });
-    let mut account_is_safe = known.is_empty() && evidence.service_account.is_some();
+    let (free, known): (Vec<&WorkloadExposure>, Vec<_>) = automounted
+        .iter()
+        .copied()
+        .filter(|workload| !is_disabled(workload))
+        .partition(|workload| workload.consumers.is_empty() && !keeps(workload));
+    // Which tokens a workload that exceeds a limit carries is not known.
+    let mut others = workloads.iter();
+    let is_any_kept = others.any(|other| keeps(other) || other.reason == Reason::LimitExceeded);
+    let mut account_is_safe = known.is_empty()
+        && !is_any_kept
+        && evidence.service_account.is_some()
+        && evidence.all_pods
+        && evidence.naming.is_empty();
     let mut follow_account = false;
     let mut patches = Vec::new();
     for workload in free {
@@ -227,6 +238,17 @@ fn patches(evidence: &Evidence<'_>, automounted: &[&WorkloadExposure]) -> Vec<Pa
         .collect();
     patches.sort_unstable_by(|one, other| one.target.cmp(&other.target));
     patches
+}
+
+/// Whether a workload must keep its token.
+const fn keeps(workload: &WorkloadExposure) -> bool {
+    matches!(workload.verdict, Verdict::Exempted | Verdict::Needed)
+}
+
+/// Whether automount is already disabled for all pods of a workload, which are older than that.
+fn is_disabled(workload: &WorkloadExposure) -> bool {
+    let mut carriers = automounts(workload).peekable();
+    carriers.peek().is_some() && carriers.all(|carrier| carrier.drift.is_some())
 }
 
 /// What takes the place of the token where admission mounts it.

@@ -27,8 +27,23 @@ pub(super) struct Granted {
     verbs: BTreeSet<Box<str>>,
     /// The bindings that reach it.
     bindings: BTreeSet<ObjectKey>,
+    /// Those of them that name it.
+    own: BTreeSet<ObjectKey>,
     /// Whether it may ask kubelets, or URLs that other servers have too.
     other_servers: bool,
+}
+
+/// What allowed requests of an account that has no permission of its own; what decides is last.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum AllowedBy {
+    /// A binding of every authenticated user, or something other than RBAC; events may not say what.
+    Other,
+    /// A present binding of a group, which a distribution or the configuration has by default.
+    Default,
+    /// A binding that has reached the account and does no more.
+    Lost,
+    /// A present binding that names the account.
+    Own,
 }
 
 impl Granted {
@@ -40,6 +55,9 @@ impl Granted {
         }
         for explained in grants(evidence) {
             granted.bindings.insert(explained.grant.binding.clone());
+            if !explained.grant.via.is_group() {
+                granted.own.insert(explained.grant.binding.clone());
+            }
             let rules = explained.rules.iter();
             for used in rules.filter(|used| used.effect == Effect::Grants) {
                 let rule = &used.rule;
@@ -52,14 +70,27 @@ impl Granted {
         granted
     }
 
-    /// Whether a binding that allowed something has reached it and does no more.
-    fn has_lost(&self, evidence: &Evidence<'_>) -> bool {
+    /// What allowed requests beyond the default permissions of Kubernetes, the last of them at this time.
+    fn allowed_by(&self, evidence: &Evidence<'_>, last: Option<Timestamp>) -> AllowedBy {
         let Some(usage) = &evidence.usage else {
-            return false;
+            return AllowedBy::Default;
         };
         let used = usage.bindings.iter();
-        let mut used = used.filter(|(_, time)| Some(**time) >= usage.counts_from);
-        used.any(|(binding, _)| !self.bindings.contains(binding))
+        let used = used.filter(|(_, time)| Some(**time) >= usage.counts_from);
+        let last = last.map(Timestamp::as_microsecond);
+        let mut by = AllowedBy::Other;
+        for (binding, time) in used {
+            by = by.max(if self.own.contains(binding) {
+                AllowedBy::Own
+            } else if !self.bindings.contains(binding) {
+                AllowedBy::Lost
+            } else if Some(*time) >= last {
+                AllowedBy::Default
+            } else {
+                AllowedBy::Other
+            });
+        }
+        by
     }
 
     /// The verbs that it is granted and that no account is seen to use.
@@ -264,11 +295,18 @@ pub(super) fn judge(
         {
             Reason::NeverUsed
         }
-        // What a distribution grants to all accounts counts as a default permission: using it needs no other one.
-        Reason::NoPermissions | Reason::AdmissionOnly
-            if is_denied || (is_beyond && granted.has_lost(evidence)) =>
-        {
-            Reason::UsedWithoutPermission
+        Reason::NoPermissions | Reason::AdmissionOnly | Reason::UnresolvedRole => {
+            let by = is_beyond.then(|| granted.allowed_by(evidence, used.last_beyond_defaults));
+            match by {
+                Some(AllowedBy::Own) => Reason::InUse,
+                _ if judged.1 == Reason::UnresolvedRole => return judged,
+                // Without the token the same request is anonymous, and denied.
+                Some(AllowedBy::Other) => Reason::InUse,
+                Some(AllowedBy::Lost) => Reason::UsedWithoutPermission,
+                // What a distribution grants to all accounts counts as a default permission: using it needs no other one.
+                Some(AllowedBy::Default) | None if is_denied => Reason::UsedWithoutPermission,
+                Some(AllowedBy::Default) | None => return judged,
+            }
         }
         _ => return judged,
     };
@@ -284,10 +322,8 @@ pub(super) fn notes(
 ) -> Vec<Note> {
     let usage = evidence.usage.as_ref();
     let own = usage.and_then(|usage| usage.workloads.get(workload));
-    let is_unneeded = reason.verdict() == Verdict::Unneeded;
     let is_default =
-        used.last_denied.is_none() && (is_unneeded || used.last_beyond_defaults.is_none());
-    let is_default = is_default && used.last.is_some();
+        used.last.is_some() && used.last_denied.is_none() && used.last_beyond_defaults.is_none();
     let is_token_at_stake = !matches!(reason.verdict(), Verdict::NoToken);
     let versions = own.map_or(0, |own| own.versions);
     let changed = versions > 1 && &*workload.kind != "CronJob" && reason == Reason::NeverUsed;

@@ -79,6 +79,8 @@ pub(super) struct Input {
     pub(super) messages: Vec<Message>,
     /// Whether RBAC objects come from files, and only from them.
     pub(super) has_rbac_of_files: bool,
+    /// Whether RBAC objects may be among what could not be read.
+    pub(super) lacks_rbac: bool,
 }
 
 /// What there is to say about a cluster that was read.
@@ -113,6 +115,7 @@ impl Input {
             places,
             messages,
             has_rbac_of_files: false,
+            lacks_rbac: false,
         }
     }
 
@@ -237,6 +240,7 @@ impl InputArgs {
         messages.extend(self.evidence(leases, &index)?);
         let mut input = Input::new(index, outcome.places, messages);
         input.has_rbac_of_files = outcome.has_rbac && !self.with_cluster;
+        input.lacks_rbac = outcome.lacks_rbac;
         Ok(input)
     }
 

@@ -161,6 +161,9 @@ impl FailOn {
     }
 }
 
+/// Why no file is changed.
+const LACKS_RBAC: &str = "error: no file was changed: a role or binding in what could not be read may need a token; mend it, or name the files to scan";
+
 /// Scans, prints the result, and returns the exit code.
 pub(super) async fn run(args: Args) -> anyhow::Result<ExitCode> {
     logging::once();
@@ -193,10 +196,12 @@ pub(super) async fn run(args: Args) -> anyhow::Result<ExitCode> {
             output.write(&found)?;
         }
         if args.output.changes_files() {
-            changed = change_files(&found)?;
+            changed = !input.lacks_rbac && change_files(&found)?;
         }
     }
-    if args.output.changes_files() {
+    if args.output.changes_files() && input.lacks_rbac {
+        print_message(LACKS_RBAC);
+    } else if args.output.changes_files() {
         input = args.input.read(args.wanted()).await?;
         answer = args.answer(&mut input, baseline.as_ref());
         writeln!(stdout(), "{}", table::counts(&answer.all))?;

@@ -22,6 +22,8 @@ use crate::model::{
 const TOKEN_KEY: &str = "token";
 /// The ConfigMap with the CA of the cluster, in each namespace (`RootCACertConfigMapName`).
 const ROOT_CA: &str = "kube-root-ca.crt";
+/// The ConfigMap that OpenShift adds.
+const SERVICE_CA: &str = "openshift-service-ca.crt";
 /// Its other keys.
 const FILE_KEYS: [&str; 2] = ["ca.crt", "namespace"];
 /// What the API fills in for a missing `expirationSeconds` (`SetDefaults_ServiceAccountTokenProjection`).
@@ -223,19 +225,22 @@ fn volume(wire: &wire::Volume) -> Option<Volume> {
     })
 }
 
-/// Whether a volume has the sources of the one that admission injects. Mirrors `TokenVolumeSource`.
+/// Whether a volume has the sources of the one that admission injects. Mirrors `TokenVolumeSource`; OpenShift adds one
+/// (openshift/kubernetes: plugin/pkg/admission/serviceaccount/admission.go).
 fn is_complete(volume: &wire::Volume) -> bool {
     let projected = volume.projected.iter();
     let sources: Vec<_> = projected.flat_map(|projected| &projected.sources).collect();
-    let is_root = |source: &wire::Projection| {
-        let root = source.config_map.as_ref();
-        root.is_some_and(|root| root.name == ROOT_CA)
-    };
     let has_token = sources
         .iter()
         .any(|source| source.service_account_token.is_some());
     let has_fields = sources.iter().any(|source| source.downward_api.is_some());
-    sources.len() == 3 && has_token && has_fields && sources.iter().any(|source| is_root(source))
+    let is_of = |source: &wire::Projection, name: &str| {
+        let map = source.config_map.as_ref();
+        map.is_some_and(|map| map.name == name)
+    };
+    let has_service_ca = sources.iter().any(|source| is_of(source, SERVICE_CA));
+    let has_root = sources.iter().any(|source| is_of(source, ROOT_CA));
+    sources.len() == 3 + usize::from(has_service_ca) && has_token && has_fields && has_root
 }
 
 /// The key `token` of a Secret, at each path where the volume exposes it; without `items` it exposes all keys.

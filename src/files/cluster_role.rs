@@ -83,10 +83,11 @@ impl From<ClusterRole> for AggregatedRole {
             .aggregation_rule
             .map(|rule| rule.cluster_role_selectors.unwrap_or_default());
         Self {
-            labels: wire.metadata.labels.unwrap_or_default(),
+            labels: vec![wire.metadata.labels.unwrap_or_default()],
             selectors: selectors
                 .map(|selectors| selectors.into_iter().map(LabelSelector::from).collect()),
             rules,
+            plain: Vec::new(),
         }
     }
 }

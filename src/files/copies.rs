@@ -8,7 +8,7 @@ use crate::{
         ClusterRoleBindings, CsiDrivers, Kind, Namespaces, RoleBindings, Roles, Secrets,
         ServiceAccounts,
     },
-    model::{Binding, InputKind, ObjectKey, Role, Rule},
+    model::{Binding, InputKind, ObjectKey, Role, Rule, SecretFacts},
     rbac::aggregate::AggregatedRole,
     text::Problem,
 };
@@ -105,11 +105,11 @@ pub(super) trait Joined: Kind {
 }
 
 impl Joined for ServiceAccounts {
-    /// A token that one of them mounts counts, and an exemption that all of them have.
+    /// A token that one of them mounts counts, the Secrets that one of them names, and an exemption that all of them have.
     fn joined(known: &Self::Facts, new: &Self::Facts) -> Option<Together<Self::Facts>> {
         let (known_says, new_says) = (
-            (known.automount, &known.exemption),
-            (new.automount, &new.exemption),
+            (known.automount, &known.exemption, &known.secrets),
+            (new.automount, &new.exemption, &new.secrets),
         );
         (known_says != new_says).then(|| {
             let mut joined = new.clone();
@@ -119,6 +119,8 @@ impl Joined for ServiceAccounts {
             if known.exemption.is_none() {
                 joined.exemption = None;
             }
+            let secrets: BTreeSet<_> = known.secrets.iter().chain(&new.secrets).collect();
+            joined.secrets = secrets.into_iter().cloned().collect();
             joined.into()
         })
     }
@@ -154,27 +156,48 @@ macro_rules! last_counts {
     )*};
 }
 
-last_counts!(CsiDrivers, Namespaces, Secrets);
+last_counts!(CsiDrivers, Namespaces);
+
+impl Joined for Secrets {
+    /// The one that says whose token it holds counts.
+    fn joined(known: &Self::Facts, new: &Self::Facts) -> Option<Together<Self::Facts>> {
+        let is_lost = known.owner.is_some() && new.owner.is_none();
+        is_lost.then(|| {
+            let content = new.content.clone().or_else(|| known.content.clone());
+            let known = known.clone();
+            SecretFacts { content, ..known }.into()
+        })
+    }
+}
 
 /// What the copies of a ClusterRole have together; `None` where they grant the same. Labels that differ select each, and
 /// say nothing else.
 pub(super) fn join_cluster_roles(known: &AggregatedRole, new: &mut AggregatedRole) -> bool {
     let rules = join_rules(&known.rules, &new.rules);
     let selectors_differ = known.selectors != new.selectors;
+    let is_aggregated = new.selectors.is_some();
     if let Some(others) = &known.selectors {
         let selectors = new.selectors.get_or_insert_default();
         let others = others.iter().filter(|other| !selectors.contains(other));
         let others: Vec<_> = others.cloned().collect();
         selectors.extend(others);
     }
-    for (name, value) in &known.labels {
-        let known = new.labels.entry(name.clone());
-        known.or_insert_with(|| value.clone());
+    for labels in &known.labels {
+        if !new.labels.contains(labels) {
+            new.labels.push(labels.clone());
+        }
     }
     let differs = rules.is_some() || selectors_differ;
-    if let Some(rules) = rules {
-        new.rules = rules;
+    // What is aggregated replaces the rules of that copy only.
+    let mut plain = known.plain.clone();
+    match (known.selectors.is_some(), is_aggregated) {
+        (true, false) => {
+            plain.extend(std::mem::replace(&mut new.rules, known.rules.clone()));
+        }
+        (false, true) => plain.extend(known.rules.iter().cloned()),
+        _ => new.rules = rules.unwrap_or_else(|| std::mem::take(&mut new.rules)),
     }
+    new.plain.extend(plain);
     differs
 }
 

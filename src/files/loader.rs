@@ -23,11 +23,16 @@ use crate::{
         Roles, Secrets, ServiceAccounts, wire,
     },
     index::Index,
-    model::{InputKind, Name, ObjectKey, PodKind, Workload, pod::Origin},
+    model::{
+        InputKind, Name, ObjectKey, PodKind, Workload,
+        pod::{Origin, Phase},
+    },
     rbac::aggregate::AggregatedRole,
     text::{Malformed, Problem, UNRENDERED},
 };
 
+/// The API group of roles and bindings.
+const RBAC: &str = "rbac.authorization.k8s.io";
 /// The namespace of objects that name none, where the user names none either.
 const DEFAULT_NAMESPACE: &str = "default";
 
@@ -96,6 +101,9 @@ impl Loader<'_> {
     }
 
     fn malformed(&mut self, place: &str, malformed: Malformed) {
+        // The templates of a chart are never applied as they are.
+        let is_template = malformed.message.starts_with(UNRENDERED);
+        self.outcome.lacks_rbac |= malformed.may_be_rbac && !is_template;
         self.problem(malformed.place(&place), malformed.message);
     }
 
@@ -152,6 +160,8 @@ impl Loader<'_> {
         self.outcome
             .warnings
             .extend(warnings.into_iter().map(warning));
+        let has_errors = result.is_err() || !faults.is_empty();
+        self.outcome.lacks_rbac |= has_errors && head.group() == RBAC;
         let name = manifest.name();
         let subject = format!("{} {name}", head.kind);
         for message in result.err().into_iter().chain(faults) {
@@ -177,12 +187,12 @@ impl Loader<'_> {
                 return Ok(());
             }
             ("storage.k8s.io", "CSIDriver") => self.apply::<CsiDrivers>(manifest)?,
-            ("rbac.authorization.k8s.io", "Role") => self.rbac::<Roles>(manifest)?,
-            ("rbac.authorization.k8s.io", "RoleBinding") => self.rbac::<RoleBindings>(manifest)?,
-            ("rbac.authorization.k8s.io", "ClusterRoleBinding") => {
+            (RBAC, "Role") => self.rbac::<Roles>(manifest)?,
+            (RBAC, "RoleBinding") => self.rbac::<RoleBindings>(manifest)?,
+            (RBAC, "ClusterRoleBinding") => {
                 self.rbac::<ClusterRoleBindings>(manifest)?;
             }
-            ("rbac.authorization.k8s.io", "ClusterRole") => self.cluster_role(manifest)?,
+            (RBAC, "ClusterRole") => self.cluster_role(manifest)?,
             (group, kind) if PodKind::has_group(group) && PodKind::embeds_template(kind) => {
                 self.template(head, manifest)?;
             }
@@ -325,7 +335,11 @@ impl Loader<'_> {
             let facts = Arc::unwrap_or_clone(facts.shape);
             self.add_templates(&pod, vec![facts]);
         } else {
-            self.templates.has_pods(workload);
+            // The next run of a CronJob has what its template says today.
+            let is_of_schedule = &*facts.workload.kind == "CronJob";
+            if !(is_of_schedule && wire.status.phase() == Phase::Succeeded) {
+                self.templates.has_pods(workload);
+            }
             let key = self.beside_known(key, &facts, &wire.metadata.uid);
             self.index.apply::<Pods>(key, facts);
         }

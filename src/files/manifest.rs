@@ -192,6 +192,7 @@ impl<'a> Manifest<'a> {
                 "is an item of more than {MOST_LISTS} lists, one in the other: write one list of all objects"
             );
             return Err(Malformed {
+                may_be_rbac: false,
                 line: self.own_line(),
                 column: 0,
                 message,
@@ -256,6 +257,7 @@ fn yaml_item(before: usize, text: &str) -> Result<Value, Malformed> {
     match value {
         Value::Array(mut items) => Ok(items.pop().unwrap_or_default()),
         _ => Err(Malformed {
+            may_be_rbac: false,
             line: before + 1,
             column: 1,
             message: "is not a valid item of the list".to_owned(),

@@ -38,6 +38,8 @@ pub struct Outcome {
     pub objects: usize,
     /// Whether the input contains an RBAC object.
     pub has_rbac: bool,
+    /// Whether an RBAC object could not be read, or a document that may be one: it may grant what nothing else does.
+    pub lacks_rbac: bool,
     /// The files and lines of workloads and ServiceAccounts.
     pub places: Places,
     /// The folders that must be rendered, and were not: nothing in them was read.

@@ -14,6 +14,8 @@ pub(super) type NamedBy = Reverse<ServiceAccountRef, Workload>;
 pub struct Account {
     /// The account's object exists.
     pub(super) exists: bool,
+    /// A Secret that pods expose says that it holds its token, and its object may be elsewhere.
+    pub(super) is_declared: bool,
     /// Its report exists.
     pub(super) reported: bool,
     /// The distinct shapes of its pods, and how many pods have each.
@@ -31,10 +33,10 @@ impl Account {
         self.summary.as_ref().filter(|_| self.exists_or_has_pods())
     }
 
-    /// Whether the account's object exists, or a pod names it.
+    /// Whether the account's object exists, or a pod or a Secret of the input names it.
     #[must_use]
     pub fn exists_or_has_pods(&self) -> bool {
-        self.exists || !self.pods.is_empty()
+        self.exists || self.is_declared || !self.pods.is_empty()
     }
 
     /// How many of its pods have no token because a policy of ours left it out, and how many one that it made useless.
@@ -50,7 +52,7 @@ impl Account {
     }
 
     fn is_gone(&self) -> bool {
-        !self.exists && !self.reported && self.pods.is_empty()
+        !self.exists && !self.is_declared && !self.reported && self.pods.is_empty()
     }
 }
 

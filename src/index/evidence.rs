@@ -71,12 +71,11 @@ impl Index {
     #[must_use]
     pub fn evidence<'a>(&'a self, account: &'a ServiceAccountRef) -> Evidence<'a> {
         let service_account = self.service_account(account);
-        let own = self.accounts.get(account).into_iter();
-        let own = own.flat_map(|known| known.pods.iter());
+        let known = self.accounts.get(account);
+        let own = known.into_iter().flat_map(|known| known.pods.iter());
         // The name of a Secret alone does not prove that the account exists.
-        let foreign = service_account
-            .is_some()
-            .then(|| self.foreign_holders(account));
+        let is_known = service_account.is_some() || known.is_some_and(|known| known.is_declared);
+        let foreign = is_known.then(|| self.foreign_holders(account));
         let mut pods: Vec<(&PodFacts, u32)> = own
             .chain(foreign.into_iter().flatten())
             .map(|(facts, count)| (&**facts, count))

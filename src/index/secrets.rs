@@ -141,6 +141,21 @@ impl Index {
         })
     }
 
+    /// Takes the accounts for known whose token a Secret holds that pods expose: for input that need not contain them.
+    pub fn declare_owners(&mut self) {
+        let holders = self.secret_links.holders.keys();
+        let secrets = holders.filter_map(|secret| Some((secret, self.secrets.get(secret)?)));
+        let owners: BTreeSet<_> = secrets
+            .filter_map(|(secret, facts)| {
+                let owner = facts.owner.as_deref().filter(|owner| !owner.is_empty())?;
+                Some(ServiceAccountRef::new(secret.namespace.clone(), owner))
+            })
+            .collect();
+        for owner in owners {
+            self.touch(&owner, |known| known.is_declared = true);
+        }
+    }
+
     /// The pods of other accounts that expose a token of this one.
     pub(super) fn foreign_holders<'a>(
         &'a self,

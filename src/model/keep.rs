@@ -73,7 +73,9 @@ impl Exposure {
         let found = [
             (
                 Keep::Permission,
-                self.permissions.level != Level::None || has(&[Effect::Grants]),
+                self.permissions.level != Level::None
+                    || has(&[Effect::Grants])
+                    || self.permissions.is_named_for_widened,
             ),
             (Keep::Promised, has(&[Effect::Latent, Effect::Unresolved])),
             (

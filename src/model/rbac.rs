@@ -352,6 +352,9 @@ pub struct Permissions {
     /// The bindings that grant `system:authenticated` more than Kubernetes itself does: they widen the
     /// default permissions.
     pub widened_defaults: Vec<Grant>,
+    /// Whether a binding names the account and grants more than Kubernetes itself does, but no more than every
+    /// authenticated user has.
+    pub is_named_for_widened: bool,
 }
 
 impl Permissions {

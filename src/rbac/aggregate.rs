@@ -9,29 +9,32 @@ use crate::model::{LabelSelector, Rule};
 /// A ClusterRole from a file.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct AggregatedRole {
-    /// `metadata.labels`.
-    pub labels: BTreeMap<String, String>,
+    /// `metadata.labels` of each copy.
+    pub labels: Vec<BTreeMap<String, String>>,
     /// `aggregationRule.clusterRoleSelectors`; `None` for a plain role.
     pub selectors: Option<Vec<LabelSelector>>,
     /// `rules`; those of an aggregated role are overwritten.
     pub rules: Vec<Rule>,
+    /// Of an aggregated role, the rules of its copies that are plain ones.
+    pub plain: Vec<Rule>,
 }
 
 /// Sets the rules of every aggregated role: the union of the rules of the roles that it selects, without
 /// itself. A role whose union is empty keeps its own rules, as in the controller. Where such roles select
-/// each other, a cluster keeps some of both; here each gets all of them.
+/// each other, a cluster keeps some of both; here each gets all of them. The rules of plain copies stay.
 pub fn aggregate(roles: &mut BTreeMap<String, AggregatedRole>) {
     let selected = selections(roles);
     let mut own: BTreeMap<&str, Vec<Rule>> = BTreeMap::new();
     for name in selected.keys() {
         if let Some(role) = roles.get_mut(name) {
-            own.insert(name, std::mem::take(&mut role.rules));
+            own.insert(name, std::mem::replace(&mut role.rules, role.plain.clone()));
         }
     }
     add_selected(roles, &selected);
     for (name, rules) in own {
-        if let Some(role) = roles.get_mut(name).filter(|role| role.rules.is_empty()) {
-            role.rules = rules;
+        let selects_none = |role: &&mut AggregatedRole| role.rules == role.plain;
+        if let Some(role) = roles.get_mut(name).filter(selects_none) {
+            role.rules.extend(rules);
         }
     }
     add_selected(roles, &selected);
@@ -47,7 +50,8 @@ fn selections(roles: &BTreeMap<String, AggregatedRole>) -> BTreeMap<String, Vec<
             let mut selectors = selectors.iter();
             *other != name
                 && selectors.any(|selector| {
-                    selector.matches(|key| role.labels.get(key).map(String::as_str))
+                    let mut copies = role.labels.iter();
+                    copies.any(|labels| selector.matches(|key| labels.get(key).map(String::as_str)))
                 })
         });
         (
@@ -100,9 +104,10 @@ mod tests {
             )])
         };
         AggregatedRole {
-            labels: labels.iter().map(|name| label(name)).collect(),
+            labels: vec![labels.iter().map(|name| label(name)).collect()],
             selectors: (!selects.is_empty()).then(|| selects.iter().map(selector).collect()),
             rules: resources.iter().map(|resource| rule(resource)).collect(),
+            plain: Vec::new(),
         }
     }
 

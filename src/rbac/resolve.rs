@@ -83,6 +83,10 @@ pub fn permissions(
             };
             permissions.level = permissions.level.max(level);
         }
+        let is_named = grant.effect == Effect::Covered && !via.is_group();
+        permissions.is_named_for_widened |= is_named
+            && grant.default_of.is_none()
+            && effect(bound, &of_kubernetes(), roles).0 != Effect::Covered;
         permissions.grants.push(grant);
     });
     permissions.grants.sort_unstable();
@@ -230,19 +234,24 @@ fn grant(
     }
 }
 
+/// What Kubernetes itself grants to every authenticated user.
+fn of_kubernetes() -> Vec<Covering<'static>> {
+    let rules = default_rules().iter();
+    rules
+        .map(|rule| Covering {
+            scope: Scope::Cluster,
+            rule,
+        })
+        .collect()
+}
+
 /// The bindings that grant every authenticated user more than Kubernetes itself does.
 fn widened_defaults(
     account: &ServiceAccountRef,
     reaching: &[Reaching<'_, '_>],
     further: &[DefaultPermission],
 ) -> Vec<Grant> {
-    let defaults: Vec<_> = default_rules()
-        .iter()
-        .map(|rule| Covering {
-            scope: Scope::Cluster,
-            rule,
-        })
-        .collect();
+    let defaults = of_kubernetes();
     let authenticated = reaching
         .iter()
         .filter(|(via, _)| **via == Subject::Authenticated);

@@ -14,6 +14,8 @@ pub(crate) struct Malformed {
     /// The column, counted from 1; 0 when unknown.
     pub(crate) column: usize,
     pub(crate) message: String,
+    /// Whether what could not be read may be a role or a binding.
+    pub(crate) may_be_rbac: bool,
 }
 
 impl Malformed {
@@ -32,6 +34,7 @@ impl Malformed {
             line: error.line(),
             column: error.column(),
             message: strip_position(error),
+            may_be_rbac: false,
         }
     }
 
@@ -54,6 +57,7 @@ impl Malformed {
             line: usize::try_from(line).unwrap_or_default(),
             column: usize::try_from(column).unwrap_or_default(),
             message,
+            may_be_rbac: false,
         }
     }
 
@@ -65,6 +69,7 @@ impl Malformed {
         if document.contains("{{") {
             self.message = format!("{UNRENDERED} ({})", self.message);
         }
+        self.may_be_rbac = document.contains("Binding") || document.contains("Role");
         self
     }
 }

@@ -242,7 +242,10 @@ fn is_injected(pod: &PodFacts, injected: bool, seen: &SeenToken<'_>) -> bool {
     let acted = match pod.origin {
         // The account may have changed since; the pod itself cannot: it got its volume before a policy or webhook
         // changed the field.
-        Origin::Live => pod.automount != Some(false) || is_changed_too_late(pod, seen),
+        Origin::Live if injected => true,
+        // Automount is disabled by now, and the volume is older.
+        Origin::Live if pod.automount.is_none() => seen.mount_path == TOKEN_MOUNT_PATH,
+        Origin::Live => pod.automount == Some(true) || is_changed_too_late(pod, seen),
         Origin::Template => injected,
     };
     acted

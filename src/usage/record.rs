@@ -273,14 +273,14 @@ impl Record {
         let is_new = is_answered && self.recent.is_new(request);
         let number = is_answered.then(|| self.action_number(request));
         let created = request.creates_besides().map(|it| self.action_number(&it));
-        let is_default = number
-            .flatten()
-            .and_then(|number| self.actions.get(number))
-            .is_some_and(|known| known.is_default);
+        let action = number.flatten().and_then(|number| self.actions.get(number));
+        let is_default = action.map(|known| known.is_default);
         let binding = self.binding_number(request);
         let is_for_all = binding.is_some_and(|number| self.binding(number).is_none());
         let is_allowed = is_answered && !request.is_denied;
-        let is_beyond = is_allowed && (request.impersonates || !(is_default || is_for_all));
+        // Where it is not known what was done, what every authenticated user may do counts as default.
+        let is_default = is_default.unwrap_or(is_for_all);
+        let is_beyond = is_allowed && (request.impersonates || !is_default);
         if !self.accounts.contains_key(account) {
             self.accounts
                 .insert(account.clone(), AccountRecord::default());

@@ -218,6 +218,52 @@ fn copies_of_a_cluster_role_are_aggregated_together() {
         &["app Needed DirectGrant"],
     );
     assert!(!said.contains("otherwise"), "{said}");
+    // The rules of a plain copy stay, and each copy is selected by its own labels.
+    for (one, other, rest) in [
+        (
+            role("", gets),
+            selects,
+            binding("ClusterRole, name: r", "app") + &deployment("app"),
+        ),
+        (
+            role(", labels: {to: one}", gets),
+            role(", labels: {to: two}", gets),
+            format!(
+                "{RBAC}kind: ClusterRole\nmetadata: {{name: all}}\naggregationRule: {{clusterRoleSelectors: [{{matchLabels: {{to: one}}}}]}}\n---\n"
+            ) + &binding("ClusterRole, name: all", "app")
+                + &deployment("app"),
+        ),
+    ] {
+        in_any_order(&one, &other, &rest, &["app Needed DirectGrant"]);
+    }
+}
+
+/// A partial copy, such as a patch, hides neither the Secrets of an account nor whose token a Secret holds.
+#[test]
+fn each_copy_may_name_a_legacy_token() {
+    let secret = |more: &str| {
+        format!(
+            "apiVersion: v1\nkind: Secret\nmetadata: {{name: robot, namespace: shop{more}\n---\n"
+        )
+    };
+    let token = secret(
+        ", annotations: {kubernetes.io/service-account.name: app}}\ntype: kubernetes.io/service-account-token",
+    );
+    let pod = format!(
+        "apiVersion: v1\nkind: Pod\nmetadata: {{name: p, namespace: shop}}\nspec: {{serviceAccountName: app, {OFF}, containers: [{{name: c, image: i, envFrom: [{{secretRef: {{name: robot}}}}]}}]}}\n---\n"
+    );
+    in_any_order(
+        &token,
+        &secret(", labels: {team: a}}"),
+        &pod,
+        &["app Review LegacyToken"],
+    );
+    in_any_order(
+        &(account("app", "").replace("---\n", "secrets: [{name: robot}]\n---\n")),
+        &account("app", ""),
+        &pod,
+        &["app Unknown SuspectedLegacyToken"],
+    );
 }
 
 #[test]

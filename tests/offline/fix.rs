@@ -308,3 +308,46 @@ fn why_an_object_is_not_changed_is_said() {
         assert_eq!(after, text);
     }
 }
+
+/// Who is not read may need the token: pods that `--selector` leaves out, and bindings with an error.
+#[test]
+fn what_was_not_read_keeps_its_token() {
+    let deployment = |name: &str, more: &str| {
+        format!(
+            "apiVersion: apps/v1\nkind: Deployment\nmetadata:\n  name: {name}\nspec:\n  template:\n    metadata:\n      labels: {{app: {name}}}\n{more}    spec:\n      serviceAccountName: web\n      containers:\n      - name: c\n---\n"
+        )
+    };
+    let account = "apiVersion: v1\nkind: ServiceAccount\nmetadata:\n  name: web\n---\n";
+    let vault = "      annotations: {vault.hashicorp.com/agent-inject: 'true'}\n";
+    let text = deployment("small", "") + &deployment("big", vault) + account;
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("a.yaml");
+    fs::write(&file, &text).unwrap();
+    let selected = ["a.yaml", "-l", "app=small", "-o", "patch", "--write"];
+    let (code, out, error) = scan(dir.path(), &selected);
+    assert_eq!(code, 0, "{out}{error}");
+    let written = fs::read_to_string(&file).unwrap();
+    let expected = text.replacen(
+        "serviceAccountName: web",
+        "serviceAccountName: web\n      automountServiceAccountToken: false",
+        1,
+    );
+    assert_eq!(written, expected);
+
+    let binding = "apiVersion: rbac.authorization.k8s.io/v1\nkind: RoleBinding\nmetadata: {name: b}\nroleRef: {kind: ClusterRole, name: view}\n";
+    for broken in [
+        format!("{binding}subjects: {{kind: ServiceAccount, name: web}}\n"),
+        format!("{binding}subjects: [null, {{kind: ServiceAccount, name: web}}]\n"),
+        format!("{binding}subjects: [\n"),
+        binding.replace("name: b", "name: b, namespace: '{{ .Release.Namespace }}'"),
+    ] {
+        let text = deployment("small", "") + account;
+        fs::write(&file, &text).unwrap();
+        fs::write(dir.path().join("b.yaml"), &broken).unwrap();
+        let (code, out, error) = scan(dir.path(), &[".", "-o", "patch", "--write"]);
+        assert_eq!(code, 2, "{out}{error}");
+        let said = "error: no file was changed: a role or binding in what could not be read may need a token";
+        assert!(error.contains(said), "{broken}\n{out}{error}");
+        assert_eq!(fs::read_to_string(&file).unwrap(), text);
+    }
+}

@@ -32,19 +32,22 @@ impl Loader<'_> {
         if !is_dump {
             aggregate(&mut self.cluster_roles);
         }
-        for (name, role) in std::mem::take(&mut self.cluster_roles) {
-            self.index.apply::<ClusterRoles>(
-                ObjectKey::cluster(name),
-                Role {
-                    rules: role.rules.into(),
-                },
-            );
+        for (name, mut role) in std::mem::take(&mut self.cluster_roles) {
+            let key = ObjectKey::cluster(name);
+            // What a cluster has aggregated stays.
+            let stored = self.index.get::<ClusterRoles>(&key);
+            let stored = stored.filter(|_| on_cluster && role.selectors.is_some());
+            let stored = stored.into_iter().flat_map(|stored| stored.rules.to_vec());
+            role.rules.extend(stored);
+            let rules = role.rules.into();
+            self.index.apply::<ClusterRoles>(key, Role { rules });
         }
         let templates = std::mem::take(&mut self.templates);
         self.outcome.places.differ(templates.differing());
         for (key, facts) in templates.without_pods() {
             self.index.apply::<Pods>(key, facts.into());
         }
+        self.index.declare_owners();
         let guesses = std::mem::take(&mut self.namespaces);
         guesses.into_index(self.index);
         let more = self.topics.iter().filter(|(_, count)| **count > SHOWN);

@@ -341,6 +341,7 @@ impl Scanner {
                 Ok(_) => return true,
                 // The position is that within the fields.
                 Err(error) => Malformed {
+                    may_be_rbac: true,
                     line: before + 1,
                     column: 0,
                     message: format!("{}; {REST}", strip_position(&error)),
@@ -362,6 +363,7 @@ impl Scanner {
     /// The rest of the text cannot be read from here on.
     fn malformed(&self, why: &str, found: &mut impl FnMut(Piece<'_>)) {
         found(Piece::Malformed(Malformed {
+            may_be_rbac: true,
             line: self.lines + 1,
             column: 0,
             message: format!("{why}; {REST}"),

@@ -66,6 +66,7 @@ fn line(reader: &mut impl BufRead, line: &mut Vec<u8>) -> io::Result<()> {
 
 fn too_large(before: usize) -> Malformed {
     Malformed {
+        may_be_rbac: true,
         line: before + 1,
         column: 0,
         message: format!(
@@ -77,6 +78,7 @@ fn too_large(before: usize) -> Malformed {
 
 fn not_utf8(before: usize) -> Malformed {
     Malformed {
+        may_be_rbac: true,
         line: before + 1,
         column: 0,
         message: super::NOT_UTF8.to_owned(),

@@ -95,6 +95,7 @@ impl Document {
                     "this list has another form than kubectl prints; the rest of it is not read";
                 return self.fail(
                     Malformed {
+                        may_be_rbac: true,
                         line: before + 1,
                         column: 0,
                         message: message.to_owned(),

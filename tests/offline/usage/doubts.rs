@@ -297,3 +297,44 @@ fn events_in_forms_that_are_not_read_are_said_and_prove_nothing() {
         assert_ne!(found["idle"], Reason::NeverUsed, "{name}");
     }
 }
+
+/// A request that only an authenticated user may send fails without the token, whatever allowed it.
+#[test]
+fn what_kubernetes_itself_does_not_allow_is_use() {
+    let all = r#"RBAC: allowed by RoleBinding "all/shop" of Role "reader" to Group "system:authenticated""#;
+    let own = r#"RBAC: allowed by RoleBinding "own/shop" of Role "reader" to ServiceAccount "nothing/shop""#;
+    let everybody = json!({ "kind": "Group", "name": "system:authenticated", "apiGroup": "rbac.authorization.k8s.io" });
+    let itself = json!({ "kind": "ServiceAccount", "name": "nothing" });
+    for (bindings, reason, expected) in [
+        (vec![], "allowed by OPA", Reason::InUse),
+        (vec![], "", Reason::InUse),
+        (vec![("all", "reader", &everybody)], all, Reason::InUse),
+        // What the group has covers what the account has.
+        (
+            vec![("all", "reader", &everybody), ("own", "reader", &itself)],
+            own,
+            Reason::InUse,
+        ),
+        (vec![("own", "elsewhere", &itself)], own, Reason::InUse),
+        // A binding that is gone.
+        (vec![], own, Reason::UsedWithoutPermission),
+    ] {
+        let mut world = World::new();
+        for (name, role, subject) in &bindings {
+            world.objects.push(json!({
+                "apiVersion": "rbac.authorization.k8s.io/v1", "kind": "RoleBinding", "metadata": { "name": name, "namespace": "shop" },
+                "roleRef": { "kind": "Role", "name": role }, "subjects": [subject],
+            }));
+        }
+        let uid = pod(&mut world, "nothing-0")["metadata"]["uid"].clone();
+        let user = token("nothing", "nothing-0", uid.as_str().unwrap());
+        world.ask(2500, &user, "list", 200, reason);
+        let found = world.reasons(&world.events, ALL);
+        assert_eq!(found["nothing"], expected, "{reason} {bindings:?}");
+        let chain = explained(&world, "nothing");
+        assert!(
+            !chain.contains("only for what the default permissions allow"),
+            "{chain}"
+        );
+    }
+}

@@ -14,9 +14,14 @@ use crate::{
 pub(super) type Elsewhere = HashMap<ServiceAccountRef, Box<[Name]>>;
 
 impl Index {
-    /// The accounts of the input, each with whether its namespace is a guess: what a binding grants to an account of
-    /// the same name in a namespace that the input does not have may be meant for it.
-    pub fn set_guessed_namespaces(&mut self, accounts: &BTreeMap<ServiceAccountRef, bool>) {
+    /// The accounts of the input, each with whether its namespace is a guess, and the RoleBindings whose namespace is
+    /// one: what a binding grants to an account of the same name in a namespace that the input does not have may be meant
+    /// for it.
+    pub fn set_guessed_namespaces(
+        &mut self,
+        accounts: &BTreeMap<ServiceAccountRef, bool>,
+        bindings: &BTreeSet<ObjectKey>,
+    ) {
         let mut bound: BTreeMap<&Name, Vec<&ServiceAccountRef>> = BTreeMap::new();
         // Namespaces whose accounts are granted something together, and of which the input has none.
         let mut grouped: BTreeSet<&Name> = BTreeSet::new();
@@ -57,8 +62,20 @@ impl Index {
         let guessed = || accounts.iter().filter(|(_, is_guessed)| **is_guessed);
         let unplaced = guessed().filter(|(account, _)| is_unplaced(account));
         let unplaced: BTreeSet<&Name> = unplaced.map(|(account, _)| &account.name).collect();
+        // A subject without a namespace is in that of its RoleBinding: where the input has no such account there, the
+        // binding is applied elsewhere.
+        let guesses = bindings
+            .iter()
+            .filter_map(|key| self.role_bindings.get(key));
+        let subjects = guesses.flat_map(|binding| &binding.subjects);
+        let strays = subjects.filter_map(|subject| match subject {
+            Subject::ServiceAccount(account) if !accounts.contains_key(account) => Some(account),
+            _ => None,
+        });
+        let strays: BTreeSet<&Name> = strays.map(|account| &account.name).collect();
         let named = accounts.iter().filter(|(account, is_guessed)| {
-            !**is_guessed && unplaced.contains(&account.name) && !self.exists(account)
+            let is_unplaced = unplaced.contains(&account.name) && !self.exists(account);
+            !**is_guessed && (is_unplaced || strays.contains(&account.name))
         });
         let named = named.map(|(account, _)| (account.clone(), [account.namespace.clone()].into()));
         let guessed = guessed().map(|(account, _)| (account.clone(), elsewhere(account)));

@@ -1038,6 +1038,20 @@ fn a_namespace_that_no_object_names_is_not_guessed_where_a_binding_names_another
             vec![("shop/app", unknown)],
         ),
         (
+            "only the RoleBinding names none",
+            there.clone() + &bound_to("RoleBinding", &account.replace(", namespace: NS", "")),
+            vec![],
+            vec![("shop/app", unknown)],
+        ),
+        (
+            "the RoleBinding is beside the account that it means",
+            here.clone()
+                + &there
+                + &bound_to("RoleBinding", &account.replace(", namespace: NS", "")),
+            vec![],
+            vec![("default/app", needed), ("shop/app", unneeded)],
+        ),
+        (
             "the user names the namespace",
             here.clone() + &of_shop(),
             vec!["-n", "shop"],

@@ -24,6 +24,9 @@ impl Loader<'_> {
         let key = K::key(&wire);
         self.warn_rejected(K::INPUT, &key.name, wire.rejected());
         if !(self.keeps_known && self.index.contains::<K>(&key)) {
+            if K::INPUT == InputKind::RoleBinding && is_guessed {
+                self.namespaces.note_binding(key.clone());
+            }
             if K::INPUT == InputKind::ServiceAccount {
                 self.namespaces.note(key.clone().into(), is_guessed);
                 self.check_exemption(&wire.metadata().annotations);

@@ -18,6 +18,15 @@ const LONGEST_SILENCE: Duration = Duration::from_hours(1);
 /// How many causes are remembered; the causes of a subject beyond them share one line.
 const MOST_CAUSES: usize = 256;
 
+/// How much of a text that others write is logged and remembered, in bytes: names of RBAC objects have no limit of their own.
+const MOST_BYTES: usize = 512;
+
+/// The begin of a text that others write.
+#[must_use]
+pub fn clipped(text: &str) -> &str {
+    &text[..text.floor_char_boundary(MOST_BYTES)]
+}
+
 /// Limits how often failures are logged: clones share what they remember.
 #[derive(Clone, Debug, Default)]
 pub struct LogLimiter(Arc<Mutex<BTreeMap<Cause, Failing>>>);
@@ -50,7 +59,7 @@ impl LogLimiter {
 
     fn failed_at(&self, subject: &'static str, cause: &str, now: Instant) -> bool {
         let mut known = self.0.lock();
-        let mut key = (subject, Box::from(cause));
+        let mut key = (subject, Box::from(clipped(cause)));
         if known.len() >= MOST_CAUSES && !known.contains_key(&key) {
             known.retain(|_, failing| !failing.is_over(now));
             if known.len() >= MOST_CAUSES {

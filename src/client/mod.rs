@@ -102,15 +102,18 @@ pub fn explain(error: &kube::Error) -> String {
     }
 }
 
+/// How much of an answer is shown, in bytes: a proxy may answer with a whole page.
+const MAX_SHOWN: usize = 500;
+
 /// What the API server answered: its own sentence where it denied the request.
 fn answered(status: &Status) -> String {
+    let message = status.message.trim_start().lines().next();
+    let message = message.unwrap_or_default();
+    let shown = &message[..message.floor_char_boundary(MAX_SHOWN)];
     if status.is_forbidden() {
-        return status.message.clone();
+        return shown.to_owned();
     }
-    format!(
-        "the API server answered {}: {}",
-        status.code, status.message
-    )
+    format!("the API server answered {}: {shown}", status.code)
 }
 
 fn innermost<'a>(

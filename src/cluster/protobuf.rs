@@ -229,7 +229,7 @@ async fn send(
         .await?;
     let (head, body) = answer.into_parts();
     let mut reader = Reader::new(body);
-    if head.status.is_client_error() || head.status.is_server_error() {
+    if !head.status.is_success() {
         return Err(kube::Error::Api(reader.error(head.status).await.boxed()));
     }
     let media_type = head.headers.get(header::CONTENT_TYPE);

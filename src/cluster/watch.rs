@@ -101,8 +101,9 @@ async fn watch<K: Kind + Clone + Send + Sync + std::fmt::Debug>(
         connection.throttle.passed().await;
         let began = Instant::now();
         watch.received = false;
+        let follows = watch.version.is_some();
         let result = watch.step().await;
-        if watch.received || began.elapsed() >= steady {
+        if watch.received || (follows && began.elapsed() >= steady) {
             backoff.reset();
         }
         let pause = match result {
@@ -135,7 +136,7 @@ struct Watch<K: Kind> {
     history: watch::Receiver<u64>,
     /// Whether `version` is known to be in the history of the API server.
     is_checked: bool,
-    /// Whether an event arrived.
+    /// Whether news arrived: an event of a watch, or a whole list. A part of a list is none: each attempt may end there.
     received: bool,
     /// How long one watch lasts, in seconds.
     seconds: u32,
@@ -156,6 +157,7 @@ where
             self.history.mark_unchanged();
             self.version = Some(self.list().await?);
             self.is_checked = true;
+            self.received = true;
             self.confirm();
             return Ok(());
         };
@@ -296,7 +298,7 @@ where
         confirmed: Option<Duration>,
         received: Option<SystemTime>,
     ) {
-        self.received |= received.is_some();
+        self.received |= received.is_some() && confirmed.is_some();
         if confirmed.is_some() {
             self.denial.passed(K::INPUT, &self.feed);
         }

@@ -21,7 +21,7 @@ use crate::{
     client::Connection,
     facts::{Reports, report::ReportFacts},
     index::{Account, Index, SharedIndex, Standing},
-    log::{LogLimiter, Window},
+    log::{LogLimiter, Window, clipped},
     model::{AccountSummary, Exposure, ReportScope, ServiceAccountRef, Target, Verdict},
 };
 
@@ -250,6 +250,7 @@ fn log_change(
 /// names and however often it comes and goes.
 fn log_cleared(context: &Context, account: &ServiceAccountRef, note: &str) {
     context.instruments.cleared_elsewhere.inc();
+    let note = clipped(note);
     let (namespace, service_account) = (&account.namespace, &account.name);
     if context.log.failed("cleared findings", note) {
         tracing::warn!(%namespace, %service_account, "a binding cleared the finding: {note}");

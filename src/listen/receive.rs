@@ -43,7 +43,7 @@ const BODY_TIMEOUT: Duration = Duration::from_secs(5);
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(1);
 /// How many batches are remembered, to recognise one that is sent once more.
 const MAX_RECENT: usize = 256;
-const TOO_LARGE: &str = "is larger than 4 MiB: record at level Metadata, or lower --audit-webhook-batch-max-size of the API server";
+const TOO_LARGE: &str = "is larger than 4 MiB: record at level Metadata, and start the API server with --audit-webhook-truncate-enabled --audit-webhook-truncate-max-batch-size=4000000";
 /// What fails, as the log limiter remembers it.
 const BATCHES: &str = "batches of audit events";
 

@@ -94,6 +94,8 @@ impl Certificates {
             format!("--audit-policy-file={}", self.file("policy.yaml").display()),
             format!("--audit-webhook-config-file={}", kubeconfig.display()),
             "--audit-webhook-batch-max-wait=1s".to_owned(),
+            "--audit-webhook-truncate-enabled".to_owned(),
+            "--audit-webhook-truncate-max-batch-size=4000000".to_owned(),
             "--audit-webhook-initial-backoff=1s".to_owned(),
         ]
     }

@@ -51,6 +51,9 @@ where
                     version,
                     ends_list: true,
                 } => {
+                    if version.is_empty() {
+                        return Err(Failure::NoVersion);
+                    }
                     self.load(Index::commit::<K>);
                     return Ok(version);
                 }

@@ -134,3 +134,21 @@ fn a_permission_that_is_taken_away_makes_verdicts_unknown_after_a_while() {
     world.plane.await_report("shop", "default", UNNEEDED);
     world.recovers("granted again");
 }
+
+/// Also where each attempt begins: without ever longer pauses, there would be some 30 errors.
+#[test]
+fn lists_that_fail_are_asked_for_ever_more_rarely() {
+    const FAILED: &str = "{\"type\":\"ERROR\",\"object\":{\"kind\":\"Status\",\"apiVersion\":\"v1\",\"status\":\"Failure\",\"message\":\"storage\",\"code\":500}}\n";
+    let what = "a list that fails";
+    let mut world = World::start(&["--forbidden-after=60s"]);
+    let before = world.errors();
+    let json = &[("Content-Type", "application/json")];
+    world.proxy.fail("", Answer::Status(200, json, FAILED));
+    world.proxy.cut(Cut::Line(EXPIRED));
+    world.endure(what, 10);
+    let errors = world.errors() - before;
+    // Each attempt has two: it is made in protobuf, then in JSON.
+    assert!((4.0..=16.0).contains(&errors), "{errors}");
+    world.proxy.pass();
+    world.recovers(what);
+}

@@ -6,7 +6,7 @@ use super::{DENIED, EXPIRED, UNNEEDED, World};
 use crate::rig::{
     await_that,
     oracle::reports_equal_to_scans,
-    proxy::{Answer, Cut},
+    proxy::{Answer, Cut, Protobuf},
 };
 
 /// An event that is older than what the watch has sent before.
@@ -140,10 +140,11 @@ fn a_permission_that_is_taken_away_makes_verdicts_unknown_after_a_while() {
 fn lists_that_fail_are_asked_for_ever_more_rarely() {
     const FAILED: &str = "{\"type\":\"ERROR\",\"object\":{\"kind\":\"Status\",\"apiVersion\":\"v1\",\"status\":\"Failure\",\"message\":\"storage\",\"code\":500}}\n";
     let what = "a list that fails";
-    let mut world = World::start(&["--forbidden-after=60s"]);
+    let mut world = World::start_behind(&[], |proxy| proxy.protobuf(Protobuf::Refused));
     let before = world.errors();
     let json = &[("Content-Type", "application/json")];
-    world.proxy.fail("", Answer::Status(200, json, FAILED));
+    let answer = Answer::Status(200, json, FAILED);
+    world.proxy.fail("sendInitialEvents", answer);
     world.proxy.cut(Cut::Line(EXPIRED));
     world.endure(what, 10);
     let errors = world.errors() - before;

@@ -3,12 +3,16 @@
 //! replicas learnt is put together in any order.
 
 mod kept;
+mod room;
 mod seen;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 pub use self::kept::{Kept, Malformed};
-use self::seen::{Seen, Times};
+use self::{
+    room::{Tenant, to_forget},
+    seen::{Seen, Times},
+};
 use super::{
     AccountUsage, Micros, Record, SECOND, WorkloadUsage,
     attribution::may_own,
@@ -123,7 +127,7 @@ impl Live {
         let new: Vec<_> = verbs.filter(|verb| !self.verbs.contains(verb)).collect();
         self.verbs.extend(new.into_iter().take(room));
         self.note_span(batch.span);
-        self.limit(MAX_ENTRIES);
+        self.limit(MAX_ENTRIES, &mut touched);
         touched.all = self.window_in_days() != before;
         touched
     }
@@ -158,7 +162,7 @@ impl Live {
         if known.join(seen) {
             touched.accounts.insert(account);
         }
-        self.entries += known.entries() - before;
+        self.entries = (self.entries + known.entries()).saturating_sub(before);
     }
 
     fn note_span(&mut self, span: Option<(Micros, Micros)>) {
@@ -177,27 +181,24 @@ impl Live {
         }
     }
 
-    /// Forgets the accounts whose last use is the longest ago, until there are at most `max` entries. The window
-    /// begins after what was forgotten.
-    fn limit(&mut self, max: usize) {
+    /// Forgets accounts until there are at most `max` entries. The window begins after what was forgotten.
+    fn limit(&mut self, max: usize, touched: &mut Touched) {
         self.servers.limit(MAX_SERVERS);
         if self.entries <= max {
             return;
         }
-        let mut oldest: Vec<_> = self
-            .accounts
-            .iter()
-            .map(|(account, seen)| (seen.last(), account.clone()))
-            .collect();
-        oldest.sort_unstable();
-        for (last, account) in oldest {
-            // Some room, so that this is not done for each batch.
-            if self.entries <= max - max / 8 {
-                break;
-            }
+        let all = self.accounts.iter().map(|(account, seen)| Tenant {
+            namespace: Box::from(&*account.namespace),
+            last: seen.last().unwrap_or_default(),
+            entries: seen.entries(),
+            key: account.clone(),
+        });
+        // Some room, so that this is not done for each batch.
+        for account in to_forget(all, max - max / 8) {
             if let Some(seen) = self.accounts.remove(&account) {
                 self.entries = self.entries.saturating_sub(seen.entries());
-                self.forgotten = self.forgotten.max(last);
+                self.forgotten = self.forgotten.max(seen.last());
+                touched.accounts.insert(account);
             }
         }
     }
@@ -238,6 +239,7 @@ impl Live {
                     }
                 }
             }
+            seen.bindings.retain(|_, time| *time >= expired);
             seen.workloads
                 .retain(|workload, times| times.last >= expired || existing.contains(workload));
             self.entries += seen.entries();

@@ -38,6 +38,8 @@ use crate::token::redact::redacted_part;
 const MAX_ACTIONS: usize = 512;
 /// How many callers of TokenReviews are named.
 const MAX_REVIEWERS: usize = 64;
+/// How long the name of a binding may be, in bytes, that is told apart: RBAC objects have names without a limit.
+const MAX_NAME: usize = 253;
 /// The verbs by which the absence of others is judged; a request may have any.
 const VERBS: [&str; 8] = [
     "create",
@@ -358,8 +360,9 @@ impl Record {
 
     fn binding_number(&mut self, request: &Request<'_>) -> Option<u32> {
         let binding = Binding::of_reason(request.reason)?;
+        let is_told_apart = !binding.is_for_all && binding.name.len() <= MAX_NAME;
         self.bindings.of(request.reason, || {
-            (!binding.is_for_all).then(|| ObjectKey::new(binding.namespace, binding.name))
+            is_told_apart.then(|| ObjectKey::new(binding.namespace, binding.name))
         })
     }
 }

@@ -5,7 +5,10 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use super::{Live, Micros, SECOND, Seen, Times, Touched};
+use super::{
+    Live, Micros, SECOND, Seen, Times, Touched,
+    room::{Tenant, to_forget},
+};
 use crate::model::{ObjectKey, ServiceAccountRef, Workload};
 
 /// The version of this form.
@@ -117,25 +120,47 @@ fn times((last, beyond, denied): Seconds) -> Times {
 }
 
 impl Kept {
-    /// Forgets the accounts whose last use is the longest ago, about a quarter of all; whether there was one. The
-    /// window begins after what was forgotten.
+    /// Forgets accounts that take about a quarter of the room; whether there was one. The window begins after what was
+    /// forgotten.
     pub fn forget(&mut self) -> bool {
-        let all = self.accounts.values().flat_map(BTreeMap::values);
-        let mut lasts: Vec<i64> = all.map(Account::last).collect();
-        lasts.sort_unstable();
-        let Some(limit) = lasts.get(lasts.len() / 4).copied() else {
-            return false;
-        };
-        for accounts in self.accounts.values_mut() {
-            accounts.retain(|_, account| account.last() > limit);
+        let all = self.accounts.iter().flat_map(|(namespace, accounts)| {
+            accounts.iter().map(|(name, account)| Tenant {
+                namespace: namespace.clone(),
+                last: account.last(),
+                entries: account.entries(),
+                key: (namespace.clone(), name.clone()),
+            })
+        });
+        let accounts = self.accounts.values().flat_map(BTreeMap::values);
+        let total: usize = accounts.map(Account::entries).sum();
+        let forgotten = to_forget(all, total - total.div_ceil(4));
+        for (namespace, name) in &forgotten {
+            let of_namespace = self.accounts.get_mut(namespace);
+            if let Some(account) = of_namespace.and_then(|accounts| accounts.remove(name)) {
+                self.forgotten = self.forgotten.max(Some(account.last() + 1));
+            }
         }
         self.accounts.retain(|_, accounts| !accounts.is_empty());
-        self.forgotten = self.forgotten.max(Some(limit + 1));
-        true
+        !forgotten.is_empty()
+    }
+}
+
+#[cfg(test)]
+impl Kept {
+    /// How many accounts of a namespace are kept.
+    pub(super) fn accounts_of(&self, namespace: &str) -> usize {
+        self.accounts.get(namespace).map_or(0, BTreeMap::len)
     }
 }
 
 impl Account {
+    /// How much room it takes.
+    fn entries(&self) -> usize {
+        let workloads = self.workloads.values().map(BTreeMap::len);
+        let bindings = self.bindings.values().map(BTreeMap::len);
+        1 + self.pods.len() + workloads.chain(bindings).sum::<usize>()
+    }
+
     fn last(&self) -> i64 {
         let workloads = self.workloads.values().flat_map(BTreeMap::values);
         let pods = self.pods.values().map(|(_, times)| times);
@@ -273,7 +298,7 @@ impl Live {
         self.servers.unreadable = self.servers.unreadable.max(kept.unreadable);
         self.canary = self.canary.max(kept.canary.map(micros));
         self.unreported = self.unreported.max(kept.unreported);
-        self.limit(super::MAX_ENTRIES);
+        self.limit(super::MAX_ENTRIES, &mut touched);
         touched.all = self.window_in_days() != before;
         Ok(touched)
     }

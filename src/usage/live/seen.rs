@@ -8,6 +8,11 @@ use crate::{
     usage::{Micros, WorkloadUsage, record::Used},
 };
 
+/// How many bindings are remembered of one account: whoever may create bindings has as many as they like.
+const MOST_BINDINGS: usize = 64;
+/// How many pods of their own are remembered of one account.
+const MOST_PODS: usize = 4_096;
+
 /// When a token was last used, in each way that a verdict depends on. The order is that of the last use.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Times {
@@ -102,7 +107,27 @@ impl Seen {
             self.reviewed_by = other.reviewed_by;
             moved = true;
         }
+        self.trim();
         moved
+    }
+
+    /// Forgets the bindings that allowed something the longest ago, and which pods used a token that long ago, where there
+    /// are too many.
+    fn trim(&mut self) {
+        if self.bindings.len() > MOST_BINDINGS {
+            let mut bindings: Vec<_> = std::mem::take(&mut self.bindings).into_iter().collect();
+            bindings.sort_by_key(|(_, time)| std::cmp::Reverse(*time));
+            bindings.truncate(MOST_BINDINGS);
+            self.bindings = bindings.into_iter().collect();
+        }
+        if self.pods.len() > MOST_PODS {
+            let mut pods: Vec<_> = std::mem::take(&mut self.pods).into_iter().collect();
+            pods.sort_by_key(|(_, (_, times))| std::cmp::Reverse(*times));
+            for (_, (_, times)) in pods.split_off(MOST_PODS) {
+                Times::join_known(&mut self.others, Some(times));
+            }
+            self.pods = pods.into_iter().collect();
+        }
     }
 
     /// How much of the common room it takes.

@@ -243,7 +243,7 @@ fn what_is_remembered_is_bounded_and_the_window_begins_after_what_was_forgotten(
         let time = NOW + i64::from(number) * SECOND;
         let name = format!("account-{number}");
         add(&mut live, &[request(&name, bound(1, "mail-1"), time)]);
-        live.limit(300);
+        live.limit(300, &mut Touched::default());
         assert!(live.entries <= 300);
     }
     assert_eq!(live.last_used(&account("account-0")), None);
@@ -258,6 +258,46 @@ fn what_is_remembered_is_bounded_and_the_window_begins_after_what_was_forgotten(
     let mut restarted = Live::new(DAYS_30);
     restarted.restore(kept).unwrap();
     assert!(restarted.forgotten >= Some(NOW + 999 * SECOND));
+}
+
+/// Whoever has many accounts, pods or bindings drives out what was learnt of their own, and nobody else's.
+#[test]
+fn a_namespace_drives_out_its_own_use_only() {
+    let times = |last| Times {
+        last,
+        ..Times::default()
+    };
+    let mut live = Live::new(DAYS_30);
+    let mut touched = Touched::default();
+    let victim = ServiceAccountRef::new("victim", "web");
+    let mut seen = Seen::default();
+    seen.add_workload(workload("Deployment", "web"), times(NOW));
+    live.join(victim.clone(), seen, &mut touched);
+    for number in 1..500_u32 {
+        let mut seen = Seen {
+            unbound: Some(times(NOW + i64::from(number))),
+            ..Seen::default()
+        };
+        for binding in 0..200 {
+            let binding = ObjectKey::new("attacker", format!("binding-{number}-{binding}"));
+            seen.bindings.insert(binding, NOW);
+        }
+        let account = ServiceAccountRef::new("attacker", format!("account-{number}"));
+        live.join(account, seen, &mut touched);
+    }
+    assert!(live.entries < 500 * 67, "{}", live.entries);
+    let mut kept = live.kept(1);
+    let mut forgotten = Touched::default();
+    live.limit(300, &mut forgotten);
+    assert!(live.entries <= 300 && live.last_used(&victim).is_some());
+    assert!(forgotten.accounts.len() > 490 && !forgotten.accounts.contains(&victim));
+    // The same where it is kept across restarts.
+    while kept.accounts_of("attacker") > 2 {
+        assert!(kept.forget());
+    }
+    let mut restarted = Live::new(DAYS_30);
+    restarted.restore(kept).unwrap();
+    assert!(restarted.last_used(&victim).is_some());
 }
 
 #[test]

@@ -1,8 +1,9 @@
 //! What waits to be written: each once, what must be withdrawn first, then the worst findings, and what changes all the
-//! time ever more rarely.
+//! time ever more rarely. Each namespace has its turn in between: one that changes all the time delays itself.
 
 use std::{
-    collections::{BTreeSet, HashMap},
+    collections::{BTreeMap, BTreeSet, HashMap},
+    ops::Bound,
     time::Duration,
 };
 
@@ -10,9 +11,11 @@ use tokio::time::Instant;
 
 use crate::{
     client::doubled,
-    model::{Target, Verdict},
+    model::{Name, Target, Verdict},
 };
 
+/// Every how many writes a namespace has its turn, whatever its rank.
+const TURN: u32 = 4;
 /// How many writes of one target are not delayed.
 const FREE_WRITES: u32 = 20;
 /// After this time without a write, one write more is not delayed.
@@ -39,6 +42,12 @@ pub(super) enum Rank {
 #[derive(Debug, Default)]
 pub(super) struct Pending {
     order: BTreeSet<(Rank, u64, Target)>,
+    /// The same by namespace and arrival.
+    namespaces: BTreeMap<Name, BTreeMap<u64, Target>>,
+    /// How many were taken.
+    taken: u32,
+    /// The namespace that had its turn last.
+    last: Option<Name>,
     places: HashMap<Target, (Rank, u64)>,
     arrivals: u64,
     written: HashMap<Target, Written>,
@@ -64,6 +73,10 @@ impl Pending {
         self.arrivals += 1;
         self.places.insert(target.clone(), (rank, self.arrivals));
         self.order.insert((rank, self.arrivals, target.clone()));
+        let of_namespace = self.namespaces.entry(target.namespace().into());
+        of_namespace
+            .or_default()
+            .insert(self.arrivals, target.clone());
         known.is_none()
     }
 
@@ -71,14 +84,35 @@ impl Pending {
     pub(super) fn remove(&mut self, target: &Target) {
         if let Some((rank, arrival)) = self.places.remove(target) {
             self.order.remove(&(rank, arrival, target.clone()));
+            if let Some(of_namespace) = self.namespaces.get_mut(target.namespace()) {
+                of_namespace.remove(&arrival);
+                if of_namespace.is_empty() {
+                    self.namespaces.remove(target.namespace());
+                }
+            }
         }
     }
 
-    /// The next one to write.
+    /// The next one to write: the first by rank, and each fourth time what has waited longest in the next namespace.
     pub(super) fn pop(&mut self) -> Option<Target> {
-        let (_, _, target) = self.order.pop_first()?;
-        self.places.remove(&target);
+        self.taken = self.taken.wrapping_add(1);
+        let has_turn = self.taken.is_multiple_of(TURN) && !self.withdraws();
+        let target = if has_turn {
+            self.in_turn()
+        } else {
+            self.order.first().map(|(_, _, target)| target.clone())
+        }?;
+        self.remove(&target);
         Some(target)
+    }
+
+    /// What has waited longest in the namespace after the one that had its turn last.
+    fn in_turn(&mut self) -> Option<Target> {
+        let after = self.last.take().map_or(Bound::Unbounded, Bound::Excluded);
+        let mut following = self.namespaces.range((after, Bound::Unbounded));
+        let (namespace, waiting) = following.next().or_else(|| self.namespaces.iter().next())?;
+        self.last = Some(namespace.clone());
+        waiting.values().next().cloned()
     }
 
     /// How many wait.
@@ -169,9 +203,36 @@ mod tests {
         let order: Vec<_> = std::iter::from_fn(|| pending.pop())
             .map(|next| next.to_string())
             .collect();
-        let reports = ["shop/b", "shop/a", "shop/review", "shop/gone"];
-        assert_eq!(order[1..5], reports);
-        assert_eq!([&*order[0], &*order[5]], ["withdraws", "adds"]);
+        // The fourth is that of a namespace.
+        let expected = [
+            "withdraws",
+            "shop/b",
+            "shop/a",
+            "adds",
+            "shop/review",
+            "shop/gone",
+        ];
+        assert_eq!(order, expected);
+    }
+
+    #[test]
+    fn a_namespace_with_many_findings_delays_itself() {
+        let mut pending = Pending::default();
+        for number in 0..1_000 {
+            let account = ServiceAccountRef::new("flood", number.to_string());
+            pending.add(&Target::Report(account), Rank::Report(Verdict::Unneeded));
+        }
+        for namespace in ["a", "z"] {
+            let account = ServiceAccountRef::new(namespace, "gone");
+            pending.add(&Target::Report(account), Rank::Report(Verdict::NoToken));
+        }
+        pending.add(&Target::Summary("b".into()), Rank::Summary);
+        let first: BTreeSet<_> = (0..5 * TURN).filter_map(|_| pending.pop()).collect();
+        let of_others = first.iter().filter(|next| next.namespace() != "flood");
+        assert_eq!(of_others.count(), 3, "{first:?}");
+        let rest = std::iter::from_fn(|| pending.pop());
+        assert_eq!(rest.count() + first.len(), 1_003);
+        assert!(pending.namespaces.is_empty() && pending.places.is_empty());
     }
 
     #[test]

@@ -2,13 +2,14 @@
 
 use serde_json::{Map, Value, json};
 
-use super::{gke, time};
+use super::{ACCOUNT, elements::LISTS, gke, time, whole};
 use crate::usage::{Delivery, Lease, Record, is_lease_of_server};
 
-/// How deep an event may lie.
-const MAX_DEPTH: usize = 8;
-/// The fields in which log shippers and clouds put a whole event: fluent-bit, Loki, Elasticsearch, CloudWatch, Azure.
-const FIELDS: [&str; 16] = [
+/// How deep an event may lie: one of OpenTelemetry lies eight deep.
+const MAX_DEPTH: usize = 16;
+/// The fields in which log shippers and clouds put a whole event: fluent-bit, Loki, Elasticsearch, CloudWatch, Azure,
+/// Splunk, journald, Graylog, OpenTelemetry.
+const FIELDS: [&str; 25] = [
     "log",
     "message",
     "line",
@@ -25,6 +26,15 @@ const FIELDS: [&str; 16] = [
     "jsonPayload",
     "textPayload",
     "record",
+    "MESSAGE",
+    "short_message",
+    "full_message",
+    "stringValue",
+    "original",
+    "kubernetes",
+    "audit",
+    "data",
+    "messages",
 ];
 
 /// The name of the user, where names were flattened.
@@ -36,27 +46,20 @@ pub(super) fn is_flat(text: &[u8]) -> bool {
 }
 
 /// Finds the events in a value; `None` where one was meant to be and cannot be read.
-pub(super) fn open(value: &Value, found: &mut dyn FnMut(Option<&Value>, Delivery)) {
+pub(super) fn open(value: &Value, found: &mut Found<'_>) {
     walk(value, MAX_DEPTH, "a log shipper", found);
 }
 
-fn walk(
-    value: &Value,
-    depth: usize,
-    how: &'static str,
-    found: &mut dyn FnMut(Option<&Value>, Delivery),
-) {
-    if depth == 0 {
-        return;
-    }
+/// Takes an event, and how it was delivered.
+type Found<'a> = dyn FnMut(Option<&Value>, Delivery) + 'a;
+
+fn walk(value: &Value, depth: usize, how: &'static str, found: &mut Found<'_>) {
     match value {
+        Value::Array(_) | Value::Object(_) if depth == 0 => found(None, Delivery::Lossy(how)),
         Value::Array(list) => list
             .iter()
             .for_each(|item| walk(item, depth - 1, how, found)),
-        Value::String(text) if looks_like_event(text) => match serde_json::from_str(text.trim()) {
-            Ok(inner) => walk(&inner, depth - 1, how, found),
-            Err(_) => found(None, Delivery::Lossy(how)),
-        },
+        Value::String(text) if may_have_event(text) => walk_text(text, depth, how, found),
         Value::Object(object) => {
             if object.contains_key(FLAT_USER) {
                 return found(Some(&of_flat_names(object)), Delivery::Lossy(how));
@@ -64,20 +67,50 @@ fn walk(
             if object.contains_key("auditID") {
                 return found(Some(value), Delivery::Lossy(how));
             }
-            if object.contains_key("protoPayload") {
-                return gke::event(value)
-                    .iter()
-                    .for_each(|event| found(Some(event), Delivery::Lossy("Cloud Logging")));
+            if let Some(payload) = gke::payload(object) {
+                let event = gke::event(value, payload);
+                if event.is_some() || gke::is_of_cluster(payload) {
+                    found(event.as_ref(), Delivery::Lossy("Cloud Logging"));
+                }
+                return;
             }
             if object.contains_key("AuditId") {
                 let event = of_columns(object);
                 return found(event.as_ref(), Delivery::Lossy("Azure Monitor"));
             }
             let how = shipper(object).unwrap_or(how);
-            let inner = FIELDS.iter().filter_map(|field| object.get(*field));
-            inner.for_each(|inner| walk(inner, depth - 1, how, found));
+            inner(object).for_each(|inner| walk(inner, depth - 1, how, found));
         }
         _ => {}
+    }
+}
+
+/// The fields of an envelope that may have events; of a cell of CloudWatch Logs Insights its value.
+fn inner(object: &Map<String, Value>) -> impl Iterator<Item = &Value> {
+    let is_message = object.get("field").is_some_and(|field| field == "@message");
+    let names = FIELDS.iter().chain(&LISTS).copied();
+    let names = names.chain(is_message.then_some("value"));
+    names.filter_map(|name| object.get(name))
+}
+
+/// The events in a text, one behind the other, also behind other text.
+fn walk_text(text: &str, depth: usize, how: &'static str, found: &mut Found<'_>) {
+    let trimmed = text.trim_start();
+    let is_json = trimmed.starts_with(['{', '[']) && !whole::is_bracketed_text(trimmed.as_bytes());
+    let begin = whole::begin(text.as_bytes()).filter(|_| !is_json);
+    let (before, rest) = text.split_at(begin.unwrap_or_default());
+    let is_lost = |text: &str| text.contains(ACCOUNT);
+    let mut values = serde_json::Deserializer::from_str(rest).into_iter::<Value>();
+    let mut end = 0;
+    while let Some(Ok(value)) = values.next() {
+        end = values.byte_offset();
+        match depth.checked_sub(1) {
+            Some(depth) => walk(&value, depth, how, found),
+            None => found(None, Delivery::Lossy(how)),
+        }
+    }
+    if end == 0 || is_lost(before) || is_lost(rest.get(end..).unwrap_or_default()) {
+        found(None, Delivery::Lossy(how));
     }
 }
 
@@ -90,11 +123,10 @@ fn shipper(object: &Map<String, Value>) -> Option<&'static str> {
     (has("log_s") || has("properties")).then_some("Azure Monitor")
 }
 
-/// Whether a text is an event, or the envelope of one.
-fn looks_like_event(text: &str) -> bool {
-    let text = text.trim_start();
-    text.starts_with('{')
-        && (text.contains("auditID") || text.contains("protoPayload") || text.contains("log"))
+/// Whether a text may be an event, or the envelope of one.
+fn may_have_event(text: &str) -> bool {
+    let marks = ["auditID", "protoPayload", "AuditId", FLAT_USER, ACCOUNT];
+    marks.iter().any(|mark| text.contains(mark))
 }
 
 /// The columns of the table AKSAudit, which have objects as they are or as text.
@@ -146,10 +178,7 @@ fn of_flat_names(flat: &Map<String, Value>) -> Value {
         "requestURI": any(&["requestURI", "requesturi", "request_uri"]),
         "user": {
             "username": get("user_username"),
-            "groups": match get("user_groups") {
-                Value::String(text) => serde_json::from_str(&text).unwrap_or_else(|_| json!([text])),
-                groups => groups,
-            },
+            "groups": flat_groups(flat),
             "extra": {
                 "authentication.kubernetes.io/pod-name": extra("pod_name"),
                 "authentication.kubernetes.io/pod-uid": extra("pod_uid"),
@@ -174,6 +203,19 @@ fn of_flat_names(flat: &Map<String, Value>) -> Value {
     })
 }
 
+/// The groups, in one field or in one each: `user_groups_0` and so on.
+fn flat_groups(flat: &Map<String, Value>) -> Value {
+    let is_one = |name: &str| {
+        name.strip_prefix("user_groups_")
+            .is_some_and(|number| number.parse::<usize>().is_ok())
+    };
+    let ones: Vec<_> = flat.iter().filter(|(name, _)| is_one(name)).collect();
+    match flat.get("user_groups") {
+        None if !ones.is_empty() => ones.into_iter().map(|(_, group)| group.clone()).collect(),
+        groups => groups.cloned().unwrap_or_default(),
+    }
+}
+
 /// Adds the Leases of API servers, as `kubectl get leases` prints them; whether the value is one or more Leases.
 pub(super) fn leases(value: &Value, record: &mut Record) -> bool {
     let mut is_any = false;
@@ -181,10 +223,13 @@ pub(super) fn leases(value: &Value, record: &mut Record) -> bool {
     for lease in items.chain([value]) {
         let name = lease["metadata"]["name"].as_str().unwrap_or_default();
         let namespace = lease["metadata"]["namespace"].as_str().unwrap_or_default();
-        let is_lease =
-            lease["kind"] == "Lease" || (value["kind"] == "LeaseList" && lease["spec"].is_object());
+        let is_of_server = is_lease_of_server(namespace, name);
+        // The elements of a list that the API server gives have no kind.
+        let has_kind = !lease["kind"].is_null();
+        let looks_like_one = lease["spec"]["renewTime"].is_string() && is_of_server;
+        let is_lease = lease["kind"] == "Lease" || (!has_kind && looks_like_one);
         is_any |= is_lease;
-        if is_lease && is_lease_of_server(namespace, name) {
+        if is_lease && is_of_server {
             let renewed = lease["spec"]["renewTime"].as_str();
             record.lease(Lease {
                 name: name.into(),

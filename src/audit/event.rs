@@ -9,7 +9,7 @@ use serde::{
 };
 use serde_json::Value;
 
-use super::time;
+use super::{ACCOUNT, time};
 use crate::{
     model::pod,
     usage::{Caller, NO_VERB, Object, PodName, Request, Stage},
@@ -70,6 +70,17 @@ pub(super) struct Groups {
     nodes: bool,
 }
 
+impl Groups {
+    fn add(&mut self, group: &str) {
+        match group {
+            "system:serviceaccounts" => self.accounts = true,
+            "system:masters" => self.masters = true,
+            "system:nodes" => self.nodes = true,
+            _ => {}
+        }
+    }
+}
+
 impl<'de> Deserialize<'de> for Groups {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         struct OfList;
@@ -80,19 +91,18 @@ impl<'de> Deserialize<'de> for Groups {
                 f.write_str("a list of groups")
             }
 
-            fn visit_unit<E>(self) -> Result<Groups, E> {
-                Ok(Groups::default())
+            /// As shippers write a list: with commas, or as JSON.
+            fn visit_str<E>(self, text: &str) -> Result<Groups, E> {
+                let is_between = |letter: char| " ,;[]\"\t".contains(letter);
+                let mut groups = Groups::default();
+                text.split(is_between).for_each(|group| groups.add(group));
+                Ok(groups)
             }
 
             fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Groups, A::Error> {
                 let mut groups = Groups::default();
                 while let Some(group) = list.next_element::<Text<'de>>()? {
-                    match &*group {
-                        "system:serviceaccounts" => groups.accounts = true,
-                        "system:masters" => groups.masters = true,
-                        "system:nodes" => groups.nodes = true,
-                        _ => {}
-                    }
+                    groups.add(&group);
                 }
                 Ok(groups)
             }
@@ -168,8 +178,8 @@ impl<'de: 'a, 'a> Deserialize<'de> for Skipped<'a> {
 struct User<'a> {
     #[serde(borrow)]
     username: Text<'a>,
-    #[serde(deserialize_with = "lenient")]
-    groups: Groups,
+    /// Each user of the API server has some: without this field, a shipper has left them out.
+    groups: Option<Groups>,
     #[serde(deserialize_with = "lenient", borrow)]
     extra: Extra<'a>,
 }
@@ -255,6 +265,9 @@ impl Event<'_> {
         if !self.has_user() && self.response_status.code != 401 && !self.is_account_only {
             return Found::Incomplete;
         }
+        if self.user.is_uncertain() && !self.is_account_only {
+            return Found::Incomplete;
+        }
         let path = self.request_uri.split('?').next().unwrap_or_default();
         let object = &self.object_ref;
         Found::Request(Request {
@@ -301,16 +314,22 @@ impl Event<'_> {
 }
 
 impl User<'_> {
+    /// Whether it has the name of an account, and may be one or not.
+    fn is_uncertain(&self) -> bool {
+        self.groups.is_none() && self.username.starts_with(ACCOUNT)
+    }
+
     fn caller(&self, is_account_only: bool) -> Caller<'_> {
         let other = Caller::Other(&self.username);
-        if let Some(account) = self.username.strip_prefix("system:serviceaccount:") {
+        let groups = self.groups.unwrap_or_default();
+        if let Some(account) = self.username.strip_prefix(ACCOUNT) {
             let Some((namespace, name)) = account.split_once(':') else {
                 return other;
             };
             let pod = match (pod::uid(&self.extra.pod_uid), &*self.extra.credential_id) {
                 _ if is_account_only => PodName::Unknown,
                 // Neither a certificate nor impersonation gives this name its group by itself.
-                _ if !self.groups.accounts => return other,
+                _ if !groups.accounts => return other,
                 (_, id) if id.starts_with("X509") => return other,
                 (Some(uid), _) => PodName::Bound {
                     uid,
@@ -329,10 +348,10 @@ impl User<'_> {
                 other
             };
         }
-        if &*self.username == "system:apiserver" && (self.groups.masters || is_account_only) {
+        if &*self.username == "system:apiserver" && (groups.masters || is_account_only) {
             return Caller::ApiServer;
         }
-        if self.username.starts_with("system:node:") && self.groups.nodes {
+        if self.username.starts_with("system:node:") && groups.nodes {
             return Caller::Kubelet;
         }
         other

@@ -1,18 +1,30 @@
 //! Entries of Cloud Logging: an audit event of GKE with other names, and without groups or the uid of a pod.
 
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
 /// The verbs of methods that Cloud Logging spells in another way.
 const VERBS: [(&str, &str); 1] = [("deletecollection", "deletecollection")];
 
-/// An entry of `protoPayload` as an event; `None` if it is of another service.
-pub(super) fn event(entry: &Value) -> Option<Value> {
-    let payload = &entry["protoPayload"];
+/// What the audit log says in an entry of Cloud Logging, also as a table of `BigQuery` has it.
+pub(super) fn payload(entry: &Map<String, Value>) -> Option<&Value> {
+    let payload = entry.get("protoPayload");
+    payload.or_else(|| entry.get("protopayload_auditlog"))
+}
+
+/// Whether that is of the API server of a cluster.
+pub(super) fn is_of_cluster(payload: &Value) -> bool {
+    payload["serviceName"] == "k8s.io"
+}
+
+/// An entry as an event; `None` if it is of another service, or not whole.
+pub(super) fn event(entry: &Value, payload: &Value) -> Option<Value> {
     let method = payload["methodName"].as_str()?;
-    // Such as `io.k8s.core.v1.pods.list` or `io.k8s.authorization.rbac.v1.roles.get`.
-    let method = method
+    // Such as `io.k8s.core.v1.pods.list` or `io.k8s.authorization.rbac.v1.roles.get`; those of other groups begin with the
+    // words of the group from its end, as `com.coreos.monitoring.v1.prometheuses.list`.
+    let of_kubernetes = method
         .strip_prefix("io.k8s.")
-        .or_else(|| method.strip_prefix("io."))?;
+        .or_else(|| method.strip_prefix("io."));
+    let method = of_kubernetes.or_else(|| is_of_cluster(payload).then_some(method))?;
     let (rest, verb) = method.rsplit_once('.')?;
     let verb = VERBS
         .iter()
@@ -21,7 +33,13 @@ pub(super) fn event(entry: &Value) -> Option<Value> {
     let resource_name = payload["resourceName"].as_str().unwrap_or_default();
     let object = object(rest, resource_name);
     let is_begin = entry["operation"]["first"] == true && entry["operation"]["last"] != true;
-    let denied = entry["labels"]["authorization.k8s.io/decision"] == "forbid"
+    let labels = &entry["labels"];
+    let label = |name: &str| {
+        let spelled = labels.get(format!("authorization.k8s.io/{name}"));
+        spelled.or_else(|| labels.get(format!("authorization_k8s_io_{name}")))
+    };
+    let time = time(&entry["timestamp"]);
+    let denied = label("decision").is_some_and(|decision| decision == "forbid")
         || payload["status"]["code"] == 7;
     let id = [&entry["operation"]["id"], &entry["insertId"]];
     let id = id.into_iter().find_map(Value::as_str)?;
@@ -35,12 +53,21 @@ pub(super) fn event(entry: &Value) -> Option<Value> {
         "responseStatus": { "code": if denied { 403 } else { 200 } },
         "annotations": {
             "authorization.k8s.io/decision": if denied { "forbid" } else { "allow" },
-            "authorization.k8s.io/reason": entry["labels"]["authorization.k8s.io/reason"],
+            "authorization.k8s.io/reason": label("reason"),
         },
-        "requestReceivedTimestamp": entry["timestamp"],
-        "stageTimestamp": entry["timestamp"],
+        "requestReceivedTimestamp": time,
+        "stageTimestamp": time,
         "isAccountOnly": true,
     }))
+}
+
+/// A time, also as `BigQuery` writes it: `2026-11-26 08:50:00 UTC`.
+fn time(time: &Value) -> Value {
+    let spelled = time.as_str().and_then(|text| text.strip_suffix(" UTC"));
+    match spelled {
+        Some(text) => format!("{}Z", text.replacen(' ', "T", 1)).into(),
+        None => time.clone(),
+    }
 }
 
 /// The object: from `core/v1/namespaces/x/pods/y/status`, whose group is that of the path.

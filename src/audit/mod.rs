@@ -2,6 +2,8 @@
 //! clouds and log shippers, in a stream and several files at a time. Nothing of a request's body is kept.
 
 mod batch;
+mod broken;
+mod elements;
 mod envelope;
 mod event;
 mod gke;
@@ -17,16 +19,21 @@ use std::{
     thread,
 };
 
-use self::reader::{Broken, Reader};
 pub use self::{
     batch::{Batch, CANARY, batch},
     policy::policy,
     time::instant,
 };
+use self::{broken::Broken, reader::Reader};
 use crate::{
     text::{Problem, paths},
     usage::{Micros, Record},
 };
+
+/// How the name of an account begins.
+const ACCOUNT: &str = "system:serviceaccount:";
+/// How an event of the API server begins.
+const OWN_KIND: &[u8] = br#"{"kind":"Event""#;
 
 /// The result of reading audit logs.
 #[derive(Debug, Default)]
@@ -102,6 +109,11 @@ fn place(file: &Path) -> String {
     } else {
         file.display().to_string()
     }
+}
+
+/// Whether a text names an account.
+fn names_account(text: &[u8]) -> bool {
+    memchr::memmem::find(text, ACCOUNT.as_bytes()).is_some()
 }
 
 #[cfg(test)]

@@ -10,10 +10,12 @@ use flate2::bufread::MultiGzDecoder;
 use memchr::memmem::Finder;
 
 use super::{
-    envelope,
+    ACCOUNT,
+    broken::Broken,
+    elements, envelope,
     event::{Event, Found},
-    place,
-    split::{self, Piece, Splitter},
+    names_account, place,
+    split::{Piece, Splitter},
     whole,
 };
 use crate::{
@@ -28,45 +30,17 @@ const GZIP: [u8; 2] = [0x1f, 0x8b];
 /// How an event of the API server begins in its own files.
 const OWN: &[u8] = br#"{"kind":"Event","apiVersion":"audit.k8s.io/"#;
 
-/// Events that CloudWatch sends in a field of this name: they are compressed, and not read.
-const COMPRESSED: &[u8] = b"\"awslogs\"";
+/// Events that CloudWatch sends are compressed, and not read: in a field of this name, or as Base64 of a gzip file.
+const COMPRESSED: [&[u8]; 2] = [b"\"awslogs\"", b"\"H4sI"];
 
-/// How the name of an account begins.
-const ACCOUNT: &str = "system:serviceaccount:";
+/// What each event has once, in one of its forms.
+const MARKS: [&[u8]; 3] = [b"auditID", b"AuditId", b"protoPayload"];
 
-/// Lines that could not be read: how many, and the first.
-#[derive(Debug)]
-pub(super) struct Broken {
-    count: u64,
-    file: PathBuf,
-    line: usize,
-}
-
-impl Broken {
-    /// Both together, with the first of them in the order of files.
-    pub(super) fn both(one: Option<Self>, other: Option<Self>) -> Option<Self> {
-        match (one, other) {
-            (Some(one), Some(other)) => {
-                let count = one.count + other.count;
-                let is_first = (&one.file, one.line) <= (&other.file, other.line);
-                let first = if is_first { one } else { other };
-                Some(Self { count, ..first })
-            }
-            (one, other) => one.or(other),
-        }
-    }
-
-    /// The warning for people.
-    pub(super) fn problem(&self) -> Problem {
-        let more = match self.count {
-            1 => String::new(),
-            count => format!("; {count} such lines in all"),
-        };
-        Problem {
-            place: format!("{}:{}", place(&self.file), self.line),
-            message: format!("is not a whole audit event{more}"),
-        }
-    }
+/// Whether a text may have compressed events in it.
+fn is_compressed(text: &[u8]) -> bool {
+    COMPRESSED
+        .iter()
+        .any(|mark| memchr::memmem::find(text, mark).is_some())
 }
 
 /// What lines that matter contain: others are skipped without being parsed.
@@ -159,19 +133,18 @@ impl Reader {
         result
     }
 
-    /// Objects as YAML: only Leases are of interest.
+    /// Leases as YAML, or entries of Cloud Logging as `gcloud` prints them.
     fn yaml(&mut self, text: &str) {
         for (before, document) in text::yaml::documents(text) {
-            // Events are read as JSON only.
-            if document.contains("auditID") {
-                self.broken(before + 1);
-            }
+            let line = before + 1;
+            let mut found = 0;
             for parsed in text::yaml::parse(document) {
                 match parsed {
-                    Ok(value) => drop(envelope::leases(&value.value, &mut self.record)),
-                    Err(_) => self.broken(before + 1),
+                    Ok(value) => found += self.contents(&value.value, line),
+                    Err(_) => self.broken(line),
                 }
             }
+            self.is_all(document.as_bytes(), found, line);
         }
     }
 
@@ -180,25 +153,17 @@ impl Reader {
             Piece::Line(text) => self.line(text, line),
             Piece::LastLine(text) => {
                 // A server that goes on writes its last line in parts.
-                let is_whole = text.ends_with(b"}") || text.ends_with(b"]");
-                if is_whole || !text.starts_with(b"{") {
-                    self.line(text, line);
-                } else {
+                let is_cut = text.starts_with(b"{")
+                    && !(text.ends_with(b"}") || text.ends_with(b"]"))
+                    && whole::first(text).is_none();
+                if is_cut {
                     self.record.cut();
                     self.note_broken(line);
-                }
-            }
-            Piece::Value(text) => {
-                if self.needles.are_in(text) {
-                    self.value(
-                        text,
-                        line,
-                        Delivery::Lossy("a webhook, or an export of a log,"),
-                    );
                 } else {
-                    self.events += 1;
+                    self.line(text, line);
                 }
             }
+            Piece::Value(text) => self.element(text, line),
             Piece::Broken => self.broken(line),
         }
     }
@@ -217,87 +182,156 @@ impl Reader {
         } else {
             Delivery::Lossy("a log shipper")
         };
-        self.value(text, line, delivery);
+        self.values(text, line, delivery);
     }
 
     /// A line of somebody who does not matter, if it is whole.
     fn other(&mut self, text: &[u8], line: usize, is_own: bool) {
-        if !is_own && memchr::memmem::find(text, COMPRESSED).is_some() {
+        if !is_own && is_compressed(text) {
             return self.broken(line);
         }
         let is_whole = whole::seems_whole(text)
             && (text.ends_with(b"}") || text.ends_with(b"]"))
-            && (!is_own || whole::seems_event(text));
+            && if is_own {
+                whole::seems_event(text)
+            } else {
+                whole::has_whole_lists(text)
+            };
         if is_whole {
             self.events += u64::from(is_own);
         } else if is_own && whole::has_user(text) != Some(false) {
-            self.value(text, line, Delivery::File);
-        } else if is_own || serde_json::from_slice::<serde::de::IgnoredAny>(text).is_err() {
+            self.values(text, line, Delivery::File);
+        } else if is_own || whole::is_part(text) {
             self.broken(line);
         }
     }
 
     /// A line with something before the event, as container runtimes write the time and the stream.
     fn prefixed(&mut self, text: &[u8], line: usize) {
-        match memchr::memmem::find(text, OWN) {
-            Some(begin) => self.value(
-                &text[begin..],
-                line,
-                Delivery::Lossy("the log of a container"),
-            ),
+        let is_read = self.needles.are_in(text);
+        if is_read || memchr::memmem::find(text, OWN).is_some() {
+            self.values(text, line, Delivery::Lossy("the log of a container"));
+        } else if whole::is_part(text) {
             // The end of an event whose begin is lost.
-            None if whole::is_part(text) => self.broken(line),
-            None => {}
+            self.broken(line);
         }
     }
 
-    /// One value: an event, or what contains events.
-    fn value(&mut self, text: &[u8], line: usize, delivery: Delivery) {
-        // A list would be read as the fields of an event, in their order.
-        let is_object = text.starts_with(b"{");
-        if is_object
-            && let Ok(event) = serde_json::from_slice::<Event<'_>>(text)
-            && (event.has_user() || !envelope::is_flat(text))
-        {
-            match event.found() {
-                Found::Request(request) => {
-                    self.events += 1;
-                    self.record.delivered(delivery);
-                    let reviewed = event.reviewed();
-                    let reviewed = reviewed.as_deref();
-                    return self.record.add(&crate::usage::Request {
-                        reviewed,
-                        ..request
-                    });
+    /// The values of a line, one behind the other, whatever is before and behind them.
+    fn values(&mut self, mut text: &[u8], line: usize, mut delivery: Delivery) {
+        while !text.is_empty() {
+            if !text.starts_with(b"{") && !text.starts_with(b"[") {
+                let Some(begin) = whole::begin(text) else {
+                    // An event in another form than JSON, or the end of one whose begin is lost.
+                    if names_account(text) || whole::is_part(text) {
+                        self.broken(line);
+                    }
+                    return;
+                };
+                if names_account(&text[..begin]) {
+                    self.broken(line);
                 }
-                Found::Incomplete => return self.broken(line),
-                Found::Other if text.starts_with(OWN) => return self.broken(line),
-                Found::Other => {}
+                text = &text[begin..];
+            }
+            let length = match self.value(text, line, delivery) {
+                Some(length) => length,
+                None if whole::is_bracketed_text(text) => 1,
+                None => return self.broken(line),
+            };
+            text = text[length..].trim_ascii_start();
+            delivery = Delivery::Lossy("a log shipper");
+            if !text.is_empty() {
+                // The API server writes one event in each line.
+                self.record.delivered(delivery);
             }
         }
-        let mut parts: Vec<Vec<u8>> = Vec::new();
-        let is_list = split::elements(text, &mut |piece| {
-            if let Piece::Value(part) = piece {
-                parts.push(part.to_vec());
+    }
+
+    /// The first value of a text: an event, or what contains events. Returns how long it is; `None` if it is no JSON.
+    fn value(&mut self, text: &[u8], line: usize, delivery: Delivery) -> Option<usize> {
+        let (length, is_event) = match self.event(text, line, delivery) {
+            Some(read) => read,
+            None => (whole::first(text)?, false),
+        };
+        let value = &text[..length];
+        if !is_event && !elements::elements(value, &mut |piece| self.piece(piece, line)) {
+            self.envelope(value, line);
+        }
+        Some(length)
+    }
+
+    /// An element of a list, or a value over several lines.
+    fn element(&mut self, text: &[u8], line: usize) {
+        if !self.needles.are_in(text) {
+            if is_compressed(text) {
+                self.broken(line);
             }
-        });
-        // A list of texts, such as a line of Loki and its time, is opened as a whole.
-        if is_list && !parts.is_empty() {
-            for part in parts {
-                self.piece(Piece::Value(&part), line);
-            }
+            self.events += u64::from(text.starts_with(b"{"));
             return;
         }
-        let Ok(value) = serde_json::from_slice(text) else {
-            return self.broken(line);
-        };
-        let mut is_known = envelope::leases(&value, &mut self.record);
-        envelope::open(&value, &mut |event, delivery| {
-            is_known = true;
+        let delivery = Delivery::Lossy("a webhook, or an export of a log,");
+        if !matches!(self.event(text, line, delivery), Some((_, true))) {
+            self.envelope(text, line);
+        }
+    }
+
+    /// Reads the event at the begin of a text. Returns how long the value is, if that is known, and whether it is an event.
+    fn event(&mut self, text: &[u8], line: usize, delivery: Delivery) -> Option<(usize, bool)> {
+        // A list would be read as the fields of an event, in their order.
+        if !text.starts_with(b"{") {
+            return None;
+        }
+        let mut values = serde_json::Deserializer::from_slice(text).into_iter::<Event<'_>>();
+        let event = values.next()?.ok()?;
+        let length = values.byte_offset();
+        if !event.has_user() && envelope::is_flat(&text[..length]) {
+            return Some((length, false));
+        }
+        match event.found() {
+            Found::Request(request) => {
+                self.events += 1;
+                self.record.delivered(delivery);
+                let reviewed = event.reviewed();
+                self.record.add(&crate::usage::Request {
+                    reviewed: reviewed.as_deref(),
+                    ..request
+                });
+            }
+            Found::Incomplete => self.broken(line),
+            Found::Other if text.starts_with(OWN) => self.broken(line),
+            Found::Other => return Some((length, false)),
+        }
+        Some((length, true))
+    }
+
+    /// A value that is no event, and may have some in it.
+    fn envelope(&mut self, text: &[u8], line: usize) {
+        match serde_json::from_slice(text) {
+            Ok(value) => {
+                let found = self.contents(&value, line);
+                self.is_all(text, found, line);
+            }
+            Err(_) => self.broken(line),
+        }
+    }
+
+    /// Reads the events and Leases in a value; returns how many it has.
+    fn contents(&mut self, value: &serde_json::Value, line: usize) -> usize {
+        let mut found = usize::from(envelope::leases(value, &mut self.record));
+        envelope::open(value, &mut |event, delivery| {
+            found += 1;
             self.enveloped(event, line, delivery);
         });
-        // In an envelope that we do not know, or damaged.
-        if !is_known && memchr::memmem::find(text, ACCOUNT.as_bytes()).is_some() {
+        found
+    }
+
+    /// Notes what was not found in a text: it is in an envelope that we do not know, or damaged.
+    fn is_all(&mut self, text: &[u8], found: usize, line: usize) {
+        let events: usize = MARKS
+            .iter()
+            .map(|mark| memchr::memmem::find_iter(text, mark).count())
+            .sum();
+        if events > found || (found == 0 && names_account(text)) {
             self.broken(line);
         }
     }
@@ -314,8 +348,7 @@ impl Reader {
                 self.record.delivered(delivery);
                 self.record.add(&request);
             }
-            Found::Incomplete => self.broken(line),
-            Found::Other => {}
+            Found::Incomplete | Found::Other => self.broken(line),
         }
     }
 
@@ -326,11 +359,7 @@ impl Reader {
     }
 
     fn note_broken(&mut self, line: usize) {
-        let broken = Broken {
-            count: 1,
-            file: self.file.clone(),
-            line,
-        };
+        let broken = Broken::one(self.file.clone(), line);
         self.broken = Broken::both(self.broken.take(), Some(broken));
     }
 }

@@ -3,24 +3,7 @@
 
 use memchr::memchr;
 
-use crate::text::quotes::Quotes;
-
-/// How large one value may be, in bytes. An event at level RequestResponse has an object of at most 3 MiB twice.
-const MAX_VALUE: usize = 16 << 20;
-
-/// The lists whose elements are values of their own: of an EventList, of CloudWatch, Azure, Loki and Elasticsearch.
-const LISTS: [&[u8]; 10] = [
-    b"items",
-    b"logEvents",
-    b"events",
-    b"records",
-    b"hits",
-    b"result",
-    b"values",
-    b"results",
-    b"entries",
-    b"rows",
-];
+use super::elements::{Elements, MAX_VALUE};
 
 /// What was found in a stream.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -31,7 +14,7 @@ pub(super) enum Piece<'a> {
     LastLine(&'a [u8]),
     /// An element of a list, or a value over several lines.
     Value(&'a [u8]),
-    /// Something that is no JSON, or larger than any event.
+    /// Something that is no JSON, or larger than any event, or that names an account where no event is looked for.
     Broken,
 }
 
@@ -76,12 +59,10 @@ impl Splitter {
                 piece => found(piece, number),
             });
         }
-        if self
-            .elements
-            .take()
-            .is_some_and(|elements| !elements.is_done())
-        {
-            found(Piece::Broken, self.line);
+        match self.elements.take() {
+            Some(elements) if elements.is_open() => found(Piece::Broken, self.line),
+            Some(mut elements) => elements.end(&mut |piece| found(piece, self.line)),
+            None => {}
         }
     }
 
@@ -102,223 +83,50 @@ impl Splitter {
     fn one_line(&mut self, line: &[u8], found: &mut impl FnMut(Piece<'_>, usize)) {
         self.line += 1;
         let number = self.line;
-        let line = line.trim_ascii_start();
-        if let Some(elements) = &mut self.elements {
-            let is_new = line.starts_with(br#"{"kind":"Event""#) && !elements.is_in_list();
-            if !is_new {
-                let goes_on = elements.feed(line, &mut |piece| found(piece, number));
-                // Text cannot go on in the next line.
-                let goes_on = goes_on && !elements.ends_in_text();
-                if !goes_on {
-                    found(Piece::Broken, number);
-                }
-                if !goes_on || elements.is_done() {
-                    self.elements = None;
-                }
-                return;
+        let line = line.trim_ascii();
+        if let Some(elements) = self.elements.take() {
+            if !elements.is_interrupted_by(line) {
+                return self.go_on(elements, line, found);
             }
             found(Piece::Broken, number);
-            self.elements = None;
         }
-        let line = line.trim_ascii_end();
         match (line.first(), line.last()) {
             (None, _) => {}
             // The first line of a value over several lines.
             (Some(b'{' | b'['), Some(b'{' | b'[' | b',')) => {
-                let mut elements = Elements::default();
-                if elements.feed(line, &mut |piece| found(piece, number)) {
-                    self.elements = Some(elements);
-                } else {
-                    found(Piece::Broken, number);
-                }
+                self.go_on(Elements::default(), line, found);
+            }
+            // A list with commas before its elements.
+            (_, Some(last)) if *last != b']' && line.starts_with(b"[{") => {
+                self.go_on(Elements::default(), line, found);
             }
             _ => found(Piece::Line(line), number),
         }
     }
-}
 
-/// Splits one line that is a list of events.
-pub(super) fn elements(line: &[u8], found: &mut impl FnMut(Piece<'_>)) -> bool {
-    let mut elements = Elements::default();
-    elements.feed(line, found) && elements.is_done() && elements.has_list
-}
-
-/// Splits one value into the elements of its lists.
-#[derive(Debug, Default)]
-#[expect(
-    clippy::struct_excessive_bools,
-    reason = "they change independently of each other"
-)]
-struct Elements {
-    /// The open objects and lists: their first character, and whether their elements are values of their own.
-    open: Vec<(u8, bool)>,
-    /// The bytes of the innermost element, or of the whole while there is no list.
-    value: Vec<u8>,
-    /// How many objects and lists were open where the element began.
-    depth: usize,
-    /// Whether an element is being read.
-    within: bool,
-    /// The last text, which may be the name of the next list.
-    text: Vec<u8>,
-    quotes: Quotes,
-    has_list: bool,
-    has_begun: bool,
-    /// Whether what is being read is too large, and was reported: the rest of it is passed over.
-    is_lost: bool,
-}
-
-impl Elements {
-    fn is_done(&self) -> bool {
-        self.has_begun && self.open.is_empty()
-    }
-
-    fn is_in_list(&self) -> bool {
-        self.open.last().is_some_and(|(_, is_list)| *is_list)
-    }
-
-    const fn ends_in_text(&self) -> bool {
-        !matches!(self.quotes, Quotes::Outside)
-    }
-
-    /// Reads a part; `false` if it is no JSON.
-    fn feed(&mut self, mut bytes: &[u8], found: &mut impl FnMut(Piece<'_>)) -> bool {
-        while !bytes.is_empty() {
-            if self.ends_in_text() {
-                let count = self.text_until_end(bytes);
-                self.keep(&bytes[..count], found);
-                bytes = &bytes[count..];
-                continue;
-            }
-            let next = bytes
-                .iter()
-                .position(|byte| matches!(byte, b'"' | b'{' | b'}' | b'[' | b']'));
-            let Some(next) = next else {
-                self.keep(bytes, found);
-                return true;
-            };
-            self.keep(&bytes[..next], found);
-            if !self.mark(bytes[next], found) {
-                return false;
-            }
-            bytes = &bytes[next + 1..];
-        }
-        true
-    }
-
-    /// Reads text up to its end; returns how many bytes it has here.
-    fn text_until_end(&mut self, bytes: &[u8]) -> usize {
-        let count = self.quotes.read(bytes);
-        // Only names of lists matter, which are short.
-        let end = count - usize::from(!self.ends_in_text());
-        if self.text.len() + end <= 16 {
-            self.text.extend_from_slice(&bytes[..end]);
-        } else {
-            self.text = vec![b'?'; 17];
-        }
-        count
-    }
-
-    /// Reads a character that opens or closes something.
-    fn mark(&mut self, byte: u8, found: &mut impl FnMut(Piece<'_>)) -> bool {
-        match byte {
-            b'"' => {
-                if self.open.is_empty() {
-                    return false;
-                }
-                self.quotes = Quotes::Within;
-                self.text.clear();
-                self.keep(b"\"", found);
-            }
-            b'{' | b'[' => {
-                if self.is_done() {
-                    return false;
-                }
-                let is_list = byte == b'[' && self.is_list();
-                if is_list {
-                    self.has_list = true;
-                    self.within = false;
-                    self.value.clear();
-                }
-                if !is_list {
-                    self.begin_in_list();
-                }
-                self.open.push((byte, is_list));
-                self.has_begun = true;
-                if !is_list {
-                    self.keep(&[byte], found);
-                }
-            }
-            _ => {
-                let Some((begin, is_list)) = self.open.pop() else {
-                    return false;
-                };
-                if (begin, byte) != (b'{', b'}') && (begin, byte) != (b'[', b']') {
-                    return false;
-                }
-                self.keep(&[byte], found);
-                let is_element = self.within && self.open.len() == self.depth;
-                let is_whole = !self.has_list && self.open.is_empty();
-                if !is_list && (is_element || is_whole) {
-                    self.emit(found);
-                }
-            }
-        }
-        true
-    }
-
-    /// An element begins, if this is a list of values.
-    fn begin_in_list(&mut self) {
-        if !self.within && self.is_in_list() {
-            self.within = true;
-            self.depth = self.open.len();
-            self.value.clear();
-            self.is_lost = false;
-        }
-    }
-
-    /// Whether a list that begins here has elements of its own: by its name, or as the whole value.
-    fn is_list(&self) -> bool {
-        match self.open.last() {
-            None => true,
-            // Lists within an event are its own, whether it stands alone or in a list; what is lost may be one.
-            Some((b'{', _)) => {
-                LISTS.contains(&&*self.text) && !self.is_lost && !is_event(&self.value)
-            }
-            Some(_) => false,
-        }
-    }
-
-    fn keep(&mut self, bytes: &[u8], found: &mut impl FnMut(Piece<'_>)) {
-        if self.is_lost || (self.has_list && !self.within) {
-            return;
-        }
-        self.value.extend_from_slice(bytes);
-        if self.value.len() > MAX_VALUE {
+    /// Reads one more line of a value.
+    fn go_on(
+        &mut self,
+        mut elements: Elements,
+        line: &[u8],
+        found: &mut impl FnMut(Piece<'_>, usize),
+    ) {
+        let number = self.line;
+        let mut found = |piece: Piece<'_>| found(piece, number);
+        // Text cannot go on in the next line.
+        if !elements.feed(line, &mut found) || elements.ends_in_text() {
             found(Piece::Broken);
-            self.value.clear();
-            self.is_lost = true;
+        } else if elements.is_open() {
+            self.elements = Some(elements);
+        } else {
+            elements.end(&mut found);
         }
     }
-
-    fn emit(&mut self, found: &mut impl FnMut(Piece<'_>)) {
-        self.within = false;
-        if !self.is_lost {
-            found(Piece::Value(&self.value));
-        }
-        self.is_lost = false;
-        self.value.clear();
-    }
-}
-
-/// Whether the begin of a value is that of an event.
-fn is_event(value: &[u8]) -> bool {
-    memchr::memmem::find(value, b"\"auditID\"").is_some()
-        || memchr::memmem::find(value, b"\"AuditId\"").is_some()
 }
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use super::{super::elements::elements, *};
 
     /// The pieces of a stream, however it is cut.
     fn pieces(text: &str) -> Vec<String> {
@@ -403,6 +211,96 @@ mod tests {
     }
 
     #[test]
+    fn a_cut_line_swallows_no_other_line() {
+        let next = r#"{"log":"{\"auditID\":\"1\"}","a":[{"b":1}]}"#;
+        for cut in [
+            r#"{"log":"{\"kind\":\"Event\","#,
+            r#"{"log":{"kind":"Event","#,
+            r#"{"log":{"auditID":"1","user":{"groups":["a","#,
+            r#"{"log":{"auditID":"1","objects":[{"a":1},"#,
+            r#"{"a":[1,"#,
+            r#"{"a":{"#,
+        ] {
+            let found = pieces(&format!("{cut}\n{next}\n{next}\n"));
+            let has = |what: &str| found.iter().filter(|piece| piece.contains(what)).count();
+            let last = format!("3 line {next}");
+            assert_eq!((has("broken"), has(&last)), (1, 1), "{cut}: {found:?}");
+            assert_eq!(has("2 line"), 1, "{cut}: {found:?}");
+        }
+        // A list goes on, also with the comma before its elements.
+        let elements = ["2 value {\"a\":1}", "3 value {\"b\":[{}]}"];
+        assert_eq!(pieces("[\n{\"a\":1},\n{\"b\":[{}]}\n]\n"), elements);
+        assert_eq!(
+            pieces("[{\"a\":1}\n,{\"b\":[{}]}\n]\n"),
+            ["1 value {\"a\":1}", "2 value {\"b\":[{}]}"]
+        );
+    }
+
+    #[test]
+    fn values_behind_each_other_are_split() {
+        assert_eq!(
+            pieces("{\n\"a\":1\n}{\n\"b\":2\n}{\n\"items\":[{},{}]\n}"),
+            [
+                "3 value {\"a\":1}",
+                "5 value {\"b\":2}",
+                "6 value {}",
+                "6 value {}"
+            ]
+        );
+    }
+
+    #[test]
+    fn only_known_lists_are_opened_and_texts_in_them_are_elements() {
+        for whole in [
+            r#"{"protoPayload":{"response":{"items":[{}]}}}"#,
+            r#"{"log":{"responseObject":{"items":[{}]},"auditID":"1"}}"#,
+            r#"{"attributes":[{"value":{"arrayValue":{"values":[{}]}}}]}"#,
+        ] {
+            let pretty = whole.replacen('{', "{\n", 1);
+            assert_eq!(pieces(&pretty), [format!("2 value {whole}")]);
+            let in_list = format!("[\n{whole}]");
+            assert_eq!(pieces(&in_list), [format!("2 value {whole}")]);
+        }
+        assert_eq!(
+            pieces("{\n\"events\":[\"{a}\",1,\n\"b\"]}"),
+            ["2 value \"{a}\"", "3 value \"b\""]
+        );
+    }
+
+    #[test]
+    fn an_account_that_is_named_outside_of_elements_is_broken() {
+        let account = "\"system:serviceaccount:a:b\"";
+        for (text, expected) in [
+            (format!("{{\n\"message\":{account},\"events\":[]}}"), 1),
+            (format!("{{\n\"events\":[],\"message\":{account}}}"), 1),
+            (format!("{{\n\"events\":[[{account}]]}}"), 0),
+            (format!("{{\n\"events\":[]}}{account}"), 1),
+            (format!("{{\n\"a\":1}} {}", account.replace('"', "")), 1),
+            (
+                format!(
+                    "{{\n\"events\":[],\"a\":[{}],\"message\":{account}}}",
+                    "1,".repeat(100_000)
+                ),
+                1,
+            ),
+        ] {
+            let mut broken = 0;
+            let mut splitter = Splitter::default();
+            let mut found = |piece: Piece<'_>, _| broken += u32::from(piece == Piece::Broken);
+            splitter.feed(text.as_bytes(), &mut found);
+            splitter.end(&mut found);
+            let begin = &text[..text.len().min(60)];
+            assert_eq!(broken, expected, "{begin}");
+        }
+    }
+
+    #[test]
+    fn brackets_take_no_room_without_bound() {
+        let mut elements = Elements::default();
+        assert!(!elements.feed(&[b'['; 1000], &mut |_| {}));
+    }
+
+    #[test]
     fn an_event_that_is_too_large_is_broken_and_its_lists_are_its_own() {
         let head =
             r#"{"kind":"Event","auditID":"1","user":{"username":"u"},"responseObject":{"items":["#;
@@ -435,6 +333,10 @@ mod tests {
         assert!(is_list);
         assert_eq!(all.len(), 2);
         assert!(!elements(br#"{"a":[1,2]}"#, &mut |_| {}));
-        assert!(!elements(br#"{"items":[{"a":1}"#, &mut |_| {}));
+        let mut broken = Vec::new();
+        elements(br#"{"items":[{"a":1}"#, &mut |piece| {
+            broken.push(piece == Piece::Broken);
+        });
+        assert_eq!(broken, [false, true]);
     }
 }

@@ -132,6 +132,27 @@ fn flat() -> Value {
     })
 }
 
+/// The same, with the groups in one field each, or in one text.
+fn flat_groups(numbers: &[&str]) -> Value {
+    let mut flat = flat();
+    let groups = ["system:serviceaccounts", "system:authenticated"];
+    flat["user_groups"] = groups.join(",").into();
+    for (number, group) in numbers.iter().zip(groups) {
+        flat.as_object_mut().unwrap().remove("user_groups");
+        flat[format!("user_groups_{number}")] = group.into();
+    }
+    flat
+}
+
+/// The event with the response, whose lists have the names of envelopes, before what every event has.
+fn with_lists() -> Value {
+    let mut event = event();
+    event["Response"] = json!({ "items": [{ "a": 1 }], "values": [[1]] });
+    event["Response"]["spec"] =
+        json!({ "sources": [{ "configMap": { "items": [{ "key": "ca.crt" }] } }] });
+    event
+}
+
 #[test]
 fn each_envelope_has_the_same_event() {
     let (event, line) = (event(), line());
@@ -202,6 +223,259 @@ fn each_envelope_has_the_same_event() {
 }
 
 #[test]
+fn lists_of_texts_and_texts_in_lists_are_read() {
+    let (event, line) = (event(), line());
+    for (name, value) in [
+        ("flattened groups", flat_groups(&["0", "1"])),
+        ("flattened groups, as text", flat_groups(&[])),
+        (
+            "CloudWatch, messages alone",
+            json!(["another message", line]),
+        ),
+        (
+            "CloudWatch, messages of events",
+            json!({ "events": [line] }),
+        ),
+        (
+            "CloudWatch Logs Insights",
+            json!({ "results": [[{ "field": "@timestamp", "value": "t" }, { "field": "@message", "value": line }]] }),
+        ),
+        (
+            "Loki, with metadata",
+            json!({ "data": { "result": [{ "stream": {}, "values": [["1", line, { "structuredMetadata": {} }]] }] } }),
+        ),
+        (
+            "Loki, with the prefix of a container runtime",
+            json!({ "stream": {}, "values": [["1", format!("2026-11-26T22:01:49.8Z stdout F {line}")]] }),
+        ),
+        (
+            "Splunk",
+            json!({ "preview": false, "result": { "_raw": line, "_time": "t" } }),
+        ),
+        (
+            "OpenTelemetry",
+            json!({ "resourceLogs": [{ "resource": {}, "scopeLogs": [{ "logRecords": [{
+                "attributes": [{ "key": "tags", "value": { "arrayValue": { "values": [{ "stringValue": "a" }] } } }],
+                "body": { "stringValue": line },
+            }] }] }] }),
+        ),
+        (
+            "journald",
+            json!({ "MESSAGE": line, "_SYSTEMD_UNIT": "k3s" }),
+        ),
+        ("GELF", json!({ "version": "1.1", "short_message": line })),
+        (
+            "Elasticsearch, parsed",
+            json!({ "_source": { "kubernetes": { "audit": event } } }),
+        ),
+        (
+            "Elasticsearch, chosen fields",
+            json!({ "hits": { "hits": [{ "fields": { "message": [line] } }] } }),
+        ),
+        (
+            "an EventList as text",
+            json!({ "log": json!({ "kind": "EventList", "items": [event] }).to_string() }),
+        ),
+        ("lists of its own", with_lists()),
+        (
+            "lists of its own, in an envelope",
+            json!({ "log": with_lists() }),
+        ),
+    ] {
+        is_seen(name, &value.to_string());
+        is_seen(name, &serde_json::to_string_pretty(&value).unwrap());
+    }
+}
+
+#[test]
+fn an_event_is_found_behind_text_and_before_it() {
+    let line = line();
+    let of_other = |text: &str| {
+        let text = text.replace("shop:mail", "shop:other");
+        text.replace("auditID\":\"1", "auditID\":\"2")
+            .replace("auditID\": \"1", "auditID\": \"2")
+    };
+    let other = of_other(&line);
+    let wrapped = json!({ "log": line }).to_string();
+    let spaced = serde_json::to_string_pretty(&event()).unwrap();
+    let spaced = spaced.split_whitespace().collect::<Vec<_>>().join(" ");
+    let quiet = json!({ "messageType": "CONTROL_MESSAGE", "logEvents": [{ "message": "x" }] });
+    for (name, text) in [
+        (
+            "container",
+            format!("2026-11-26T22:01:49.8Z stdout F {wrapped}"),
+        ),
+        (
+            "fluentd",
+            format!("2026-11-26T22:01:49Z\tkube.audit\t{wrapped}"),
+        ),
+        ("other order", format!("kube.audit\t{}", event())),
+        (
+            "spaces",
+            format!("<134>1 2026-11-26T22:01:49Z host audit - - - {spaced}"),
+        ),
+        (
+            "time in brackets",
+            format!("[2026-11-26T22:01:49Z] {wrapped}"),
+        ),
+        ("columns", format!("EVENTS\t3731\t{line}\t1669500109000")),
+        ("column behind it", format!("{line}\t1669500109000")),
+        ("two events", format!("{other}{line}")),
+        ("two columns", format!("{other}\t{line}")),
+        (
+            "two batches",
+            format!("{quiet}{}", json!({ "logEvents": [{ "message": line }] })),
+        ),
+        (
+            "two messages",
+            json!({ "message": format!("{other}\n{line}") }).to_string(),
+        ),
+        ("comma before it", format!("[{{\"a\":1}}\n,{}\n]", event())),
+        ("comma behind it", format!("{line},\n{{\"a\":1}},\n")),
+        ("pretty, behind each other", {
+            let pretty = serde_json::to_string_pretty(&event()).unwrap();
+            format!("{}{pretty}", of_other(&pretty))
+        }),
+    ] {
+        is_seen(name, &text);
+        // Whoever changed the file may have left something out.
+        let holes = usage(&read_text(&text)).window.holes;
+        assert!(
+            holes.iter().any(|hole| matches!(hole, Hole::Lossy(_))),
+            "{name}"
+        );
+    }
+    for text in ["EVENTS\t1\t{\"auditID\":\"1\"}\t1669", "{\"a\":1}\t1669\n"] {
+        assert_eq!(read_text(text).warnings, [], "{text}");
+    }
+}
+
+#[test]
+fn an_account_in_what_is_not_read_is_a_hole() {
+    let line = line();
+    let account = "system:serviceaccount:shop:mail";
+    let without = |what: &str| {
+        let mut event = event();
+        event["user"].as_object_mut().unwrap().remove(what);
+        event.to_string()
+    };
+    let mut flat = flat();
+    flat.as_object_mut().unwrap().remove("user_groups");
+    let mut no_id = self::flat();
+    no_id.as_object_mut().unwrap().remove("auditID");
+    let mut other_service = entry("google.iam.v1.Set", "x", "allow");
+    other_service["protoPayload"]["serviceName"] = "iam.googleapis.com".into();
+    let mut no_time = entry("io.k8s.core.v1.configmaps.list", "x", "allow");
+    no_time.as_object_mut().unwrap().remove("timestamp");
+    let brackets = |count: usize| {
+        let (open, close) = ("[".repeat(count), "]".repeat(count));
+        format!("{open}\"{account}\"{close}")
+    };
+    for text in [
+        json!({ "message": line, "events": [{ "a": 1 }] }).to_string(),
+        json!({ "log": line, "other": line }).to_string(),
+        json!({ "records": [{ "log": "x" }], "other": line }).to_string(),
+        json!({ "log": format!("AUDIT: id=\"1\" user=\"{account}\"") }).to_string(),
+        json!({ "log": [line, format!("user=\"{account}\"")] }).to_string(),
+        format!("2026-11-26T22:01:49.8Z AUDIT: id=\"1\" user=\"{account}\" response=\"200\""),
+        format!("principalEmail: {account}"),
+        format!("{account} {}", json!({ "a": 1 })),
+        format!("{} {account}", json!({ "a": 1 })),
+        format!("[{{\"a\":1,\"b\":\"{account}\"}}"),
+        without("groups"),
+        flat.to_string(),
+        no_id.to_string(),
+        json!({ "log": without("groups") }).to_string(),
+        other_service.to_string(),
+        no_time.to_string(),
+        json!({ "records": [{ "data": "H4sIAAAAAAAA" }] }).to_string(),
+        brackets(100),
+        brackets(1000),
+        brackets(20_000),
+    ] {
+        let begin = &text[..text.len().min(200)];
+        assert!(is_unreadable(&read_text(&text)), "{begin}");
+    }
+    assert!(!is_unreadable(&read_text(&format!("{line}\n"))));
+    // Another user of an unknown kind is none of an account.
+    let other = without("groups").replace(account, "jane");
+    assert!(!is_unreadable(&read_text(&format!("{line}\n{other}\n"))));
+}
+
+/// A value in a field, a list and a text, each in the next one.
+fn wrapped(value: &Value, names: &[&str], found: &mut dyn FnMut(Value)) {
+    let Some((name, outer)) = names.split_first() else {
+        return found(value.clone());
+    };
+    let text = match value {
+        Value::String(text) => text.clone(),
+        value => value.to_string(),
+    };
+    for inner in [
+        value.clone(),
+        json!([{ "a": 1 }, value]),
+        text.clone().into(),
+        json!(["a", text]),
+        json!([[1, text]]),
+    ] {
+        let fields = [
+            ("a", json!({ "items": [] })),
+            (name, inner.clone()),
+            ("z", json!([1])),
+        ];
+        wrapped(&fields.into_iter().collect(), outer, found);
+    }
+}
+
+#[test]
+fn a_use_is_read_or_a_hole_wherever_it_is() {
+    let names = [
+        "items",
+        "values",
+        "hits",
+        "data",
+        "log",
+        "message",
+        "body",
+        "_source",
+        "result",
+        "attributes",
+        "protoPayload",
+        "payload",
+        "field",
+        "auditID",
+    ];
+    let mut other = event();
+    other["auditID"] = "2".into();
+    let pairs = names
+        .iter()
+        .flat_map(|one| ["events", "log", "data", "other"].map(|other| (*one, other)));
+    let is_read = |text: &str, requests: u64| {
+        let mut reader = Reader::default();
+        reader.lines(text.as_bytes()).unwrap();
+        let outcome = Outcome {
+            record: reader.record,
+            ..Outcome::default()
+        };
+        let seen = usage(&outcome).total.requests;
+        assert!(seen == requests || is_unreadable(&outcome), "{text}");
+    };
+    for (inner, outer) in pairs {
+        wrapped(&with_lists(), &[inner, outer], &mut |value| {
+            let pretty = serde_json::to_string_pretty(&value).unwrap();
+            is_read(&value.to_string(), 1);
+            is_read(&pretty, 1);
+            is_read(&format!("2026 {value} 1"), 1);
+            is_read(&format!("{value}{other}"), 2);
+            let mut beside = value;
+            beside["beside"] = json!([other.to_string()]);
+            is_read(&beside.to_string(), 2);
+            is_read(&serde_json::to_string_pretty(&beside).unwrap(), 2);
+        });
+    }
+}
+
+#[test]
 fn only_files_of_the_api_server_can_be_complete() {
     let lossy = |text: &str| {
         let usage = usage(&read_text(text));
@@ -221,22 +495,24 @@ fn only_files_of_the_api_server_can_be_complete() {
     }
 }
 
+/// An entry of Cloud Logging.
+fn entry(method: &str, name: &str, decision: &str) -> Value {
+    json!({
+        "protoPayload": {
+            "@type": "type.googleapis.com/google.cloud.audit.AuditLog", "serviceName": "k8s.io", "methodName": method,
+            "resourceName": name, "status": {}, "authenticationInfo": { "principalEmail": "system:serviceaccount:shop:mail" },
+            "requestMetadata": { "callerIp": "10.0.0.1", "callerSuppliedUserAgent": "x" },
+        },
+        "insertId": name, "timestamp": "2026-11-26T22:01:49.796502Z",
+        "labels": {
+            "authorization.k8s.io/decision": decision,
+            "authorization.k8s.io/reason": "RBAC: allowed by RoleBinding \"reader/shop\" of Role \"reader\" to ServiceAccount \"mail/shop\"",
+        },
+    })
+}
+
 #[test]
 fn cloud_logging_knows_the_account_alone() {
-    let entry = |method: &str, name: &str, decision: &str| {
-        json!({
-            "protoPayload": {
-                "@type": "type.googleapis.com/google.cloud.audit.AuditLog", "serviceName": "k8s.io", "methodName": method,
-                "resourceName": name, "status": {}, "authenticationInfo": { "principalEmail": "system:serviceaccount:shop:mail" },
-                "requestMetadata": { "callerIp": "10.0.0.1", "callerSuppliedUserAgent": "x" },
-            },
-            "insertId": name, "timestamp": "2026-11-26T22:01:49.796502Z",
-            "labels": {
-                "authorization.k8s.io/decision": decision,
-                "authorization.k8s.io/reason": "RBAC: allowed by RoleBinding \"reader/shop\" of Role \"reader\" to ServiceAccount \"mail/shop\"",
-            },
-        })
-    };
     let entries = json!([
         entry(
             "io.k8s.core.v1.configmaps.list",
@@ -266,6 +542,68 @@ fn cloud_logging_knows_the_account_alone() {
     );
     assert_eq!((requests, bindings.len()), (3, 1));
     assert_eq!(usage(&outcome).window.grade, Grade::Unproven);
+}
+
+#[test]
+fn cloud_logging_is_read_however_it_was_exported() {
+    let list = "io.k8s.core.v1.configmaps.list";
+    let name = "core/v1/namespaces/shop/configmaps";
+    let plain = entry(list, name, "allow");
+    let mut with_body = plain.clone();
+    with_body["protoPayload"]["response"] = json!({
+        "items": [{ "spec": { "volumes": [{ "projected": { "sources": [{ "configMap": { "items": [{ "key": "a" }] } }] } }] } }],
+    });
+    let mut table = plain.clone();
+    let payload = table.as_object_mut().unwrap().remove("protoPayload");
+    table["protopayload_auditlog"] = payload.unwrap();
+    table["timestamp"] = "2026-11-26 22:01:49.796502 UTC".into();
+    table["labels"] = json!({
+        "authorization_k8s_io_decision": "allow",
+        "authorization_k8s_io_reason": plain["labels"]["authorization.k8s.io/reason"],
+    });
+    for (name, entry) in [
+        ("an entry", plain.clone()),
+        ("with the body", with_body.clone()),
+        ("BigQuery", table),
+    ] {
+        is_seen(name, &entry.to_string());
+        is_seen(name, &json!([entry]).to_string());
+        is_seen(
+            name,
+            &serde_json::to_string_pretty(&json!({ "entries": [entry] })).unwrap(),
+        );
+    }
+    let yaml = format!(
+        "---\n{}---\n{{}}\n",
+        serde_saphyr::to_string(&with_body).unwrap()
+    );
+    let outcome = read_files(&[("entries.yaml", yaml.as_bytes())]);
+    assert_eq!((outcome.warnings.len(), seen(&outcome).1), (0, 1), "{yaml}");
+    let unknown = read_files(&[(
+        "entries.yaml",
+        yaml.replace("protoPayload", "other").as_bytes(),
+    )]);
+    assert!(is_unreadable(&unknown));
+}
+
+#[test]
+fn cloud_logging_reverses_the_names_of_groups() {
+    for (method, name, expected) in [
+        (
+            "com.coreos.monitoring.v1.prometheuses.list",
+            "monitoring.coreos.com/v1/namespaces/shop/prometheuses",
+            "list prometheuses.monitoring.coreos.com in namespace shop",
+        ),
+        (
+            "dev.knative.serving.v1.services.get",
+            "serving.knative.dev/v1/namespaces/shop/services/a",
+            "get services.serving.knative.dev in namespace shop",
+        ),
+    ] {
+        let outcome = read_text(&entry(method, name, "allow").to_string());
+        assert_eq!(outcome.warnings, []);
+        assert_eq!(seen(&outcome).0, [expected]);
+    }
 }
 
 #[test]
@@ -396,8 +734,8 @@ fn a_damaged_line_is_a_hole_whatever_is_lost_of_it() {
     let no_id = line.replace("\"auditID\":\"1\",", "");
     assert_ne!(no_id, line);
     let foreign = json!({ "payload": line }).to_string();
-    let rows = json!({ "results": [[{ "field": "@message", "value": line }]] }).to_string();
-    for damaged in [&merged, head_lost, &nul, &no_id, &foreign, &rows] {
+    let behind_text = format!("kube.audit\t{foreign}");
+    for damaged in [&merged, head_lost, &nul, &no_id, &foreign, &behind_text] {
         let outcome = read_text(&format!("{line}\n{damaged}\n{line}\n"));
         assert!(is_unreadable(&outcome), "{damaged}");
     }
@@ -561,8 +899,14 @@ fn leases_are_read_as_kubectl_prints_them() {
     });
     let list = json!({ "apiVersion": "v1", "kind": "List", "items": [lease] });
     let yaml = serde_saphyr::to_string(&list).unwrap();
+    // `kubectl get --raw`: the elements have no kind.
+    let mut raw = lease.clone();
+    raw.as_object_mut().unwrap().remove("kind");
+    let raw = json!({ "kind": "LeaseList", "apiVersion": "coordination.k8s.io/v1", "metadata": {}, "items": [raw] });
     for (name, text) in [
         ("one", lease.to_string()),
+        ("raw", raw.to_string()),
+        ("raw, pretty", serde_json::to_string_pretty(&raw).unwrap()),
         ("list", list.to_string()),
         ("pretty", serde_json::to_string_pretty(&list).unwrap()),
     ] {

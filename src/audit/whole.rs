@@ -1,12 +1,19 @@
 //! Is a line without a word that matters whole? What was lost of it may have had one. No line is parsed for that.
 
 use memchr::{memchr, memchr_iter, memmem};
+use serde::de::IgnoredAny;
+use serde_json::Deserializer;
 
 /// Whether a line has the marks of one whole value, if it is JSON: as many braces that close as open, an even number of
 /// quotes, no NUL that a disk left. Text in it may have other numbers: then it must be parsed.
 pub(super) fn seems_whole(line: &[u8]) -> bool {
     let count = |byte: u8| memchr_iter(byte, line).count();
     count(b'{') == count(b'}') && count(b'"').is_multiple_of(2) && memchr(0, line).is_none()
+}
+
+/// Whether as many brackets close as open: a list may go on in other lines.
+pub(super) fn has_whole_lists(line: &[u8]) -> bool {
+    memchr_iter(b'[', line).count() == memchr_iter(b']', line).count()
 }
 
 /// Whether a line that seems whole is one event of the API server, with a user.
@@ -30,12 +37,44 @@ pub(super) fn has_user(line: &[u8]) -> Option<bool> {
     Some(end > 0 && fields.iter().any(|field| rest.starts_with(field)))
 }
 
-/// Whether a line that does not begin as JSON has a part of an event: not if it is text, or JSON behind text.
+/// Whether a line has a part of an event: not if it is text, JSON behind text, or either behind JSON.
 pub(super) fn is_part(line: &[u8]) -> bool {
-    let behind = memchr(b'{', line).map(|begin| &line[begin..]);
-    let is_json = |text| serde_json::from_slice::<serde::de::IgnoredAny>(text).is_ok();
-    let has_marks = memmem::find(line, b"\":").is_some() || line.ends_with(b"}");
-    memchr(0, line).is_some() || (has_marks && !behind.is_some_and(is_json))
+    let begin = memchr(b'{', line).unwrap_or(line.len());
+    let behind = behind(&line[begin..]);
+    let is_json = behind.len() < line.len() - begin;
+    let text = if is_json { behind } else { line };
+    memchr(0, line).is_some() || memmem::find(text, b"\":").is_some() || text.ends_with(b"}")
+}
+
+/// What follows the JSON values at the begin of a text.
+fn behind(text: &[u8]) -> &[u8] {
+    let mut values = Deserializer::from_slice(text).into_iter::<IgnoredAny>();
+    let mut end = 0;
+    while let Some(Ok(IgnoredAny)) = values.next() {
+        end = values.byte_offset();
+    }
+    &text[end..]
+}
+
+/// The length of the first JSON value of a text that begins with one.
+pub(super) fn first(text: &[u8]) -> Option<usize> {
+    let mut values = Deserializer::from_slice(text).into_iter::<IgnoredAny>();
+    values.next()?.ok()?;
+    Some(values.byte_offset())
+}
+
+/// Whether a text begins with other text in brackets, such as a time, and not with a list.
+pub(super) fn is_bracketed_text(text: &[u8]) -> bool {
+    let inner = text.strip_prefix(b"[").map(<[u8]>::trim_ascii_start);
+    inner.is_some_and(|inner| !matches!(inner.first(), None | Some(b'{' | b'[' | b'"' | b']')))
+}
+
+/// Where the next JSON object begins in a text, by its first two characters.
+pub(super) fn begin(text: &[u8]) -> Option<usize> {
+    memchr_iter(b'{', text).find(|begin| {
+        let inner = text[begin + 1..].trim_ascii_start();
+        inner.starts_with(b"\"")
+    })
 }
 
 #[cfg(test)]

@@ -771,6 +771,13 @@ fn what_is_not_read_is_a_hole() {
     fs::write(logs.join("a.log"), line()).unwrap();
     let read_all = |paths: &[PathBuf]| read(paths, None, &|_, _| {});
     assert!(!is_unreadable(&read_all(std::slice::from_ref(&logs))));
+    fs::create_dir(logs.join(".old")).unwrap();
+    fs::write(logs.join(".old/.b.log"), "{\"cut").unwrap();
+    assert!(
+        is_unreadable(&read_all(std::slice::from_ref(&logs))),
+        "hidden"
+    );
+    fs::remove_dir_all(logs.join(".old")).unwrap();
     let missing = read_all(&[logs.clone(), dir.path().join("missing.log")]);
     assert_eq!((missing.problems.len(), is_unreadable(&missing)), (1, true));
     fs::write(dir.path().join("outside.log"), line()).unwrap();

@@ -30,8 +30,8 @@ pub(crate) fn find(path: &Path) -> Vec<Result<PathBuf, Problem>> {
     find_named(path, is_manifest_name, false)
 }
 
-/// The same for logs: folders have files of any name, and what is not read is a problem, as it may be a part of the
-/// evidence.
+/// The same for logs: folders have files of any name, also hidden ones, and what is not read is a problem, as it may be a
+/// part of the evidence.
 pub(crate) fn find_logs(path: &Path) -> Vec<Result<PathBuf, Problem>> {
     find_named(path, |_| true, true)
 }
@@ -117,7 +117,7 @@ fn walk(
         return vec![Ok(path.to_owned())];
     }
     let root = real(path);
-    let hidden = |name: &std::ffi::OsStr| name.to_string_lossy().starts_with('.');
+    let hidden = |name: &std::ffi::OsStr| !needs_all && name.to_string_lossy().starts_with('.');
     let entries = WalkDir::new(path).sort_by_file_name().into_iter();
     let entries = entries.filter_entry(|entry| entry.depth() == 0 || !hidden(entry.file_name()));
     let file = |entry: walkdir::Result<walkdir::DirEntry>| match entry {

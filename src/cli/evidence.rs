@@ -70,8 +70,12 @@ impl EvidenceArgs {
         drop(shared);
         let mut record = outcome.record;
         if record.is_empty() && outcome.problems.is_empty() {
+            // It counts all lines that could not be read.
+            let unread = outcome.warnings.first();
+            let unread = unread.map(|warning| format!("\n{}", visible(&warning.to_string())));
+            let unread = unread.unwrap_or_default();
             bail!(
-                "`--audit-log` has no audit event of a ServiceAccount or of an API server: manifests to scan go before this flag"
+                "`--audit-log` has no audit event of a ServiceAccount or of an API server: manifests to scan go before this flag{unread}"
             );
         }
         // Those that were listed before the logs were copied win: the logs need not reach this moment then.

@@ -616,12 +616,17 @@ fn evidence_that_cannot_be_used_is_an_error_that_says_why() {
         "apiVersion: v1\nkind: ServiceAccount\nmetadata: {name: a, namespace: n}\n",
     );
     let none = path("none.log", "hello\n{}\n");
+    let broken = path("broken.log", "hello\n{\"kind\":\n{\"kind\":\n");
     let policy = path("policy.yaml", "kind: Pod\n");
     let log = path("audit.log", &line(&World::new().events[0].value));
     for (args, expected) in [
         (
             &["scan", &dump, "--audit-log", &none][..],
             "`--audit-log` has no audit event",
+        ),
+        (
+            &["scan", &dump, "--audit-log", &broken],
+            "broken.log:2: is not a whole audit event; 2 such lines in all",
         ),
         (
             &["scan", &dump, "--audit-log", "missing"],

@@ -3,7 +3,7 @@
 
 use memchr::memmem;
 
-use super::{ACCOUNT, OWN_KIND, names_account, split::Piece, whole};
+use super::{ACCOUNT, MARKS, OWN_KIND, may_have_event, split::Piece, whole};
 use crate::text::quotes::Quotes;
 
 /// How large one value may be, in bytes. An event at level RequestResponse has an object of at most 3 MiB twice.
@@ -118,9 +118,7 @@ impl Elements {
         let is_event = || {
             line.starts_with(OWN_KIND)
                 || (line.ends_with(b"}")
-                    && [&b"auditID"[..], b"protoPayload"]
-                        .iter()
-                        .any(|mark| memmem::find(line, mark).is_some())
+                    && MARKS.iter().any(|mark| memmem::find(line, mark).is_some())
                     && whole::first(line) == Some(line.len()))
         };
         !self.may_begin(*first) || (!self.is_in_list() && is_event())
@@ -278,9 +276,9 @@ impl Elements {
         }
     }
 
-    /// An account that is named outside of all elements may be that of an event.
+    /// What lies outside of all elements may be an event.
     fn look_through(&mut self, found: &mut impl FnMut(Piece<'_>)) {
-        if names_account(&self.outside) {
+        if may_have_event(&self.outside) {
             found(Piece::Broken);
             self.outside.clear();
         }

@@ -2,7 +2,7 @@
 
 use serde_json::{Map, Value, json};
 
-use super::{ACCOUNT, elements::LISTS, gke, time, whole};
+use super::{elements::LISTS, gke, may_have_event, time, whole};
 use crate::usage::{Delivery, Lease, Record, is_lease_of_server};
 
 /// How deep an event may lie: one of OpenTelemetry lies eight deep.
@@ -59,7 +59,7 @@ fn walk(value: &Value, depth: usize, how: &'static str, found: &mut Found<'_>) {
         Value::Array(list) => list
             .iter()
             .for_each(|item| walk(item, depth - 1, how, found)),
-        Value::String(text) if may_have_event(text) => walk_text(text, depth, how, found),
+        Value::String(text) if is_of_interest(text) => walk_text(text, depth, how, found),
         Value::Object(object) => {
             if object.contains_key(FLAT_USER) {
                 return found(Some(&of_flat_names(object)), Delivery::Lossy(how));
@@ -99,7 +99,7 @@ fn walk_text(text: &str, depth: usize, how: &'static str, found: &mut Found<'_>)
     let is_json = trimmed.starts_with(['{', '[']) && !whole::is_bracketed_text(trimmed.as_bytes());
     let begin = whole::begin(text.as_bytes()).filter(|_| !is_json);
     let (before, rest) = text.split_at(begin.unwrap_or_default());
-    let is_lost = |text: &str| text.contains(ACCOUNT);
+    let is_lost = |text: &str| may_have_event(text.as_bytes());
     let mut values = serde_json::Deserializer::from_str(rest).into_iter::<Value>();
     let mut end = 0;
     while let Some(Ok(value)) = values.next() {
@@ -124,9 +124,8 @@ fn shipper(object: &Map<String, Value>) -> Option<&'static str> {
 }
 
 /// Whether a text may be an event, or the envelope of one.
-fn may_have_event(text: &str) -> bool {
-    let marks = ["auditID", "protoPayload", "AuditId", FLAT_USER, ACCOUNT];
-    marks.iter().any(|mark| text.contains(mark))
+fn is_of_interest(text: &str) -> bool {
+    may_have_event(text.as_bytes()) || text.contains(FLAT_USER)
 }
 
 /// The columns of the table AKSAudit, which have objects as they are or as text.

@@ -25,7 +25,8 @@ pub(super) fn event(entry: &Value, payload: &Value) -> Option<Value> {
         .strip_prefix("io.k8s.")
         .or_else(|| method.strip_prefix("io."));
     let method = of_kubernetes.or_else(|| is_of_cluster(payload).then_some(method))?;
-    let (rest, verb) = method.rsplit_once('.')?;
+    // That of a URL is the verb alone.
+    let (rest, verb) = method.rsplit_once('.').unwrap_or(("", method));
     let verb = VERBS
         .iter()
         .find(|(spelled, _)| *spelled == verb)

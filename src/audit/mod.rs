@@ -35,6 +35,9 @@ const ACCOUNT: &str = "system:serviceaccount:";
 /// How an event of the API server begins.
 const OWN_KIND: &[u8] = br#"{"kind":"Event""#;
 
+/// What each event has once, in one of its forms.
+const MARKS: [&[u8]; 3] = [b"auditID", b"AuditId", b"protoPayload"];
+
 /// The result of reading audit logs.
 #[derive(Debug, Default)]
 pub struct Outcome {
@@ -114,6 +117,12 @@ fn place(file: &Path) -> String {
 /// Whether a text names an account.
 fn names_account(text: &[u8]) -> bool {
     memchr::memmem::find(text, ACCOUNT.as_bytes()).is_some()
+}
+
+/// Whether a text may have an event in it, or a part of one that matters.
+fn may_have_event(text: &[u8]) -> bool {
+    let is_in = |mark: &&[u8]| memchr::memmem::find(text, mark).is_some();
+    names_account(text) || MARKS.iter().any(is_in)
 }
 
 #[cfg(test)]

@@ -10,11 +10,11 @@ use flate2::bufread::MultiGzDecoder;
 use memchr::memmem::Finder;
 
 use super::{
-    ACCOUNT,
+    ACCOUNT, MARKS,
     broken::Broken,
     elements, envelope,
     event::{Event, Found},
-    names_account, place,
+    may_have_event, names_account, place,
     split::{Piece, Splitter},
     whole,
 };
@@ -32,9 +32,6 @@ const OWN: &[u8] = br#"{"kind":"Event","apiVersion":"audit.k8s.io/"#;
 
 /// Events that CloudWatch sends are compressed, and not read: in a field of this name, or as Base64 of a gzip file.
 const COMPRESSED: [&[u8]; 2] = [b"\"awslogs\"", b"\"H4sI"];
-
-/// What each event has once, in one of its forms.
-const MARKS: [&[u8]; 3] = [b"auditID", b"AuditId", b"protoPayload"];
 
 /// Whether a text may have compressed events in it.
 fn is_compressed(text: &[u8]) -> bool {
@@ -223,12 +220,12 @@ impl Reader {
             if !text.starts_with(b"{") && !text.starts_with(b"[") {
                 let Some(begin) = whole::begin(text) else {
                     // An event in another form than JSON, or the end of one whose begin is lost.
-                    if names_account(text) || whole::is_part(text) {
+                    if may_have_event(text) || whole::is_part(text) {
                         self.broken(line);
                     }
                     return;
                 };
-                if names_account(&text[..begin]) {
+                if may_have_event(&text[..begin]) {
                     self.broken(line);
                 }
                 text = &text[begin..];

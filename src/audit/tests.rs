@@ -367,6 +367,9 @@ fn an_account_in_what_is_not_read_is_a_hole() {
     other_service["protoPayload"]["serviceName"] = "iam.googleapis.com".into();
     let mut no_time = entry("io.k8s.core.v1.configmaps.list", "x", "allow");
     no_time.as_object_mut().unwrap().remove("timestamp");
+    let review = line
+        .replace(account, "jane")
+        .replace("configmaps", "tokenreviews");
     let brackets = |count: usize| {
         let (open, close) = ("[".repeat(count), "]".repeat(count));
         format!("{open}\"{account}\"{close}")
@@ -374,6 +377,7 @@ fn an_account_in_what_is_not_read_is_a_hole() {
     for text in [
         json!({ "message": line, "events": [{ "a": 1 }] }).to_string(),
         json!({ "log": line, "other": line }).to_string(),
+        json!({ "message": review, "events": [{ "a": 1 }] }).to_string(),
         json!({ "records": [{ "log": "x" }], "other": line }).to_string(),
         json!({ "log": format!("AUDIT: id=\"1\" user=\"{account}\"") }).to_string(),
         json!({ "log": [line, format!("user=\"{account}\"")] }).to_string(),
@@ -589,6 +593,7 @@ fn cloud_logging_is_read_however_it_was_exported() {
 #[test]
 fn cloud_logging_reverses_the_names_of_groups() {
     for (method, name, expected) in [
+        ("io.k8s.get", "version", "get /version"),
         (
             "com.coreos.monitoring.v1.prometheuses.list",
             "monitoring.coreos.com/v1/namespaces/shop/prometheuses",

@@ -98,11 +98,12 @@ fn one_line(event: &[u8]) -> String {
     let text = text.strip_suffix('\n').unwrap_or(&text);
     let shown = &text[..text.floor_char_boundary(MAX_BYTES)];
     let parts = shown.split('\u{1b}').map(visible);
-    let mut line = parts.collect::<Vec<_>>().join("\u{1b}");
+    let line = parts.collect::<Vec<_>>().join("\u{1b}");
     if shown.len() < text.len() {
-        line += &format!("… ({} bytes)", text.len());
+        format!("{line}… ({} bytes)\n", text.len())
+    } else {
+        line + "\n"
     }
-    line + "\n"
 }
 
 /// The thread that writes logs; lines that wait are written when this is dropped.

@@ -10,6 +10,7 @@ use crate::{
 pub(super) type NamedBy = Reverse<ServiceAccountRef, Workload>;
 
 /// What is known about one account.
+#[expect(clippy::struct_excessive_bools, reason = "they are independent")]
 #[derive(Debug, Default)]
 pub struct Account {
     /// The account's object exists.

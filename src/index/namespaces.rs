@@ -64,10 +64,10 @@ impl Index {
         let unplaced: BTreeSet<&Name> = unplaced.map(|(account, _)| &account.name).collect();
         // A subject without a namespace is in that of its RoleBinding: where the input has no such account there, the
         // binding is applied elsewhere.
-        let guesses = bindings
+        let unplaced_bindings = bindings
             .iter()
             .filter_map(|key| self.role_bindings.get(key));
-        let subjects = guesses.flat_map(|binding| &binding.subjects);
+        let subjects = unplaced_bindings.flat_map(|binding| &binding.subjects);
         let strays = subjects.filter_map(|subject| match subject {
             Subject::ServiceAccount(account) if !accounts.contains_key(account) => Some(account),
             _ => None,

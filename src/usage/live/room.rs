@@ -13,11 +13,14 @@ pub(super) struct Tenant<K> {
     pub(super) key: K,
 }
 
+/// The entries of a namespace, and its accounts: when a token of each was last used, the account, and its entries.
+type Room<K> = (usize, Vec<(i64, K, usize)>);
+
 /// The accounts to forget so that the others take at most `keep`: each time the one of the namespace with the most, whose
 /// last use is the longest ago.
 pub(super) fn to_forget<K: Ord>(all: impl Iterator<Item = Tenant<K>>, keep: usize) -> Vec<K> {
     let mut total = 0;
-    let mut namespaces: HashMap<Box<str>, (usize, Vec<(i64, K, usize)>)> = HashMap::new();
+    let mut namespaces: HashMap<Box<str>, Room<K>> = HashMap::new();
     for tenant in all {
         total += tenant.entries;
         let (entries, accounts) = namespaces.entry(tenant.namespace).or_default();

@@ -43,6 +43,7 @@ pub(super) struct Loader<'a> {
     outcome: Outcome,
     templates: Templates,
     cluster_roles: BTreeMap<String, AggregatedRole>,
+    has_role_bindings: bool,
     namespaces: Guesses,
     /// Whether an object that is already known is kept: the bootstrap objects replace none.
     keeps_known: bool,
@@ -78,6 +79,7 @@ impl<'a> Loader<'a> {
             outcome: Outcome::default(),
             templates: Templates::default(),
             cluster_roles: BTreeMap::new(),
+            has_role_bindings: false,
             namespaces: Guesses::default(),
             keeps_known: false,
             file: None,

@@ -658,3 +658,28 @@ fn workloads_that_were_recognised_by_their_shape_are_named() {
     let note = "note: the kind is not known, and the pods are recognised by their shape: Machinery/x; what its operator makes of it may differ\n";
     assert!(error.contains(note), "{error}");
 }
+
+/// Every cluster has RoleBindings.
+#[test]
+fn a_dump_without_role_bindings_is_not_whole() {
+    let of_cluster = "apiVersion: rbac.authorization.k8s.io/v1\nkind: ClusterRole\nmetadata: {name: cluster-admin}\nrules: []\n---\n\
+        apiVersion: rbac.authorization.k8s.io/v1\nkind: ClusterRoleBinding\nmetadata: {name: cluster-admin}\nroleRef: {kind: ClusterRole, name: cluster-admin}\nsubjects: []\n---\n";
+    let pod = workload("shop", "web", "web", "");
+    let said = "there are no RoleBindings: what they grant is missing";
+    let dir = tempfile::tempdir().unwrap();
+    for (more, is_said) in [
+        (String::new(), true),
+        (
+            binding("shop", "b", &account_subject("shop", "other")),
+            false,
+        ),
+    ] {
+        let text = format!("{of_cluster}{pod}---\n{more}");
+        std::fs::write(dir.path().join("dump.yaml"), &text).unwrap();
+        let (_, _, error) = scan_in(dir.path(), &["dump.yaml"]);
+        assert_eq!(error.contains(said), is_said, "{error}\n{text}");
+        let write = ["dump.yaml", "-o", "patch", "--write"];
+        let (_, out, error) = scan_in(dir.path(), &write);
+        assert_eq!(out.contains("token disabled"), !is_said, "{out}{error}");
+    }
+}

@@ -99,6 +99,7 @@ impl Loader<'_> {
         Index: Indexed<K>,
     {
         self.outcome.has_rbac = true;
+        self.has_role_bindings |= K::INPUT == InputKind::RoleBinding;
         self.apply::<K>(manifest)
     }
 

@@ -18,6 +18,8 @@ const OPENSHIFT: &str = include_str!("../openshift.yaml");
 /// cluster, and contains every role.
 const DUMP_MARKER: &str = "cluster-admin";
 
+const NO_ROLE_BINDINGS: &str = "the roles are those of a whole cluster, and there are no RoleBindings: what they grant is missing; add the output of `kubectl get roles,rolebindings -A -o yaml`";
+
 impl Loader<'_> {
     pub(in crate::files) fn finish(mut self) -> Outcome {
         let marker = ObjectKey::cluster(DUMP_MARKER);
@@ -27,6 +29,13 @@ impl Loader<'_> {
         if !on_cluster && !is_dump {
             self.bootstrap();
             self.index.set_known_roles(KnownRoles::Partial);
+        }
+        if is_dump && !self.has_role_bindings {
+            self.outcome.lacks_rbac = true;
+            self.outcome.warnings.push(Problem {
+                place: "the input".to_owned(),
+                message: NO_ROLE_BINDINGS.to_owned(),
+            });
         }
         // The roles of a dump contain their aggregated rules.
         if !is_dump {

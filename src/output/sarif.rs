@@ -1,14 +1,16 @@
 //! SARIF 2.1.0, within the limits of GitHub's code scanning: a rule for each reason, a result for each
 //! workload with a finding, at the line of its pod spec.
 
-use std::{io, path::Path};
+mod artifact;
+
+use std::io;
 
 use jiff::Timestamp;
-use percent_encoding::{AsciiSet, CONTROLS, utf8_percent_encode};
 use ring::digest::{SHA256, digest};
 use serde::{Serialize, Serializer};
 use serde_json::{Value, json};
 
+use self::artifact::Root;
 use super::{
     Message, Scan,
     catalogues::{Control, controls},
@@ -28,24 +30,6 @@ use crate::{
 const MAX_FIXED: usize = 1_000;
 /// How many results a run may have.
 const MAX_RESULTS: usize = 25_000;
-/// The characters that are percent-encoded in a path (RFC 3986: all but `pchar` and `/`).
-const NOT_IN_PATHS: &AsciiSet = &CONTROLS
-    .add(b' ')
-    .add(b'"')
-    .add(b'#')
-    .add(b'%')
-    .add(b'<')
-    .add(b'>')
-    .add(b'?')
-    .add(b'[')
-    .add(b'\\')
-    .add(b']')
-    .add(b'^')
-    .add(b'`')
-    .add(b'{')
-    .add(b'|')
-    .add(b'}');
-
 /// A log; its results are created while they are written.
 #[derive(Serialize)]
 struct Log<'a> {
@@ -65,14 +49,13 @@ struct Run<'a> {
     results: Results<'a>,
 }
 
-#[derive(Clone, Copy)]
-struct Results<'a>(&'a Scan<'a>);
+struct Results<'a>(&'a Scan<'a>, Root);
 
 impl Serialize for Results<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let subjects = self.0.shown.iter().flat_map(|exposure| {
             let subjects = exposure.subjects(Verdict::is_reported);
-            subjects.map(move |workload| result(self.0, exposure, workload))
+            subjects.map(move |workload| result(self, exposure, workload))
         });
         serializer.collect_seq(subjects.take(MAX_RESULTS))
     }
@@ -124,7 +107,7 @@ pub fn write<'a>(out: &mut impl io::Write, scan: &'a Scan<'a>) -> io::Result<()>
                 "executionSuccessful": scan.is_complete(),
                 "toolExecutionNotifications": notifications,
             })],
-            results: Results(scan),
+            results: Results(scan, Root::here()),
         }],
     };
     serde_json::to_writer_pretty(&mut *out, &log)?;
@@ -166,7 +149,12 @@ fn rules() -> Vec<Value> {
     reasons().map(rule).collect()
 }
 
-fn result(scan: &Scan<'_>, exposure: &Exposure, workload: Option<&WorkloadExposure>) -> Value {
+fn result(
+    results: &Results<'_>,
+    exposure: &Exposure,
+    workload: Option<&WorkloadExposure>,
+) -> Value {
+    let scan = results.0;
     let account = &exposure.account;
     let reason = workload.map_or(exposure.reason, |workload| workload.reason);
     let subject = workload.map(|workload| workload.workload.to_string());
@@ -185,7 +173,7 @@ fn result(scan: &Scan<'_>, exposure: &Exposure, workload: Option<&WorkloadExposu
         "ruleIndex": reasons().position(|other| other == reason),
         "level": level(reason.verdict()),
         "message": { "text": format!("{subject} uses ServiceAccount {account}: {message}{noted}") },
-        "locations": [location(scan, account, workload, &subject)],
+        "locations": [location(results, account, workload, &subject)],
         "partialFingerprints": { "primaryLocationLineHash": fingerprint(&identity) },
         "properties": {
             "verdict": reason.verdict().name(),
@@ -219,7 +207,7 @@ fn result(scan: &Scan<'_>, exposure: &Exposure, workload: Option<&WorkloadExposu
 
 /// Where a result is: the object, and in files the line of its workload.
 fn location(
-    scan: &Scan<'_>,
+    Results(scan, root): &Results<'_>,
     account: &ServiceAccountRef,
     workload: Option<&WorkloadExposure>,
     subject: &str,
@@ -233,7 +221,7 @@ fn location(
     let line = workload.and_then(|found| (scan.place)(account, &found.workload));
     if let Some((file, line)) = line {
         location["physicalLocation"] = json!({
-            "artifactLocation": artifact(file),
+            "artifactLocation": root.artifact(file),
             "region": { "startLine": line.max(1) },
         });
     }
@@ -266,24 +254,6 @@ const fn state(change: Change) -> &'static str {
         Change::New => "new",
         Change::Worse => "updated",
         Change::Old => "unchanged",
-    }
-}
-
-/// A file as a URI: a relative path is relative to the root of the sources.
-fn artifact(file: &Path) -> Value {
-    let file = file.strip_prefix(".").unwrap_or(file);
-    let path = file.to_string_lossy();
-    let path = if cfg!(windows) {
-        path.replace('\\', "/").into()
-    } else {
-        path
-    };
-    let path = utf8_percent_encode(&path, NOT_IN_PATHS).to_string();
-    if file.is_absolute() {
-        let root = if path.starts_with('/') { "" } else { "/" };
-        json!({ "uri": format!("file://{root}{path}") })
-    } else {
-        json!({ "uri": path, "uriBaseId": "%SRCROOT%" })
     }
 }
 
@@ -359,17 +329,6 @@ mod tests {
             ("Exemption", "exemption"),
         ] {
             assert_eq!(kebab(name), spelled);
-        }
-    }
-
-    #[test]
-    fn files_are_named_by_relative_uris() {
-        for (file, uri) in [
-            ("deploy/a b#1.yaml", "deploy/a%20b%231.yaml"),
-            ("./deploy/é.yaml", "deploy/%C3%A9.yaml"),
-            ("/tmp/x.yaml", "file:///tmp/x.yaml"),
-        ] {
-            assert_eq!(artifact(Path::new(file))["uri"], uri);
         }
     }
 

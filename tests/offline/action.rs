@@ -45,6 +45,11 @@ fn git(dir: &Path, args: &[&str]) -> String {
 impl Checkout {
     /// A pull request that changes the folder `deploy`; `None` without the corpus.
     fn new(change: impl FnOnce(&Path)) -> Option<Self> {
+        Self::of(|_| {}, change)
+    }
+
+    /// The same, where the base differs too.
+    fn of(before: impl FnOnce(&Path), change: impl FnOnce(&Path)) -> Option<Self> {
         let Ok(manifests) = fs::read_to_string(MANIFESTS) else {
             eprintln!("skipped: {MANIFESTS} is not here");
             return None;
@@ -53,6 +58,7 @@ impl Checkout {
         let origin = dir.path().join("origin");
         fs::create_dir_all(origin.join("deploy")).unwrap();
         fs::write(origin.join("deploy/shop.yaml"), manifests).unwrap();
+        before(&origin.join("deploy"));
         git(&origin, &["init", "--quiet"]);
         git(&origin, &["add", "."]);
         git(&origin, &["commit", "--quiet", "-m", "base"]);
@@ -264,6 +270,45 @@ fn a_pull_request_that_adds_a_finding_fails_and_one_that_removes_one_passes_and_
     assert_eq!(breaks.act(&[]).0, 2);
 }
 
+/// What the base has already is found there, whatever paths, folder and program are asked for.
+#[test]
+fn the_base_is_scanned_as_the_pull_request_is() {
+    let Some(same) = Checkout::new(|_| {}) else {
+        return;
+    };
+    let program = program_path().canonicalize().unwrap();
+    fs::create_dir(same.clone().join("bin")).unwrap();
+    std::os::unix::fs::symlink(program, same.clone().join("bin/program")).unwrap();
+    for inputs in [
+        &[("paths", "deploy/**/*.yaml")][..],
+        &[("paths", "**/shop.yaml\nadded/**/*.yaml")],
+        &[("paths", "d?ploy/[a-z]*.yaml")],
+        &[("program", "bin/program")],
+        &[
+            ("program", "./bin/program"),
+            ("working-directory", "deploy"),
+            ("paths", "."),
+        ],
+    ] {
+        let (code, printed, summary) = same.act(inputs);
+        let is_missing = inputs.iter().any(|(_, value)| value.contains("added"));
+        assert_eq!(
+            code,
+            if is_missing { 2 } else { 0 },
+            "{inputs:?}: {printed}"
+        );
+        assert!(
+            summary.contains("; since the baseline: 0 new, "),
+            "{inputs:?}: {printed}"
+        );
+    }
+    // Code scanning looks for files from the root of the repository.
+    let sarif = fs::read_to_string(same.dir.path().join("token-exposure-results/results.sarif"));
+    let log: Value = serde_json::from_str(&sarif.unwrap()).unwrap();
+    let place = &log["runs"][0]["results"][0]["locations"][0]["physicalLocation"];
+    assert_eq!(place["artifactLocation"]["uri"], "deploy/shop.yaml");
+}
+
 #[test]
 fn the_action_is_pinned_documented_and_safe_from_its_inputs() {
     let text = fs::read_to_string("action.yml").unwrap();
@@ -322,15 +367,35 @@ fn snippet(heading: &str) -> Value {
 
 #[test]
 fn the_snippets_for_gitlab_and_azure_compare_with_the_target_branch() {
-    for (change, code, says) in [
-        (add_one as fn(&Path), 1, "since the baseline: 1 new, "),
+    let unchanged: fn(&Path) = |_| {};
+    let break_one: fn(&Path) = |deploy| fs::write(deploy.join("broken.yaml"), "a: [").unwrap();
+    let repair: fn(&Path) = |deploy| {
+        fs::remove_file(deploy.join("broken.yaml")).unwrap();
+        fs::write(deploy.join("shop.yaml"), "").unwrap();
+    };
+    for (before, change, code, says) in [
         (
+            unchanged,
+            add_one as fn(&Path),
+            1,
+            "since the baseline: 1 new, ",
+        ),
+        (
+            unchanged,
             disable_one,
             0,
             "fixed since the baseline: Deployment/frontend of",
         ),
+        // All findings count beside a base that cannot be read.
+        (
+            break_one,
+            |deploy| fs::remove_file(deploy.join("broken.yaml")).unwrap(),
+            1,
+            "Unneeded",
+        ),
+        (break_one, repair, 0, "0 ServiceAccounts"),
     ] {
-        let Some(checkout) = Checkout::new(change) else {
+        let Some(checkout) = Checkout::of(before, change) else {
             return;
         };
         let clone = checkout.clone();

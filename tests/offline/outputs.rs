@@ -101,6 +101,26 @@ spec:
     );
 }
 
+/// Code scanning looks for files from the root of the repository.
+#[test]
+fn files_are_named_from_the_root_of_the_repository_wherever_the_scan_runs() {
+    let dir = tempfile::tempdir().unwrap();
+    let pod = "apiVersion: v1\nkind: Pod\nmetadata: {name: p}\nspec: {containers: [{name: c}]}\n";
+    for folder in [".git", "svc/deploy", "cron"] {
+        fs::create_dir_all(dir.path().join(folder)).unwrap();
+    }
+    let files = ["svc/deploy/a.yaml", "cron/b.yaml"].map(|file| dir.path().join(file));
+    for (place, file) in files.iter().enumerate() {
+        fs::write(file, pod.replace("name: p}", &format!("name: p{place}}}"))).unwrap();
+    }
+    let whole = files[1].to_str().unwrap();
+    for args in [["deploy", "../cron"], ["./deploy/a.yaml", whole]] {
+        let log = sarif(&dir.path().join("svc"), &args);
+        let uris: Vec<_> = results(&log).into_iter().map(|(uri, ..)| uri).collect();
+        assert_eq!(uris, ["svc/deploy/a.yaml", "cron/b.yaml"], "{args:?}");
+    }
+}
+
 #[test]
 fn results_have_the_lines_of_pod_specs() {
     let dir = tempfile::tempdir().unwrap();

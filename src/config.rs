@@ -1,5 +1,6 @@
 //! Reads the file of `--config`: exemptions, known consumers, default permissions, API audiences and namespaces.
 
+mod consumers;
 mod default_permissions;
 mod namespaces;
 
@@ -120,14 +121,22 @@ fn parse(text: &str) -> Result<(Config, Vec<Malformed>), Vec<Malformed>> {
     };
     let keys = serde_saphyr::from_str_with_options(text, options()).unwrap_or_default();
     let deprecated = deprecated(&keys).map_err(|fault| vec![fault])?;
-    let file: Option<File> = serde_saphyr::from_str_with_options(text, options())
-        .map_err(|error| vec![without_deprecated(Malformed::from_yaml(&error))])?;
+    let file: Option<File> =
+        serde_saphyr::from_str_with_options(text, options()).map_err(|error| {
+            vec![in_plain_words(without_deprecated(Malformed::from_yaml(
+                &error,
+            )))]
+        })?;
     let file = file.unwrap_or_default();
     let mut faults = Vec::new();
     let config = Config {
         api_audiences: read_each(file.api_audiences, &mut faults, audience),
         exemptions: read_each(file.exemptions, &mut faults, exemption),
-        known_consumers: Consumers::new(read_each(file.known_consumers, &mut faults, consumer)),
+        known_consumers: Consumers::new(read_each(
+            file.known_consumers,
+            &mut faults,
+            consumers::read,
+        )),
         default_permissions: default_permissions::all(
             file.default_permissions,
             file.baseline,
@@ -146,6 +155,9 @@ fn parse(text: &str) -> Result<(Config, Vec<Malformed>), Vec<Malformed>> {
         }
         .read(&mut faults),
     };
+    let spelled: Option<consumers::Spelled> =
+        serde_saphyr::from_str_with_options(text, options()).unwrap_or_default();
+    faults.extend(spelled.iter().flat_map(consumers::Spelled::faults));
     if faults.is_empty() {
         Ok((config, deprecated))
     } else {
@@ -163,6 +175,35 @@ type Keys = Option<HashMap<Spanned<String>, IgnoredAny>>;
 /// The error without the deprecated key among those that may be used.
 fn without_deprecated(mut fault: Malformed) -> Malformed {
     fault.message = fault.message.replace(&format!(", {DEPRECATED}"), "");
+    fault
+}
+
+/// The error in the words of YAML, where that of the parser is meant for programs.
+fn in_plain_words(mut fault: Malformed) -> Malformed {
+    /// How messages of the parser begin, and what they mean.
+    const MEANINGS: [(&str, &str); 4] = [
+        (
+            "expected sequence start",
+            "a list is expected here, as in `[a, b]`",
+        ),
+        (
+            "expected mapping start",
+            "a mapping is expected here, as in `{key: value}`",
+        ),
+        ("expected string scalar", "a text is expected here"),
+        (
+            "multiple YAML documents",
+            "the file has several documents: put all keys into one, without `---`",
+        ),
+    ];
+    let found = MEANINGS
+        .iter()
+        .find(|(begin, _)| fault.message.starts_with(begin));
+    if let Some((_, meaning)) = found {
+        (*meaning).clone_into(&mut fault.message);
+    } else if let Some((what, _)) = fault.message.split_once(", set DuplicateKeyPolicy") {
+        fault.message = format!("{what}: keep one of the two");
+    }
     fault
 }
 
@@ -274,21 +315,6 @@ fn pattern(written: Option<&Spanned<String>>, field: &str) -> Result<Pattern, Ma
             error.msg, written.value
         );
         fault(written, &message)
-    })
-}
-
-fn consumer(entry: &Spanned<ConsumerRule>) -> Result<ConsumerRule, Malformed> {
-    let written = &entry.value;
-    if written.name.trim().is_empty() {
-        return Err(fault(entry, "the consumer has no `name`: add one"));
-    }
-    if !written.recognises_something() {
-        let message = "the consumer has nothing that its pods are recognised by: add `annotations`, `labels`, `namespaceLabels`, `namespaceAnnotations`, `variables`, `words`, `commands` or `drivers`";
-        return Err(fault(entry, message));
-    }
-    Ok(ConsumerRule {
-        name: written.name.trim().into(),
-        ..written.clone()
     })
 }
 
@@ -452,13 +478,73 @@ mod tests {
     }
 
     #[test]
+    fn a_consumer_that_nothing_can_match_is_a_fault() {
+        for (entry, expected) in [
+            ("{name: Kuma, token: own}", None),
+            (
+                "{name: Ours, token: own, labels: [ours/inject=on|yes, 'ours/*']}",
+                None,
+            ),
+            (
+                "{name: Kumma, token: own}",
+                Some(
+                    "`token: own` switches off the built-in entry of this name, and there is none: \"Kumma\"",
+                ),
+            ),
+            (
+                "{name: x, words: ['']}",
+                Some("an entry of `words` is empty"),
+            ),
+            (
+                "{name: x, labels: [a], commands: [' ']}",
+                Some("an entry of `commands` is empty"),
+            ),
+            (
+                "{name: x, labels: [app web]}",
+                Some("no label or annotation can have this name: \"app web\""),
+            ),
+            (
+                "{name: x, words: [y], namespaceAnnotations: ['a:b']}",
+                Some("no label or annotation"),
+            ),
+        ] {
+            let found = parse(&format!("knownConsumers:\n- {entry}\n"))
+                .err()
+                .unwrap_or_default();
+            let found = located(&found).join(" ");
+            match expected {
+                Some(expected) => assert!(
+                    found.starts_with("2: ") && found.contains(expected),
+                    "{entry}: {found}"
+                ),
+                None => assert_eq!(found, "", "{entry}"),
+            }
+        }
+    }
+
+    #[test]
     fn an_unknown_key_is_a_fault_with_its_line() {
         for (text, line, word) in [
             ("exemptoins: []\n", "1: ", "exemptoins"),
             ("exemptions:\n- reason: r\n  nmae: x\n", "3: ", "nmae"),
-            ("exemptions: 3\n", "1: ", "sequence"),
+            (
+                "exemptions: 3\n",
+                "1: ",
+                "a list is expected here, as in `[a, b]`",
+            ),
+            ("exemptions: [3]\n", "1: ", "a mapping is expected here"),
+            ("grantsElsewhere: [a]\n", "1: ", "a text is expected here"),
+            (
+                "{}\n---\n{}\n",
+                "",
+                "the file has several documents: put all keys",
+            ),
             ("a: [\n", "", ""),
-            ("exemptions: []\nexemptions: []\n", "2: ", "duplicate"),
+            (
+                "exemptions: []\nexemptions: []\n",
+                "2: ",
+                "duplicate mapping key: exemptions: keep one of the two",
+            ),
         ] {
             let fault = &faults(text)[0];
             assert!(fault.starts_with(line) && fault.contains(word), "{fault}");

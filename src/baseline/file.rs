@@ -14,12 +14,15 @@ use crate::text::{self, yaml};
 
 /// The `kind` of a file of `--write-baseline`.
 const KIND: &str = "Baseline";
+/// The `kind` of a report, and of a list of them as the API server sends it.
+const REPORT: &str = "TokenExposureReport";
+const REPORTS: &str = "TokenExposureReportList";
 /// The version of its fields. Another release reads it, another version of the fields is an error.
 const SCHEMA_VERSION: u64 = 1;
 
 /// A file of either form.
 #[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
+#[serde(rename_all = "camelCase", expecting = "an object")]
 struct Wire {
     #[serde(default)]
     kind: String,
@@ -30,6 +33,7 @@ struct Wire {
 }
 
 #[derive(Serialize, Deserialize)]
+#[serde(expecting = "a finding")]
 struct Finding {
     #[serde(flatten)]
     subject: Subject,
@@ -39,6 +43,7 @@ struct Finding {
 
 /// What is read of a report.
 #[derive(Deserialize)]
+#[serde(expecting = "a report")]
 struct Report {
     metadata: Metadata,
     #[serde(default)]
@@ -46,6 +51,7 @@ struct Report {
 }
 
 #[derive(Deserialize)]
+#[serde(expecting = "an object")]
 struct Metadata {
     #[serde(default)]
     namespace: String,
@@ -53,7 +59,7 @@ struct Metadata {
 }
 
 #[derive(Default, Deserialize)]
-#[serde(default)]
+#[serde(default, expecting = "an object")]
 struct Status {
     verdict: String,
     reason: String,
@@ -62,11 +68,22 @@ struct Status {
 }
 
 #[derive(Deserialize)]
+#[serde(expecting = "an object")]
 struct Reported {
     kind: String,
     name: String,
     #[serde(flatten)]
     judged: Judged,
+}
+
+/// The kind of an item of a list that is no report; that of the items of a TokenExposureReportList need not be said.
+fn foreign(list: &str, items: &Value) -> Option<String> {
+    let mut kinds = items.as_array()?.iter().map(|item| item.get("kind"));
+    let odd = kinds.find(|kind| match kind {
+        Some(kind) => **kind != REPORT,
+        None => list != REPORTS,
+    })?;
+    Some(odd.map_or_else(|| "unknown".to_owned(), Value::to_string))
 }
 
 impl Baseline {
@@ -107,11 +124,15 @@ impl Baseline {
                 "has schema version {}, and this release reads version {SCHEMA_VERSION}: write it again with `--write-baseline`",
                 wire.schema_version.unwrap_or_default()
             )),
-            (_, Some(items)) => {
+            (kind @ ("List" | REPORTS), Some(items)) => {
+                if let Some(foreign) = foreign(kind, &items) {
+                    return Err(format!("{NEITHER}: it has objects of kind {foreign}"));
+                }
                 let reports = serde_json::from_value(items).map_err(odd)?;
                 Ok(Self::from_reports(reports))
             }
-            (_, None) => Err(NEITHER.to_owned()),
+            ("", _) => Err(format!("{NEITHER}: it has no `kind`")),
+            (kind, _) => Err(format!("{NEITHER}: its kind is {kind:?}")),
         }
     }
 

@@ -263,6 +263,22 @@ fn what_is_no_baseline_is_an_error_with_the_fix() {
             Some("{\"items\": [{\"metadata\": {}}]}"),
             "is neither a file of `--write-baseline` nor a list of reports",
         ),
+        (Some("{\"items\": []}"), "it has no `kind`"),
+        (Some("[]"), "expected an object"),
+        (
+            Some("{\"kind\": \"Baseline\", \"schemaVersion\": 1, \"findings\": [1]}"),
+            "expected a finding",
+        ),
+        (
+            Some(
+                "{\"kind\": \"List\", \"items\": [{\"kind\": \"Deployment\", \"metadata\": {\"name\": \"x\"}}]}",
+            ),
+            "it has objects of kind \"Deployment\"",
+        ),
+        (
+            Some("{\"kind\": \"DeploymentList\", \"items\": []}"),
+            "its kind is \"DeploymentList\"",
+        ),
         (
             Some("a: ["),
             "is neither a file of `--write-baseline` nor a list of reports",
@@ -279,6 +295,24 @@ fn what_is_no_baseline_is_an_error_with_the_fix() {
         assert!(
             error.starts_with("error: base.json (of --baseline) ") && error.contains(says),
             "{error}"
+        );
+    }
+}
+
+#[test]
+fn a_list_without_reports_is_a_baseline() {
+    let dir = tempfile::tempdir().unwrap();
+    fs::write(dir.path().join("none.yaml"), "").unwrap();
+    let (code, list, _) = scan_in(dir.path(), &["none.yaml", "-o", "json"]);
+    assert_eq!(code, 0);
+    let of_kubectl = "{\"apiVersion\": \"v1\", \"items\": [], \"kind\": \"List\", \"metadata\": {\"resourceVersion\": \"\"}}";
+    let raw =
+        "{\"kind\": \"TokenExposureReportList\", \"items\": [{\"metadata\": {\"name\": \"x\"}}]}";
+    for baseline in [&*list, of_kubectl, raw] {
+        fs::write(dir.path().join("base.json"), baseline).unwrap();
+        assert_eq!(
+            compared(dir.path(), &pod("web"), &[]),
+            (1, "1 new".to_owned())
         );
     }
 }

@@ -6,26 +6,43 @@ use super::words::{Annotations, Labels};
 use crate::model::{
     Claim, Config,
     exemption::{EXEMPT, EXEMPT_UNTIL, Until},
+    pod::WITHHELD_ANNOTATION,
 };
+
+/// What all annotations of this program begin with.
+const OURS: &str = "tokenexposure.io/";
 
 /// How many characters of a reason are kept.
 const MAX_CHARACTERS: usize = 256;
 
 /// The exemption that the annotations of an object state.
+///
+/// It is not valid beside an annotation of ours that does not exist: that may be the last day, misspelt.
 #[must_use]
 pub fn claim(annotations: &Annotations) -> Option<Box<Claim>> {
     let reason = annotations.get(EXEMPT);
     let until = annotations.get(EXEMPT_UNTIL);
-    if reason.is_none() && until.is_none() {
+    let unknown = annotations.iter().find(|(key, _)| is_unknown(key));
+    if reason.is_none() && until.is_none() && unknown.is_none() {
         return None;
     }
     let clipped = |text: &str| -> Box<str> { text.trim().chars().take(MAX_CHARACTERS).collect() };
+    let until = match (unknown, until) {
+        (Some((key, value)), _) => {
+            Until::Malformed(clipped(&format!("unknown annotation {key}: {value}")))
+        }
+        (None, Some(text)) => day(text).map_or_else(|| Until::Malformed(clipped(text)), Until::Day),
+        (None, None) => Until::Open,
+    };
     Some(Box::new(Claim {
         reason: clipped(reason.unwrap_or_default()),
-        until: until.map_or(Until::Open, |text| {
-            day(text).map_or_else(|| Until::Malformed(clipped(text)), Until::Day)
-        }),
+        until,
     }))
+}
+
+/// Whether an annotation is in our name, and none that we read or write on such objects.
+fn is_unknown(key: &str) -> bool {
+    key.starts_with(OURS) && ![EXEMPT, EXEMPT_UNTIL, WITHHELD_ANNOTATION].contains(&key)
 }
 
 /// A day like `2027-01-31`, and nothing more.

@@ -166,6 +166,19 @@ fn an_invalid_annotation_is_an_error_with_its_line_and_is_ignored() {
             pod("tokenexposure.io/exempt: x, tokenexposure.io/exempt-until: 2027-02-30"),
             "is not a valid date",
         ),
+        // It would last forever.
+        (
+            pod("tokenexposure.io/exempt: x, tokenexposure.io/exempt-untill: 2020-01-01"),
+            "standard input:2: Pod p: annotation tokenexposure.io/exempt-until is not a valid date: use the format 2027-01-31: \"unknown annotation tokenexposure.io/exempt-untill: 2020-01-01\"",
+        ),
+        (
+            pod("tokenexposure.io/exempt: x, tokenexposure.io/until: 2999-01-01"),
+            "unknown annotation tokenexposure.io/until",
+        ),
+        (
+            pod("tokenexposure.io/exemption: x"),
+            "annotation tokenexposure.io/exempt has no reason",
+        ),
         (
             template.to_owned(),
             "standard input:1: Deployment d: annotation tokenexposure.io/exempt is not on the pod template and is ignored: move it to the metadata of the template",

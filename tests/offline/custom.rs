@@ -1144,6 +1144,28 @@ fn scripts_and_settings_of_custom_kinds_are_read() {
     }
 }
 
+/// A report of this program that was written into the scanned folder.
+#[test]
+fn reports_and_baselines_name_no_account() {
+    let account =
+        "{apiVersion: v1, kind: ServiceAccount, metadata: {name: app, namespace: ct}}\n---\n";
+    for (kind, rest) in [
+        (
+            "TokenExposureReport",
+            "metadata: {name: app, namespace: ct}, serviceAccount: app, spec: {serviceAccountName: app}",
+        ),
+        (
+            "Baseline",
+            "schemaVersion: 1, findings: [{namespace: ct, serviceAccount: app, kind: Deployment, name: x}]",
+        ),
+    ] {
+        let input =
+            format!("{account}{{apiVersion: tokenexposure.io/v1alpha1, kind: {kind}, {rest}}}\n");
+        let status = &reports(&input)["app"];
+        assert_eq!(status["notes"], json!(null), "{kind}: {status}");
+    }
+}
+
 #[test]
 fn accounts_that_charts_and_operators_are_told_of_are_named() {
     let account =

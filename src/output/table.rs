@@ -1,13 +1,18 @@
 //! The table for people: worst verdict first, and a line of counts at the end.
 
+mod columns;
+
 use std::{fmt::Write as _, io};
 
-use comfy_table::{Cell, Color, ContentArrangement, Table, presets::NOTHING};
+use comfy_table::{
+    ColumnConstraint, ContentArrangement, Table, Width as ComfyWidth, presets::NOTHING,
+};
 
+use self::columns::{COLUMNS, Column, MESSAGE, PADDING, drop_columns, leaves_room};
 use super::{Scan, defaults, groups, judged, notes_on, rows, usage};
 use crate::{
     baseline::Change,
-    model::{Exposure, Level, Verdict, WorkloadExposure, note::and_more},
+    model::{Exposure, Verdict, WorkloadExposure, note::and_more},
 };
 
 /// How many workloads and files a row names.
@@ -156,9 +161,12 @@ fn write_rows(
             .any(|text| !text.is_empty())
             .then_some(files),
     );
+    if detail == Detail::Normal {
+        drop_columns(&mut columns, style);
+    }
     let has_messages = detail == Detail::Wide || leaves_room(&columns, style);
     if has_messages {
-        columns.push(Column::new("MESSAGE", exposures, |exposure| {
+        columns.push(Column::new(MESSAGE, exposures, |exposure| {
             exposure.message.clone()
         }));
     }
@@ -171,67 +179,11 @@ fn write_rows(
                 .map(|column| column.cell(place, exposure, style)),
         );
     }
-    for column in table.column_iter_mut() {
-        column.set_padding((0, 2));
-    }
+    keep_words(&mut table, &columns);
     for line in table.lines() {
         writeln!(out, "{}", line.trim_end())?;
     }
     Ok(has_messages)
-}
-
-/// A column: its title, and its text for each account.
-struct Column {
-    title: &'static str,
-    texts: Vec<String>,
-}
-
-/// Returns the text of a cell.
-type Text = fn(&Exposure) -> String;
-
-/// The first columns of every table.
-const COLUMNS: [(&str, Text); 6] = [
-    ("NAMESPACE", |exposure| {
-        exposure.account.namespace.to_string()
-    }),
-    ("NAME", |exposure| exposure.account.name.to_string()),
-    (VERDICT, |exposure| exposure.verdict.to_string()),
-    ("REASON", |exposure| exposure.reason.to_string()),
-    ("PODS", |exposure| exposure.pods.to_string()),
-    ("PERMISSIONS", |exposure| level(exposure).to_owned()),
-];
-/// The column that is coloured.
-const VERDICT: &str = "VERDICT";
-
-impl Column {
-    fn new(
-        title: &'static str,
-        exposures: &[&Exposure],
-        text: impl Fn(&Exposure) -> String,
-    ) -> Self {
-        Self {
-            title,
-            texts: exposures
-                .iter()
-                .map(|exposure| visible(&text(exposure)))
-                .collect(),
-        }
-    }
-
-    fn cell(&self, place: usize, exposure: &Exposure, style: Style) -> Cell {
-        let cell = Cell::new(&self.texts[place]);
-        if style.colors && self.title == VERDICT {
-            cell.fg(color(exposure.verdict))
-        } else {
-            cell
-        }
-    }
-
-    /// The width of its longest text, with the padding.
-    fn width(&self) -> usize {
-        let texts = self.texts.iter().map(|text| text.chars().count());
-        texts.max().unwrap_or_default().max(self.title.len()) + 2
-    }
 }
 
 /// A table without borders, as wide as the terminal.
@@ -251,11 +203,14 @@ fn empty_table(style: Style) -> Table {
     table
 }
 
-const fn level(exposure: &Exposure) -> &'static str {
-    match exposure.permissions.level {
-        Level::None => "None",
-        Level::Inherited => "Inherited",
-        Level::Direct => "Direct",
+/// Gives each column the room for its longest word; messages have what is left.
+fn keep_words(table: &mut Table, columns: &[Column]) {
+    for (column, content) in table.column_iter_mut().zip(columns) {
+        column.set_padding((0, PADDING));
+        if content.title != MESSAGE {
+            let narrowest = ComfyWidth::Fixed(content.narrowest());
+            column.set_constraint(ColumnConstraint::LowerBoundary(narrowest));
+        }
     }
 }
 
@@ -293,25 +248,6 @@ fn files(scan: &Scan<'_>, exposure: &Exposure, limit: usize) -> String {
     let mut places: Vec<_> = places.collect();
     places.dedup();
     places.join(", ")
-}
-
-/// Whether the terminal is wide enough for messages beside these columns.
-fn leaves_room(columns: &[Column], style: Style) -> bool {
-    const MIN_MESSAGE: usize = 40;
-    let taken: usize = columns.iter().map(Column::width).sum();
-    style
-        .width
-        .is_none_or(|width| usize::from(width) >= taken + MIN_MESSAGE)
-}
-
-/// The colour of a verdict: its urgency.
-const fn color(verdict: Verdict) -> Color {
-    match verdict {
-        Verdict::Unneeded => Color::Red,
-        Verdict::Review | Verdict::Unknown => Color::Yellow,
-        Verdict::Exempted | Verdict::Withheld => Color::Blue,
-        Verdict::Needed | Verdict::NoToken => Color::Green,
-    }
 }
 
 /// How many accounts have each verdict, in one line.

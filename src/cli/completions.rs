@@ -29,10 +29,24 @@ pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
         "token-exposure",
         &mut script,
     );
+    if args.shell == Shell::Bash {
+        script = with_matching_labels(script);
+    }
     let mut out = stdout();
     out.write_all(&script)?;
     out.flush()?;
     Ok(ExitCode::SUCCESS)
+}
+
+/// The script of bash, where the labels of the commands match: those that the generator writes take the hyphen in the name
+/// of the program for the space before a command.
+fn with_matching_labels(script: Vec<u8>) -> Vec<u8> {
+    match String::from_utf8(script) {
+        Ok(script) => script
+            .replace("token__subcmd__exposure", "token__exposure")
+            .into_bytes(),
+        Err(error) => error.into_bytes(),
+    }
 }
 
 /// Completes a command line for kubectl, which runs this program as `kubectl_complete-token_exposure`: prints

@@ -1,20 +1,26 @@
 //! `token-exposure explain`.
 
+mod meaning;
+mod target;
+
 use std::{
     io::{self, Write},
     process::ExitCode,
 };
 
-use anyhow::{anyhow, bail};
+use anyhow::bail;
 
+use self::{meaning::meaning, target::Target};
 use super::{
     EXIT_ERROR,
     input::{InputArgs, Namespaces, Wanted},
-    logging, stdout,
+    logging,
+    named::Named,
+    stdout,
 };
 use crate::{
     index::{Account, Index},
-    model::{LabelSelector, PodKind, Reason, ServiceAccountRef, Verdict, verdict::meanings},
+    model::{LabelSelector, ServiceAccountRef},
     output::{explain, role, table::visible},
 };
 
@@ -27,7 +33,7 @@ Examples:
   token-exposure explain shop/pod/web-0 dump.yaml     the ServiceAccount of a pod in a file
   token-exposure explain --verdict latent-binding     the meaning of a verdict or reason")]
 pub(super) struct Args {
-    /// NAMESPACE/NAME of a ServiceAccount, or NAMESPACE/KIND/NAME of a workload or pod
+    /// NAMESPACE/NAME of a ServiceAccount or its username, or NAMESPACE/KIND/NAME of a workload or pod
     #[arg(required_unless_present = "verdict")]
     target: Option<String>,
     #[command(flatten)]
@@ -42,10 +48,16 @@ pub(super) struct Args {
         hide_default_value = true
     )]
     output: Format,
-    /// Print the meaning of a verdict or reason, and what to do
-    #[arg(long, value_name = "NAME", conflicts_with = "target")]
+    /// Print the meaning of a verdict, a reason or the type of a note, and what to do
+    #[arg(long, value_name = "NAME", conflicts_with = "target", value_parser = NAMES, hide_possible_values = true)]
     verdict: Option<String>,
 }
+
+/// Any text, which is looked up later; a shell completes those that are known.
+const NAMES: Named<String> = Named {
+    parse: |text| Ok(text.to_owned()),
+    names: meaning::names,
+};
 
 /// The formats of `explain`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
@@ -70,17 +82,8 @@ pub(super) async fn run(args: Args) -> anyhow::Result<ExitCode> {
         bail!("`-o role` needs to know what was used: add `--audit-log`");
     }
     let target = args.target.as_deref().unwrap_or_default();
-    let words: Vec<&str> = target.split('/').collect();
-    let (namespace, kind, name) = match words[..] {
-        [namespace, name] => (namespace, None, name),
-        [namespace, word, name] => {
-            let kind = PodKind::typed(word).map_or(word, |kind| kind.name);
-            (namespace, Some(kind), name)
-        }
-        _ => bail!(
-            "`{target}` is neither NAMESPACE/NAME nor NAMESPACE/KIND/NAME, as in shop/mail or shop/deployment/web"
-        ),
-    };
+    let target = Target::parse(target)?;
+    let namespace = target.namespace;
     // An account in `default` may be one of objects that name no namespace: then that is a guess, as in a scan.
     let namespaces = if args.input.has_files() && namespace == "default" {
         Namespaces::All
@@ -94,14 +97,7 @@ pub(super) async fn run(args: Args) -> anyhow::Result<ExitCode> {
     let input = args.input.read(wanted).await?;
     input.print_messages();
     let index = input.index.read();
-    let account = match kind {
-        None => ServiceAccountRef::new(namespace, name),
-        Some(kind) => index.account_of(namespace, kind, name).ok_or_else(|| {
-            anyhow!(
-                "{kind} {name} was not found in namespace {namespace}, or uses no ServiceAccount"
-            )
-        })?,
-    };
+    let account = target.account(&index)?;
     if !index
         .account(&account)
         .is_some_and(Account::exists_or_has_pods)
@@ -142,23 +138,4 @@ fn not_found(index: &Index, account: &ServiceAccountRef) -> String {
         "ServiceAccount {account} was not found, and no pod uses it; ServiceAccounts in this namespace: {}",
         visible(&names.join(", "))
     )
-}
-
-/// The meaning of a verdict or reason, and what to do about a reason.
-fn meaning(name: &str) -> anyhow::Result<String> {
-    let plain = |name: &str| name.replace('-', "").to_ascii_lowercase();
-    let all = [meanings::<Verdict>(), meanings::<Reason>()].concat();
-    let found = all.iter().find(|(known, _)| plain(known) == plain(name));
-    let (name, meaning) = found.ok_or_else(|| {
-        let names: Vec<_> = all.iter().map(|(name, _)| name.as_str()).collect();
-        anyhow!(
-            "`{name}` is not a verdict or a reason: use one of {}",
-            names.join(", ")
-        )
-    })?;
-    let advice = Reason::ALL.iter().find(|reason| reason.name() == name);
-    let advice = advice.map_or_else(String::new, |reason| {
-        format!("\nWhat to do: {}", reason.advice())
-    });
-    Ok(format!("{name}: {meaning}{advice}"))
 }

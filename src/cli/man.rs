@@ -3,7 +3,7 @@
 use std::{io::Write, process::ExitCode};
 
 use anyhow::Context;
-use clap::CommandFactory;
+use clap::{Arg, CommandFactory};
 use clap_mangen::Man;
 
 use super::{Cli, stdout};
@@ -18,6 +18,17 @@ pub(super) struct Args {
     /// The command to describe [default: the whole program]
     #[arg(value_name = "COMMAND")]
     command: Option<String>,
+}
+
+/// The program and its version, at the foot of each page.
+const SOURCE: &str = concat!("token-exposure ", env!("CARGO_PKG_VERSION"));
+
+/// An option with its text, also where the help, which must fit a screen, leaves it out.
+fn with_text(arg: Arg) -> Arg {
+    match arg.get_help().cloned() {
+        Some(help) if arg.get_long_help().is_none() => arg.long_help(help),
+        _ => arg,
+    }
 }
 
 /// Prints a manual page.
@@ -35,8 +46,9 @@ pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
             })?
         }
     };
+    let command = command.mut_args(with_text);
     let mut page = Vec::new();
-    Man::new(command).render(&mut page)?;
+    Man::new(command).source(SOURCE).render(&mut page)?;
     let mut out = stdout();
     out.write_all(&page)?;
     out.flush()?;

@@ -14,6 +14,7 @@ mod inspect;
 mod listen;
 mod logging;
 mod man;
+mod named;
 mod namespaces;
 mod output;
 mod progress;
@@ -48,7 +49,7 @@ Examples:
 struct Cli {
     #[command(subcommand)]
     command: Command,
-    /// Print help
+    /// Print help; `token-exposure man COMMAND` has all options
     // Only the short help: it fits on one screen.
     #[arg(short, long, global = true, display_order = 100, action = ArgAction::HelpShort)]
     help: Option<bool>,

@@ -3,7 +3,7 @@
 use std::{
     fs::File,
     io::{self, BufWriter, IsTerminal, Write},
-    path::PathBuf,
+    path::{Path, PathBuf, absolute},
     str::FromStr,
 };
 
@@ -11,7 +11,7 @@ use anyhow::{Context, bail};
 use clap::ValueEnum;
 use same_file::Handle;
 
-use super::stdout;
+use super::{named::Named, stdout};
 use crate::{
     baseline::Comparison,
     files::places::Places,
@@ -36,7 +36,9 @@ pub(super) struct OutputArgs {
         long,
         value_name = "FORMAT[=FILE]",
         default_value = "table",
-        hide_default_value = true
+        hide_default_value = true,
+        value_parser = OUTPUTS,
+        hide_possible_values = true
     )]
     output: Vec<Output>,
     /// Write to this file instead of standard output
@@ -46,6 +48,15 @@ pub(super) struct OutputArgs {
     #[arg(long, requires = "paths")]
     write: bool,
 }
+
+/// A format with or without a file; a shell completes the formats.
+const OUTPUTS: Named<Output> = Named {
+    parse: Output::from_str,
+    names: || {
+        let formats = Format::value_variants().iter();
+        formats.filter_map(ValueEnum::to_possible_value).collect()
+    },
+};
 
 /// The result of a scan.
 pub(super) struct Found<'a> {
@@ -118,7 +129,8 @@ impl FromStr for Output {
         })?;
         Ok(Self {
             format,
-            file: file.map(PathBuf::from),
+            // As in a list of inputs.
+            file: file.filter(|file| *file != "-").map(PathBuf::from),
         })
     }
 }
@@ -129,12 +141,17 @@ impl OutputArgs {
         self.write
     }
 
-    /// The outputs; an error if two have the same destination. Patches that are written into the files are
-    /// not printed.
-    pub(super) fn destinations(&self) -> anyhow::Result<Vec<Output>> {
+    /// The outputs; an error if two have the same destination, or one has that of the baseline. Patches that are written
+    /// into the files are not printed.
+    pub(super) fn destinations(&self, baseline: Option<&Path>) -> anyhow::Result<Vec<Output>> {
+        let is_stdout = |file: &Path| file == Path::new("-");
+        if baseline.is_some_and(is_stdout) {
+            bail!("`--write-baseline` needs a file: standard output has the findings");
+        }
+        let all = || self.output_file.clone().filter(|file| !is_stdout(file));
         let with_file = |output: &Output| Output {
             format: output.format,
-            file: output.file.clone().or_else(|| self.output_file.clone()),
+            file: output.file.clone().or_else(all),
         };
         let mut outputs: Vec<_> = self.output.iter().map(with_file).collect();
         if self.write {
@@ -144,24 +161,31 @@ impl OutputArgs {
                 bail!("`--write` needs `-o patch`: add it");
             }
         }
-        for (place, output) in outputs.iter().enumerate() {
-            if outputs[..place]
-                .iter()
-                .any(|other| other.file == output.file)
-            {
-                match &output.file {
-                    Some(file) => bail!(
-                        "two outputs have the same file {}: set a different file for each, for example `-o json=report.json`",
-                        file.display()
-                    ),
-                    None => bail!(
-                        "two outputs go to standard output: set a file for all but one, for example `-o json=report.json`"
-                    ),
-                }
+        let files = outputs.iter().map(|output| output.file.as_deref());
+        let files: Vec<_> = files.chain(baseline.map(Some)).collect();
+        for (place, file) in files.iter().enumerate() {
+            if !files[..place].iter().any(|other| is_same(*other, *file)) {
+                continue;
+            }
+            match file {
+                Some(file) => bail!(
+                    "two outputs have the same file {}: set a different file for each, for example `-o json=report.json`",
+                    file.display()
+                ),
+                None => bail!(
+                    "two outputs go to standard output: set a file for all but one, for example `-o json=report.json`"
+                ),
             }
         }
         Ok(outputs)
     }
+}
+
+/// Whether two outputs have the same file, or both have none.
+fn is_same(one: Option<&Path>, other: Option<&Path>) -> bool {
+    let whole =
+        |file: Option<&Path>| file.map(|file| absolute(file).unwrap_or_else(|_| file.to_owned()));
+    whole(one) == whole(other)
 }
 
 impl Output {

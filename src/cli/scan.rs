@@ -167,7 +167,9 @@ const LACKS_RBAC: &str = "error: no file was changed: a role or binding in what 
 /// Scans, prints the result, and returns the exit code.
 pub(super) async fn run(args: Args) -> anyhow::Result<ExitCode> {
     logging::once();
-    let outputs = args.output.destinations()?;
+    let outputs = args
+        .output
+        .destinations(args.baseline.write_baseline.as_deref())?;
     if args.output.changes_files() && args.input.has_stdin() {
         bail!("standard input cannot be changed: use files, or remove `--write`");
     }

@@ -101,6 +101,40 @@ fn completions_contain_the_commands() {
     assert_eq!(program(&["completions", "dos"], "").status.code(), Some(2));
 }
 
+/// As bash asks for candidates: by the words of the line, and the one before the cursor.
+#[test]
+fn bash_completes_what_follows_a_command() {
+    let dir = tempfile::tempdir().unwrap();
+    let script = dir.path().join("script");
+    std::fs::write(&script, program(&["completions", "bash"], "").stdout).unwrap();
+    for (words, expected) in [
+        (&["ins"][..], "inspect"),
+        (&["scan", "--fail-on", ""], "unneeded review unknown never"),
+        (&["scan", "--with-cl"], "--with-cluster"),
+        (&["scan", "-o", "js"], "json"),
+        (
+            &["scan", "-o", ""],
+            "table wide json yaml sarif html junit patch markdown",
+        ),
+        (&["explain", "--verdict", "Latent"], "LatentBinding"),
+        (&["explain", "--verdict", "Shared"], "SharedPermissions"),
+        (&["help", "ma"], "man"),
+    ] {
+        let all = [&["token-exposure"], words].concat();
+        let last = all.len() - 1;
+        let asked = format!(
+            "source \"$0\"; COMP_WORDS=(\"$@\"); COMP_CWORD={last}; \
+             _token__exposure token-exposure '{}' '{}'; echo \"${{COMPREPLY[*]}}\"",
+            all[last],
+            all[last - 1]
+        );
+        let mut bash = Command::new("bash");
+        bash.args(["--noprofile", "--norc", "-c", &asked]);
+        let completed = text(&rig::run(bash.arg(&script).args(&all), ""));
+        assert_eq!(completed.trim(), expected, "{words:?}");
+    }
+}
+
 #[test]
 fn every_command_has_a_page_in_the_manual() {
     let page = text(&program(&["man"], ""));
@@ -110,6 +144,25 @@ fn every_command_has_a_page_in_the_manual() {
         let title = format!(".TH token-exposure-{command} 1");
         assert!(page.contains(&title), "{command}: {page}");
         assert!(page.contains("Examples:"), "{command}");
+        let version = env!("CARGO_PKG_VERSION").replace('-', "\\-");
+        let source = format!(" \"token-exposure {version}\"");
+        let title = page.lines().find(|line| line.starts_with(".TH "));
+        assert!(
+            title.is_some_and(|title| title.contains(&source)),
+            "{title:?}"
+        );
+        // Each option has a text.
+        let lines: Vec<_> = page.lines().collect();
+        for (place, line) in lines
+            .iter()
+            .enumerate()
+            .filter(|(_, line)| line.starts_with("\\fB\\-"))
+        {
+            let told = lines
+                .get(place + 1)
+                .is_some_and(|told| !told.is_empty() && !told.starts_with('.'));
+            assert!(told, "{command}: {line}");
+        }
     }
     let none = program(&["man", "sing"], "");
     assert_eq!(none.status.code(), Some(2));

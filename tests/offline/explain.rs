@@ -129,9 +129,44 @@ fn explain_accepts_a_workload_instead_of_its_account() {
         "shop/deployment/front",
         "shop/deploy/front",
         "shop/Deployment/front",
+        "shop/deployment.apps/front",
+        "shop/deployments.apps/front",
+        "shop/sa/web",
+        "shop/serviceaccount/web",
+        "shop/ServiceAccounts/web",
+        "system:serviceaccount:shop:web",
     ] {
         let (code, chain, error) = explain(&[target, "-"], &manifests());
         assert_eq!((code, &chain), (Some(0), &of_account), "{target}: {error}");
+    }
+}
+
+/// As `kubectl -o name` prints objects.
+#[test]
+fn workloads_of_every_kind_are_found_by_their_resource() {
+    let rollout = "{apiVersion: argoproj.io/v1alpha1, kind: Rollout, metadata: {name: canary, namespace: shop}, spec: {template: {spec: {serviceAccountName: r, containers: [{name: c, image: i}]}}}}";
+    let nightly = "{apiVersion: batch/v1, kind: CronJob, metadata: {name: nightly, namespace: shop}, spec: {jobTemplate: {spec: {template: {spec: {serviceAccountName: night, containers: [{name: c}]}}}}}}";
+    let volcano = "{apiVersion: batch.volcano.sh/v1alpha1, kind: Job, metadata: {name: train, namespace: shop}, spec: {tasks: [{template: {spec: {serviceAccountName: v, containers: [{name: c, image: i}]}}}]}}";
+    let manifests = [rollout, nightly, volcano].join("\n---\n");
+    for (target, account) in [
+        ("shop/rollout.argoproj.io/canary", Some("r")),
+        ("shop/rollouts.argoproj.io/canary", Some("r")),
+        ("shop/rollouts/canary", Some("r")),
+        ("shop/cronjob.batch/nightly", Some("night")),
+        ("shop/cronjobs.batch/nightly", Some("night")),
+        ("shop/cj/nightly", Some("night")),
+        ("shop/job.batch.volcano.sh/train", Some("v")),
+        ("shop/jobs.batch.volcano.sh/train", Some("v")),
+        ("shop/jobs.batch/train", None),
+    ] {
+        let (code, chain, error) = explain(&[target, "-"], &manifests);
+        assert_eq!(code == Some(0), account.is_some(), "{target}: {error}");
+        if let Some(account) = account {
+            assert!(
+                chain.contains(&format!("ServiceAccount shop/{account}")),
+                "{target}: {chain}"
+            );
+        }
     }
 }
 
@@ -155,8 +190,16 @@ fn an_unknown_target_is_an_error_that_says_what_exists() {
             "`web` is neither NAMESPACE/NAME nor NAMESPACE/KIND/NAME",
         ),
         (
+            &["/web", "-"],
+            "`/web` is neither NAMESPACE/NAME nor NAMESPACE/KIND/NAME",
+        ),
+        (
+            &["system:serviceaccount:shop", "-"],
+            "`system:serviceaccount:shop` is neither NAMESPACE/NAME",
+        ),
+        (
             &["--verdict", "nonsense"],
-            "`nonsense` is not a verdict or a reason: use one of Unneeded, Review",
+            "`nonsense` is not a verdict, a reason or the type of a note: use one of Unneeded, Review",
         ),
         (
             &["shop/web", "missing.yaml"],
@@ -181,6 +224,28 @@ fn verdicts_and_reasons_are_explained_in_both_spellings() {
         one.starts_with("RBACNotEnforced: Unknown: the API server allows everything"),
         "{one}"
     );
+}
+
+/// All names in the tables of README.md have a meaning.
+#[test]
+fn types_of_notes_are_explained_as_in_the_table() {
+    let readme = std::fs::read_to_string("README.md").unwrap();
+    let (_, table) = readme.split_once("| type | what was found |").unwrap();
+    let rows = table
+        .lines()
+        .skip(2)
+        .take_while(|line| line.starts_with('|'));
+    let rows: Vec<_> = rows.collect();
+    assert!(rows.len() > 4, "{rows:?}");
+    for row in rows {
+        let name = row.split('`').nth(1).unwrap();
+        let (code, meaning, error) = explain(&["--verdict", name], "");
+        assert_eq!(code, Some(0), "{error}");
+        assert!(
+            meaning.starts_with(&format!("{name}: a note: ")),
+            "{meaning}"
+        );
+    }
 }
 
 /// A pod as an API server sends it, with or without the volume that admission injects.

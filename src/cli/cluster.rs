@@ -2,10 +2,10 @@
 
 use std::{path::PathBuf, time::Duration};
 
-use anyhow::Context;
+use anyhow::{Context, anyhow};
 use kube::{
     Config,
-    config::{AuthInfo, KubeConfigOptions, Kubeconfig},
+    config::{AuthInfo, KubeConfigOptions, Kubeconfig, KubeconfigError},
 };
 use secrecy::{ExposeSecret, SecretString};
 
@@ -61,9 +61,22 @@ pub(super) struct Cluster {
 }
 
 impl ClusterArgs {
+    /// The flags that say which cluster, and as which user.
+    pub(super) fn given(&self) -> Vec<&'static str> {
+        let flags = [
+            (self.kubeconfig.is_some(), "--kubeconfig"),
+            (self.context.is_some(), "--context"),
+            (self.impersonate.is_some(), "--as"),
+        ];
+        let given = flags.into_iter().filter(|(is_given, _)| *is_given);
+        given.map(|(_, flag)| flag).collect()
+    }
+
     /// Connects as the flags say, else with the pod's own token when run in a pod, else as kubectl does.
-    pub(super) async fn connect(&self) -> anyhow::Result<Cluster> {
-        let mut config = self.config().await?;
+    ///
+    /// Where there is no kubeconfig, the error says what to do, and which input there is `otherwise`.
+    pub(super) async fn connect(&self, otherwise: &str) -> anyhow::Result<Cluster> {
+        let mut config = self.config(otherwise).await?;
         config.disable_compression = true;
         config.connect_timeout = Some(CONNECT_TIMEOUT);
         config.read_timeout = Some(READ_TIMEOUT);
@@ -90,17 +103,16 @@ impl ClusterArgs {
         })
     }
 
-    async fn config(&self) -> anyhow::Result<Config> {
+    async fn config(&self, otherwise: &str) -> anyhow::Result<Config> {
         let options = KubeConfigOptions {
             context: self.context.clone(),
             ..KubeConfigOptions::default()
         };
         if let Some(path) = &self.kubeconfig {
             let place = || format!("kubeconfig {} (of --kubeconfig)", path.display());
-            let kubeconfig = Kubeconfig::read_from(path).with_context(place)?;
-            return Config::from_custom_kubeconfig(kubeconfig, &options)
-                .await
-                .with_context(place);
+            let kubeconfig = Kubeconfig::read_from(path).map_err(plain);
+            let config = Config::from_custom_kubeconfig(kubeconfig.with_context(place)?, &options);
+            return config.await.map_err(plain).with_context(place);
         }
         let unsaid = self.context.is_none() && std::env::var_os("KUBECONFIG").is_none();
         if let Some(config) = unsaid.then(Config::incluster).and_then(Result::ok) {
@@ -108,12 +120,21 @@ impl ClusterArgs {
         }
         Config::from_kubeconfig(&options)
             .await
+            .map_err(plain)
             .with_context(|| match std::env::var("KUBECONFIG") {
                 Ok(paths) => format!("kubeconfig {paths} (of $KUBECONFIG)"),
-                Err(_) => "kubeconfig ~/.kube/config: give --kubeconfig, or paths of files to scan"
-                    .to_owned(),
+                Err(_) => format!("kubeconfig ~/.kube/config: give --kubeconfig{otherwise}"),
             })
     }
+}
+
+/// The error in one line, whose text has the cause already, and file names in two kinds of quotes.
+#[allow(clippy::needless_pass_by_value, reason = "as `map_err` wants it")]
+fn plain(error: KubeconfigError) -> anyhow::Error {
+    let text = error.to_string();
+    let first = text.lines().next().unwrap_or_default();
+    let bare = first.replace("'\"", "").replace("\"'", "");
+    anyhow!(bare.replace(": error: line ", ": line "))
 }
 
 fn connection(config: Config) -> anyhow::Result<Connection> {

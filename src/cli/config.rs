@@ -45,6 +45,17 @@ impl ConfigArgs {
         }
     }
 
+    /// The flags that have a cluster list more kinds.
+    pub(super) fn lists(&self) -> impl Iterator<Item = &'static str> {
+        let flags = [
+            (self.legacy_tokens, "--legacy-tokens"),
+            (self.config_maps, "--config-maps"),
+        ];
+        flags
+            .into_iter()
+            .filter_map(|(is_given, flag)| is_given.then_some(flag))
+    }
+
     /// Reads the file, and logs its warnings; the configuration is empty without a file.
     pub(super) fn read(&self, namespaces: &NamespaceArgs) -> Result<Config, Faults> {
         let file = self.file_under(namespaces)?;

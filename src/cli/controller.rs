@@ -97,7 +97,7 @@ pub(super) struct Args {
 pub(super) async fn run(args: Args) -> anyhow::Result<ExitCode> {
     let logs = logging::keep(args.log_format);
     let stop = asked_to_stop()?.shared();
-    let cluster = args.cluster.connect().await?;
+    let cluster = args.cluster.connect("").await?;
     let log = LogLimiter::default();
     // Before anything can fail.
     let cure = args.cure.list();

@@ -1,5 +1,6 @@
 //! The input of a command: the live cluster, or files.
 
+mod folders;
 mod messages;
 
 use std::{cell::Cell, path::PathBuf, sync::Arc, time::Duration};
@@ -24,7 +25,7 @@ use crate::{
     model::{ApiAudiences, Config, InputKind, LabelSelector, Selection},
     output::{Message, Severity},
     render,
-    text::folders,
+    text::folders::select,
     token::redact::redacted,
     usage::Lease,
 };
@@ -81,6 +82,8 @@ pub(super) struct Input {
     pub(super) has_rbac_of_files: bool,
     /// Whether RBAC objects may be among what could not be read.
     pub(super) lacks_rbac: bool,
+    /// Whether there are folders that must be rendered, and were not.
+    pub(super) has_unrendered: bool,
 }
 
 /// What there is to say about a cluster that was read.
@@ -116,6 +119,7 @@ impl Input {
             messages,
             has_rbac_of_files: false,
             lacks_rbac: false,
+            has_unrendered: false,
         }
     }
 
@@ -213,6 +217,7 @@ impl InputArgs {
             messages.extend(self.evidence(live.leases, &index)?);
             return Ok(Input::new(index, Places::default(), messages));
         }
+        messages.extend(self.without_effect(&config.namespaces));
         // They select namespaces of a cluster: all that the files have is judged.
         config.namespaces = Selection::default();
         let mut leases = None;
@@ -238,7 +243,9 @@ impl InputArgs {
         let outcome = self.files(&index, wanted, default_namespace).await;
         messages.extend(self.file_messages(&outcome));
         messages.extend(self.evidence(leases, &index)?);
+        let has_unrendered = !outcome.unrendered.is_empty();
         let mut input = Input::new(index, outcome.places, messages);
+        input.has_unrendered = has_unrendered;
         input.has_rbac_of_files = outcome.has_rbac && !self.with_cluster;
         input.lacks_rbac = outcome.lacks_rbac;
         Ok(input)
@@ -257,6 +264,15 @@ impl InputArgs {
         Ok(evidence.messages)
     }
 
+    /// What may be given instead of a cluster.
+    fn otherwise(&self) -> &'static str {
+        if self.has_files() {
+            ", or remove `--with-cluster`"
+        } else {
+            ", or paths of files to scan"
+        }
+    }
+
     /// Lists kinds of the live cluster.
     async fn live(
         &self,
@@ -267,7 +283,7 @@ impl InputArgs {
         kinds: &[InputKind],
     ) -> anyhow::Result<Live> {
         let namespaces = wanted.namespaces;
-        let cluster = self.cluster.connect().await?;
+        let cluster = self.cluster.connect(self.otherwise()).await?;
         let configured = config.namespaces.clone();
         config.namespaces = namespaces.selection(config.namespaces, &cluster.namespace);
         let mut empty = Index::new(kinds);
@@ -350,10 +366,15 @@ impl InputArgs {
             pods: wanted.pods,
             progress: &|read, more| progress.advance(read, more),
         };
+        let paths = folders::instead_of_files(&self.paths);
         if !self.render.render {
-            return files::load(&self.paths, &wanted, &mut index.write());
+            let mut outcome = files::load(&self.paths, &wanted, &mut index.write());
+            if outcome.objects == 0 && outcome.unrendered.is_empty() {
+                outcome.unrendered = select(&paths).folders;
+            }
+            return outcome;
         }
-        let selection = folders::select(&self.paths);
+        let selection = select(&paths);
         let options = render::Options {
             namespace: default_namespace.unwrap_or("default").to_owned(),
             values: self.render.values.clone(),

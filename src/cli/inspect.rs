@@ -1,5 +1,7 @@
 //! `token-exposure inspect`.
 
+mod hint;
+
 use std::{
     fs::File,
     io::{self, Read, Write},
@@ -14,7 +16,7 @@ use parking_lot::RwLock;
 
 use super::{
     cluster::{Cluster, ClusterArgs},
-    logging, stdout,
+    logging, print_message, stdout,
 };
 use crate::{
     client::{Connection, within},
@@ -77,11 +79,20 @@ pub(super) async fn run(args: &Args) -> anyhow::Result<ExitCode> {
         ),
     };
     let text = text.with_context(|| place.clone())?;
-    let token = parse_token(&text).with_context(|| place)?;
+    let token = parse_token(&text)
+        .map_err(|why| match hint::of(&text) {
+            Some(hint) => anyhow!("{hint}"),
+            None => why.into(),
+        })
+        .with_context(|| place)?;
     let answer = if args.with_cluster {
-        let cluster = args.cluster.connect().await?;
+        let cluster = args.cluster.connect(", or remove `--with-cluster`").await?;
         Some(ask(&cluster, text.trim(), &token).await?)
     } else {
+        for flag in args.cluster.given() {
+            let message = format!("warning: {flag} has no effect without `--with-cluster`");
+            print_message(&message);
+        }
         None
     };
     let mut out = stdout();

@@ -288,7 +288,7 @@ impl Args {
                 comparison: None,
             };
         };
-        let is_whole = input.is_complete() && self.selector.selects_all();
+        let is_whole = input.is_complete() && !input.has_unrendered && self.selector.selects_all();
         let covers = |namespace: &str| is_whole && input.covers(namespace);
         let comparison = baseline.compare(&all, &covers);
         if comparison.unsure > 0 {

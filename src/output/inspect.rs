@@ -156,7 +156,12 @@ fn expiry(token: &TokenClaims, now: Timestamp) -> String {
     let extended = requested.map_or_else(String::new, |requested| {
         format!(": extended by the API server, {requested} s were requested")
     });
-    moment(expires, now) + &extended
+    let outcome = if expires <= now.as_second() {
+        ": the token has expired"
+    } else {
+        ""
+    };
+    moment(expires, now) + &extended + outcome
 }
 
 /// A time, and how far away it is.
@@ -242,6 +247,10 @@ Token of ServiceAccount shop/web
             "{legacy}"
         );
         assert!(legacy.contains("expires   never\n"), "{legacy}");
+        token.expires = Some(1_800_000_060);
+        let expired = shown(&token);
+        let says = "  expires   2027-01-15T08:01:00Z (30 seconds ago): the token has expired\n";
+        assert!(expired.contains(says), "{expired}");
         token.expires = Some(i64::MAX);
         assert!(shown(&token).contains("which is not a valid date"));
     }

@@ -5,7 +5,7 @@ use std::{fs, path::Path, process::Command};
 
 use serde_json::{Value, json};
 
-use crate::rig::{program_path, run};
+use crate::rig::{program_path, run, scan_in};
 
 /// The good manifest: one account whose token is unneeded.
 const GOOD: &str = "{apiVersion: v1, kind: Pod, metadata: {name: good, namespace: good}, spec: {containers: [{name: c, image: i}]}}";
@@ -139,6 +139,19 @@ fn equal_warnings_are_counted() {
     assert_eq!(error.matches("warning: ").count(), 11, "{error}");
     let rest = "warning: 15 more objects: have no pod template with containers: they are skipped\n";
     assert!(error.contains(rest), "{error}");
+}
+
+/// A file of data has many items in one line.
+#[test]
+fn what_is_wrong_with_one_line_is_said_once() {
+    let dir = tempfile::tempdir().unwrap();
+    fs::write(dir.path().join("a.json"), "[1, 2, 3]\n").unwrap();
+    let (_, _, error) = scan_in(dir.path(), &["a.json"]);
+    assert_eq!(
+        error.matches("is not a Kubernetes object").count(),
+        1,
+        "{error}"
+    );
 }
 
 #[test]

@@ -34,6 +34,16 @@ fn invalid_input_is_an_error_that_does_not_contain_it() {
             "this JSON Web Token is not a ServiceAccount token",
         ),
         (
+            &["-"],
+            format!("{{\"kind\": \"Secret\", \"data\": {{\"token\": \"{secret}\"}}}}"),
+            "standard input: this is a Secret: pass its token, as in `kubectl get secret",
+        ),
+        (
+            &["-"],
+            format!("Authorization: Bearer eyJhbGciOiJub25lIn0.{secret}.{secret}"),
+            "standard input: the token has `Bearer` before it",
+        ),
+        (
             &["missing"],
             String::new(),
             "missing: No such file or directory",
@@ -44,6 +54,14 @@ fn invalid_input_is_an_error_that_does_not_contain_it() {
         assert!(error.contains(expected), "{expected}: {error}");
         assert!(!error.contains(secret), "{error}");
     }
+}
+
+#[test]
+fn flags_of_a_cluster_that_is_not_asked_are_said_to_have_no_effect() {
+    let token = "e30.eyJzdWIiOiJzeXN0ZW06c2VydmljZWFjY291bnQ6YTpiIn0.e30";
+    let (code, _, error) = inspect(&["-", "--context", "x"], token);
+    let warning = "warning: --context has no effect without `--with-cluster`\n";
+    assert_eq!((code, &*error), (Some(0), warning));
 }
 
 #[test]

@@ -143,6 +143,35 @@ fn folders_that_must_be_rendered_are_named_and_their_parts_are_not_judged() {
     assert!(error.contains("must render them first: base: "), "{error}");
 }
 
+/// A scan that judges nothing is no success, and what was not rendered is not fixed.
+#[test]
+fn folders_that_are_not_rendered_are_neither_well_nor_fixed() {
+    let dir = repository();
+    for paths in [
+        "overlays",
+        "overlays/dev/kustomization.yml",
+        "charts/shop/Chart.yaml",
+    ] {
+        let (code, list, error) = scan(dir.path(), &[paths], &[]);
+        assert_eq!((code, verdicts(&list)), (2, Vec::new()), "{paths}: {error}");
+        assert!(
+            error.contains("error: not scanned, because kustomize or helm"),
+            "{error}"
+        );
+    }
+    let base = "{\"kind\": \"Baseline\", \"schemaVersion\": 1, \"findings\": [{\"namespace\": \"dev\", \"serviceAccount\": \"web\", \"kind\": \"Deployment\", \"name\": \"web\", \"verdict\": \"Unneeded\", \"reason\": \"NoPermissions\"}]}";
+    fs::write(dir.path().join("base.json"), base).unwrap();
+    let (_, table, error) = scan_in(dir.path(), &[".", "--baseline", "base.json"]);
+    assert!(
+        !table.contains("fixed since the baseline: Deployment"),
+        "{table}"
+    );
+    assert!(
+        error.contains("what is fixed since the baseline is not known"),
+        "{error}"
+    );
+}
+
 #[test]
 fn kustomizations_and_charts_are_judged_as_they_are_applied() {
     let dir = repository();
@@ -160,6 +189,16 @@ fn kustomizations_and_charts_are_judged_as_they_are_applied() {
         ],
         "{error}"
     );
+    // The file of a kustomization or a chart stands for its folder.
+    for (file, folder) in [
+        ("overlays/dev/kustomization.yml", "overlays/dev"),
+        ("charts/shop/Chart.yaml", "charts/shop"),
+    ] {
+        let [of_file, of_folder] =
+            [file, folder].map(|path| scan(dir.path(), &[path, "--render"], &programs).1);
+        assert_eq!(verdicts(&of_file), verdicts(&of_folder), "{file}");
+        assert_eq!(verdicts(&of_file).len(), 1, "{file}");
+    }
     // Values and the namespace reach helm.
     let args = ["charts", "--render", "--set", "account=till", "-n", "pay"];
     let (_, list, error) = scan(dir.path(), &args, &programs);
@@ -222,7 +261,7 @@ fn what_a_kustomization_does_not_name_is_judged_only_beside_what_it_renders() {
     write("manager_webhook_patch.yaml", patch);
     write("pod.yaml", &POD.replace("name: c", "name: c, image: i"));
     let (code, list, error) = scan(dir.path(), &["."], &[]);
-    assert_eq!((code, verdicts(&list)), (0, Vec::new()), "{error}");
+    assert_eq!((code, verdicts(&list)), (2, Vec::new()), "{error}");
     let kubectl = rig::kubectl();
     let programs = [kubectl.parent().unwrap()];
     let (_, list, error) = scan(dir.path(), &[".", "--render"], &programs);
@@ -403,7 +442,7 @@ fn a_folder_that_others_are_made_of_is_not_rendered_alone() {
         }
         let (code, _, error) = scan(dir.path(), &["."], &[]);
         let line = format!("must render them first: {named}: run this again");
-        assert!(code == 0 && error.contains(&line), "{files:?}: {error}");
+        assert!(code == 2 && error.contains(&line), "{files:?}: {error}");
     }
 }
 

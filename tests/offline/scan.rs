@@ -9,7 +9,7 @@ use std::{
 
 use serde_json::Value;
 
-use crate::rig::{program, program_path, scan_files, scan_in};
+use crate::rig::{program, program_path, run, scan_files, scan_in};
 
 const POD: &str =
     "apiVersion: v1\nkind: Pod\nmetadata: {name: web}\nspec: {containers: [{name: web}]}\n";
@@ -366,13 +366,39 @@ fn an_invalid_kubeconfig_is_an_error_with_its_path() {
             error.starts_with(&format!("error: kubeconfig {path} (of --kubeconfig): ")),
             "{error}"
         );
-        assert_eq!(
-            error
-                .lines()
-                .filter(|line| line.starts_with("error"))
-                .count(),
-            1,
+        assert_eq!(error.lines().count(), 1, "{error}");
+        // The file and the cause are there once.
+        assert!(
+            !error.contains('"') && error.matches("No such file").count() < 2,
             "{error}"
+        );
+    }
+    let none = |args: &[&str]| {
+        let mut program = Command::new(program_path());
+        program
+            .args(args)
+            .env("HOME", dir.path())
+            .env_remove("KUBECONFIG");
+        let output = run(program.current_dir(dir.path()), "");
+        String::from_utf8(output.stderr).unwrap()
+    };
+    let claims = "eyJzdWIiOiJzeXN0ZW06c2VydmljZWFjY291bnQ6YTpiIn0";
+    fs::write(dir.path().join("token"), format!("e30.{claims}.e30")).unwrap();
+    for (args, advice) in [
+        (
+            &["scan"][..],
+            "give --kubeconfig, or paths of files to scan: ",
+        ),
+        (&["controller"], "give --kubeconfig: "),
+        (
+            &["inspect", "--with-cluster", "token"],
+            "give --kubeconfig, or remove `--with-cluster`: ",
+        ),
+    ] {
+        let error = none(args);
+        assert!(
+            error.contains(&format!("kubeconfig ~/.kube/config: {advice}")),
+            "{args:?}: {error}"
         );
     }
 }
@@ -645,6 +671,10 @@ fn one_scan_can_have_several_outputs() {
         fs::read(dir.path().join("two.json")).unwrap(),
         fs::read(dir.path().join("out.json")).unwrap()
     );
+    for args in [["-o", "json=-"], ["-ojson", "--output-file=-"]] {
+        let (_, json, _) = scan_in(dir.path(), &[&["a.yaml"][..], &args].concat());
+        assert!(json.starts_with('{') && !dir.path().join("-").exists());
+    }
     for (args, complaint) in [
         (
             &["-o", "json", "-o", "yaml"][..],
@@ -653,6 +683,22 @@ fn one_scan_can_have_several_outputs() {
         (
             &["-o", "json=x", "-o", "yaml=x"],
             "two outputs have the same file x",
+        ),
+        (
+            &["-o", "json=x", "-o", "yaml=./x"],
+            "two outputs have the same file ./x",
+        ),
+        (
+            &["-o", "json=x", "--write-baseline", "x"],
+            "two outputs have the same file x",
+        ),
+        (
+            &["-o", "table", "-o", "json=-"],
+            "two outputs go to standard output",
+        ),
+        (
+            &["--write-baseline", "-"],
+            "`--write-baseline` needs a file",
         ),
         (
             &["-o", "nonsense"],
@@ -672,11 +718,11 @@ fn one_scan_can_have_several_outputs() {
     }
 }
 
-/// The output to a terminal with 100 columns.
-fn on_a_terminal(environment: &str) -> String {
+/// The output to a terminal with so many columns.
+fn on_a_terminal(columns: usize, environment: &str) -> String {
     let program = program_path();
     let command = format!(
-        "stty cols 100; {environment} {} scan tests/demo/sample.yaml",
+        "stty cols {columns}; {environment} {} scan tests/demo/sample.yaml",
         program.display()
     );
     let output = Command::new("script")
@@ -689,10 +735,10 @@ fn on_a_terminal(environment: &str) -> String {
 
 #[test]
 fn a_terminal_gets_colours_unless_they_are_disabled() {
-    let shown = on_a_terminal("TERM=xterm");
+    let shown = on_a_terminal(100, "TERM=xterm");
     assert!(shown.contains("\u{1b}[38;5;9mUnneeded"), "{shown}");
     for environment in ["NO_COLOR=1 TERM=xterm", "TERM=dumb"] {
-        let shown = on_a_terminal(environment);
+        let shown = on_a_terminal(100, environment);
         assert!(
             shown.contains("Unneeded") && !shown.contains('\u{1b}'),
             "{shown}"
@@ -706,6 +752,72 @@ fn a_terminal_gets_colours_unless_they_are_disabled() {
     }
     let (_, piped, _) = scan_in(Path::new("."), &["tests/demo/sample.yaml"]);
     assert!(!piped.contains('\u{1b}'));
+}
+
+#[test]
+fn no_name_is_broken_on_a_narrow_terminal() {
+    for (columns, has_permissions, has_reason) in [
+        (160, true, true),
+        (110, false, true),
+        (95, false, false),
+        (20, false, false),
+    ] {
+        let shown = on_a_terminal(columns, "TERM=dumb");
+        let has = |word: &str| shown.split_whitespace().any(|shown| shown == word);
+        assert_eq!(has("PERMISSIONS"), has_permissions, "{columns}: {shown}");
+        assert_eq!(has("REASON"), has_reason, "{columns}: {shown}");
+        for word in [
+            "NAMESPACE",
+            "VERDICT",
+            "WORKLOADS",
+            "FILE",
+            "Deployment/dashboard",
+            "tests/demo/sample.yaml:186",
+        ] {
+            assert!(has(word), "{columns}: {word}: {shown}");
+        }
+    }
+}
+
+/// What selects of a cluster has no effect on files, and that is said.
+#[test]
+fn what_has_no_effect_on_files_is_a_warning() {
+    let config = "namespaces: [other]\nexcludeNamespaces: [shop]\nnamespaceSelector: team=a\n";
+    let dir = folder(&[("a.yaml", POD), ("config.yaml", config)]);
+    for (args, says) in [
+        (&["--context", "x"][..], &["--context"][..]),
+        (
+            &["--kubeconfig", "x", "--as", "me"],
+            &["--kubeconfig", "--as"],
+        ),
+        (
+            &["--legacy-tokens", "--config-maps"],
+            &["--legacy-tokens", "--config-maps"],
+        ),
+        (
+            &["--config", "config.yaml"],
+            &[
+                "`namespaces` of the configuration",
+                "`excludeNamespaces` of",
+                "`namespaceSelector` of",
+            ],
+        ),
+        (&[], &[]),
+    ] {
+        let (code, _, error) = scan_in(dir.path(), &[&["a.yaml"], args].concat());
+        assert_eq!(code, 1, "{error}");
+        let warnings: Vec<_> = error
+            .lines()
+            .filter(|line| line.starts_with("warning: "))
+            .collect();
+        assert_eq!(warnings.len(), says.len(), "{error}");
+        for (warning, says) in warnings.iter().zip(says) {
+            assert!(
+                warning.starts_with(&format!("warning: {says} ")),
+                "{warning}"
+            );
+        }
+    }
 }
 
 /// Input, whether its pod is found, the exit code, and a part of standard error.

@@ -80,7 +80,8 @@ pub(super) fn read(entry: &Spanned<ConsumerRule>) -> Result<ConsumerRule, Malfor
 
 /// What in an entry can never match, or matches everything.
 fn of_no_effect(written: &ConsumerRule, name: &str) -> Option<String> {
-    let is_only_own = written.token == UsedToken::Own && !has_any(written);
+    // One with lists describes a system, as some of ours do.
+    let is_only_own = written.token == UsedToken::Own && !has_lists(written);
     let mut built_in = Consumers::built_in().all().iter();
     if is_only_own && !built_in.any(|known| &*known.name == name) {
         return Some(format!(
@@ -100,7 +101,7 @@ fn of_no_effect(written: &ConsumerRule, name: &str) -> Option<String> {
 }
 
 /// Whether there is a list by which pods are recognised.
-fn has_any(written: &ConsumerRule) -> bool {
+fn has_lists(written: &ConsumerRule) -> bool {
     let rule = ConsumerRule {
         token: UsedToken::AutoMounted,
         ..written.clone()

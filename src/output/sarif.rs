@@ -92,6 +92,12 @@ pub fn write<'a>(out: &mut impl io::Write, scan: &'a Scan<'a>) -> io::Result<()>
             json!({ "level": message.severity.name(), "message": { "text": message.text } })
         })
         .collect();
+    let workloads = scan.shown.iter().flat_map(|exposure| {
+        let workloads = exposure.workloads.iter();
+        workloads.map(|found| (&exposure.account, &found.workload))
+    });
+    let places = workloads.filter_map(|(account, workload)| (scan.place)(account, workload));
+    let files = places.map(|(file, _)| file);
     let log = Log {
         schema: "https://json.schemastore.org/sarif-2.1.0.json",
         version: "2.1.0",
@@ -107,7 +113,7 @@ pub fn write<'a>(out: &mut impl io::Write, scan: &'a Scan<'a>) -> io::Result<()>
                 "executionSuccessful": scan.is_complete(),
                 "toolExecutionNotifications": notifications,
             })],
-            results: Results(scan, Root::here()),
+            results: Results(scan, Root::here(files)),
         }],
     };
     serde_json::to_writer_pretty(&mut *out, &log)?;

@@ -1,6 +1,7 @@
 //! How are files named?
 
 use std::{
+    collections::BTreeSet,
     env,
     path::{Component, Path, PathBuf},
 };
@@ -30,23 +31,40 @@ const NOT_IN_PATHS: &AsciiSet = &CONTROLS
 pub(super) struct Root {
     /// The current folder, without links.
     current: PathBuf,
-    /// The repository that it lies in; the current folder where there is none.
+    /// The repository that it lies in, else the one that all files lie in, else the current folder.
     root: PathBuf,
 }
 
 impl Root {
-    /// The nearest parent of the current folder with a `.git`, which is a file in a worktree.
-    pub(super) fn here() -> Self {
+    /// That of these files, seen from the current folder.
+    pub(super) fn here<'a>(files: impl Iterator<Item = &'a Path>) -> Self {
         let current = env::current_dir().unwrap_or_default();
-        Self::of(current.canonicalize().unwrap_or(current))
+        Self::of(current.canonicalize().unwrap_or(current), files)
     }
 
-    fn of(current: PathBuf) -> Self {
-        let repository = current
-            .ancestors()
-            .find(|folder| folder.join(".git").exists());
-        let root = repository.unwrap_or(&current).to_owned();
-        Self { current, root }
+    fn of<'a>(current: PathBuf, files: impl Iterator<Item = &'a Path>) -> Self {
+        let own = repository(&current);
+        let mut root = Self {
+            root: current.clone(),
+            current,
+        };
+        let root_of_files = || root.only_repository(files);
+        if let Some(repository) = own.or_else(root_of_files) {
+            root.root = repository;
+        }
+        root
+    }
+
+    /// The one repository that all files lie in.
+    fn only_repository<'a>(&self, files: impl Iterator<Item = &'a Path>) -> Option<PathBuf> {
+        let folders = files.filter_map(|file| Some(self.whole(file).parent()?.to_owned()));
+        let folders: BTreeSet<_> = folders.collect();
+        let mut repositories: Vec<_> = folders.iter().map(|folder| repository(folder)).collect();
+        repositories.dedup();
+        match &mut repositories[..] {
+            [one] => one.take(),
+            _ => None,
+        }
     }
 
     /// A file as a URI: relative in the root, absolute elsewhere.
@@ -81,6 +99,14 @@ impl Root {
     }
 }
 
+/// The nearest parent of a folder with a `.git`, which is a file in a worktree.
+fn repository(folder: &Path) -> Option<PathBuf> {
+    let mut folders = folder.ancestors();
+    folders
+        .find(|folder| folder.join(".git").exists())
+        .map(Path::to_owned)
+}
+
 fn encoded(path: &Path) -> String {
     let path = path.to_string_lossy();
     let path = if cfg!(windows) {
@@ -109,7 +135,15 @@ mod tests {
         }
         let absolute = |path: &str| format!("file://{}/{path}", outside.display());
         let inside = |path: &str| format!("{}/{path}", repository.display());
-        let (svc, none) = (Root::of(repository.join("svc")), Root::of(outside.clone()));
+        let root = |current: &Path, files: &[&str]| {
+            Root::of(current.to_owned(), files.iter().map(Path::new))
+        };
+        let svc = root(&repository.join("svc"), &["deploy/x.yaml"]);
+        let none = root(&outside, &["x.yaml", "repository/svc/x.yaml"]);
+        let above = root(
+            &outside,
+            &["repository/svc/x.yaml", "repository/cron/x.yaml"],
+        );
         for (root, file, uri) in [
             (
                 &svc,
@@ -121,6 +155,12 @@ mod tests {
             (&svc, "../gone/job.yaml", "gone/job.yaml".to_owned()),
             (&svc, &inside("svc/x.yaml"), "svc/x.yaml".to_owned()),
             (&svc, "../../x.yaml", absolute("x.yaml")),
+            (&above, "repository/svc/x.yaml", "svc/x.yaml".to_owned()),
+            (
+                &none,
+                "repository/svc/x.yaml",
+                "repository/svc/x.yaml".to_owned(),
+            ),
             (&none, "./deploy/x.yaml", "deploy/x.yaml".to_owned()),
             (
                 &none,

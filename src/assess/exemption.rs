@@ -50,7 +50,7 @@ fn stated(evidence: &Evidence<'_>, claim: &Claim, by: ExemptedBy) -> Exemption {
     let fault = claim.fault();
     let until = match claim.until {
         Until::Day(day) => Some(day),
-        Until::Open | Until::Malformed(_) => None,
+        Until::Open | Until::Malformed(_) | Until::Misspelt(_) => None,
     };
     Exemption {
         state: if fault.is_some() {

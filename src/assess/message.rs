@@ -140,7 +140,7 @@ fn verdict(evidence: &Evidence<'_>, exposure: &Exposure) -> String {
             direct_grant(exposure)
         ),
         Reason::InUse => format!(
-            "{}: audit logs show requests that the default permissions do not allow",
+            "{}: audit logs show requests that the default permissions of Kubernetes do not allow",
             pods_do(exposure.pods, "uses the token", "use the token")
         ),
         Reason::NeverUsed => never_used(exposure),

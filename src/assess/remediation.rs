@@ -209,11 +209,8 @@ fn patches(
     // Which tokens a workload that exceeds a limit carries is not known.
     let mut others = workloads.iter();
     let is_any_kept = others.any(|other| keeps(other) || other.reason == Reason::LimitExceeded);
-    let mut account_is_safe = known.is_empty()
-        && !is_any_kept
-        && evidence.service_account.is_some()
-        && evidence.all_pods
-        && evidence.naming.is_empty();
+    let mut account_is_safe =
+        known.is_empty() && !is_any_kept && evidence.service_account.is_some() && evidence.all_pods;
     let mut follow_account = false;
     let mut patches = Vec::new();
     for workload in free {

@@ -198,12 +198,21 @@ fn renamed(gone: &BTreeMap<Subject, Judged>, new: &Subject, judged: &Judged) -> 
     gone.next().map(|(subject, _)| subject.clone())
 }
 
-/// What a name begins with that ends in a number, a hash, or the five characters of `generateName`; `None` for another.
-/// Mirrors the alphabet of `rand.String` in apimachinery.
+/// What a name begins with whose last parts are numbers, times, versions, hashes, or the five characters of
+/// `generateName`; `None` for another. Mirrors the alphabet of `rand.String` in apimachinery.
 fn generated_from(name: &str) -> Option<&str> {
-    let (stem, last) = name.rsplit_once(['-', '.'])?;
-    let is_random = last.len() == 5 && last.bytes().all(|byte| GENERATED.contains(&byte));
-    (is_random || last.bytes().any(|byte| byte.is_ascii_digit())).then_some(stem)
+    let is_generated = |part: &str| {
+        let is_random = part.len() == 5 && part.bytes().all(|byte| GENERATED.contains(&byte));
+        is_random || part.bytes().any(|byte| byte.is_ascii_digit())
+    };
+    let mut stem = name;
+    while let Some((before, _)) = stem
+        .rsplit_once(['-', '.'])
+        .filter(|(_, last)| is_generated(last))
+    {
+        stem = before;
+    }
+    (stem != name).then_some(stem)
 }
 
 impl Judged {

@@ -247,7 +247,7 @@ impl InputArgs {
         let mut input = Input::new(index, outcome.places, messages);
         input.has_unrendered = has_unrendered;
         input.has_rbac_of_files = outcome.has_rbac && !self.with_cluster;
-        input.lacks_rbac = outcome.lacks_rbac;
+        input.lacks_rbac = outcome.lacks_rbac || has_unrendered;
         Ok(input)
     }
 

@@ -100,7 +100,13 @@ fn one_line(event: &[u8]) -> String {
     let parts = shown.split('\u{1b}').map(visible);
     let line = parts.collect::<Vec<_>>().join("\u{1b}");
     if shown.len() < text.len() {
-        format!("{line}… ({} bytes)\n", text.len())
+        // It may end within a colour.
+        let reset = if line.contains('\u{1b}') {
+            "\u{1b}[0m"
+        } else {
+            ""
+        };
+        format!("{line}{reset}… ({} bytes)\n", text.len())
     } else {
         line + "\n"
     }

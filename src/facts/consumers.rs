@@ -112,13 +112,6 @@ pub(super) fn of_pod(
     for container in spec.all_containers() {
         clues.add(&pod::said(container, config).clues);
     }
-    // A container that takes variables from elsewhere may log in too, and without a token of its own.
-    clues.own_tokens.retain(|system| {
-        let mut said = spec
-            .all_containers()
-            .map(|container| pod::said(container, config));
-        said.all(|said| said.references.is_empty() || said.clues.own_tokens.contains(system))
-    });
     let has_driver = spec.volumes.iter().any(|volume| volume.csi.is_some());
     if !has_driver && !has_known_key {
         return clues;

@@ -6,31 +6,30 @@ use super::words::{Annotations, Labels};
 use crate::model::{
     Claim, Config,
     exemption::{EXEMPT, EXEMPT_UNTIL, Until},
-    pod::WITHHELD_ANNOTATION,
 };
 
 /// What all annotations of this program begin with.
 const OURS: &str = "tokenexposure.io/";
+/// What those of exemptions go on with.
+const EXEMPT_PART: &str = "exempt";
 
 /// How many characters of a reason are kept.
 const MAX_CHARACTERS: usize = 256;
 
 /// The exemption that the annotations of an object state.
 ///
-/// It is not valid beside an annotation of ours that does not exist: that may be the last day, misspelt.
+/// It is not valid beside one that seems to be its last day, misspelt.
 #[must_use]
 pub fn claim(annotations: &Annotations) -> Option<Box<Claim>> {
     let reason = annotations.get(EXEMPT);
     let until = annotations.get(EXEMPT_UNTIL);
-    let unknown = annotations.iter().find(|(key, _)| is_unknown(key));
-    if reason.is_none() && until.is_none() && unknown.is_none() {
+    if reason.is_none() && until.is_none() {
         return None;
     }
+    let unknown = annotations.iter().find(|(key, _)| is_misspelt(key));
     let clipped = |text: &str| -> Box<str> { text.trim().chars().take(MAX_CHARACTERS).collect() };
     let until = match (unknown, until) {
-        (Some((key, value)), _) => {
-            Until::Malformed(clipped(&format!("unknown annotation {key}: {value}")))
-        }
+        (Some((key, _)), _) => Until::Misspelt(clipped(key)),
         (None, Some(text)) => day(text).map_or_else(|| Until::Malformed(clipped(text)), Until::Day),
         (None, None) => Until::Open,
     };
@@ -40,9 +39,11 @@ pub fn claim(annotations: &Annotations) -> Option<Box<Claim>> {
     }))
 }
 
-/// Whether an annotation is in our name, and none that we read or write on such objects.
-fn is_unknown(key: &str) -> bool {
-    key.starts_with(OURS) && ![EXEMPT, EXEMPT_UNTIL, WITHHELD_ANNOTATION].contains(&key)
+/// Whether an annotation seems to be the last day of an exemption.
+fn is_misspelt(key: &str) -> bool {
+    let name = key.strip_prefix(OURS).unwrap_or_default();
+    let may_be_day = name.starts_with(EXEMPT_PART) || name.contains("until");
+    may_be_day && ![EXEMPT, EXEMPT_UNTIL].contains(&key)
 }
 
 /// A day like `2027-01-31`, and nothing more.

@@ -161,11 +161,14 @@ last_counts!(CsiDrivers, Namespaces);
 impl Joined for Secrets {
     /// The one that says whose token it holds counts.
     fn joined(known: &Self::Facts, new: &Self::Facts) -> Option<Together<Self::Facts>> {
-        let is_lost = known.owner.is_some() && new.owner.is_none();
-        is_lost.then(|| {
+        let (loses_owner, loses_content) = (
+            known.owner.is_some() && new.owner.is_none(),
+            known.content.is_some() && new.content.is_none(),
+        );
+        (loses_owner || loses_content).then(|| {
             let content = new.content.clone().or_else(|| known.content.clone());
-            let known = known.clone();
-            SecretFacts { content, ..known }.into()
+            let owned = if loses_owner { known } else { new }.clone();
+            SecretFacts { content, ..owned }.into()
         })
     }
 }
@@ -189,15 +192,12 @@ pub(super) fn join_cluster_roles(known: &AggregatedRole, new: &mut AggregatedRol
     }
     let differs = rules.is_some() || selectors_differ;
     // What is aggregated replaces the rules of that copy only.
-    let mut plain = known.plain.clone();
     match (known.selectors.is_some(), is_aggregated) {
-        (true, false) => {
-            plain.extend(std::mem::replace(&mut new.rules, known.rules.clone()));
-        }
-        (false, true) => plain.extend(known.rules.iter().cloned()),
+        (true, false) => new.plain = std::mem::replace(&mut new.rules, known.rules.clone()),
+        (false, true) => new.plain.clone_from(&known.rules),
         _ => new.rules = rules.unwrap_or_else(|| std::mem::take(&mut new.rules)),
     }
-    new.plain.extend(plain);
+    new.plain = join_rules(&known.plain, &new.plain).unwrap_or_else(|| known.plain.clone());
     differs
 }
 

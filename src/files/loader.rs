@@ -103,9 +103,7 @@ impl Loader<'_> {
     }
 
     fn malformed(&mut self, place: &str, malformed: Malformed) {
-        // The templates of a chart are never applied as they are.
-        let is_template = malformed.message.starts_with(UNRENDERED);
-        self.outcome.lacks_rbac |= malformed.may_be_rbac && !is_template;
+        self.outcome.lacks_rbac |= malformed.may_be_rbac;
         self.problem(malformed.place(&place), malformed.message);
     }
 
@@ -339,7 +337,9 @@ impl Loader<'_> {
         } else {
             // The next run of a CronJob has what its template says today.
             let is_of_schedule = &*facts.workload.kind == "CronJob";
-            if !(is_of_schedule && wire.status.phase() == Phase::Succeeded) {
+            if is_of_schedule && wire.status.phase() == Phase::Succeeded {
+                self.templates.had_pods(workload, &facts);
+            } else {
                 self.templates.has_pods(workload);
             }
             let key = self.beside_known(key, &facts, &wire.metadata.uid);

@@ -14,6 +14,15 @@ pub(super) struct Templates {
     created: BTreeMap<ObjectKey, Vec<PodFacts>>,
     /// The workloads that have pods in the input.
     live: BTreeSet<ObjectKey>,
+    /// Those that had pods, with what decides about their tokens first.
+    ended: BTreeSet<(ObjectKey, Mounting)>,
+}
+
+/// The account of pods, and `automountServiceAccountToken`.
+type Mounting = (Option<Name>, Option<bool>);
+
+fn mounting(facts: &PodFacts) -> Mounting {
+    (facts.service_account.clone(), facts.automount)
 }
 
 impl Templates {
@@ -54,6 +63,11 @@ impl Templates {
         self.live.insert(workload);
     }
 
+    /// Records that the input has a pod of a workload that has ended: a template like it is not used.
+    pub(super) fn had_pods(&mut self, workload: ObjectKey, facts: &PodFacts) {
+        self.ended.insert((workload, mounting(facts)));
+    }
+
     /// The templates of workloads without pods in the input, each with a key of its own.
     pub(super) fn without_pods(mut self) -> impl Iterator<Item = (ObjectKey, PodFacts)> {
         let mut written: BTreeMap<_, Vec<_>> = BTreeMap::new();
@@ -61,10 +75,12 @@ impl Templates {
             written.entry(workload).or_default().extend(templates);
         }
         self.created.append(&mut written);
-        let live = self.live;
+        let (live, ended) = (self.live, self.ended);
         let templates = self.created.into_iter();
         let templates = templates.filter(move |(workload, _)| !live.contains(workload));
-        templates.flat_map(|(workload, templates)| {
+        templates.flat_map(move |(workload, templates)| {
+            let is_new = |facts: &PodFacts| !ended.contains(&(workload.clone(), mounting(facts)));
+            let templates: Vec<_> = templates.into_iter().filter(is_new).collect();
             let templates = templates.into_iter().enumerate();
             templates.map(move |(number, facts)| match number {
                 0 => (workload.clone(), facts),

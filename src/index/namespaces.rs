@@ -62,17 +62,7 @@ impl Index {
         let guessed = || accounts.iter().filter(|(_, is_guessed)| **is_guessed);
         let unplaced = guessed().filter(|(account, _)| is_unplaced(account));
         let unplaced: BTreeSet<&Name> = unplaced.map(|(account, _)| &account.name).collect();
-        // A subject without a namespace is in that of its RoleBinding: where the input has no such account there, the
-        // binding is applied elsewhere.
-        let unplaced_bindings = bindings
-            .iter()
-            .filter_map(|key| self.role_bindings.get(key));
-        let subjects = unplaced_bindings.flat_map(|binding| &binding.subjects);
-        let strays = subjects.filter_map(|subject| match subject {
-            Subject::ServiceAccount(account) if !accounts.contains_key(account) => Some(account),
-            _ => None,
-        });
-        let strays: BTreeSet<&Name> = strays.map(|account| &account.name).collect();
+        let strays = self.strays(accounts, bindings);
         let named = accounts.iter().filter(|(account, is_guessed)| {
             let is_unplaced = unplaced.contains(&account.name) && !self.exists(account);
             !**is_guessed && (is_unplaced || strays.contains(&account.name))
@@ -84,6 +74,27 @@ impl Index {
             .filter(|(_, elsewhere)| !elsewhere.is_empty())
             .collect();
         self.mark_all();
+    }
+
+    /// The names of accounts to which RoleBindings without a namespace grant something. Their subjects without one are in
+    /// that of the binding: where the input has no such account there, the binding is applied elsewhere.
+    fn strays<'a>(
+        &'a self,
+        accounts: &BTreeMap<ServiceAccountRef, bool>,
+        bindings: &BTreeSet<ObjectKey>,
+    ) -> BTreeSet<&'a Name> {
+        let strays = bindings.iter().flat_map(|key| {
+            let binding = self.role_bindings.get(key);
+            let subjects = binding.into_iter().flat_map(|binding| &binding.subjects);
+            let named = subjects.filter_map(|subject| match subject {
+                Subject::ServiceAccount(account) => Some(account),
+                _ => None,
+            });
+            named.filter(|account| {
+                account.namespace == key.namespace && !accounts.contains_key(account)
+            })
+        });
+        strays.map(|account| &account.name).collect()
     }
 
     /// Whether the input has the object of an account, or every cluster has it.

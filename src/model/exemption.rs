@@ -31,6 +31,8 @@ pub enum Until {
     Day(Date),
     /// The stated day is not a valid date.
     Malformed(Box<str>),
+    /// This annotation seems to state it, and has another name.
+    Misspelt(Box<str>),
 }
 
 /// An exemption, and whether it is in force.
@@ -103,6 +105,9 @@ impl Claim {
             Until::Open | Until::Day(_) => None,
             Until::Malformed(text) => Some(format!(
                 "annotation {EXEMPT_UNTIL} is not a valid date: use the format 2027-01-31: {text:?}"
+            )),
+            Until::Misspelt(key) => Some(format!(
+                "annotation {key} is unknown: write {EXEMPT_UNTIL} for the last day of the exemption, or remove it"
             )),
         }
     }

@@ -8,7 +8,7 @@ use comfy_table::{
     ColumnConstraint, ContentArrangement, Table, Width as ComfyWidth, presets::NOTHING,
 };
 
-use self::columns::{COLUMNS, Column, MESSAGE, PADDING, drop_columns, leaves_room};
+use self::columns::{COLUMNS, Column, MESSAGE, MIN_MESSAGE, PADDING, drop_columns, leaves_room};
 use super::{Scan, defaults, groups, judged, notes_on, rows, usage};
 use crate::{
     baseline::Change,
@@ -207,10 +207,13 @@ fn empty_table(style: Style) -> Table {
 fn keep_words(table: &mut Table, columns: &[Column]) {
     for (column, content) in table.column_iter_mut().zip(columns) {
         column.set_padding((0, PADDING));
-        if content.title != MESSAGE {
-            let narrowest = ComfyWidth::Fixed(content.narrowest());
-            column.set_constraint(ColumnConstraint::LowerBoundary(narrowest));
-        }
+        let narrowest = if content.title == MESSAGE {
+            MIN_MESSAGE
+        } else {
+            content.narrowest()
+        };
+        let narrowest = ComfyWidth::Fixed(narrowest);
+        column.set_constraint(ColumnConstraint::LowerBoundary(narrowest));
     }
 }
 

@@ -166,7 +166,7 @@ struct Kustomization {
 }
 
 /// Whether a file is an object of Flux, whose kind is also called Kustomization.
-fn is_of_flux(file: &Path) -> bool {
+pub(crate) fn is_of_flux(file: &Path) -> bool {
     let api_version = parsed(file)["apiVersion"].as_str().map(str::to_owned);
     api_version.is_some_and(|version| version.starts_with("kustomize.toolkit.fluxcd.io/"))
 }

@@ -69,9 +69,17 @@ impl Malformed {
         if document.contains("{{") {
             self.message = format!("{UNRENDERED} ({})", self.message);
         }
-        self.may_be_rbac = document.contains("Binding") || document.contains("Role");
+        self.may_be_rbac = document.lines().any(names_rbac);
         self
     }
+}
+
+/// Whether a line has the kind or the API group of a role or a binding.
+fn names_rbac(line: &str) -> bool {
+    let after_kind = line.split_once("kind").map_or("", |(_, rest)| rest);
+    line.contains("rbac.authorization.k8s.io")
+        || after_kind.contains("Role")
+        || after_kind.contains("Binding")
 }
 
 /// The message of an error without its position, which is printed separately, or counts from the object

@@ -279,7 +279,7 @@ impl Record {
         let is_default = action.map(|known| known.is_default);
         let binding = self.binding_number(request);
         let is_for_all = binding.is_some_and(|number| self.binding(number).is_none());
-        let is_allowed = is_answered && !request.is_denied;
+        let is_allowed = is_answered && !request.is_denied && request.was_decided();
         // Where it is not known what was done, what every authenticated user may do counts as default.
         let is_default = is_default.unwrap_or(is_for_all);
         let is_beyond = is_allowed && (request.impersonates || !is_default);

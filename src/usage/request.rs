@@ -160,6 +160,14 @@ fn quoted(text: &str) -> Option<(&str, Cow<'_, str>, &str)> {
 }
 
 impl Request<'_> {
+    /// Whether the authorizer was asked: it says why it decided, or the code is one that only a handler after it gives.
+    /// What is throttled, fails or takes too long may not have come so far.
+    #[must_use]
+    pub(super) const fn was_decided(&self) -> bool {
+        let is_handled = matches!(self.code, 0 | 200..=399 | 404 | 405 | 409..=412 | 415 | 422);
+        !self.reason.is_empty() || self.is_denied || is_handled
+    }
+
     /// Whether it has ended, and changed what it should.
     #[must_use]
     pub fn has_succeeded(&self) -> bool {

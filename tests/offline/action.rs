@@ -283,6 +283,8 @@ fn the_base_is_scanned_as_the_pull_request_is() {
         &[("paths", "deploy/**/*.yaml")][..],
         &[("paths", "**/shop.yaml\nadded/**/*.yaml")],
         &[("paths", "d?ploy/[a-z]*.yaml")],
+        // A folder, with what is in it.
+        &[("paths", "d[e]pl*")],
         &[("program", "bin/program")],
         &[
             ("program", "./bin/program"),
@@ -420,7 +422,6 @@ fn the_snippets_for_gitlab_and_azure_compare_with_the_target_branch() {
         assert!(printed.contains(says), "{printed}");
         let report = &gitlab["tokens"]["artifacts"]["reports"]["junit"];
         assert!(clone.join(report.as_str().unwrap()).is_file());
-        git(&clone, &["worktree", "remove", "--force", "../base"]);
 
         let azure = snippet("Azure Pipelines");
         let script = azure["steps"][2]["bash"].as_str().unwrap();

@@ -147,6 +147,11 @@ fn what_moves_or_is_renamed_by_a_pipeline_is_not_new() {
             0,
             "0 new, 3 old",
         ),
+        (
+            deployment("web", "web") + &pod("run-2024.11-v1.2.3") + &pod("fixed"),
+            0,
+            "0 new, 3 old",
+        ),
         // A pod with another name is another, also where one is gone.
         (
             deployment("web", "web") + &pod("run-1") + &pod("other"),

@@ -218,13 +218,14 @@ fn copies_of_a_cluster_role_are_aggregated_together() {
         &["app Needed DirectGrant"],
     );
     assert!(!said.contains("otherwise"), "{said}");
-    // The rules of a plain copy stay, and each copy is selected by its own labels.
+    // The rules of a plain copy stay, also in a dump, and each copy is selected by its own labels.
+    let bound = binding("ClusterRole, name: r", "app") + &deployment("app");
+    let dump = format!(
+        "{RBAC}kind: ClusterRole\nmetadata: {{name: cluster-admin}}\nrules: []\n---\n{RBAC}kind: ClusterRoleBinding\nmetadata: {{name: cluster-admin}}\nroleRef: {{kind: ClusterRole, name: cluster-admin}}\n---\n"
+    );
     for (one, other, rest) in [
-        (
-            role("", gets),
-            selects,
-            binding("ClusterRole, name: r", "app") + &deployment("app"),
-        ),
+        (role("", gets), selects.clone(), dump + &bound),
+        (role("", gets), selects, bound),
         (
             role(", labels: {to: one}", gets),
             role(", labels: {to: two}", gets),

@@ -169,15 +169,15 @@ fn an_invalid_annotation_is_an_error_with_its_line_and_is_ignored() {
         // It would last forever.
         (
             pod("tokenexposure.io/exempt: x, tokenexposure.io/exempt-untill: 2020-01-01"),
-            "standard input:2: Pod p: annotation tokenexposure.io/exempt-until is not a valid date: use the format 2027-01-31: \"unknown annotation tokenexposure.io/exempt-untill: 2020-01-01\"",
+            "standard input:2: Pod p: annotation tokenexposure.io/exempt-untill is unknown: write tokenexposure.io/exempt-until for the last day of the exemption, or remove it",
         ),
         (
             pod("tokenexposure.io/exempt: x, tokenexposure.io/until: 2999-01-01"),
-            "unknown annotation tokenexposure.io/until",
+            "annotation tokenexposure.io/until is unknown",
         ),
         (
-            pod("tokenexposure.io/exemption: x"),
-            "annotation tokenexposure.io/exempt has no reason",
+            pod("tokenexposure.io/exempt: x, tokenexposure.io/exempt_until: 2027-01-31"),
+            "annotation tokenexposure.io/exempt_until is unknown",
         ),
         (
             template.to_owned(),

@@ -340,6 +340,7 @@ fn what_was_not_read_keeps_its_token() {
         format!("{binding}subjects: [null, {{kind: ServiceAccount, name: web}}]\n"),
         format!("{binding}subjects: [\n"),
         binding.replace("name: b", "name: b, namespace: '{{ .Release.Namespace }}'"),
+        binding.replace("name: b", "name: {{ env }}-b"),
     ] {
         let text = deployment("small", "") + account;
         fs::write(&file, &text).unwrap();
@@ -350,4 +351,13 @@ fn what_was_not_read_keeps_its_token() {
         assert!(error.contains(said), "{broken}\n{out}{error}");
         assert_eq!(fs::read_to_string(&file).unwrap(), text);
     }
+    // A folder that was not rendered may have it, too.
+    fs::remove_file(dir.path().join("b.yaml")).unwrap();
+    fs::create_dir(dir.path().join("more")).unwrap();
+    let kustomization = dir.path().join("more/kustomization.yaml");
+    fs::write(kustomization, "resources: [b.yaml]\n").unwrap();
+    fs::write(dir.path().join("more/b.yaml"), binding).unwrap();
+    let (code, out, error) = scan(dir.path(), &[".", "-o", "patch", "--write"]);
+    assert_eq!(code, 2, "{out}{error}");
+    assert!(!out.contains("token disabled"), "{out}");
 }

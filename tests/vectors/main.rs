@@ -143,7 +143,9 @@ impl Case {
             let role = rbac("ClusterRole", "cluster-admin", Value::Null);
             let binding = rbac("ClusterRoleBinding", "cluster-admin", Value::Null);
             let subject = json!({ "kind": "Group", "name": "system:masters" });
-            objects.extend([role, bound(binding, "cluster-admin", subject)]);
+            let own = rbac("RoleBinding", "cluster-admin", json!("kube-system"));
+            let own = bound(own, "cluster-admin", subject.clone());
+            objects.extend([role, bound(binding, "cluster-admin", subject), own]);
         }
         objects
     }

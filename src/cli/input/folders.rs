@@ -5,6 +5,8 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use crate::text::folders::is_of_flux;
+
 /// The paths, with the folder of each kustomization or chart that is named by its file: the folder is what can be rendered.
 pub(super) fn instead_of_files(paths: &[PathBuf]) -> Vec<PathBuf> {
     const FILES: [&str; 4] = [
@@ -19,7 +21,7 @@ pub(super) fn instead_of_files(paths: &[PathBuf]) -> Vec<PathBuf> {
     };
     let is_part = |path: &&PathBuf| {
         let name = path.file_name().unwrap_or_default();
-        FILES.iter().any(|file| name == *file) && path.is_file()
+        FILES.iter().any(|file| name == *file) && path.is_file() && !is_of_flux(path)
     };
     let named: BTreeSet<_> = paths
         .iter()
@@ -28,6 +30,6 @@ pub(super) fn instead_of_files(paths: &[PathBuf]) -> Vec<PathBuf> {
         .collect();
     let others = paths
         .iter()
-        .filter(|path| path.is_dir() || !named.contains(&folder(path)));
+        .filter(|path| !path.is_file() || !named.contains(&folder(path)));
     others.cloned().chain(named.iter().cloned()).collect()
 }

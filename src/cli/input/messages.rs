@@ -12,14 +12,20 @@ impl InputArgs {
     /// Warnings about what was asked for and has no effect on files.
     pub(super) fn without_effect(&self, configured: &Selection) -> Vec<Message> {
         let keys = configured.conditions().map(LeftOut::key);
-        let keys = keys.map(|key| {
-            format!("`{key}` of the configuration selects namespaces of a cluster: all that the files have is judged")
+        let keys: Vec<_> = keys.map(|key| format!("`{key}`")).collect();
+        let keys = (!keys.is_empty()).then(|| {
+            let keys = keys.join(", ");
+            Message::note(format!(
+                "what the configuration says of namespaces ({keys}) is for clusters: all that the files have is judged"
+            ))
         });
         let flags = self.cluster.given().into_iter().chain(self.config.lists());
         let flags = flags.filter(|_| !self.with_cluster).map(|flag| {
             format!("{flag} has no effect on files, as no cluster is read: add `--with-cluster`, or remove it")
         });
-        keys.chain(flags).map(Message::warning).collect()
+        keys.into_iter()
+            .chain(flags.map(Message::warning))
+            .collect()
     }
 
     /// Errors, warnings and notes about the files.

@@ -48,6 +48,9 @@ impl Loader<'_> {
             let stored = stored.filter(|_| on_cluster && role.selectors.is_some());
             let stored = stored.into_iter().flat_map(|stored| stored.rules.to_vec());
             role.rules.extend(stored);
+            if is_dump {
+                role.rules.extend(std::mem::take(&mut role.plain));
+            }
             let rules = role.rules.into();
             self.index.apply::<ClusterRoles>(key, Role { rules });
         }

@@ -103,6 +103,7 @@ impl Loader<'_> {
             Err(error) => Err(error),
         };
         if let Err(error) = result {
+            self.outcome.lacks_rbac = true;
             self.problem(place.to_owned(), format!("cannot be read: {error}"));
         }
     }
@@ -132,6 +133,7 @@ impl Loader<'_> {
         });
         self.is_large = false;
         if std::mem::take(&mut self.without_kind) > 0 {
+            self.outcome.lacks_rbac = true;
             self.problem(
                 place.to_owned(),
                 "items without a `kind` were not read: that of their list is written after them. Print them with \

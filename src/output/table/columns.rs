@@ -27,6 +27,8 @@ const REASON: &str = "REASON";
 const PERMISSIONS: &str = "PERMISSIONS";
 /// The columns that a narrow terminal does not get, the first one first: `explain` has what they say.
 const DROPPED: [&str; 2] = [PERMISSIONS, REASON];
+/// How wide a message is at least.
+pub(super) const MIN_MESSAGE: u16 = 40;
 /// How many spaces are between two columns.
 pub(super) const PADDING: u16 = 2;
 
@@ -75,24 +77,29 @@ impl Column {
     }
 }
 
-/// Leaves out columns until the others fit the terminal, if they can.
+/// Leaves out columns until the others fit the terminal; none where they would not fit even then.
 pub(super) fn drop_columns(columns: &mut Vec<Column>, style: Style) {
-    for title in DROPPED {
-        let narrowest = columns.iter().map(|column| usize::from(column.narrowest()));
-        let taken: usize = narrowest.sum();
-        if style.width.is_some_and(|width| usize::from(width) < taken) {
-            columns.retain(|column| column.title != title);
-        }
+    let Some(width) = style.width.map(usize::from) else {
+        return;
+    };
+    let taken = |left_out: &[&str]| -> usize {
+        let kept = columns
+            .iter()
+            .filter(|kept| !left_out.contains(&kept.title));
+        kept.map(|column| usize::from(column.narrowest())).sum()
+    };
+    let fitting = (0..=DROPPED.len()).find(|count| taken(&DROPPED[..*count]) <= width);
+    if let Some(count) = fitting {
+        columns.retain(|column| !DROPPED[..count].contains(&column.title));
     }
 }
 
 /// Whether the terminal is wide enough for messages beside these columns.
 pub(super) fn leaves_room(columns: &[Column], style: Style) -> bool {
-    const MIN_MESSAGE: usize = 40;
     let taken: usize = columns.iter().map(Column::width).sum();
     style
         .width
-        .is_none_or(|width| usize::from(width) >= taken + MIN_MESSAGE)
+        .is_none_or(|width| usize::from(width) >= taken + usize::from(MIN_MESSAGE))
 }
 
 /// The colour of a verdict: its urgency.

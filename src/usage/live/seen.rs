@@ -117,13 +117,14 @@ impl Seen {
         if self.bindings.len() > MOST_BINDINGS {
             let mut bindings: Vec<_> = std::mem::take(&mut self.bindings).into_iter().collect();
             bindings.sort_by_key(|(_, time)| std::cmp::Reverse(*time));
-            bindings.truncate(MOST_BINDINGS);
+            // Some room, so that this is not done for each request.
+            bindings.truncate(MOST_BINDINGS - MOST_BINDINGS / 8);
             self.bindings = bindings.into_iter().collect();
         }
         if self.pods.len() > MOST_PODS {
             let mut pods: Vec<_> = std::mem::take(&mut self.pods).into_iter().collect();
             pods.sort_by_key(|(_, (_, times))| std::cmp::Reverse(*times));
-            for (_, (_, times)) in pods.split_off(MOST_PODS) {
+            for (_, (_, times)) in pods.split_off(MOST_PODS - MOST_PODS / 8) {
                 Times::join_known(&mut self.others, Some(times));
             }
             self.pods = pods.into_iter().collect();

@@ -13,7 +13,10 @@ use super::{Evidence, configs};
 use crate::model::{
     Carrier, PodFacts, Reason, Remediation, TokenSource, Verdict, WorkloadExposure,
     patch::{Patch, PatchType},
-    pod::{ContainerKind, INJECTED_VOLUME_PREFIX, Origin, TOKEN_MOUNT_PATH, WITHHELD_AUDIENCE},
+    pod::{
+        ContainerKind, INJECTED_VOLUME_PREFIX, Origin, ROOT_CA, SERVICE_CA, TOKEN_MOUNT_PATH,
+        WITHHELD_AUDIENCE,
+    },
     summary::is_name,
     workload::{PodKind, Workload},
 };
@@ -284,11 +287,11 @@ const VOLUME: &str = "service-account-files";
 /// The volume that has the files beside the token.
 fn volume(kept: Kept) -> Value {
     let mut sources = vec![
-        json!({ "configMap": { "name": "kube-root-ca.crt", "items": [{ "key": "ca.crt", "path": "ca.crt" }] } }),
+        json!({ "configMap": { "name": ROOT_CA, "items": [{ "key": "ca.crt", "path": "ca.crt" }] } }),
         json!({ "downwardAPI": { "items": [{ "path": "namespace", "fieldRef": { "fieldPath": "metadata.namespace" } }] } }),
     ];
     if matches!(kept, Kept::Files(true) | Kept::UselessToken(true)) {
-        sources.push(json!({ "configMap": { "name": "openshift-service-ca.crt", "items": [{ "key": "service-ca.crt", "path": "service-ca.crt" }] } }));
+        sources.push(json!({ "configMap": { "name": SERVICE_CA, "items": [{ "key": "service-ca.crt", "path": "service-ca.crt" }] } }));
     }
     if matches!(kept, Kept::UselessToken(_)) {
         sources.push(

@@ -26,12 +26,13 @@ pub use self::{
 };
 use self::{broken::Broken, reader::Reader};
 use crate::{
+    model::identity::USERNAME_PREFIX,
     text::{Problem, paths},
     usage::{Micros, Record},
 };
 
 /// How the name of an account begins.
-const ACCOUNT: &str = "system:serviceaccount:";
+const ACCOUNT: &str = USERNAME_PREFIX;
 /// How an event of the API server begins.
 const OWN_KIND: &[u8] = br#"{"kind":"Event""#;
 

@@ -10,12 +10,15 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::{Baseline, Judged, Subject};
-use crate::text::{self, yaml};
+use crate::{
+    model::InputKind,
+    text::{self, yaml},
+};
 
 /// The `kind` of a file of `--write-baseline`.
 const KIND: &str = "Baseline";
 /// The `kind` of a report, and of a list of them as the API server sends it.
-const REPORT: &str = "TokenExposureReport";
+const REPORT: &str = InputKind::TokenExposureReport.name();
 const REPORTS: &str = "TokenExposureReportList";
 /// The version of its fields. Another release reads it, another version of the fields is an error.
 const SCHEMA_VERSION: u64 = 1;

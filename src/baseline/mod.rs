@@ -12,12 +12,10 @@ use std::{
 
 use serde::{Deserialize, Serialize};
 
-use crate::model::{Exposure, Verdict, Workload, WorkloadExposure};
+use crate::model::{Exposure, Verdict, Workload, WorkloadExposure, identity::may_be_random};
 
 /// The workloads that get another name each time they are created by hand or by a pipeline.
 const RENAMED: [&str; 2] = ["Pod", "Job"];
-/// The characters of generated names.
-const GENERATED: &[u8] = b"bcdfghjklmnpqrstvwxz2456789";
 
 /// What a finding is about.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -199,11 +197,10 @@ fn renamed(gone: &BTreeMap<Subject, Judged>, new: &Subject, judged: &Judged) -> 
 }
 
 /// What a name begins with whose last parts are numbers, times, versions, hashes, or the five characters of
-/// `generateName`; `None` for another. Mirrors the alphabet of `rand.String` in apimachinery.
+/// `generateName`; `None` for another.
 fn generated_from(name: &str) -> Option<&str> {
     let is_generated = |part: &str| {
-        let is_random = part.len() == 5 && part.bytes().all(|byte| GENERATED.contains(&byte));
-        is_random || part.bytes().any(|byte| byte.is_ascii_digit())
+        (part.len() == 5 && may_be_random(part)) || part.bytes().any(|byte| byte.is_ascii_digit())
     };
     let mut stem = name;
     while let Some((before, _)) = stem

@@ -5,11 +5,11 @@ use base64::{Engine, prelude::BASE64_STANDARD};
 use super::{ConfigMaps, Kind, consumers, pod, wire};
 use crate::model::{
     Config, InputKind,
-    pod::{ConfigFacts, ConfigKind, ConfigReference, KeyFacts},
+    pod::{ConfigFacts, ConfigKind, ConfigReference, KeyFacts, ROOT_CA, SERVICE_CA},
 };
 
 /// ConfigMaps that every namespace has, with the certificates of the cluster.
-const OF_THE_CLUSTER: [&str; 2] = ["kube-root-ca.crt", "openshift-service-ca.crt"];
+const OF_THE_CLUSTER: [&str; 2] = [ROOT_CA, SERVICE_CA];
 /// How many keys with a clue are kept of one object.
 const MAX_KEYS: usize = 64;
 /// How many keys of one object are kept of a pod: more count as all keys.

@@ -10,8 +10,6 @@ use crate::model::{
 
 /// What all annotations of this program begin with.
 const OURS: &str = "tokenexposure.io/";
-/// What those of exemptions go on with.
-const EXEMPT_PART: &str = "exempt";
 
 /// How many characters of a reason are kept.
 const MAX_CHARACTERS: usize = 256;
@@ -41,8 +39,7 @@ pub fn claim(annotations: &Annotations) -> Option<Box<Claim>> {
 
 /// Whether an annotation seems to be the last day of an exemption.
 fn is_misspelt(key: &str) -> bool {
-    let name = key.strip_prefix(OURS).unwrap_or_default();
-    let may_be_day = name.starts_with(EXEMPT_PART) || name.contains("until");
+    let may_be_day = key.starts_with(EXEMPT) || (key.starts_with(OURS) && key.contains("until"));
     may_be_day && ![EXEMPT, EXEMPT_UNTIL].contains(&key)
 }
 

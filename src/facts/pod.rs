@@ -12,18 +12,14 @@ use crate::model::{
     Config, InputKind, Workload,
     pod::{
         Container, ContainerKind, Delegation, GENERATED, INJECTED_VOLUME_PREFIX, Instance, Mount,
-        Origin, Pod, PodFacts, RareFacts, SecretKeys, SecretToken, SecretVariable, SubPath,
-        TOKEN_MOUNT_PATH, TokenProjection, Volume, WITHHELD_ANNOTATION, WITHHELD_AUDIENCE,
-        Withheld,
+        Origin, Pod, PodFacts, ROOT_CA, RareFacts, SERVICE_CA, SecretKeys, SecretToken,
+        SecretVariable, SubPath, TOKEN_MOUNT_PATH, TokenProjection, Volume, WITHHELD_ANNOTATION,
+        WITHHELD_AUDIENCE, Withheld,
     },
 };
 
 /// The key of a legacy token Secret that holds the token (`ServiceAccountTokenKey`).
 const TOKEN_KEY: &str = "token";
-/// The ConfigMap with the CA of the cluster, in each namespace (`RootCACertConfigMapName`).
-const ROOT_CA: &str = "kube-root-ca.crt";
-/// The ConfigMap that OpenShift adds.
-const SERVICE_CA: &str = "openshift-service-ca.crt";
 /// Its other keys.
 const FILE_KEYS: [&str; 2] = ["ca.crt", "namespace"];
 /// What the API fills in for a missing `expirationSeconds` (`SetDefaults_ServiceAccountTokenProjection`).

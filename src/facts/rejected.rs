@@ -2,10 +2,11 @@
 //! nothing, and a warning reports it. Mirrors pkg/apis/rbac/validation/validation.go.
 
 use super::wire;
+use crate::model::InputKind;
 
 /// The API group of roles, bindings, users and groups; the default where it is left out
 /// (`SetDefaults_RoleBinding`, `SetDefaults_Subject`).
-const GROUP: &str = "rbac.authorization.k8s.io";
+const GROUP: &str = InputKind::Role.group();
 
 /// Why a rule is rejected. Mirrors `ValidatePolicyRule`.
 #[must_use]

@@ -32,7 +32,7 @@ use crate::{
 };
 
 /// The API group of roles and bindings.
-const RBAC: &str = "rbac.authorization.k8s.io";
+const RBAC: &str = InputKind::Role.group();
 /// The namespace of objects that name none, where the user names none either.
 const DEFAULT_NAMESPACE: &str = "default";
 

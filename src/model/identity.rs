@@ -4,7 +4,15 @@ use std::fmt;
 
 /// The prefix of the username of every ServiceAccount
 /// (`serviceaccount.ServiceAccountUsernamePrefix` upstream).
-const USERNAME_PREFIX: &str = "system:serviceaccount:";
+pub const USERNAME_PREFIX: &str = "system:serviceaccount:";
+
+/// Whether a word has only the characters of random parts of names; mirrors the alphabet of `rand.SafeEncodeString`
+/// upstream.
+#[must_use]
+pub fn may_be_random(word: &str) -> bool {
+    word.bytes()
+        .all(|byte| b"bcdfghjklmnpqrstvwxz2456789".contains(&byte))
+}
 
 /// A name that many keys share. Where `Arc<str>` is two words, it is one: large clusters have hundreds of thousands of keys.
 pub type Name = arcstr::ArcStr;

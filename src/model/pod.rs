@@ -19,6 +19,10 @@ pub const TOKEN_MOUNT_PATH: &str = "/var/run/secrets/kubernetes.io/serviceaccoun
 pub const INJECTED_VOLUME_PREFIX: &str = "kube-api-access-";
 /// What stands for the random rest of that name in facts.
 pub const GENERATED: &str = "*";
+/// The ConfigMap with the CA of the cluster, in each namespace: `RootCACertConfigMapName` upstream.
+pub const ROOT_CA: &str = "kube-root-ca.crt";
+/// The one with the CA of services, which OpenShift adds to each namespace.
+pub const SERVICE_CA: &str = "openshift-service-ca.crt";
 /// The lifetime that only the injected volume requests, in seconds: `WarnOnlyBoundTokenExpirationSeconds`.
 pub const INJECTED_EXPIRATION_SECONDS: i64 = 3607;
 

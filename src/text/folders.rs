@@ -166,9 +166,20 @@ struct Kustomization {
 }
 
 /// Whether a file is an object of Flux, whose kind is also called Kustomization.
-pub(crate) fn is_of_flux(file: &Path) -> bool {
+fn is_of_flux(file: &Path) -> bool {
     let api_version = parsed(file)["apiVersion"].as_str().map(str::to_owned);
     api_version.is_some_and(|version| version.starts_with("kustomize.toolkit.fluxcd.io/"))
+}
+
+/// Whether a file makes its folder a kustomization.
+fn makes_kustomization(file: &Path) -> bool {
+    let name = file.file_name().unwrap_or_default();
+    KUSTOMIZATIONS.iter().any(|known| name == *known) && !is_of_flux(file)
+}
+
+/// Whether a file makes its folder one that is rendered as a whole.
+pub(crate) fn stands_for_folder(file: &Path) -> bool {
+    file.is_file() && (file.ends_with(CHART) || makes_kustomization(file))
 }
 
 impl Folders {
@@ -176,11 +187,10 @@ impl Folders {
         let mut folders = Self::default();
         let (mut kustomizations, mut charts) = (Vec::new(), BTreeSet::new());
         for file in files {
-            let name = file.file_name().unwrap_or_default().to_string_lossy();
             let folder = file.parent().unwrap_or_else(|| Path::new(""));
-            if name == CHART {
+            if file.ends_with(CHART) {
                 charts.insert(folder.to_owned());
-            } else if KUSTOMIZATIONS.contains(&&*name) && !is_of_flux(file) {
+            } else if makes_kustomization(file) {
                 kustomizations.push(file);
             }
         }

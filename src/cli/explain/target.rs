@@ -4,11 +4,8 @@ use anyhow::{anyhow, bail};
 
 use crate::{
     index::Index,
-    model::{PodKind, ServiceAccountRef},
+    model::{PodKind, ServiceAccountRef, identity::USERNAME_PREFIX},
 };
-
-/// What the username of each ServiceAccount begins with.
-const USERNAME: &str = "system:serviceaccount:";
 
 /// An object that the user names.
 #[derive(Debug, PartialEq, Eq)]
@@ -23,7 +20,7 @@ impl<'a> Target<'a> {
     /// Reads `shop/mail`, `shop/deployment/web`, `shop/deployment.apps/web` (which `kubectl -o name` prints) or
     /// `system:serviceaccount:shop:mail`.
     pub(super) fn parse(text: &'a str) -> anyhow::Result<Self> {
-        let username = text.strip_prefix(USERNAME);
+        let username = text.strip_prefix(USERNAME_PREFIX);
         let words: Vec<_> = match username {
             Some(rest) => rest.split(':').collect(),
             None => text.split('/').collect(),

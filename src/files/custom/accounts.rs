@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use serde_json::Value;
 
 use super::{MAX_DEPTH, embedded};
+use crate::model::InputKind;
 
 /// Where kinds say in which namespace they create objects.
 const TARGETS: [&str; 3] = [
@@ -63,7 +64,8 @@ pub(in crate::files) fn accounts(object: &Value) -> BTreeSet<(Option<String>, St
     let mut names = BTreeSet::new();
     // Reports of this program are about accounts, and create nothing.
     let api_version = object["apiVersion"].as_str().unwrap_or_default();
-    if !api_version.starts_with("tokenexposure.io/") {
+    let group = api_version.split_once('/').map(|(group, _)| group);
+    if group != Some(InputKind::TokenExposureReport.group()) {
         collect_accounts(object, 0, &mut names);
     }
     names

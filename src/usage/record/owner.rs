@@ -1,5 +1,7 @@
 //! Which workload does a pod belong to, as far as its name shows it?
 
+use crate::model::identity::may_be_random;
+
 /// The kind of a workload, as far as the name of a pod shows it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(in crate::usage) enum OwnerKind {
@@ -16,19 +18,14 @@ pub(in crate::usage) fn owner_by_name(pod: &str) -> Option<(OwnerKind, &str, &st
     if suffix.bytes().all(|byte| byte.is_ascii_digit()) {
         return Some((OwnerKind::StatefulSet, stem, ""));
     }
-    // The alphabet of `rand.SafeEncodeString` upstream.
-    let is_random = |word: &str| {
-        word.bytes()
-            .all(|byte| b"bcdfghjklmnpqrstvwxz2456789".contains(&byte))
-    };
-    if suffix.len() != 5 || !is_random(suffix) {
+    if suffix.len() != 5 || !may_be_random(suffix) {
         return None;
     }
     if let Some((workload, version)) = stem.rsplit_once('-').filter(|(name, _)| !name.is_empty()) {
         if version.len() == 8 && version.bytes().all(|byte| byte.is_ascii_digit()) {
             return Some((OwnerKind::CronJob, workload, version));
         }
-        if (6..=10).contains(&version.len()) && is_random(version) {
+        if (6..=10).contains(&version.len()) && may_be_random(version) {
             return Some((OwnerKind::Deployment, workload, version));
         }
     }

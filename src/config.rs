@@ -321,12 +321,8 @@ fn pattern(written: Option<&Spanned<String>>, field: &str) -> Result<Pattern, Ma
 /// A fault at the position of an entry.
 fn fault<T>(entry: &Spanned<T>, message: &str) -> Malformed {
     let number = |number| usize::try_from(number).unwrap_or_default();
-    Malformed {
-        may_be_rbac: false,
-        line: number(entry.referenced.line()),
-        column: number(entry.referenced.column()),
-        message: message.to_owned(),
-    }
+    let place = entry.referenced;
+    Malformed::at(number(place.line()), number(place.column()), message)
 }
 
 #[cfg(test)]

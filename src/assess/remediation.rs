@@ -110,8 +110,7 @@ enum Removal {
 }
 
 fn removal(evidence: &Evidence<'_>, workloads: &[WorkloadExposure]) -> Removal {
-    let mut carriers = workloads.iter().flat_map(automounts).peekable();
-    if carriers.peek().is_some() && carriers.all(|carrier| carrier.drift.is_some()) {
+    if are_older(workloads.iter().flat_map(automounts)) {
         return Removal::Recreation;
     }
     let pods = evidence.pods.iter();
@@ -207,7 +206,7 @@ fn patches(
     let (free, known): (Vec<&WorkloadExposure>, Vec<_>) = automounted
         .iter()
         .copied()
-        .filter(|workload| !is_disabled(workload))
+        .filter(|workload| !are_older(automounts(workload)))
         .partition(|workload| workload.consumers.is_empty() && !keeps(workload));
     // Which tokens a workload that exceeds a limit carries is not known.
     let mut others = workloads.iter();
@@ -245,9 +244,9 @@ const fn keeps(workload: &WorkloadExposure) -> bool {
     matches!(workload.verdict, Verdict::Exempted | Verdict::Needed)
 }
 
-/// Whether automount is already disabled for all pods of a workload, which are older than that.
-fn is_disabled(workload: &WorkloadExposure) -> bool {
-    let mut carriers = automounts(workload).peekable();
+/// Whether these are auto-mounted tokens of pods that are all older than the field that disables automount.
+fn are_older<'a>(carriers: impl Iterator<Item = &'a Carrier>) -> bool {
+    let mut carriers = carriers.peekable();
     carriers.peek().is_some() && carriers.all(|carrier| carrier.drift.is_some())
 }
 

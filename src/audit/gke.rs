@@ -2,9 +2,6 @@
 
 use serde_json::{Map, Value, json};
 
-/// The verbs of methods that Cloud Logging spells in another way.
-const VERBS: [(&str, &str); 1] = [("deletecollection", "deletecollection")];
-
 /// What the audit log says in an entry of Cloud Logging, also as a table of `BigQuery` has it.
 pub(super) fn payload(entry: &Map<String, Value>) -> Option<&Value> {
     let payload = entry.get("protoPayload");
@@ -27,10 +24,6 @@ pub(super) fn event(entry: &Value, payload: &Value) -> Option<Value> {
     let method = of_kubernetes.or_else(|| is_of_cluster(payload).then_some(method))?;
     // That of a URL is the verb alone.
     let (rest, verb) = method.rsplit_once('.').unwrap_or(("", method));
-    let verb = VERBS
-        .iter()
-        .find(|(spelled, _)| *spelled == verb)
-        .map_or(verb, |(_, verb)| verb);
     let resource_name = payload["resourceName"].as_str().unwrap_or_default();
     let object = object(rest, resource_name);
     let is_begin = entry["operation"]["first"] == true && entry["operation"]["last"] != true;

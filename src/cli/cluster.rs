@@ -9,7 +9,7 @@ use kube::{
 };
 use secrecy::{ExposeSecret, SecretString};
 
-use super::duration::duration;
+use super::{duration::duration, flags_given};
 use crate::{
     client::{Connection, within},
     cluster::probe,
@@ -62,14 +62,12 @@ pub(super) struct Cluster {
 
 impl ClusterArgs {
     /// The flags that say which cluster, and as which user.
-    pub(super) fn given(&self) -> Vec<&'static str> {
-        let flags = [
+    pub(super) fn given(&self) -> impl Iterator<Item = &'static str> + use<> {
+        flags_given([
             (self.kubeconfig.is_some(), "--kubeconfig"),
             (self.context.is_some(), "--context"),
             (self.impersonate.is_some(), "--as"),
-        ];
-        let given = flags.into_iter().filter(|(is_given, _)| *is_given);
-        given.map(|(_, flag)| flag).collect()
+        ])
     }
 
     /// Connects as the flags say, else with the pod's own token when run in a pod, else as kubectl does.

@@ -6,7 +6,7 @@ use tokio::sync::Notify;
 
 use super::{
     cluster::{self, Cluster},
-    controller,
+    controller, flags_given,
     namespaces::NamespaceArgs,
     today,
 };
@@ -46,14 +46,11 @@ impl ConfigArgs {
     }
 
     /// The flags that have a cluster list more kinds.
-    pub(super) fn lists(&self) -> impl Iterator<Item = &'static str> {
-        let flags = [
+    pub(super) fn lists(&self) -> impl Iterator<Item = &'static str> + use<> {
+        flags_given([
             (self.legacy_tokens, "--legacy-tokens"),
             (self.config_maps, "--config-maps"),
-        ];
-        flags
-            .into_iter()
-            .filter_map(|(is_given, flag)| is_given.then_some(flag))
+        ])
     }
 
     /// Reads the file, and logs its warnings; the configuration is empty without a file.

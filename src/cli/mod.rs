@@ -149,6 +149,14 @@ fn today() -> jiff::civil::Date {
         .date()
 }
 
+/// The flags that the user gave.
+fn flags_given<const N: usize>(
+    flags: [(bool, &'static str); N],
+) -> impl Iterator<Item = &'static str> {
+    let flags = flags.into_iter();
+    flags.filter_map(|(is_given, flag)| is_given.then_some(flag))
+}
+
 /// Prints a message on standard error, made safe for terminals and without tokens. A closed standard error is
 /// ignored.
 fn print_message(message: &str) {

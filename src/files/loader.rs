@@ -43,6 +43,7 @@ pub(super) struct Loader<'a> {
     outcome: Outcome,
     templates: Templates,
     cluster_roles: BTreeMap<String, AggregatedRole>,
+    /// Whether the input has RoleBindings.
     has_role_bindings: bool,
     namespaces: Guesses,
     /// Whether an object that is already known is kept: the bootstrap objects replace none.

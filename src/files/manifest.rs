@@ -191,12 +191,7 @@ impl<'a> Manifest<'a> {
             let message = format!(
                 "is an item of more than {MOST_LISTS} lists, one in the other: write one list of all objects"
             );
-            return Err(Malformed {
-                may_be_rbac: false,
-                line: self.own_line(),
-                column: 0,
-                message,
-            });
+            return Err(Malformed::at(self.own_line(), 0, message));
         }
         let json = match self.body {
             Body::Json(text) => json_head(text),
@@ -256,12 +251,11 @@ fn yaml_item(before: usize, text: &str) -> Result<Value, Malformed> {
     };
     match value {
         Value::Array(mut items) => Ok(items.pop().unwrap_or_default()),
-        _ => Err(Malformed {
-            may_be_rbac: false,
-            line: before + 1,
-            column: 1,
-            message: "is not a valid item of the list".to_owned(),
-        }),
+        _ => Err(Malformed::at(
+            before + 1,
+            1,
+            "is not a valid item of the list",
+        )),
     }
 }
 

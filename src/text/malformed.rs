@@ -19,6 +19,16 @@ pub(crate) struct Malformed {
 }
 
 impl Malformed {
+    /// An error at a position, which is no role and no binding as far as it is known.
+    pub(crate) fn at(line: usize, column: usize, message: impl Into<String>) -> Self {
+        Self {
+            line,
+            column,
+            message: message.into(),
+            may_be_rbac: false,
+        }
+    }
+
     /// The place in a file, as compilers print it, with what is known of the position.
     pub(crate) fn place(&self, file: &impl fmt::Display) -> String {
         match (self.line, self.column) {
@@ -30,12 +40,7 @@ impl Malformed {
 
     /// The error of a parser of JSON, with its position taken out of the message.
     pub(crate) fn from_json(error: &serde_json::Error) -> Self {
-        Self {
-            line: error.line(),
-            column: error.column(),
-            message: strip_position(error),
-            may_be_rbac: false,
-        }
+        Self::at(error.line(), error.column(), strip_position(error))
     }
 
     /// The error of a parser, with its position taken out of the message.
@@ -53,12 +58,8 @@ impl Malformed {
             "a key is empty (null): write the text that it stands for, in quotes"
                 .clone_into(&mut message);
         }
-        Self {
-            line: usize::try_from(line).unwrap_or_default(),
-            column: usize::try_from(column).unwrap_or_default(),
-            message,
-            may_be_rbac: false,
-        }
+        let number = |number| usize::try_from(number).unwrap_or_default();
+        Self::at(number(line), number(column), message)
     }
 
     /// The same error, if `before` lines of the file precede the parsed document.

@@ -19,7 +19,7 @@ impl InputArgs {
                 "what the configuration says of namespaces ({keys}) is for clusters: all that the files have is judged"
             ))
         });
-        let flags = self.cluster.given().into_iter().chain(self.config.lists());
+        let flags = self.cluster.given().chain(self.config.lists());
         let flags = flags.filter(|_| !self.with_cluster).map(|flag| {
             format!("{flag} has no effect on files, as no cluster is read: add `--with-cluster`, or remove it")
         });

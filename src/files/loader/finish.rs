@@ -17,7 +17,7 @@ const OPENSHIFT: &str = include_str!("../openshift.yaml");
 /// The name of a ClusterRole and a ClusterRoleBinding that every cluster has: input with both is a dump of a
 /// cluster, and contains every role.
 const DUMP_MARKER: &str = "cluster-admin";
-
+/// Every cluster has some.
 const NO_ROLE_BINDINGS: &str = "the roles are those of a whole cluster, and there are no RoleBindings: what they grant is missing; add the output of `kubectl get roles,rolebindings -A -o yaml`";
 
 impl Loader<'_> {

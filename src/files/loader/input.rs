@@ -129,7 +129,10 @@ impl Loader<'_> {
                 Manifest::item(before, format, text, head),
                 Some(&list),
             ),
-            Piece::Malformed(malformed) => self.malformed(place, malformed),
+            Piece::Malformed(malformed) => {
+                self.outcome.lacks_rbac = true;
+                self.malformed(place, malformed);
+            }
         });
         self.is_large = false;
         if std::mem::take(&mut self.without_kind) > 0 {

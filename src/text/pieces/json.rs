@@ -340,12 +340,9 @@ impl Scanner {
             Ok((before, text)) => match serde_json::from_str::<IgnoredAny>(text) {
                 Ok(_) => return true,
                 // The position is that within the fields.
-                Err(error) => Malformed {
-                    may_be_rbac: true,
-                    line: before + 1,
-                    column: 0,
-                    message: format!("{}; {REST}", strip_position(&error)),
-                },
+                Err(error) => {
+                    Malformed::at(before + 1, 0, format!("{}; {REST}", strip_position(&error)))
+                }
             },
             Err(malformed) => malformed,
         };
@@ -362,11 +359,7 @@ impl Scanner {
 
     /// The rest of the text cannot be read from here on.
     fn malformed(&self, why: &str, found: &mut impl FnMut(Piece<'_>)) {
-        found(Piece::Malformed(Malformed {
-            may_be_rbac: true,
-            line: self.lines + 1,
-            column: 0,
-            message: format!("{why}; {REST}"),
-        }));
+        let malformed = Malformed::at(self.lines + 1, 0, format!("{why}; {REST}"));
+        found(Piece::Malformed(malformed));
     }
 }

@@ -65,24 +65,15 @@ fn line(reader: &mut impl BufRead, line: &mut Vec<u8>) -> io::Result<()> {
 }
 
 fn too_large(before: usize) -> Malformed {
-    Malformed {
-        may_be_rbac: true,
-        line: before + 1,
-        column: 0,
-        message: format!(
-            "is larger than {} MiB, and no list of objects: it is not read",
-            MAX_PIECE >> 20
-        ),
-    }
+    let message = format!(
+        "is larger than {} MiB, and no list of objects: it is not read",
+        MAX_PIECE >> 20
+    );
+    Malformed::at(before + 1, 0, message)
 }
 
 fn not_utf8(before: usize) -> Malformed {
-    Malformed {
-        may_be_rbac: true,
-        line: before + 1,
-        column: 0,
-        message: super::NOT_UTF8.to_owned(),
-    }
+    Malformed::at(before + 1, 0, super::NOT_UTF8)
 }
 
 #[cfg(test)]

@@ -93,15 +93,7 @@ impl Document {
             (Form::List { .. }, None) => {
                 let message =
                     "this list has another form than kubectl prints; the rest of it is not read";
-                return self.fail(
-                    Malformed {
-                        may_be_rbac: true,
-                        line: before + 1,
-                        column: 0,
-                        message: message.to_owned(),
-                    },
-                    found,
-                );
+                return self.fail(Malformed::at(before + 1, 0, message), found);
             }
             (Form::List { .. }, Some(kind @ (ListLine::Item | ListLine::Head))) => {
                 self.emit_item(found);
